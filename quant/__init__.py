@@ -1,0 +1,1 @@
+"""Blocks <-> floats, for every GGUF tensor type. Knows nothing of files, names or models."""
