@@ -1,0 +1,84 @@
+"""Opening and reading files that strangers made: regular files only, whole reads only, text that is safe to print.
+
+Everything reads through file descriptors, never through a mapping: a file that shrinks under a mapping kills the
+process, a short read is an error that can be told.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from ..errors import InputError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_READ_AT_ONCE = 1 << 30  # macOS refuses a single read of 2 GiB and more
+_POINTER = b"version https://git-lfs"
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for a writer; absent on Windows
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """`text` with control, escape and direction characters written as escapes, cut after `limit` characters."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii")
+                    for c in text[: limit + 1])
+    return shown if len(text) <= limit else f"{shown[:limit]}..."
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The open file and its size in bytes.
+
+    Raises `InputError` where there is no such file or it is a directory, FIFO, socket or device, `StorageError` where
+    the system refuses (permissions, I/O).
+    """
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | _NONBLOCK)
+
+    try:
+        file = open(path, "rb", buffering=0, opener=opener)  # noqa: SIM115 closed below
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError("no such file", file=path) from error
+    except IsADirectoryError as error:
+        raise InputError("is a directory, a file is needed", file=path) from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"not a file name ({error})", file=printable(str(path))) from error
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ELOOP, errno.ENAMETOOLONG):  # a socket; links in a circle; no such name
+            raise InputError(f"not a regular file ({error.strerror})", file=path) from error
+        raise StorageError(f"cannot be opened: {error.strerror}", file=path) from error
+    with file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("not a regular file", file=path)
+        yield file, status.st_size
+
+
+def read_at(file: BinaryIO, offset: int, count: int, path: Path) -> bytes:
+    """`count` bytes from `offset`. Raises `InputError` if the file ends before, `StorageError` if reading fails."""
+    try:
+        file.seek(offset)
+        parts = []
+        while count:
+            part = file.read(min(count, _READ_AT_ONCE))
+            if not part:
+                raise InputError(f"the file ends {count} bytes early, it shrank while it was read", file=path)
+            parts.append(part)
+            count -= len(part)
+    except OSError as error:
+        raise StorageError(f"cannot be read: {error.strerror}", file=path) from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def refuse_pointer(start: bytes, path: Path) -> None:
+    """Raises `InputError` if the file's first bytes say that it is a git-LFS pointer in place of the content."""
+    if start.startswith(_POINTER):
+        raise InputError(
+            "is a git-LFS pointer, the content was never downloaded", file=path,
+            hint="fetch it with `git lfs pull` in that repository, or download the repository with `hf download`",
+        )
