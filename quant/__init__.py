@@ -1,1 +1,6 @@
 """Blocks <-> floats, for every GGUF tensor type. Knows nothing of files, names or models."""
+
+from .dispatch import KERNELS, Weights, dequantize, quantize
+from .formats import BY_ID, FORMATS, QuantFormat
+
+__all__ = ["BY_ID", "FORMATS", "KERNELS", "QuantFormat", "Weights", "dequantize", "quantize"]

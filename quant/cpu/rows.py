@@ -1,0 +1,164 @@
+"""Runs a CPU kernel over the rows of a matrix: checks, tiles of widened input, threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ..dispatch import cols_of
+from ..formats import QuantFormat
+
+TILE = 1 << 16  # elements that are widened at a time: 256 KiB of float32, which stays in the second-level cache
+
+
+def quantize(
+    kernel: Callable[..., None],
+    format: QuantFormat,
+    x: np.ndarray,
+    source: str | None,
+    weights: np.ndarray | None,
+    threads: int | None,
+    out: np.ndarray | None,
+) -> np.ndarray:
+    """See dispatch.quantize()."""
+    source = _source(x, source)
+    _check("x", x, x.dtype, (None, None))
+    rows, cols = x.shape
+    row_bytes = format.row_bytes(cols)
+    if weights is not None:
+        _check("weights", weights, np.float32, (cols,))
+        weights = _writeable(weights)
+    out = _output(out, np.uint8, (rows, row_bytes))
+    result = out
+    if weights is None:  # blocks are independent: any cut will do, also within one long row
+        x = x.reshape(-1, format.block_size)
+        out = out.reshape(-1, format.block_bytes)
+
+    def work(start: int, stop: int) -> None:
+        if source == "F32":
+            kernel(_writeable(x[start:stop]), weights, out[start:stop])
+            return
+        step = max(1, TILE // x.shape[1])
+        tile = np.empty((min(step, stop - start), x.shape[1]), np.float32)
+        for at in range(start, stop, step):
+            part = x[at : min(at + step, stop)]
+            wide = tile[: len(part)]
+            _widen(part, source, wide)
+            kernel(wide, weights, out[at : at + len(part)])
+
+    _spread(work, *x.shape, threads)
+    return result
+
+
+def dequantize(
+    kernel: Callable[..., None],
+    format: QuantFormat,
+    blocks: np.ndarray,
+    threads: int | None,
+    out: np.ndarray | None,
+) -> np.ndarray:
+    """See dispatch.dequantize()."""
+    _check("blocks", blocks, np.uint8, (None, None))
+    rows, row_bytes = blocks.shape
+    cols = cols_of(format, row_bytes)
+    out = _output(out, np.float32, (rows, cols))
+    blocks = blocks.reshape(-1, format.block_bytes)
+    values = out.reshape(-1, format.block_size)
+
+    def work(start: int, stop: int) -> None:
+        kernel(_writeable(blocks[start:stop]), values[start:stop])
+
+    _spread(work, *values.shape, threads)
+    return out
+
+
+def _source(x: np.ndarray, source: str | None) -> str:
+    """The storage format of x's elements: F32, F16 or BF16."""
+    found = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}.get(x.dtype.name)
+    if found is None and x.dtype == np.uint16 and source == "BF16":
+        found = "BF16"
+    if found is None or source not in (None, found):
+        raise ValueError(
+            f"x has dtype {x.dtype}{f' and source={source!r}' if source else ''}; "
+            'float32, float16, or uint16 with source="BF16" is expected'
+        )
+    return found
+
+
+def _widen(x: np.ndarray, source: str, out: np.ndarray) -> None:
+    if source == "F16":
+        np.copyto(out, x)
+    else:
+        bits = out.view(np.uint32)
+        np.copyto(bits, x.view(np.uint16))
+        np.left_shift(bits, 16, out=bits)
+
+
+def _check(name: str, array: np.ndarray, dtype: np.dtype | type, shape: tuple[int | None, ...]) -> None:
+    sizes = ", ".join("*" if n is None else str(n) for n in shape)
+    expected = f"{name} must be a C-contiguous {np.dtype(dtype).name} array of shape [{sizes}]"
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{expected}, not {type(array).__name__}")
+    if (
+        array.dtype != dtype
+        or array.ndim != len(shape)
+        or any(n is not None and n != found for n, found in zip(shape, array.shape, strict=True))
+        or not array.flags.c_contiguous
+    ):
+        order = "" if array.flags.c_contiguous else ", not C-contiguous"
+        raise ValueError(f"{expected}; it is {array.dtype} {list(array.shape)}{order}")
+
+
+def _output(out: np.ndarray | None, dtype: type, shape: tuple[int, int]) -> np.ndarray:
+    if out is None:
+        return np.empty(shape, dtype)
+    _check("out", out, dtype, shape)
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    return out
+
+
+def _writeable(array: np.ndarray) -> np.ndarray:
+    """The same memory as a writeable array: Numba takes read-only for another type, and would compile once more."""
+    if array.flags.writeable or array.size == 0:
+        return array
+    import ctypes
+
+    memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
+    view = np.frombuffer(memory, array.dtype).reshape(array.shape)
+    memory.keep = array  # the view lives no longer than what it looks at
+    return view
+
+
+def available_threads() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _spread(work: Callable[[int, int], None], rows: int, cols: int, threads: int | None) -> None:
+    """Call work(start, stop) over all rows, shared by `threads` threads."""
+    if threads is None:
+        threads = available_threads()
+    if threads < 1:
+        raise ValueError(f"threads must be 1 or more, not {threads}")
+    if not rows or not cols:
+        return
+    ranges = list(_ranges(rows, cols, threads))
+    if len(ranges) == 1 or threads == 1:
+        work(0, rows)
+        return
+    with ThreadPoolExecutor(min(threads, len(ranges))) as pool:
+        for done in [pool.submit(work, start, stop) for start, stop in ranges]:
+            done.result()
+
+
+def _ranges(rows: int, cols: int, threads: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows: a few per thread, so that a slow thread does not hold up the rest; none smaller than a tile."""
+    step = max(1, TILE // cols, -(-rows // (4 * threads)))
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)
