@@ -1,0 +1,72 @@
+"""JSON from strangers: bounded in size and depth, every key once, the top an object."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .files import open_regular, printable, read_at, refuse_pointer
+
+MAX_JSON_BYTES = 64 << 20  # configs and indexes; readers of tokenizer.json pass more
+MAX_DEPTH = 64  # the deepest known config nests 6 levels, the deepest tokenizer.json 8
+
+
+class _Refused(ValueError):
+    """A document that is JSON, but not one that ggufx takes."""
+
+
+def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES, non_finite: bool = False) -> dict[str, Any]:
+    """The object in a UTF-8 JSON file.
+
+    `non_finite` admits NaN and Infinity, which Python writes into configs (`"time_step_limit": [0.0, Infinity]`).
+    Raises `InputError` with the position for anything else than one JSON object with unique keys inside the bounds.
+    """
+    path = Path(path)
+    with open_regular(path) as (file, size):
+        if size > max_bytes:
+            raise InputError("too large for a JSON file of its kind", file=path, expected=f"at most {max_bytes} bytes",
+                             found=size)
+        raw = read_at(file, 0, size, path)
+    refuse_pointer(raw, path)
+    return parse_object(raw, path, non_finite=non_finite)
+
+
+def parse_object(raw: bytes, path: Path, *, start: int = 0, non_finite: bool = False) -> dict[str, Any]:
+    """The JSON object that `raw` holds; `start` is the byte of `path` at which `raw` stands, for the messages."""
+    try:
+        constant = float if non_finite else _no_constant
+        found = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=constant)
+    except UnicodeDecodeError as error:
+        raise InputError(f"byte {start + error.start}: not UTF-8 ({error.reason})", file=path) from None
+    except json.JSONDecodeError as error:
+        at = start + len(error.doc[:error.pos].encode("utf-8", "surrogatepass"))
+        where = f"byte {at}, line {error.lineno} column {error.colno}"
+        raise InputError(f"{where}: not JSON ({error.msg})", file=path) from None
+    except RecursionError:
+        raise InputError(f"byte {start}: nested deeper than {MAX_DEPTH} levels", file=path) from None
+    except ValueError as error:  # also an integer of thousands of digits
+        raise InputError(f"byte {start}: {error}", file=path) from None
+    if not isinstance(found, dict):
+        raise InputError(f"byte {start}: a JSON object is needed", file=path, found=type(found).__name__)
+    level: list[Any] = [found]
+    for _ in range(MAX_DEPTH):
+        level = [item for holder in level for item in (holder.values() if isinstance(holder, dict) else holder)
+                 if isinstance(item, (dict, list))]
+        if not level:
+            return found
+    raise InputError(f"byte {start}: nested deeper than {MAX_DEPTH} levels", file=path)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise _Refused(f"the key '{printable(twice)}' occurs twice in one object")
+    return made
+
+
+def _no_constant(name: str) -> float:
+    raise _Refused(f"{name} is not a JSON number")

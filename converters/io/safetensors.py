@@ -1,0 +1,237 @@
+"""safetensors files: a strict reader of headers, and headers for files whose data is written in any order.
+
+The library's own checks leave two holes (a name given twice, ranges given twice) and its writer needs every tensor in
+memory at once; so both directions are done here, and what is written opens with `safetensors.safe_open`.
+
+Layout: u64 header length, a JSON object `{name: {"dtype", "shape", "data_offsets": [begin, end]}}` with an optional
+`__metadata__` of strings, space-padded to 8 bytes; then data, which the ranges cover without overlap, hole or rest.
+Source: the safetensors format description.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from ..errors import GgufxError, InputError, UnsupportedError, raise_all
+from .files import open_regular, printable, read_at, refuse_pointer
+from .json_file import parse_object
+
+MAX_HEADER_BYTES = 100_000_000  # the library's limit
+MAX_ELEMENTS = (1 << 63) - 1
+MAX_PROBLEMS = 20  # of one file in one message: a hostile header could hold a million
+
+DTYPE_BITS = {
+    "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32,
+    "F16": 16, "BF16": 16, "I16": 16, "U16": 16,
+    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I8": 8, "U8": 8, "BOOL": 8,
+    "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTensor:
+    """A stored tensor: `dtype` as safetensors names it, row-major at byte `offset` (absolute) of `file`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SafetensorsFile:
+    """A checked header; `tensors` in the header's order."""
+
+    path: Path
+    tensors: dict[str, SourceTensor]
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorLayout:
+    """A tensor to be written; `offset` counts from the end of the header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of a checkpoint to be written."""
+
+    file_name: str
+    tensors: tuple[TensorLayout, ...]
+
+
+def tensor_bytes(dtype: str, shape: Sequence[int]) -> int:
+    """Bytes of a tensor. Raises ValueError if elements of less than a byte do not fill whole bytes."""
+    bits = prod(shape) * DTYPE_BITS[dtype]
+    if bits % 8:
+        raise ValueError(f"{tuple(shape)} elements of {dtype} do not fill whole bytes")
+    return bits // 8
+
+
+def read_safetensors_header(path: str | Path) -> SafetensorsFile:
+    """Read and check the header of one file; no tensor byte is read.
+
+    Raises `InputError` for a header that is damaged, cut or contradicts itself or the file's size, naming the tensor and
+    the byte; `UnsupportedError` for an unknown dtype. Several faulty tensors are reported in one message.
+    """
+    path = Path(path)
+    with open_regular(path) as (file, size):
+        start = read_at(file, 0, min(size, 64), path)
+        refuse_pointer(start, path)
+        if size < 8:
+            raise InputError("byte 0: too short for a safetensors file", file=path, expected="at least 8 bytes",
+                             found=size)
+        (length,) = struct.unpack("<Q", start[:8])
+        limit = min(size - 8, MAX_HEADER_BYTES)
+        if length > limit:
+            raise InputError("header length at byte 0: too large", file=path, expected=f"at most {limit}", found=length)
+        raw = read_at(file, 8, length, path)
+    if raw[:1] != b"{":
+        raise InputError("byte 8: the header is not a JSON object", file=path, found=raw[:8])
+    header = parse_object(raw, path, start=8)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise InputError("__metadata__: maps strings to strings", file=path)
+
+    data_start = 8 + length
+    problems: list[GgufxError] = []
+    tensors: dict[str, SourceTensor] = {}
+    for name, entry in header.items():
+        try:
+            tensors[name] = _checked_entry(name, entry, path, data_start)
+        except GgufxError as error:
+            problems.append(error)
+            if len(problems) == MAX_PROBLEMS:
+                break
+    raise_all(problems)
+    _check_cover(tensors.values(), data_start, size, path)
+    return SafetensorsFile(path, tensors, metadata)
+
+
+def _checked_entry(name: str, entry: Any, path: Path, data_start: int) -> SourceTensor:
+    shown = printable(name)
+    if not name or not name.isprintable():
+        raise InputError("a tensor's name is printable text", file=path, tensor=shown)
+    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
+        raise InputError("an object with dtype, shape and data_offsets is needed", file=path, tensor=shown)
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        raise UnsupportedError("dtype: none that ggufx knows", file=path, tensor=shown, found=printable(str(dtype)))
+    if not _counts(shape) or prod(max(n, 1) for n in shape) > MAX_ELEMENTS:
+        raise InputError("shape: counts whose product fits 63 bits are needed", file=path, tensor=shown,
+                         found=printable(str(shape)))
+    if not _counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise InputError("data_offsets: [begin, end] with 0 <= begin <= end is needed", file=path, tensor=shown,
+                         found=printable(str(offsets)))
+    begin, end = offsets
+    try:
+        nbytes = tensor_bytes(dtype, shape)
+    except ValueError as error:
+        raise InputError(f"shape: {error}", file=path, tensor=shown) from None
+    if end - begin != nbytes:
+        raise InputError(f"data_offsets: {dtype} {shape} needs another number of bytes", file=path, tensor=shown,
+                         expected=nbytes, found=end - begin)
+    return SourceTensor(name, dtype, tuple(shape), path, data_start + begin, nbytes)
+
+
+def _counts(found: Any) -> bool:
+    return isinstance(found, list) and all(type(n) is int and 0 <= n <= MAX_ELEMENTS for n in found)
+
+
+def _check_cover(tensors: Iterable[SourceTensor], data_start: int, size: int, path: Path) -> None:
+    """The ranges, put in order, must lie end to end from the first data byte to the last byte of the file."""
+    end = data_start
+    for tensor in sorted(tensors, key=lambda t: (t.offset, t.nbytes)):
+        if tensor.offset != end:
+            fault = "overlaps the tensor before it" if tensor.offset < end else "leaves a hole before it"
+            raise InputError(f"data_offsets: {fault}", file=path, tensor=printable(tensor.name),
+                             expected=f"byte {end}", found=f"byte {tensor.offset}")
+        end = tensor.offset + tensor.nbytes
+    if end != size:
+        fault = "the file is cut" if size < end else "bytes that belong to no tensor follow the data"
+        raise InputError(f"byte {min(end, size)}: {fault}", file=path, expected=f"{end} bytes", found=size)
+
+
+def layout(tensors: Iterable[tuple[str, str, Sequence[int]]]) -> list[TensorLayout]:
+    """Offsets for `(name, dtype, shape)`: the given order, but larger dtypes first, so that every tensor is aligned.
+
+    Raises `UnsupportedError` for names or dtypes that safetensors cannot hold.
+    """
+    rows = list(tensors)
+    problems: list[GgufxError] = []
+    names: set[str] = {"__metadata__"}
+    for name, dtype, _ in rows:
+        if name in names:
+            problems.append(UnsupportedError("this name is taken", tensor=printable(name)))
+        elif dtype not in DTYPE_BITS:
+            problems.append(UnsupportedError("safetensors has no such dtype", tensor=printable(name), found=dtype))
+        names.add(name)
+    raise_all(problems)
+    laid: list[TensorLayout] = []
+    offset = 0
+    for name, dtype, shape in sorted(rows, key=lambda row: -DTYPE_BITS[row[1]]):
+        laid.append(TensorLayout(name, dtype, tuple(shape), offset, tensor_bytes(dtype, shape)))
+        offset += laid[-1].nbytes
+    return laid
+
+
+def encode_safetensors_header(tensors: Sequence[TensorLayout], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The length and the padded JSON. Tensor data belongs at `len(result) + offset`.
+
+    Without `metadata`, `{"format": "pt"}`, which transformers asks for.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata) if metadata is not None else {"format": "pt"}}
+    for tensor in tensors:
+        header[tensor.name] = {"dtype": tensor.dtype, "shape": tensor.shape,
+                               "data_offsets": (tensor.offset, tensor.offset + tensor.nbytes)}
+    raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    raw += b" " * (-len(raw) % 8)
+    if len(raw) > MAX_HEADER_BYTES:
+        raise UnsupportedError("the safetensors header is too long", expected=f"at most {MAX_HEADER_BYTES}",
+                               found=len(raw))
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def shard(tensors: Iterable[tuple[str, str, Sequence[int]]], max_bytes: int, stem: str = "model") -> list[Shard]:
+    """Files of at most `max_bytes` of data, filled in the given order; a larger tensor gets a file of its own.
+
+    One file is named `<stem>.safetensors`, several `<stem>-00001-of-0000N.safetensors`; for several, write
+    `encode_index` as `<stem>.safetensors.index.json`. Raises as `layout`.
+    """
+    rows = list(tensors)
+    layout(rows)  # names must be unique over all files
+    groups: list[list[tuple[str, str, Sequence[int]]]] = [[]]
+    filled = 0
+    for row in rows:
+        nbytes = tensor_bytes(row[1], row[2])
+        if groups[-1] and filled + nbytes > max_bytes:
+            groups.append([])
+            filled = 0
+        groups[-1].append(row)
+        filled += nbytes
+    if len(groups) == 1:
+        return [Shard(f"{stem}.safetensors", tuple(layout(groups[0])))]
+    return [Shard(f"{stem}-{i:05d}-of-{len(groups):05d}.safetensors", tuple(layout(group)))
+            for i, group in enumerate(groups, 1)]
+
+
+def encode_index(shards: Sequence[Shard]) -> bytes:
+    """The JSON that says which file holds which tensor."""
+    weight_map = {tensor.name: part.file_name for part in shards for tensor in part.tensors}
+    total = sum(tensor.nbytes for part in shards for tensor in part.tensors)
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    return (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()
