@@ -85,7 +85,7 @@ def tensor_bytes(dtype: str, shape: Sequence[int]) -> int:
 def read_safetensors_header(path: str | Path) -> SafetensorsFile:
     """Read and check the header of one file; no tensor byte is read.
 
-    Raises `InputError` for a header that is damaged, cut or contradicts itself or the file's size, naming the tensor and
+    Raises `InputError` for a header that is damaged, cut or contradicts itself or the file size, naming the tensor and
     the byte; `UnsupportedError` for an unknown dtype. Several faulty tensors are reported in one message.
     """
     path = Path(path)
