@@ -1,0 +1,56 @@
+"""The registry of architectures. A new architecture is one table in this package and one line in `FAMILIES`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+from ..errors import UnsupportedError
+from ..spec import ArchSpec
+from . import llama
+
+FAMILIES = (llama,)
+SPECS: tuple[ArchSpec, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
+
+
+def _check(specs: tuple[ArchSpec, ...]) -> dict[str, ArchSpec]:
+    """Each HF class once; each rule complete; where specs share a GGUF name, exactly one is the default."""
+    by_class: dict[str, ArchSpec] = {}
+    for spec in specs:
+        for name in spec.classes:
+            if name in by_class:
+                raise AssertionError(f"{name} is in two tables")
+            by_class[name] = spec
+        for rule in spec.tensors:
+            if rule.stacked and (len(rule.hf) != 1 or len(rule.gguf) != 1):
+                raise AssertionError(f"{spec.name}: {rule.hf[0]} stacks experts, so it is one name on each side")
+    for name in {s.name for s in specs}:
+        if sum(s.name == name and s.chosen is None for s in specs) != 1:
+            raise AssertionError(f"{name}: one of the tables of this GGUF name must be the default")
+    return by_class
+
+
+BY_CLASS = _check(SPECS)
+
+
+def for_class(hf_class: str, file: str) -> ArchSpec:
+    """The table of an HF class. UnsupportedError names the nearest."""
+    if hf_class in BY_CLASS:
+        return BY_CLASS[hf_class]
+    raise UnsupportedError(f"architecture {hf_class!r} is not supported", file=file, found=hf_class,
+                           hint=_nearest(hf_class, BY_CLASS))
+
+
+def for_gguf(arch: str, tensors: Collection[str], name: str, file: str) -> ArchSpec:
+    """The table for a GGUF file, by general.architecture, the names of its tensors and general.name."""
+    specs = [spec for spec in SPECS if spec.name == arch]
+    if not specs:
+        raise UnsupportedError(f"architecture {arch!r} is not supported", file=file, found=arch,
+                               hint=_nearest(arch, {s.name for s in SPECS}))
+    chosen = [s for s in specs if s.chosen is not None and s.chosen(tensors, name)]
+    return (chosen or [s for s in specs if s.chosen is None])[0]
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    return (f"The nearest supported one is {near[0]}. " if near else "") + "`ggufx archs` lists all."

@@ -1,0 +1,99 @@
+"""Row groups that several families share, used by tuple unpacking. No inheritance between tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..io.values import ValueType
+from ..ops import RopePermute
+from ..rope import Rope
+from ..spec import Config, Fixed, H, Hparams, Present, R, Rows
+
+F32 = ValueType.FLOAT32
+BOOL = ValueType.BOOL
+L = "model.layers.{b}."
+
+# -- config keys that transformers fills in when config.json does not have them -------------------------------------
+
+
+def same_as(key: str) -> Callable[[Config], Any]:
+    return lambda config: config.get(key)
+
+
+def per_head(config: Config) -> int | None:
+    """The head length of models that do not state it."""
+    try:
+        return config["hidden_size"] // config["num_attention_heads"]
+    except KeyError:
+        return None  # the missing size is reported by its own rule
+
+
+DECODER_DEFAULTS = {"num_key_value_heads": same_as("num_attention_heads"), "head_dim": per_head}
+
+# -- sizes that ops and shapes are written in -----------------------------------------------------------------------
+
+SIZES: dict[str, Callable[[Hparams], Any]] = {
+    "head_length": lambda hp: hp.get("attention.key_length") or hp["embedding_length"] // hp["attention.head_count"],
+    "head_rows": lambda hp: hp["attention.head_count"] * hp["head_length"],
+    "head_kv_rows": lambda hp: hp.get("attention.head_count_kv", hp["attention.head_count"]) * hp["head_length"],
+}
+
+# -- hyperparameters ------------------------------------------------------------------------------------------------
+
+SHAPE = (
+    H("block_count", ("num_hidden_layers", "n_layer")),
+    H("context_length", ("max_position_embeddings", "n_positions", "n_ctx")),
+    H("embedding_length", ("hidden_size", "n_embd")),
+    H("feed_forward_length", ("intermediate_size", "n_inner")),
+    H("attention.head_count", ("num_attention_heads", "n_head")),
+)
+HEAD_KV = H("attention.head_count_kv", "num_key_value_heads")
+RMS_EPS = H("attention.layer_norm_rms_epsilon", "rms_norm_eps", F32)
+LN_EPS = H("attention.layer_norm_epsilon", ("layer_norm_eps", "layer_norm_epsilon"), F32)
+HEAD_LENGTHS = (
+    H("attention.key_length", "head_dim", need=False),
+    H("attention.value_length", "head_dim", need=False),
+)
+EXPERTS = (
+    H("expert_count", ("num_experts", "num_local_experts")),
+    H("expert_used_count", "num_experts_per_tok"),
+)
+TIED = Present("tie_word_embeddings", "output.weight", absent=True)
+VOCAB_SIZE = H("vocab_size", "vocab_size", need=False)
+VOCAB_ROWS = Rows("vocab_size", "token_embd.weight")
+SILU = Fixed("hidden_act", "silu", also=("swish",))
+
+DECODER = (*SHAPE, HEAD_KV, Rope(), RMS_EPS, *HEAD_LENGTHS, TIED, SILU, VOCAB_ROWS)
+
+# -- tensors --------------------------------------------------------------------------------------------------------
+
+ROPE = RopePermute("head_length")
+
+EMBED = (R("token_embd.weight", "model.embed_tokens.weight", shape="vocab_size embedding_length"),)
+HEAD = (R("output.weight", "lm_head.weight", need=False, shape="vocab_size embedding_length"),)
+OUT_NORM = (R("output_norm.weight", "model.norm.weight", shape="embedding_length"),)
+NORMS = (
+    R("blk.{b}.attn_norm.weight", L + "input_layernorm.weight", shape="embedding_length"),
+    R("blk.{b}.ffn_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
+)
+ATTN = (
+    R("blk.{b}.attn_q.{p}", L + "self_attn.q_proj.{p}", shape="head_rows embedding_length"),
+    R("blk.{b}.attn_k.{p}", L + "self_attn.k_proj.{p}", shape="head_kv_rows embedding_length"),
+    R("blk.{b}.attn_v.{p}", L + "self_attn.v_proj.{p}", shape="head_kv_rows embedding_length"),
+    R("blk.{b}.attn_output.{p}", L + "self_attn.o_proj.{p}", shape="embedding_length head_rows"),
+)
+ATTN_ROPE = (  # models whose checkpoints pair rotary dimensions by halves, while the runtime pairs neighbours
+    R("blk.{b}.attn_q.{p}", L + "self_attn.q_proj.{p}", ROPE, shape="head_rows embedding_length"),
+    R("blk.{b}.attn_k.{p}", L + "self_attn.k_proj.{p}", ROPE, shape="head_kv_rows embedding_length"),
+    *ATTN[2:],
+)
+QK_NORM = (
+    R("blk.{b}.attn_q_norm.weight", L + "self_attn.q_norm.weight", shape="head_length"),
+    R("blk.{b}.attn_k_norm.weight", L + "self_attn.k_norm.weight", shape="head_length"),
+)
+FFN = (
+    R("blk.{b}.ffn_gate.{p}", L + "mlp.gate_proj.{p}", shape="feed_forward_length embedding_length"),
+    R("blk.{b}.ffn_up.{p}", L + "mlp.up_proj.{p}", shape="feed_forward_length embedding_length"),
+    R("blk.{b}.ffn_down.{p}", L + "mlp.down_proj.{p}", shape="embedding_length feed_forward_length"),
+)

@@ -1,0 +1,78 @@
+"""Llama and its relatives: Llama 1-3, Mistral, Mixtral, Ministral 3 / Mistral Small 3, SmolLM3.
+
+Read one row as a sentence: "the GGUF tensor blk.{b}.attn_q is HF's layers.{b}.self_attn.q_proj, its rows permuted
+head by head". The same row converts forward, back, and a LoRA adapter's factors.
+"""
+
+from __future__ import annotations
+
+from ..rope import LLAMA3_FREQS
+from ..spec import ArchSpec, Fixed, H, Present, R
+from ..template import Template
+from .common import (ATTN_ROPE, DECODER, DECODER_DEFAULTS, EMBED, EXPERTS, F32, FFN, HEAD, L, NORMS, OUT_NORM, SIZES,
+                     VOCAB_SIZE)
+
+ROPE_DIM = H("rope.dimension_count", "head_dim")
+BIASES = (Present("attention_bias", "blk.0.attn_q.bias"), Present("mlp_bias", "blk.0.ffn_up.bias"))
+INV_FREQ = (Template(L + "self_attn.rotary_emb.inv_freq"), Template("model.rotary_emb.inv_freq"))
+MULTIMODAL = (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""))
+HEADLESS = (("layers.", "model.layers."), ("embed_tokens.", "model.embed_tokens."), ("norm.", "model.norm."))
+
+LLAMA = ArchSpec(
+    "llama", ("LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"), "llama",
+    hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, *BIASES),
+    tensors=(*EMBED, *NORMS, *ATTN_ROPE, *FFN, *OUT_NORM, *HEAD),
+    derived=(LLAMA3_FREQS,), defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
+    example="unsloth/Llama-3.2-1B-Instruct",
+)
+
+MISTRAL = ArchSpec(
+    "llama", ("MistralForCausalLM",), "mistral",
+    hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, Fixed("sliding_window", None)),
+    tensors=LLAMA.tensors, derived=LLAMA.derived, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ,
+    aliases=HEADLESS, example="mistralai/Mistral-7B-Instruct-v0.3",
+    chosen=lambda tensors, name: "mistral" in name.lower(),
+)
+
+MOE = L + "block_sparse_moe."
+MIXTRAL = ArchSpec(
+    "llama", ("MixtralForCausalLM",), "mixtral",
+    hparams=(*DECODER, *EXPERTS, VOCAB_SIZE, ROPE_DIM, Fixed("sliding_window", None)),
+    tensors=(
+        *EMBED, *NORMS, *ATTN_ROPE,
+        R("blk.{b}.ffn_gate_inp.weight", MOE + "gate.weight", shape="expert_count embedding_length"),
+        R("blk.{b}.ffn_gate_exps.weight", MOE + "experts.{e}.w1.weight", shape="feed_forward_length embedding_length"),
+        R("blk.{b}.ffn_up_exps.weight", MOE + "experts.{e}.w3.weight", shape="feed_forward_length embedding_length"),
+        R("blk.{b}.ffn_down_exps.weight", MOE + "experts.{e}.w2.weight", shape="embedding_length feed_forward_length"),
+        *OUT_NORM, *HEAD,
+    ),
+    defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, example="mistralai/Mixtral-8x7B-Instruct-v0.1",
+    chosen=lambda tensors, name: "blk.0.ffn_gate_exps.weight" in tensors,
+)
+
+MINISTRAL3 = ArchSpec(
+    "mistral3", ("Ministral3ForCausalLM",), "ministral3",
+    hparams=(
+        *DECODER, VOCAB_SIZE, ROPE_DIM,
+        H("rope.scaling.yarn_log_multiplier", "rope_parameters.mscale_all_dim", F32),
+        H("attention.temperature_scale", "rope_parameters.llama_4_scaling_beta", F32),
+    ),
+    tensors=LLAMA.tensors, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
+    example="mistralai/Ministral-3-3B-Instruct-2512",
+)
+
+MISTRAL3 = ArchSpec(
+    "mistral3", ("Mistral3ForConditionalGeneration",), "mistral3",
+    hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM),
+    tensors=LLAMA.tensors, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=MULTIMODAL,
+    example="mistralai/Mistral-Small-3.1-24B-Instruct-2503",
+)
+
+SMOLLM3 = ArchSpec(
+    "smollm3", ("SmolLM3ForCausalLM",), "smollm3",
+    hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, *BIASES),
+    tensors=LLAMA.tensors, derived=LLAMA.derived, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ,
+    example="HuggingFaceTB/SmolLM3-3B",
+)
+
+SPECS = (LLAMA, MISTRAL, MIXTRAL, MINISTRAL3, MISTRAL3, SMOLLM3)

@@ -1,0 +1,83 @@
+"""config.json in one canonical form, whatever transformers version wrote it.
+
+Half of the models on the Hub carry transformers-4 style configs (`rope_theta`, `rope_scaling`, `torch_dtype`), half
+transformers-5 style (`rope_parameters`, `dtype`). Canonical: text settings at the root, rotary settings in
+`rope_parameters`, the class's defaults filled in. Source: transformers 5 `modeling_rope_utils` and `configuration_*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import InputError
+from .spec import ArchSpec, Config
+
+TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
+LAYER_KINDS = ("full_attention", "sliding_attention")
+
+
+def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str) -> Config:
+    """A new canonical config. InputError where a setting has the wrong type."""
+    out: Config = dict(config)
+    for nested in TEXT_CONFIGS:
+        if isinstance(inner := config.get(nested), Mapping):
+            out.update({k: v for k, v in inner.items() if v is not None or k not in out})
+    if (dtype := out.pop("torch_dtype", None)) is not None:
+        out.setdefault("dtype", dtype)
+    for key, value in spec.defaults.items():
+        if out.get(key) is None:
+            out[key] = value(out) if callable(value) else value
+    out["rope_parameters"] = _rope_parameters(out, file)
+    return out
+
+
+def _rope_parameters(config: Config, file: str) -> dict[str, Any]:
+    """`rope_parameters` of transformers 5, from either style."""
+    given = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(given, Mapping):
+        raise InputError("rope_parameters must be an object", file=file, found=type(given).__name__)
+    theta = config.get("rope_theta", 10000.0)
+    if any(kind in given for kind in LAYER_KINDS):
+        return {kind: _one_rope(params or {}, config, theta) for kind, params in given.items()}
+    if "rope_local_base_freq" in config and "rope_parameters" not in config:  # Gemma 3 before transformers 5
+        return {
+            "full_attention": _one_rope(given, config, theta),
+            "sliding_attention": {"rope_type": "default", "rope_theta": config["rope_local_base_freq"]},
+        }
+    return _one_rope(given, config, theta)
+
+
+def _one_rope(given: Mapping[str, Any], config: Config, theta: float) -> dict[str, Any]:
+    rope = dict(given)
+    kind = rope.pop("type", None)
+    rope.setdefault("rope_type", kind or "default")
+    rope.setdefault("rope_theta", theta)
+    for key in ("partial_rotary_factor", "original_max_position_embeddings"):
+        if config.get(key) is not None:
+            rope.setdefault(key, config[key])
+    return rope
+
+
+def full_attention_rope(config: Config) -> dict[str, Any]:
+    """The rotary settings of the layers with full attention: of all layers, unless the model has two kinds."""
+    rope = config["rope_parameters"]
+    return rope.get("full_attention", rope)
+
+
+def hub_style(config: Config, *, keep_rope_parameters: bool) -> Config:
+    """The canonical config as it is written: readable by transformers 4 and 5 unless the class needs 5 anyway."""
+    out = dict(config)
+    rope = out.pop("rope_parameters", None)
+    if rope is None:
+        return out
+    if keep_rope_parameters or any(kind in rope for kind in LAYER_KINDS):
+        out["rope_parameters"] = rope
+        return out
+    rope = dict(rope)
+    out["rope_theta"] = rope.pop("rope_theta", 10000.0)
+    if (partial := rope.pop("partial_rotary_factor", None)) is not None:
+        out["partial_rotary_factor"] = partial
+    if rope.get("rope_type", "default") != "default":
+        out["rope_scaling"] = rope
+    return out

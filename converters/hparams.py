@@ -1,0 +1,59 @@
+"""Runs the hyperparameter rules of a table: config -> key-values, key-values -> config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import GgufxError, InputError
+from .io.values import Metadata, plain
+from .spec import ArchSpec, Config, Found, Hparams
+
+
+def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: list[GgufxError]) -> Metadata:
+    """The architecture's key-values, prefixed. Everything that is missing or unfit is appended to `problems`."""
+    out: Metadata = {}
+    for rule in spec.hparams:
+        try:
+            out.update(rule.write(config, notes))
+        except KeyError as error:
+            problems.append(InputError(f"config.json has no {error.args[0]}", file="config.json",
+                                       hint=f"{spec.classes[0]} cannot be described without it."))
+        except (TypeError, ValueError) as error:
+            problems.append(InputError(f"config.json: {getattr(rule, 'hf', '')}: {error}", file="config.json"))
+        except GgufxError as error:
+            problems.append(error)
+    return {f"{spec.name}.{key}": value for key, value in out.items()}
+
+
+def sizes(spec: ArchSpec, values: Mapping[str, Any], vocab_size: int | None) -> Hparams:
+    """Hyperparameters without prefix, with the table's derived sizes: what ops and shapes are written in.
+
+    A derived size whose parts are missing is left out; the missing part has been reported by its own rule.
+    """
+    prefix = f"{spec.name}."
+    hp = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+    if vocab_size is not None:
+        hp.setdefault("vocab_size", vocab_size)
+    for name, derive in spec.sizes.items():
+        try:
+            hp[name] = derive(hp)
+        except (KeyError, TypeError, ZeroDivisionError):
+            continue
+    return hp
+
+
+def read_hparams(
+    spec: ArchSpec, metadata: Metadata, tensors: Mapping[str, tuple[int, ...]], file: str, problems: list[GgufxError]
+) -> tuple[Config, Found]:
+    """The canonical config that the file's standard keys describe, and what had to be assumed."""
+    prefix = f"{spec.name}."
+    kv = {key.removeprefix(prefix): value for key, value in plain(metadata).items() if key.startswith(prefix)}
+    found = Found(kv, tensors)
+    config: Config = {"architectures": [spec.classes[0]], "model_type": spec.model_type}
+    for rule in spec.hparams:
+        try:
+            rule.read(found, config)
+        except KeyError as error:
+            problems.append(InputError(f"the file has no {prefix}{error.args[0]}", file=file))
+    return config, found

@@ -1,0 +1,90 @@
+"""Sizes and names: how many parameters a GGUF file holds, and what the file is called.
+
+Sources: `get_total_parameter_count` of llama.cpp's GGUF writer; the naming convention in ggml's `docs/gguf.md`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Literal, NamedTuple
+
+from .io.values import Metadata
+
+_MAX_STEM_BYTES = 200  # file systems allow 255: room for "-00001-of-00003", ".gguf", ".part" and the journal's suffix
+_SAFE = frozenset("-_.+")
+
+
+class ParameterCount(NamedTuple):
+    """Numbers of parameters. `total` is negative for LoRA adapters: it says "about", since they skip layers.
+
+    `expert` counts one expert of each expert tensor, `shared` everything else, so a mixture is `expert_count` x
+    (`shared` + `expert`) in a size label.
+    """
+
+    total: int
+    shared: int
+    expert: int
+    expert_count: int
+
+
+def count_parameters(names_and_shapes: Iterable[tuple[str, Sequence[int]]]) -> ParameterCount:
+    """Count GGUF tensors, given in file order with numpy-order shapes.
+
+    A LoRA pair counts as the matrix it updates. All zeros where a `.lora_b` does not follow its `.lora_a` at once, as
+    llama.cpp has it.
+    """
+    total = shared = expert = expert_sum = expert_tensors = 0
+    last_a: tuple[str, Sequence[int]] | None = None
+    for name, given in names_and_shapes:
+        shape = tuple(given)
+        if name.endswith(".lora_a"):
+            last_a = (name, shape)
+            continue
+        if name.endswith(".lora_b"):
+            if last_a is None or last_a[0] != f"{name[:-1]}a":
+                return ParameterCount(0, 0, 0, 0)
+            shape = (*shape[:-1], last_a[1][-1])
+        size = prod(shape)
+        total += size
+        if "_exps." in name and len(shape) >= 3:
+            experts = shape[-2 if ".bias" in name else -3]
+            expert += size // experts
+            expert_sum += experts
+            expert_tensors += 1
+        else:
+            shared += size
+    count = expert_sum // expert_tensors if expert_tensors else 0
+    return ParameterCount(total if last_a is None else -total, shared, expert, count)
+
+
+def default_file_name(
+    metadata: Metadata, file_type_name: str | None, kind: Literal["model", "adapter", "vocab"] = "model"
+) -> str:
+    """`<base name or name>-<size>-<fine-tune>-<version>-<ENCODING>[-LoRA|-vocab].gguf`, from the `general.*` key-values.
+
+    `file_type_name` is the encoding as llama.cpp spells it ("F16", "Q8_0", "Q4_K_M"). A vocabulary has neither size nor
+    encoding. Always one plain file name: letters, digits and `-_.+` of any script, never a path, never hidden, never an
+    option, at most 205 bytes.
+    """
+    def text(key: str) -> str:
+        return str(metadata[key].data) if key in metadata else ""
+
+    encoding = "" if kind == "vocab" or file_type_name is None else file_type_name.upper()
+    suffix = _joined(encoding, {"model": "", "adapter": "LoRA", "vocab": "vocab"}[kind])
+    stem = _joined(
+        _safe(text("general.basename") or text("general.name")) or "model",
+        "" if kind == "vocab" else text("general.size_label"), text("general.finetune"), text("general.version"),
+    )
+    room = _MAX_STEM_BYTES - len(suffix.encode()) - 1
+    return f"{_joined(stem.encode()[:room].decode(errors='ignore'), suffix)}.gguf"
+
+
+def _joined(*parts: str) -> str:
+    return "-".join(filter(None, map(_safe, parts)))
+
+
+def _safe(part: str) -> str:
+    kept = (c if c in _SAFE or unicodedata.category(c)[0] in "LMN" else "-" for c in part.strip())
+    return "".join(kept).strip("-.")

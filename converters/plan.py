@@ -1,0 +1,149 @@
+"""A conversion as pure data: what is read, what is done to it, and where each byte of the result goes.
+
+A plan is made from headers alone, before a byte is written. It can be printed (`--dry-run`), stored as JSON, compared
+and hashed; executing it is a map over independent jobs, in any order.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from ..quant.formats import FORMATS
+from .ops import Op, Shape, op_from_json
+
+# Element types that safetensors has and GGUF has not. Bytes per element.
+PLAIN_BYTES = {"U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "U32": 4, "U64": 8}
+
+
+def region_bytes(type_name: str, shape: Shape) -> int:
+    """Bytes of an array of this tensor type; ValueError where a row is not a whole number of blocks."""
+    if type_name in PLAIN_BYTES:
+        return prod(shape) * PLAIN_BYTES[type_name]
+    if not shape:
+        return FORMATS[type_name].row_bytes(1)
+    return prod(shape[:-1]) * FORMATS[type_name].row_bytes(shape[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """An array in a file: `file` is an index into the plan's inputs or outputs, `shape` is outermost first."""
+
+    file: int
+    offset: int
+    type: str
+    shape: Shape
+
+    @property
+    def nbytes(self) -> int:
+        return region_bytes(self.type, self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorJob:
+    """Read `sources`, apply `ops`, encode as each output's type, write. Jobs share nothing.
+
+    `weights`: importance weights of the columns, as (entry, index) in the plan's imatrix file; None without.
+    """
+
+    name: str
+    sources: tuple[Region, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[Region, ...]
+    weights: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file the jobs read. Size and modification time tell whether it is still the one that was planned."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> InputFile:
+        status = path.stat()
+        return cls(path, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file of the result: `head` at offset 0, jobs fill the rest. Outputs become visible in plan order."""
+
+    path: Path
+    size: int
+    head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTensor:
+    """One tensor of the result, for people: its type, and the type the recipe wanted where that did not fit."""
+
+    name: str
+    type: str
+    shape: Shape
+    nbytes: int
+    wanted: str | None = None
+
+
+@dataclass(frozen=True)
+class ConversionPlan:
+    """`notes`: everything lost, approximated or assumed. `facts`: what the result says of itself (architecture ...).
+
+    `imatrix`: the importance matrix that the jobs' `weights` refer to.
+    """
+
+    direction: str
+    inputs: tuple[InputFile, ...]
+    outputs: tuple[OutputFile, ...]
+    jobs: tuple[TensorJob, ...]
+    tensors: tuple[PlannedTensor, ...]
+    notes: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    imatrix: Path | None = None
+
+    @property
+    def output_bytes(self) -> int:
+        return sum(o.size for o in self.outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole plan as JSON data."""
+        return {
+            "direction": self.direction,
+            "inputs": [{**asdict(i), "path": str(i.path)} for i in self.inputs],
+            "outputs": [{"path": str(o.path), "size": o.size, "head": base64.b64encode(o.head).decode()}
+                        for o in self.outputs],
+            "jobs": [{"name": j.name, "sources": [asdict(r) for r in j.sources], "ops": [op.to_json() for op in j.ops],
+                      "outputs": [asdict(r) for r in j.outputs], "weights": j.weights} for j in self.jobs],
+            "tensors": [asdict(t) for t in self.tensors],
+            "notes": list(self.notes),
+            "facts": self.facts,
+            "imatrix": None if self.imatrix is None else str(self.imatrix),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ConversionPlan:
+        """The inverse of `to_json`."""
+
+        def region(r: dict[str, Any]) -> Region:
+            return Region(r["file"], r["offset"], r["type"], tuple(r["shape"]))
+
+        return cls(
+            data["direction"],
+            tuple(InputFile(Path(i["path"]), i["size"], i["mtime_ns"]) for i in data["inputs"]),
+            tuple(OutputFile(Path(o["path"]), o["size"], base64.b64decode(o["head"])) for o in data["outputs"]),
+            tuple(TensorJob(j["name"], tuple(map(region, j["sources"])), tuple(map(op_from_json, j["ops"])),
+                            tuple(map(region, j["outputs"])), j["weights"] and tuple(j["weights"])) for j in data["jobs"]),
+            tuple(PlannedTensor(**{**t, "shape": tuple(t["shape"])}) for t in data["tensors"]),
+            tuple(data["notes"]), data["facts"], data["imatrix"] and Path(data["imatrix"]),
+        )
+
+    def digest(self) -> str:
+        """sha256 of the plan: equal plans give equal bytes."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,195 @@
+"""Rotary position settings: `rope_parameters` <-> `rope.*` key-values and the factor tensors that stand for them.
+
+GGUF has keys for linear and yarn scaling, but holds llama3 scaling only as a tensor of frequency divisors
+(`rope_freqs.weight`), and longrope as two tensors. Source: llama.cpp `llama-hparams.h`, `ggml_rope_ext`, and
+transformers `modeling_rope_utils.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .config import full_attention_rope
+from .errors import UnsupportedError
+from .io.values import Metadata, f32, string, u32
+from .spec import Config, Derived, Found, Hparams, short
+
+# config key of yarn -> GGUF key below rope.scaling.
+YARN = (
+    ("extrapolation_factor", "yarn_ext_factor"),
+    ("attention_factor", "yarn_attn_factor"),
+    ("beta_fast", "yarn_beta_fast"),
+    ("beta_slow", "yarn_beta_slow"),
+)
+OTHER_KINDS = ("default", "llama3", "longrope", "su", "proportional")  # scaled by tensors, or not at all
+
+
+@dataclass(frozen=True)
+class Rope:
+    """`rope.freq_base`, `rope.freq_base_swa` and `rope.scaling.*`.
+
+    `longrope_type`: write the type of longrope scaling (Phi-3 does not; its tensors suffice).
+    `default_theta`: the base of a file without `rope.freq_base`; `write_base` False leaves the key out.
+    """
+
+    write_base: bool = True
+    write_scaling: bool = True
+    default_theta: float = 10000.0
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        rope = full_attention_rope(config)
+        kind, factor = rope["rope_type"], rope.get("factor")
+        out: Metadata = {}
+        if kind not in (*OTHER_KINDS, "linear", "yarn"):
+            raise UnsupportedError(
+                f"rope_type {kind!r} has no GGUF form", file="config.json", expected="linear, yarn, llama3 or longrope",
+                found=kind, hint="A model converted without its rotary scaling answers wrongly beyond its first context.")
+        if self.write_scaling and kind in ("linear", "yarn") and factor is not None:
+            out["rope.scaling.type"] = string(kind)
+            out["rope.scaling.factor"] = f32(factor)
+            if kind == "yarn":
+                original = rope.get("original_max_position_embeddings")
+                if original is None:
+                    raise KeyError("rope_parameters.original_max_position_embeddings")
+                out["rope.scaling.original_context_length"] = u32(original)
+                values = {**rope, "attention_factor": rope.get("attention_factor", rope.get("attn_factor"))}
+                for hf, key in YARN:
+                    if values.get(hf) is not None:
+                        out[f"rope.scaling.{key}"] = f32(values[hf])
+        elif self.write_scaling and kind in ("longrope", "su"):
+            out["rope.scaling.type"] = string("longrope")
+        if self.write_base:
+            out["rope.freq_base"] = f32(rope["rope_theta"])
+        sliding = config["rope_parameters"].get("sliding_attention")
+        if sliding is not None and self.write_base:
+            out["rope.freq_base_swa"] = f32(sliding["rope_theta"])
+        return out
+
+    def read(self, found: Found, config: Config) -> None:
+        kv = found.kv
+        rope: dict[str, Any] = {"rope_type": "default", "rope_theta": self.default_theta}
+        if "rope.freq_base" in kv:
+            rope["rope_theta"] = short(kv["rope.freq_base"])
+        elif self.write_base:
+            found.assumed["rope_parameters.rope_theta"] = f"{self.default_theta}: the file has no rope.freq_base"
+        kind = kv.get("rope.scaling.type", "none")
+        if kind in ("linear", "yarn", "longrope"):
+            rope["rope_type"] = kind
+        if kind in ("linear", "yarn"):
+            rope["factor"] = short(kv["rope.scaling.factor"])
+        if (original := kv.get("rope.scaling.original_context_length")) is not None:
+            rope["original_max_position_embeddings"] = original
+        if kind == "yarn":
+            for hf, key in YARN:
+                if f"rope.scaling.{key}" in kv:
+                    rope[hf] = short(kv[f"rope.scaling.{key}"])
+        if "rope.freq_base_swa" in kv:
+            sliding = {"rope_type": "default", "rope_theta": short(kv["rope.freq_base_swa"])}
+            config["rope_parameters"] = {"full_attention": rope, "sliding_attention": sliding}
+        else:
+            config["rope_parameters"] = rope
+
+
+def _llama3_divisors(dim: int, base: float, factor: float, low: float, high: float, original: float) -> np.ndarray:
+    """What each rotary frequency is divided by: 1 for short wavelengths, `factor` for long ones, smooth between."""
+    # float32 steps in this order give the bytes that existing files have.
+    exponent = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
+    freqs = np.float32(1.0) / np.power(np.float32(base), exponent, dtype=np.float32)
+    out = []
+    for freq in freqs:
+        wavelength = np.float32(2 * math.pi) / freq
+        if wavelength < original / high:
+            out.append(1.0)
+        elif wavelength > original / low:
+            out.append(factor)
+        else:
+            smooth = (np.float32(original) / wavelength - np.float32(low)) / np.float32(high - low)
+            out.append(1 / ((1 - smooth) / np.float32(factor) + smooth))
+    return np.array(out, np.float32)
+
+
+def _make_llama3(config: Config, hp: Hparams) -> np.ndarray | None:
+    rope = full_attention_rope(config)
+    if rope["rope_type"] != "llama3":
+        return None
+    return _llama3_divisors(
+        hp["rope.dimension_count"], rope["rope_theta"], rope.get("factor", 8.0), rope.get("low_freq_factor", 1.0),
+        rope.get("high_freq_factor", 4.0), rope.get("original_max_position_embeddings", 8192))
+
+
+def _recover_llama3(divisors: np.ndarray, found: Found, config: Config) -> None:
+    """Solve the four llama3 parameters from the divisors.
+
+    The factor is the largest divisor. Between the two break points 1/divisor is linear in the frequency, so its line
+    gives low and high times the context's reciprocal; the published context lengths are tried for the common scale.
+    """
+    rope = full_attention_rope(config)
+    dim, base = 2 * len(divisors), rope["rope_theta"]
+    factor = short(divisors.max())
+    for original in (8192, 4096, 2048, 16384, 32768, 1024, 65536, 131072, 512, 256, 128, 64):
+        for low, high in ((1.0, 4.0), (1.0, 2.0), (1.0, 8.0), (1.0, 32.0), (2.0, 4.0), (2.0, 8.0), (0.5, 4.0)):
+            if np.array_equal(_llama3_divisors(dim, base, factor, low, high, original), divisors):
+                rope.update(rope_type="llama3", factor=factor, low_freq_factor=low, high_freq_factor=high,
+                            original_max_position_embeddings=original)
+                return
+    solved = _fit_llama3(divisors, dim, base, factor)
+    if solved is None:
+        raise UnsupportedError("rope_freqs.weight is not a llama3 rotary scaling", tensor="rope_freqs.weight",
+                               hint="config.json has no other form for a table of rotary divisors.")
+    low, high, original = solved
+    rope.update(rope_type="llama3", factor=factor, low_freq_factor=low, high_freq_factor=high,
+                original_max_position_embeddings=original)
+    found.assumed["rope_parameters"] = f"low {low}, high {high}, context {original}: solved from rope_freqs.weight"
+
+
+def _fit_llama3(divisors: np.ndarray, dim: int, base: float, factor: float) -> tuple[float, float, int] | None:
+    """Parameters that reproduce the divisors to float32 precision, with the original context fixed at 8192."""
+    freqs = 1.0 / base ** (np.arange(0, dim, 2) / dim)
+    inside = (divisors > 1) & (divisors < factor)
+    original = 8192
+    if inside.sum() >= 2:
+        smooth = (1 / divisors[inside].astype(np.float64) - 1 / factor) / (1 - 1 / factor)
+        per_wavelength = original * freqs[inside] / (2 * math.pi)
+        slope, offset = np.polyfit(per_wavelength, smooth, 1)
+        if slope <= 0:
+            return None
+        low = -offset / slope
+        high = low + 1 / slope
+    else:  # only the positions of the two steps are known: any break points between the neighbours do
+        cycles = original * freqs / (2 * math.pi)
+        ones, full = cycles[divisors <= 1], cycles[divisors >= factor]
+        if not len(full):
+            return None
+        low = float(full.max()) * 1.0001
+        high = float(ones.min()) * 0.9999 if len(ones) else low * 2
+    made = _llama3_divisors(dim, base, factor, low, high, original)
+    return (float(low), float(high), original) if np.allclose(made, divisors, rtol=1e-4) else None
+
+
+LLAMA3_FREQS = Derived("rope_freqs.weight", _make_llama3, _recover_llama3)
+
+
+def _longrope(which: str) -> Derived:
+    def make(config: Config, hp: Hparams) -> np.ndarray | None:
+        factors = full_attention_rope(config).get(f"{which}_factor")
+        if not factors:
+            return None
+        if len(factors) != hp["rope.dimension_count"] // 2:
+            raise UnsupportedError(
+                f"rope_parameters.{which}_factor has the wrong length", file="config.json",
+                expected=hp["rope.dimension_count"] // 2, found=len(factors))
+        return np.array(factors, np.float32)
+
+    def recover(factors: np.ndarray, found: Found, config: Config) -> None:
+        rope = full_attention_rope(config)
+        rope["rope_type"] = "longrope"
+        rope[f"{which}_factor"] = [short(x) for x in factors]
+
+    return Derived(f"rope_factors_{which}.weight", make, recover)
+
+
+LONGROPE_FACTORS = (_longrope("long"), _longrope("short"))

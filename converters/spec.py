@@ -1,0 +1,229 @@
+"""The vocabulary of the architecture tables: frozen data, no I/O.
+
+A table (`arch/*.py`) describes an architecture once: hyperparameter rules and tensor rules. The same rows convert
+HF -> GGUF, GGUF -> HF, and a LoRA adapter's factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from .io.values import Metadata, Value, ValueType, array
+from .ops import Op
+from .template import Template
+
+Config = dict[str, Any]  # a canonical config.json (see config.py)
+Hparams = Mapping[str, Any]  # GGUF keys without the architecture prefix, and the derived sizes of hparams.py
+MISSING: Any = object()
+
+
+def get_path(config: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, or MISSING. An explicit null counts as missing: transformers writes both."""
+    value: Any = config
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or value.get(part) is None:
+            return MISSING
+        value = value[part]
+    return value
+
+
+def set_path(config: Config, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for part in parents:
+        config = config.setdefault(part, {})
+    config[last] = value
+
+
+@dataclass
+class Found:
+    """What the way back knows: the file's keys below the prefix, its tensors' shapes, and what had to be assumed."""
+
+    kv: Mapping[str, Any]
+    tensors: Mapping[str, tuple[int, ...]]
+    assumed: dict[str, str] = field(default_factory=dict)  # config path -> why this value
+
+    def assume(self, config: Config, path: str, value: Any, why: str) -> None:
+        set_path(config, path, value)
+        self.assumed[path] = f"{value!r}: {why}"
+
+
+class HparamGroup(Protocol):
+    """Anything that turns part of a config into key-values and back. `write` and `read` are inverse."""
+
+    def write(self, config: Config, notes: list[str]) -> Metadata: ...
+
+    def read(self, found: Found, config: Config) -> None: ...
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A two-way value map between config.json and GGUF."""
+
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class HparamRule:
+    """One key-value. `hf` lists config paths; the first is the one written on the way back."""
+
+    key: str
+    hf: tuple[str, ...]
+    type: ValueType = ValueType.UINT32
+    need: bool = True
+    codec: Codec | None = None
+    default: Any = MISSING  # the value a config without the key stands for
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        value = next((v for p in self.hf if (v := get_path(config, p)) is not MISSING), self.default)
+        if value is MISSING:
+            if self.need:
+                raise KeyError(self.hf[0])
+            return {}
+        if self.codec:
+            value = self.codec.encode(value)
+        return {} if value is None else {self.key: typed(self.type, value)}
+
+    def read(self, found: Found, config: Config) -> None:
+        if self.key in found.kv:
+            value = found.kv[self.key]
+            value = short(value) if self.type == ValueType.FLOAT32 else value
+            set_path(config, self.hf[0], self.codec.decode(value) if self.codec else value)
+        elif self.default is not MISSING:
+            found.assume(config, self.hf[0], self.default, f"the file has no {self.key}")
+        elif self.need:
+            raise KeyError(self.key)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A config value that GGUF has no key for: the runtime always computes with this one."""
+
+    hf: str
+    value: Any
+    also: tuple[Any, ...] = ()  # spellings that mean the same
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        found = get_path(config, self.hf)
+        if found is not MISSING and found != self.value and found not in self.also:
+            notes.append(f"config.json says {self.hf} = {found!r}; the runtime always computes with {self.value!r}")
+        return {}
+
+    def read(self, found: Found, config: Config) -> None:
+        found.assume(config, self.hf, self.value, "GGUF has no key for it; the runtime's value")
+
+
+@dataclass(frozen=True)
+class Present:
+    """A config flag that shows in the tensors: true when a GGUF tensor of this name exists."""
+
+    hf: str
+    tensor: str
+    absent: bool = False  # the flag is true when the tensor does NOT exist
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        return {}
+
+    def read(self, found: Found, config: Config) -> None:
+        set_path(config, self.hf, (self.tensor in found.tensors) != self.absent)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A config size that shows in a tensor's shape: the length of one of its axes."""
+
+    hf: str
+    tensor: str
+    axis: int = 0
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        return {}
+
+    def read(self, found: Found, config: Config) -> None:
+        if self.tensor in found.tensors:
+            set_path(config, self.hf, found.tensors[self.tensor][self.axis])
+
+
+def typed(kind: ValueType, value: Any) -> Value:
+    """A scalar or, for a list, an array of that item type."""
+    if isinstance(value, (list, tuple)):
+        return array(kind, list(value))
+    return Value(kind, float(value) if kind == ValueType.FLOAT32 else value)
+
+
+def short(value: Any) -> Any:
+    """The shortest decimal that is this float32: 1e-06, not 9.999999974752427e-07."""
+    return float(str(np.float32(value))) if isinstance(value, (float, np.floating)) else value
+
+
+@dataclass(frozen=True)
+class TensorRule:
+    """GGUF tensors <-> HF tensors. A hole that only the HF side has ({e}) is a new first axis: stacked experts."""
+
+    gguf: tuple[Template, ...]
+    hf: tuple[Template, ...]
+    ops: tuple[Op, ...] = ()
+    need: bool = True
+    when: Callable[[Hparams, int], bool] | None = None  # in which blocks the tensor is needed
+    shape: str | None = None  # HF shape in hyperparameters, "vocab_size embedding_length"; checked before writing
+
+    @property
+    def stacked(self) -> bool:
+        return any("e" in t.holes for t in self.hf) and not any("e" in t.holes for t in self.gguf)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A GGUF tensor computed from the config (`make`) and turned back into config (`recover`)."""
+
+    gguf: str
+    make: Callable[[Config, Hparams], np.ndarray | None]
+    recover: Callable[[np.ndarray, Found, Config], None]
+
+
+@dataclass(frozen=True)
+class ArchSpec:
+    """One architecture. `classes`: HF class names, the first is the one written on the way back."""
+
+    name: str
+    classes: tuple[str, ...]
+    model_type: str
+    hparams: tuple[HparamGroup, ...]
+    tensors: tuple[TensorRule, ...]
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # config keys that the HF class fills; values or callables
+    aliases: tuple[tuple[str, str], ...] = ()  # (found prefix, table prefix) of HF names
+    ignore: tuple[Template, ...] = ()  # HF names that GGUF has no place for, dropped by name
+    derived: tuple[Derived, ...] = ()
+    sizes: Mapping[str, Callable[[Hparams], Any]] = field(default_factory=dict)  # derived sizes for ops and shapes
+    example: str = ""  # a public repository of this architecture
+    chosen: Callable[[Collection[str], str], bool] | None = None  # (GGUF tensor names, general.name), where specs share a name
+
+
+def H(  # noqa: N802 - the tables read as rows
+    key: str,
+    hf: str | tuple[str, ...],
+    type: ValueType = ValueType.UINT32,
+    *,
+    need: bool = True,
+    codec: Codec | None = None,
+    default: Any = MISSING,
+) -> HparamRule:
+    return HparamRule(key, (hf,) if isinstance(hf, str) else hf, type, need, codec, default)
+
+
+def R(  # noqa: N802
+    gguf: str | tuple[str, ...],
+    hf: str | tuple[str, ...],
+    *ops: Op,
+    need: bool = True,
+    when: Callable[[Hparams, int], bool] | None = None,
+    shape: str | None = None,
+) -> TensorRule:
+    def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
+        return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
+
+    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape)
