@@ -25,7 +25,7 @@ import numpy as np
 from ...quant.formats import BY_ID, FORMATS
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
 from .files import open_regular, printable, refuse_pointer
-from .gguf_cursor import DTYPES, U32, U64, Cursor
+from .gguf_cursor import CODES, DTYPES, U32, U64, Cursor
 from .string_array import StringArray
 from .values import Metadata, Value, ValueType
 
@@ -357,11 +357,10 @@ def _encoded_data(value: Value) -> bytes:
 
 def _encoded_numbers(kind: ValueType, items: Sequence[int | float | bool] | np.ndarray) -> bytes:
     """Numbers as `kind`, refused where one does not fit: numpy would wrap or cut them."""
-    dtype = DTYPES[kind]
     if isinstance(items, np.ndarray):
-        if items.dtype == dtype:
+        if items.dtype == DTYPES[kind]:
             return items.tobytes()
         items = items.tolist()
     if kind is ValueType.BOOL and not all(item in (0, 1) for item in items):
         raise ValueError("a bool is 0 or 1")
-    return struct.pack(f"<{len(items)}{dtype.char}", *items)
+    return struct.pack(f"<{len(items)}{CODES[kind][1]}", *items)

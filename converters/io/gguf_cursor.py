@@ -24,13 +24,12 @@ MAX_ARRAY_STRINGS = 1 << 24  # 60 times the largest vocabulary
 MAX_HEADER_BYTES = 256 << 20  # 16 times the largest known header
 
 U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
-DTYPES = {  # the numpy dtype of each value type that has a fixed size
-    kind: np.dtype(code) for kind, code in {
-        ValueType.UINT8: "<u1", ValueType.INT8: "<i1", ValueType.UINT16: "<u2", ValueType.INT16: "<i2",
-        ValueType.UINT32: "<u4", ValueType.INT32: "<i4", ValueType.FLOAT32: "<f4", ValueType.BOOL: "?",
-        ValueType.UINT64: "<u8", ValueType.INT64: "<i8", ValueType.FLOAT64: "<f8",
-    }.items()
+CODES = {  # the little-endian `struct` and numpy code of each value type that has a fixed size
+    ValueType.UINT8: "<B", ValueType.INT8: "<b", ValueType.UINT16: "<H", ValueType.INT16: "<h", ValueType.UINT32: "<I",
+    ValueType.INT32: "<i", ValueType.FLOAT32: "<f", ValueType.BOOL: "<?", ValueType.UINT64: "<Q", ValueType.INT64: "<q",
+    ValueType.FLOAT64: "<d",
 }
+DTYPES = {kind: np.dtype(code) for kind, code in CODES.items()}
 
 _VALUE_TYPES = dict(enumerate(ValueType))
 _FIRST_READ = 1 << 20
@@ -163,8 +162,7 @@ class Cursor:
         if kind is ValueType.STRING:
             return self.text(key, MAX_STRING_BYTES)
         at = self.position
-        dtype = DTYPES[kind]
-        raw = self.take(dtype.itemsize, key)
+        raw = self.take(DTYPES[kind].itemsize, key)
         if kind is ValueType.BOOL and raw[0] > 1:
             raise self.error(key, at, "a bool is 0 or 1", found=raw[0])
-        return np.frombuffer(raw, dtype)[0].item()
+        return struct.unpack(CODES[kind], raw)[0]
