@@ -94,7 +94,7 @@ def run_tile(job: TensorJob, tile: Tile, files: Files, weights: np.ndarray | Non
     kind = sources[0].type
     for op in job.ops:
         if not op.moves and kind != "F32":
-            held, kind = [_floats(x, kind, threads, device) for x in held], "F32"
+            held, kind = [floats(x, kind, threads, device) for x in held], "F32"
         held = op.forward(held)
         kind = op.emits or kind
     for array, region in zip(held, outputs, strict=True):
@@ -109,7 +109,7 @@ def _held(data: np.ndarray, region: Region) -> np.ndarray:
     return data.reshape(*region.shape[:-1], -1)
 
 
-def _floats(x: np.ndarray, kind: str, threads: int, device: str) -> np.ndarray:
+def floats(x: np.ndarray, kind: str, threads: int = 1, device: str = "cpu") -> np.ndarray:
     """float32 values of raw bits or blocks."""
     if kind == "F32":
         return x.view(np.float32)
@@ -128,7 +128,7 @@ def _encoded(name: str, x: np.ndarray, kind: str, region: Region, weights: np.nd
         rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
         rows = rows.view(np.float16) if kind == "F16" else rows
     else:
-        rows = np.ascontiguousarray(_floats(x, kind, threads, device))
+        rows = np.ascontiguousarray(floats(x, kind, threads, device))
         rows = rows.reshape(-1, rows.shape[-1])
     if region.type not in ("F32", "BF16"):
         _refuse_unfit(name, rows, kind, region.type)

@@ -1,8 +1,8 @@
 """The `general.*` key-values: who made a model, from what, under which licence, and how to sample from it.
 
 Sources, weakest first: the folder's name, `_name_or_path` of config.json, the model card, generation_config.json, the
-`--metadata` file, `--model-name`. Names are taken apart by the heuristics of the `gguf` package; keys, types, values and
-order are those of llama.cpp's converter. Where that fails, this does not:
+`--metadata` file, `--model-name`. Names are taken apart by the heuristics of the `gguf` package; keys, types, values
+and order are those of llama.cpp's converter. Where that fails, this does not:
 
 - a broken or hostile card, generation_config.json or single value in them costs itself, not the conversion;
 - paths of the machine that made the model (`base_model: /home/...`) stay out of the file;
@@ -76,7 +76,7 @@ def general_metadata(
     hub_id: str | None = None,
     notes: list[str] | None = None,
 ) -> Metadata:
-    """`general.architecture`, `general.type` (an adapter's `adapter.type` too) and the authorship key-values, in file order.
+    """`general.architecture`, `general.type` (an adapter's `adapter.type` too), sampling and authorship, in file order.
 
     `folder` holds the checkpoint or the adapter, `tensors_params` counts the tensors of the GGUF file, `hub_id` is the
     `org/name` the folder came from. What was left out, and why, is appended to `notes`.
@@ -126,8 +126,9 @@ def _described(card: dict[str, Any], given: Any, label: str, total: int) -> tupl
     """What the card and the names say: `given` is an id that somebody wrote, `label` the folder's name."""
     from gguf.metadata import Metadata as Heuristics
 
-    found = Heuristics.apply_metadata_heuristic(
-        Heuristics(), card, {"_name_or_path": given} if is_id(given) else {}, Path(label) if is_id(label) else None, total)
+    config = {"_name_or_path": given} if is_id(given) else {}
+    folder = Path(label) if is_id(label) else None
+    found = Heuristics.apply_metadata_heuristic(Heuristics(), card, config, folder, total)
     if found.license is not None:
         found.license = ",".join(found.license)
     values: Metadata = {}
@@ -155,13 +156,20 @@ def _override(values: Metadata, origins: Origins, path: Path) -> None:
     """Set in `values` and `origins` what the file sets; null removes."""
     document = _json_object(path)
     problems: list[GgufxError] = []
-    # whole lists first, then their entries in order, then the counts, wherever they stand in the file
-    for key in sorted(document, key=lambda k: (k in _ORIGINS, not k.endswith(".count"), _numbered(k)), reverse=False):
+    for key in sorted(document, key=_rank):
         try:
             _override_one(values, origins, key, document[key])
         except ValueError as error:
             problems.append(InputError(f"{printable(key)}: {error}", file=path))
     raise_all(problems)
+
+
+def _rank(key: str) -> tuple[int, int]:
+    """Whole lists before their entries, those in order, the counts last, wherever they stand in the file."""
+    match = _ORIGIN_KEY.fullmatch(key)
+    if not match:
+        return 0, 0
+    return (2, 0) if match[2] else (1, int(match[3]))
 
 
 def _override_one(values: Metadata, origins: Origins, key: str, raw: Any) -> None:
@@ -228,7 +236,7 @@ def _origin_values(stem: str, entries: list[dict[str, str]]) -> Metadata:
         return {}
     out: Metadata = {f"{stem}.count": u32(len(entries))}
     for number, entry in enumerate(entries):
-        out |= {f"{stem}.{number}.{field}": string(_encodable(entry[field])) for field in ORIGIN_FIELDS if field in entry}
+        out |= {f"{stem}.{number}.{f}": string(_encodable(entry[f])) for f in ORIGIN_FIELDS if f in entry}
     return out
 
 

@@ -46,7 +46,7 @@ _TASKS = frozenset((
 
 
 def read_card(folder: Path, notes: list[str]) -> dict[str, Any]:
-    """The keys of `folder`/README.md that matter, non-empty: a text, a list of texts, or (origins) a list of ids and dicts.
+    """The keys of `folder`/README.md that matter, where not empty: a text, a list of texts, an origin's ids and dicts.
 
     A card that cannot be read, and an origin that is a path of somebody's machine, is left out and said in `notes`.
     """
@@ -56,7 +56,8 @@ def read_card(folder: Path, notes: list[str]) -> dict[str, Any]:
     try:
         raw = _front_matter(path)
     except (GgufxError, ValueError) as error:
-        notes.append(f"README.md: its front matter is left out, {printable(getattr(error, 'message', str(error)), 200)}")
+        reason = error.message if isinstance(error, GgufxError) else str(error)
+        notes.append(f"README.md: its front matter is left out, {printable(reason, 200)}")
         return {}
     found: dict[str, Any] = {key: raw[key] for key in _TEXTS if _is_text(raw.get(key))}
     for key in (*_LISTS, *_ORIGINS):
@@ -130,7 +131,7 @@ def _front_matter(path: Path) -> dict[str, Any]:
 
 
 def _yaml_mapping(text: str) -> dict[str, Any]:
-    """A mapping of texts, lists and mappings. Raises ValueError for anything else, aliases and deep nesting included."""
+    """A mapping of texts, lists and mappings. Raises ValueError for anything else, aliases and deep nesting too."""
     import yaml
 
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # base loaders resolve no tag and construct no object

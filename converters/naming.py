@@ -62,7 +62,7 @@ def count_parameters(names_and_shapes: Iterable[tuple[str, Sequence[int]]]) -> P
 def default_file_name(
     metadata: Metadata, file_type_name: str | None, kind: Literal["model", "adapter", "vocab"] = "model"
 ) -> str:
-    """`<base name or name>-<size>-<fine-tune>-<version>-<ENCODING>[-LoRA|-vocab].gguf`, from the `general.*` key-values.
+    """`<base name or name>-<size>-<fine-tune>-<version>-<ENCODING>[-LoRA|-vocab].gguf`, from `general.*`.
 
     `file_type_name` is the encoding as llama.cpp spells it ("F16", "Q8_0", "Q4_K_M"). A vocabulary has neither size nor
     encoding. Always one plain file name: letters, digits and `-_.+` of any script, never a path, never hidden, never an

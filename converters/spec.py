@@ -200,10 +200,12 @@ class ArchSpec:
     derived: tuple[Derived, ...] = ()
     sizes: Mapping[str, Callable[[Hparams], Any]] = field(default_factory=dict)  # derived sizes for ops and shapes
     example: str = ""  # a public repository of this architecture
-    chosen: Callable[[Collection[str], str], bool] | None = None  # (GGUF tensor names, general.name), where specs share a name
+    text_class: tuple[str, str] | None = None  # (class, model_type) of the text part, for classes that hold more
+    chosen: Callable[[Mapping[str, Any], Collection[str]], bool] | None = None  # (keys, tensor names) on the way back,
+    # where several specs share a name; the one without it is the default
 
 
-def H(  # noqa: N802 - the tables read as rows
+def H(
     key: str,
     hf: str | tuple[str, ...],
     type: ValueType = ValueType.UINT32,
@@ -215,7 +217,7 @@ def H(  # noqa: N802 - the tables read as rows
     return HparamRule(key, (hf,) if isinstance(hf, str) else hf, type, need, codec, default)
 
 
-def R(  # noqa: N802
+def R(
     gguf: str | tuple[str, ...],
     hf: str | tuple[str, ...],
     *ops: Op,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from ..errors import UnsupportedError
 from ..spec import ArchSpec
@@ -41,13 +42,13 @@ def for_class(hf_class: str, file: str) -> ArchSpec:
                            hint=_nearest(hf_class, BY_CLASS))
 
 
-def for_gguf(arch: str, tensors: Collection[str], name: str, file: str) -> ArchSpec:
-    """The table for a GGUF file, by general.architecture, the names of its tensors and general.name."""
+def for_gguf(arch: str, keys: Mapping[str, Any], tensors: Collection[str], file: str) -> ArchSpec:
+    """The table for a GGUF file, by general.architecture, its key-values and the names of its tensors."""
     specs = [spec for spec in SPECS if spec.name == arch]
     if not specs:
         raise UnsupportedError(f"architecture {arch!r} is not supported", file=file, found=arch,
                                hint=_nearest(arch, {s.name for s in SPECS}))
-    chosen = [s for s in specs if s.chosen is not None and s.chosen(tensors, name)]
+    chosen = [s for s in specs if s.chosen is not None and s.chosen(keys, tensors)]
     return (chosen or [s for s in specs if s.chosen is None])[0]
 
 

@@ -9,8 +9,21 @@ from __future__ import annotations
 from ..rope import LLAMA3_FREQS
 from ..spec import ArchSpec, Fixed, H, Present, R
 from ..template import Template
-from .common import (ATTN_ROPE, DECODER, DECODER_DEFAULTS, EMBED, EXPERTS, F32, FFN, HEAD, L, NORMS, OUT_NORM, SIZES,
-                     VOCAB_SIZE)
+from .common import (
+                     ATTN_ROPE,
+                     DECODER,
+                     DECODER_DEFAULTS,
+                     EMBED,
+                     EXPERTS,
+                     F32,
+                     FFN,
+                     HEAD,
+                     NORMS,
+                     OUT_NORM,
+                     SIZES,
+                     VOCAB_SIZE,
+                     L,
+)
 
 ROPE_DIM = H("rope.dimension_count", "head_dim")
 BIASES = (Present("attention_bias", "blk.0.attn_q.bias"), Present("mlp_bias", "blk.0.ffn_up.bias"))
@@ -31,7 +44,7 @@ MISTRAL = ArchSpec(
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, Fixed("sliding_window", None)),
     tensors=LLAMA.tensors, derived=LLAMA.derived, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ,
     aliases=HEADLESS, example="mistralai/Mistral-7B-Instruct-v0.3",
-    chosen=lambda tensors, name: "mistral" in name.lower(),
+    chosen=lambda keys, tensors: "mistral" in str(keys.get("general.name", "")).lower(),
 )
 
 MOE = L + "block_sparse_moe."
@@ -47,7 +60,7 @@ MIXTRAL = ArchSpec(
         *OUT_NORM, *HEAD,
     ),
     defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, example="mistralai/Mixtral-8x7B-Instruct-v0.1",
-    chosen=lambda tensors, name: "blk.0.ffn_gate_exps.weight" in tensors,
+    chosen=lambda keys, tensors: "blk.0.ffn_gate_exps.weight" in tensors,
 )
 
 MINISTRAL3 = ArchSpec(
@@ -65,7 +78,8 @@ MISTRAL3 = ArchSpec(
     "mistral3", ("Mistral3ForConditionalGeneration",), "mistral3",
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM),
     tensors=LLAMA.tensors, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=MULTIMODAL,
-    example="mistralai/Mistral-Small-3.1-24B-Instruct-2503",
+    example="mistralai/Mistral-Small-3.1-24B-Instruct-2503", text_class=("MistralForCausalLM", "mistral"),
+    chosen=lambda keys, tensors: "mistral3.attention.temperature_scale" not in keys,
 )
 
 SMOLLM3 = ArchSpec(

@@ -1,0 +1,87 @@
+"""The few bytes that a GGUF file's tensors do not determine, kept so that the way back is exact.
+
+Norms stored as an offset from one, decays behind an exponential, position rows that the runtime never reads, tensors
+that GGUF has no place for: all small. What is larger than `MAX_KEPT_BYTES` together is named as lost instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ..quant import quantize
+from .io.safetensors import SourceTensor
+from .io.values import Metadata
+from .job import RAW, floats
+from .mapping import HfMatches, Match
+from .ops import Crop
+from .residue import KEPT, MAX_KEPT_BYTES, Source, kept_value
+
+
+def keep(tensors: Mapping[str, SourceTensor], found: HfMatches, source: Source, notes: list[str]) -> Metadata:
+    """Key-values with what must be kept of the tensors; `source` and `notes` learn what is kept and what is lost."""
+    out: Metadata = {}
+    room = MAX_KEPT_BYTES
+
+    def add(name: str, raw: np.ndarray, rows: list[list[int]] | None) -> bool:
+        nonlocal room
+        if raw.nbytes > room:
+            return False
+        room -= raw.nbytes
+        out[KEPT + name] = kept_value(raw)
+        source.kept[name] = {"dtype": tensors[name].dtype, "shape": list(tensors[name].shape), "rows": rows}
+        return True
+
+    for match in found.matches:
+        if all(op.exact for op in match.ops):
+            continue
+        tensor = tensors[found.names[match.hf[0][0]]]
+        crop = next((op for op in match.ops if isinstance(op, Crop)), None)
+        if crop is not None:
+            outside = rows_outside(crop, tensor.shape[0])
+            if outside and not add(tensor.name, read_rows(tensor, outside), outside):
+                notes.append(f"{tensor.name}: rows {outside} are not in GGUF and do not come back")
+        elif tensor.nbytes <= room and not returns(match, tensor):
+            add(tensor.name, read_tensor(tensor), None)
+    for name in found.ignored:
+        if not add(name, read_tensor(tensors[name]), None) if tensors[name].nbytes <= room else True:
+            source.dropped[name] = "GGUF has no place for it"
+            notes.append(f"{name} is not in GGUF and does not come back")
+    return out
+
+
+def rows_outside(crop: Crop, rows: int) -> list[list[int]]:
+    """The runs of rows that a crop leaves out."""
+    (kept,) = crop.index(rows)
+    first, last = (int(kept[0]), int(kept[-1]) + 1) if len(kept) else (rows, rows)
+    return [run for run in ([0, first], [last, rows]) if run[0] < run[1]]
+
+
+def read_tensor(tensor: SourceTensor) -> np.ndarray:
+    """uint8 bytes of a small tensor."""
+    return np.fromfile(tensor.file, np.uint8, tensor.nbytes, offset=tensor.offset)
+
+
+def read_rows(tensor: SourceTensor, runs: Iterable[list[int]]) -> np.ndarray:
+    """uint8 bytes of runs of rows, joined."""
+    step = tensor.nbytes // tensor.shape[0]
+    parts = [np.fromfile(tensor.file, np.uint8, (stop - start) * step, offset=tensor.offset + start * step)
+             for start, stop in runs]
+    return np.concatenate(parts)
+
+
+def returns(match: Match, tensor: SourceTensor) -> bool:
+    """Whether the float32 values behind the ops give the tensor back bit for bit."""
+    raw = read_tensor(tensor).view(RAW[tensor.dtype]).reshape(tensor.shape)
+    xs = [floats(raw, tensor.dtype)]
+    with np.errstate(all="ignore"):
+        for op in match.ops:
+            xs = op.forward(xs)
+        for op in reversed(match.ops):
+            xs = op.inverse.forward(xs)
+    if tensor.dtype == "F32":
+        back = xs[0]
+    else:
+        back = quantize(np.ascontiguousarray(xs[0], np.float32).reshape(1, -1), tensor.dtype)
+    return np.array_equal(back.reshape(-1).view(np.uint8), raw.reshape(-1).view(np.uint8))

@@ -1,0 +1,234 @@
+"""Tensor names against a table's rules: which sources make which results. Complete, or a list of all that is wrong.
+
+Works on headers alone and in both directions: `match_hf` groups the tensors of a checkpoint, `match_gguf` those of a
+GGUF file.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import GgufxError, InputError
+from .ops import Op, Shape
+from .spec import ArchSpec, Hparams, TensorRule
+from .template import Holes, TemplateIndex
+
+
+@dataclass(frozen=True)
+class Match:
+    """One application of a rule. `hf[i]` are the names at the rule's i-th HF template: one, or one per expert."""
+
+    rule: TensorRule
+    holes: Holes
+    hf: tuple[tuple[str, ...], ...]
+    ops: tuple[Op, ...]
+
+    @property
+    def gguf(self) -> tuple[str, ...]:
+        return tuple(t.format(self.holes) for t in self.rule.gguf)
+
+    @property
+    def block(self) -> int | None:
+        return self.holes.get("b")  # type: ignore[return-value]
+
+
+class BlockHparams(Mapping[str, Any]):
+    """Hyperparameters as one block sees them: a list with an entry per block gives that block's entry."""
+
+    def __init__(self, hp: Hparams, block: int | None) -> None:
+        self._hp, self._block = hp, block
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._hp[key]
+        if isinstance(value, (list, tuple)) and self._block is not None and self._block < len(value):
+            return value[self._block]
+        return value
+
+    def __iter__(self):
+        return iter(self._hp)
+
+    def __len__(self) -> int:
+        return len(self._hp)
+
+
+def expected_shape(rule: TensorRule, hp: Hparams, bias: bool) -> Shape | None:
+    """The HF shape that the rule's `shape` describes; None where it says nothing or a size is unknown."""
+    if rule.shape is None:
+        return None
+    try:
+        dims = tuple(hp[word] if not word.isdecimal() else int(word) for word in rule.shape.split())
+    except KeyError:
+        return None
+    if not all(isinstance(d, int) for d in dims):
+        return None
+    return dims[:1] if bias else dims
+
+
+def rename(name: str, aliases: Iterable[tuple[str, str]]) -> Iterable[str]:
+    """The spellings under which a table may know an HF name."""
+    yield name
+    for found, table in aliases:
+        if name.startswith(found):
+            yield table + name.removeprefix(found)
+
+
+@dataclass
+class HfMatches:
+    """`matches` in table order, `ignored` names dropped on purpose, `names`: table spelling -> checkpoint spelling."""
+
+    matches: list[Match]
+    ignored: list[str]
+    names: dict[str, str]
+
+
+def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str, problems: list[GgufxError],
+             *, complete: bool = True) -> HfMatches:
+    """Group a checkpoint's tensors by rule. With `complete` False (adapters), nothing has to be there."""
+    index: TemplateIndex[tuple[int, int]] = TemplateIndex()
+    for r, rule in enumerate(spec.tensors):
+        for t, template in enumerate(rule.hf):
+            index.add(template, (r, t))
+    dropped: TemplateIndex[None] = TemplateIndex()
+    for template in spec.ignore:
+        dropped.add(template, None)
+
+    groups: dict[tuple[int, tuple], dict[tuple[int, int], str]] = {}
+    names: dict[str, str] = {}
+    ignored: list[str] = []
+    blocks = hp.get("block_count", 0)
+    for name in shapes:
+        for spelling in rename(name, spec.aliases):
+            found = next(index.find(spelling), None)
+            if found is not None:
+                break
+        if found is None:
+            if any(next(dropped.find(s), None) for s in rename(name, spec.aliases)):
+                ignored.append(name)
+            else:
+                problems.append(_unknown(name, index.texts, file))
+            continue
+        _, (r, t), holes = found
+        if "b" in holes and holes["b"] >= blocks:
+            problems.append(InputError("the block is beyond the model's block count", file=file, tensor=name,
+                                       expected=f"blocks 0 to {blocks - 1}", found=holes["b"]))
+            continue
+        expert = holes.pop("e", 0)
+        if spelling in names:
+            problems.append(InputError(f"stands for the same weight as {names[spelling]}", file=file, tensor=name))
+        names[spelling] = name
+        groups.setdefault((r, tuple(sorted(holes.items()))), {})[t, expert] = spelling
+
+    matches, made = [], {}
+    for (r, items), parts in sorted(groups.items(), key=lambda g: (g[0][0], str(g[0][1]))):
+        match = _grouped(spec.tensors[r], dict(items), parts, hp, file, problems, complete)
+        if match is None:
+            continue
+        for gguf in match.gguf:
+            if gguf in made:
+                problems.append(InputError(f"{match.hf[0][0]} and {made[gguf]} make the same GGUF tensor", file=file,
+                                           tensor=gguf))
+            made[gguf] = match.hf[0][0]
+        matches.append(match)
+    if complete:
+        problems.extend(_missing(spec, hp, made, file))
+    return HfMatches(matches, ignored, names)
+
+
+def _unknown(name: str, known: Iterable[str], file: str) -> GgufxError:
+    near = difflib.get_close_matches(name, list(known), 1, 0.6)
+    return InputError("no rule of this architecture takes the tensor", file=file, tensor=name,
+                      hint=f"The nearest is {near[0]}." if near else None)
+
+
+def _grouped(rule: TensorRule, holes: Holes, parts: dict[tuple[int, int], str], hp: Hparams, file: str,
+             problems: list[GgufxError], complete: bool) -> Match | None:
+    """One match from the names found for it; None, with a problem, where a part is missing."""
+    at = BlockHparams(hp, holes.get("b"))
+    experts = at.get("expert_count", 0) if rule.stacked else 1
+    lists = tuple(tuple(parts[t, e] for e in range(experts) if (t, e) in parts) for t in range(len(rule.hf)))
+    absent = [rule.hf[t].format({**holes, "e": e}) for t in range(len(rule.hf)) for e in range(experts)
+              if (t, e) not in parts]
+    beyond = [name for (_, e), name in parts.items() if e >= experts]
+    for name in beyond:
+        problems.append(InputError("the expert is beyond the model's expert count", file=file, tensor=name,
+                                   expected=f"experts 0 to {experts - 1}"))
+    if absent and complete:
+        shown = ", ".join(absent[:3]) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
+        problems.append(InputError(f"{shown} missing beside {next(iter(parts.values()))}", file=file))
+    if (absent and complete) or beyond:
+        return None
+    try:
+        return Match(rule, holes, lists, tuple(op.bind(at) for op in rule.ops))
+    except KeyError:
+        return None  # the missing hyperparameter has been reported
+
+
+def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) -> list[GgufxError]:
+    """Each GGUF tensor that the runtime needs and no source makes."""
+    problems: list[GgufxError] = []
+    reported: set[str] = set()
+    for rule in spec.tensors:
+        if not rule.need:
+            continue
+        blocks = range(hp.get("block_count", 0)) if "b" in rule.gguf[0].holes else (None,)
+        for b in blocks:
+            if rule.when is not None and not rule.when(hp, b):
+                continue
+            holes: Holes = {"p": "weight"} if b is None else {"p": "weight", "b": b}
+            for template in rule.gguf:
+                name = template.format(holes)
+                if name not in made and name not in reported:
+                    reported.add(name)
+                    hf = rule.hf[0].format({**holes, "e": 0})
+                    problems.append(InputError(f"missing; {name} cannot be made without it", file=file, tensor=hf))
+    return problems
+
+
+@dataclass
+class GgufMatches:
+    """`matches` in table order; `derived`: tensors that stand for config values."""
+
+    matches: list[Match]
+    derived: list[str]
+
+
+def match_gguf(spec: ArchSpec, hp: Hparams, names: Iterable[str], file: str, problems: list[GgufxError],
+               layouts: frozenset[str] = frozenset()) -> GgufMatches:
+    """Group a GGUF file's tensors by rule. Where several rules make a tensor, one named in `layouts` goes first."""
+    names = list(names)
+    index: TemplateIndex[int] = TemplateIndex()
+    for r, rule in enumerate(spec.tensors):
+        for template in rule.gguf:
+            index.add(template, r)
+    derived = {d.gguf for d in spec.derived}
+    matches: dict[tuple[int, tuple], Match] = {}
+    taken: set[str] = set()
+    available = set(names)
+    for name in names:
+        if name in derived or name in taken:
+            continue
+        options = [(spec.tensors[r], r, holes) for _, r, holes in index.find(name)]
+        whole = [o for o in options if all(t.format(o[2]) in available for t in o[0].gguf)]
+        if not whole:
+            if options:
+                absent = [t.format(options[0][2]) for t in options[0][0].gguf if t.format(options[0][2]) not in available]
+                problems.append(InputError(f"{', '.join(absent)} missing beside it", file=file, tensor=name))
+            else:
+                problems.append(_unknown(name, index.texts, file))
+            continue
+        rule, r, holes = next((o for o in whole if str(o[0].hf[0]) in layouts), whole[0])
+        at = BlockHparams(hp, holes.get("b"))
+        experts = range(at["expert_count"]) if rule.stacked else (0,)
+        hf = tuple(tuple(t.format({**holes, "e": e}) for e in experts) for t in rule.hf)
+        try:
+            match = Match(rule, holes, hf, tuple(op.bind(at) for op in rule.ops))
+        except KeyError:
+            continue
+        taken.update(match.gguf)
+        matches[r, tuple(sorted(holes.items()))] = match
+    ordered = [matches[key] for key in sorted(matches, key=lambda k: (k[0], str(k[1])))]
+    problems.extend(_missing(spec, hp, {g: g for m in ordered for g in m.gguf}, file))
+    return GgufMatches(ordered, [n for n in names if n in derived])

@@ -1,0 +1,236 @@
+"""HF -> GGUF: from the headers of a checkpoint to a complete plan, or to one error that lists all that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import arch
+from .config import canonical
+from .errors import GgufxError, InputError, raise_all
+from .hparams import sizes, write_hparams
+from .io.checkpoint import Checkpoint, open_checkpoint
+from .io.gguf import encode_header, layout
+from .io.safetensors import SourceTensor
+from .io.values import Metadata, string, u32
+from .job import shapes_through
+from .keep import keep
+from .mapping import BlockHparams, HfMatches, Match, expected_shape, match_hf
+from .metadata import general_metadata
+from .naming import count_parameters, default_file_name
+from .ops import Shape
+from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
+from .residue import Source, json_value
+from .spec import ArchSpec, Config, Hparams
+from .targets import FILE_TYPE_NUMBERS, OUTTYPES, own_type, target_type
+from .tokenizer.forward import tokenizer_metadata
+from .tokenizer.residue import residue as tokenizer_residue
+
+QUANTIZATION_VERSION = 2
+
+
+@dataclass(frozen=True)
+class GgufOptions:
+    """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `pre`: the pre-tokenizer's name, where unrecognised."""
+
+    outtype: str = "auto"
+    model_name: str | None = None
+    metadata_file: Path | None = None
+    hub_id: str | None = None
+    pre: str | None = None
+    plain: bool = False
+
+
+@dataclass
+class GgufTensor:
+    """A tensor of the file to be: its type and shape, the type wanted where that did not fit, and where it comes from."""
+
+    name: str
+    type: str
+    shape: Shape
+    wanted: str | None = None
+    match: Match | None = None
+    data: np.ndarray | None = None  # derived tensors: their values
+
+
+@dataclass
+class _Reading:
+    """What the headers say, and everything found wrong with them."""
+
+    checkpoint: Checkpoint
+    spec: ArchSpec
+    config: Config
+    notes: list[str] = field(default_factory=list)
+    problems: list[GgufxError] = field(default_factory=list)
+    found: HfMatches | None = None
+
+    def source(self, spelling: str) -> SourceTensor:
+        """The checkpoint's tensor behind a table's spelling."""
+        return self.checkpoint.tensors[self.found.names[spelling]]
+
+
+def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) -> ConversionPlan:
+    """Plan `folder` -> a GGUF file; without `outfile` named by the GGUF convention, in the current folder.
+
+    Reads headers, config and tokenizer files only. Raises InputError or UnsupportedError with everything that is wrong.
+    """
+    checkpoint = open_checkpoint(folder)
+    file = str(folder)
+    spec = arch.for_class(architecture_of(checkpoint.config, file), f"{folder}/config.json")
+    config = canonical(checkpoint.config, spec, f"{folder}/config.json")
+    reading = _Reading(checkpoint, spec, config, list(checkpoint.notes))
+
+    keys = write_hparams(spec, config, reading.notes, reading.problems)
+    hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"))
+    shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
+    found = reading.found = match_hf(spec, hp, shapes, file, reading.problems)
+    check_shapes(found, hp, shapes, file, reading.problems)
+    raise_all(reading.problems)
+
+    kind = OUTTYPES.get(options.outtype) or own_type({n: (t.dtype, t.shape) for n, t in checkpoint.tensors.items()})
+    tensors = [*_derived(reading, hp), *_targets(reading, kind)]
+    raise_all(reading.problems)
+
+    tokens = tokenizer_metadata(folder, arch=spec.name, hf_class=checkpoint.config["architectures"][0], config=config,
+                                vocab_size=config.get("vocab_size", 0), pre=options.pre)
+    general = general_metadata(
+        folder, arch=spec.name, tensors_params=count_parameters((t.name, t.shape) for t in tensors),
+        model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id, notes=reading.notes)
+    stored = "MXFP4" if any(t.type == "MXFP4" for t in tensors) and kind != "Q8_0" else kind
+    key_values: Metadata = {
+        **general, **keys, "general.file_type": u32(FILE_TYPE_NUMBERS[stored]), **tokens.metadata,
+        "general.quantization_version": u32(QUANTIZATION_VERSION),
+    }
+    reading.notes.extend(tokens.notes)
+    if not options.plain:
+        key_values.update(_residue(reading))
+    return _assemble(reading, tensors, key_values, outfile or Path(default_file_name(general, stored, "model")),
+                     stored)
+
+
+def architecture_of(config: Mapping[str, Any], file: str) -> str:
+    """The class name in config.json."""
+    classes = config.get("architectures")
+    if not isinstance(classes, list) or not classes or not isinstance(classes[0], str):
+        raise InputError("config.json names no architecture", file=file, expected='"architectures": ["..."]',
+                         found=classes)
+    return classes[0]
+
+
+def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], file: str,
+                 problems: list[GgufxError]) -> None:
+    """Compare every tensor with the shape that the hyperparameters give it."""
+    for match in found.matches:
+        expected = expected_shape(match.rule, BlockHparams(hp, match.block), match.holes.get("p") == "bias")
+        for names in match.hf:
+            for name in names:
+                own = found.names[name]
+                if expected is not None and shapes[own] != expected:
+                    problems.append(InputError("the shape does not fit config.json", file=file, tensor=own,
+                                               expected=list(expected), found=list(shapes[own])))
+                elif shapes[own] != shapes[found.names[names[0]]]:
+                    problems.append(InputError("the experts differ in shape", file=file, tensor=own,
+                                               expected=list(shapes[found.names[names[0]]]), found=list(shapes[own])))
+
+
+def _derived(reading: _Reading, hp: Hparams) -> list[GgufTensor]:
+    out = []
+    for rule in reading.spec.derived:
+        try:
+            values = rule.make(reading.config, hp)
+        except GgufxError as error:
+            reading.problems.append(error)
+            continue
+        if values is not None:
+            out.append(GgufTensor(rule.gguf, "F32", values.shape, data=values))
+    return out
+
+
+def _targets(reading: _Reading, kind: str) -> list[GgufTensor]:
+    """The GGUF tensors that the matches make, with their types."""
+    out = []
+    for match in reading.found.matches:
+        first = [reading.source(names[0]) for names in match.hf]
+        try:
+            shapes = shapes_through(match.ops, [t.shape for t in first])
+        except ValueError as error:
+            reading.problems.append(InputError(str(error), file=reading.checkpoint.folder, tensor=first[0].name))
+            continue
+        emitted = next((op.emits for op in reversed(match.ops) if op.emits), None)
+        unusual = emitted is None and first[0].dtype not in ("F32", "F16", "BF16", "F64")
+        if unusual:
+            reading.problems.append(InputError(
+                f"{first[0].dtype} weights are not converted", file=first[0].file, tensor=first[0].name,
+                expected="F32, F16, BF16 or F64", hint="Convert the unquantized checkpoint of this model."))
+            continue
+        for name, shape in zip(match.gguf, shapes, strict=True):
+            whole = (len(match.hf[0]), *shape) if match.rule.stacked else shape
+            type_, wanted = (emitted, None) if emitted else target_type(name, whole, kind)
+            out.append(GgufTensor(name, type_, whole, wanted, match))
+    return out
+
+
+def _residue(reading: _Reading) -> Metadata:
+    """ggufx's own key-values: what makes the way back exact."""
+    checkpoint, found = reading.checkpoint, reading.found
+    types = [t.dtype for t in checkpoint.tensors.values()]
+    main = max(dict.fromkeys(types), key=types.count)
+    source = Source(dtype=main, dtypes={n: t.dtype for n, t in checkpoint.tensors.items() if t.dtype != main})
+    source.record_names(found.names, reading.spec.aliases)
+    first_choice: dict[str, str] = {}
+    for rule in reading.spec.tensors:
+        first_choice.setdefault(str(rule.gguf[0]), str(rule.hf[0]))
+    source.layouts = sorted({str(m.rule.hf[0]) for m in found.matches
+                             if first_choice[str(m.rule.gguf[0])] != str(m.rule.hf[0])})
+    kept = keep(checkpoint.tensors, found, source, reading.notes)
+    return {
+        "ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"),
+        **json_value(checkpoint.folder / "generation_config.json"), **tokenizer_residue(checkpoint.folder), **kept,
+    }
+
+
+def _assemble(reading: _Reading, tensors: list[GgufTensor], key_values: Metadata, outfile: Path,
+              file_type: str) -> ConversionPlan:
+    """Offsets, header, and a job per tensor (per expert where experts are stacked)."""
+    laid = layout([(t.name, t.type, t.shape) for t in tensors])
+    head = bytearray(encode_header(key_values, laid))
+    start = len(head)
+    size = start + (laid[-1].offset + laid[-1].nbytes if laid else 0)
+    size += -size % 32
+    regions = {t.name: Region(0, start + t.offset, t.type, t.shape) for t in laid}
+    for tensor in tensors:
+        if tensor.data is not None:  # derived tensors come first and are small: part of the head
+            head += tensor.data.tobytes() + bytes(-tensor.data.nbytes % 32)
+    paths = list(dict.fromkeys(t.file for t in reading.checkpoint.tensors.values()))
+    jobs: list[TensorJob] = []
+    done: set[str] = set()
+    for tensor in tensors:
+        if tensor.match is not None and tensor.name not in done:
+            done.update(tensor.match.gguf)
+            jobs.extend(_jobs(tensor.match, reading, paths, [regions[n] for n in tensor.match.gguf]))
+    return ConversionPlan(
+        "hf-to-gguf", tuple(InputFile.of(p) for p in paths), (OutputFile(outfile, size, bytes(head)),), tuple(jobs),
+        tuple(PlannedTensor(t.name, t.type, t.shape, regions[t.name].nbytes, t.wanted) for t in tensors),
+        tuple(reading.notes),
+        {"architecture": reading.spec.name, "class": reading.checkpoint.config["architectures"][0],
+         "file_type": file_type, "parameters": sum(prod(t.shape) for t in tensors)},
+    )
+
+
+def _jobs(match: Match, reading: _Reading, paths: list[Path], outputs: list[Region]) -> list[TensorJob]:
+    def region(spelling: str) -> Region:
+        tensor = reading.source(spelling)
+        return Region(paths.index(tensor.file), tensor.offset, tensor.dtype, tensor.shape)
+
+    if not match.rule.stacked:
+        return [TensorJob(match.gguf[0], tuple(region(names[0]) for names in match.hf), match.ops, tuple(outputs))]
+    (whole,) = outputs
+    step = whole.nbytes // whole.shape[0]
+    return [TensorJob(f"{match.gguf[0]} expert {e}", (region(name),), match.ops,
+                      (Region(0, whole.offset + e * step, whole.type, whole.shape[1:]),))
+            for e, name in enumerate(match.hf[0])]

@@ -1,0 +1,84 @@
+"""What GGUF has no place for, and ggufx keeps in key-values of its own so that its files come back exactly.
+
+`ggufx.config`, `ggufx.generation_config`: the original JSON texts. `ggufx.source`: JSON about the tensors (element
+types, names, layout, what was dropped). `ggufx.kept.<name>`: raw bytes of small tensors, or of rows, that the GGUF
+tensors do not determine. llama.cpp ignores all of them; `--plain` leaves them out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .io.json_file import parse_object
+from .io.values import Metadata, ValueType, array, string
+
+VERSION = 1
+MAX_KEPT_BYTES = 8 << 20  # all kept tensors of a file together: a hundredth of a small model, nothing of a large one
+KEPT = "ggufx.kept."
+
+
+@dataclass
+class Source:
+    """The checkpoint behind a GGUF file. Names are the checkpoint's own."""
+
+    dtype: str = "BF16"
+    dtypes: dict[str, str] = field(default_factory=dict)  # tensors of another type than `dtype`
+    names: dict[str, str] = field(default_factory=dict)  # table spelling -> checkpoint spelling, where they differ
+    aliases: list[tuple[str, str]] = field(default_factory=list)  # (checkpoint prefix, table prefix)
+    layouts: list[str] = field(default_factory=list)  # HF templates of rules that were not the table's first choice
+    dropped: dict[str, str] = field(default_factory=dict)  # name -> why it does not come back
+    kept: dict[str, dict] = field(default_factory=dict)  # name -> {"dtype", "shape", "rows": [[start, stop], ...] | None}
+
+    def to_value(self) -> str:
+        return json.dumps({"version": VERSION, **{k: v for k, v in vars(self).items() if v}}, sort_keys=True)
+
+    @classmethod
+    def of(cls, metadata: Metadata, file: Path) -> Source | None:
+        """The file's own record; None for files made by others. InputError where it is damaged."""
+        if "ggufx.source" not in metadata:
+            return None
+        data = parse_object(str(metadata["ggufx.source"].data).encode(), file)
+        if data.pop("version", None) != VERSION:
+            raise InputError("ggufx.source has another version", file=file, expected=VERSION,
+                             hint="Use the ggufx that wrote the file, or strip the ggufx.* keys.")
+        known = {f: data.get(f, getattr(cls(), f)) for f in vars(cls())}
+        if set(data) - set(known) or any(not isinstance(v, type(getattr(cls(), k))) for k, v in known.items()):
+            raise InputError("ggufx.source is damaged", file=file)
+        known["aliases"] = [tuple(pair) for pair in known["aliases"]]
+        return cls(**known)
+
+    def original_name(self, table_name: str) -> str:
+        """The checkpoint's spelling of a table's name."""
+        if table_name in self.names:
+            return self.names[table_name]
+        for found, table in self.aliases:
+            if table_name.startswith(table):
+                return found + table_name.removeprefix(table)
+        return table_name
+
+    def record_names(self, names: Mapping[str, str], aliases: tuple[tuple[str, str], ...]) -> None:
+        """Remember how the checkpoint spells what the table calls otherwise."""
+        changed = {table: own for table, own in names.items() if table != own}
+        self.aliases = [a for a in aliases if any(own == a[0] + t.removeprefix(a[1]) and t.startswith(a[1])
+                                                  for t, own in changed.items())]
+        self.names = {table: own for table, own in names.items() if self.original_name(table) != own}
+
+
+def kept_value(raw: np.ndarray):
+    """A key-value of raw bytes."""
+    return array(ValueType.UINT8, raw.view(np.uint8).reshape(-1))
+
+
+def json_value(path: Path) -> Metadata:
+    """`{}` or the text of a JSON file, as a one-element part of the metadata named after the file."""
+    if not path.is_file():
+        return {}
+    raw = path.read_bytes()
+    parse_object(raw, path)
+    return {f"ggufx.{path.stem}": string(raw.decode())}
