@@ -1,0 +1,220 @@
+"""Hugging Face tokenizer files -> `tokenizer.*` key-values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, UnsupportedError
+from ..io.values import Metadata, ValueType, array, boolean, string, strings, u32
+from . import bpe, spm, unigram, wordpiece
+from .folder import Document, Folder
+from .pre import check_name, pre_table, recognise
+from .protobuf import UNIGRAM, SentencePieceModel, read_model
+from .rules import VocabRules, rules_for
+from .special import ID_KEYS, PREFIX, Special, special_tokens
+from .templates import chat_templates, template_metadata
+from .vocabulary import TokenType, Vocabulary
+
+SPM_FILE = "tokenizer.model"
+UNIGRAM_FILES = ("sentencepiece.bpe.model", "spiece.model")
+
+
+@dataclass(slots=True)
+class TokenizerResult:
+    """The `tokenizer.*` key-values in file order, and what a person should know about them."""
+
+    metadata: Metadata
+    notes: list[str] = field(default_factory=list)
+
+
+def tokenizer_metadata(folder: Path, *, arch: str, hf_class: str, config: Mapping[str, Any], vocab_size: int,
+                       pre: str | None = None) -> TokenizerResult:
+    """All `tokenizer.*` key-values of a model folder.
+
+    `arch` is `general.architecture`, `config` the parsed config.json, `vocab_size` the rows of the token embedding (the
+    vocabulary is padded to it with `[PADn]`), `pre` a pre-tokenizer name that overrides recognition. Keys, types and
+    values are those of llama.cpp's converter for `hf_class`, except where its result would tokenize otherwise than the
+    model; CONTRIBUTING.md lists these. Raises InputError or UnsupportedError with the file and the field.
+    """
+    rules = rules_for(arch)
+    source = Folder(folder)
+    if vocab_size < 1:
+        raise InputError("a model without a vocabulary size", file=folder, found=vocab_size)
+    found = _read(source, rules, vocab_size, pre, hf_class)
+    vocabulary = found.vocabulary if isinstance(found, unigram.Unigram) else found
+    _check_text(vocabulary, source)
+    row = pre_table().get(vocabulary.pre or "")
+    special = special_tokens(source, config, vocabulary, adds_bos=row is not None and row.adds_bos)
+    metadata: Metadata = {}
+    if rules.type_count and vocabulary.kind == "bert":
+        metadata[PREFIX + "token_type_count"] = _type_count(config)
+    if rules.prefix_from_config and (flag := source.config.get("add_prefix_space", bool)) is not None:
+        metadata[PREFIX + "add_space_prefix"] = boolean(flag)
+    _put_vocabulary(metadata, vocabulary)
+    if isinstance(found, unigram.Unigram):
+        _put_unigram(metadata, found, config)
+    _put_special(metadata, special, source, vocabulary.merges)
+    if rules.type_count and vocabulary.kind == "gpt2":
+        metadata[PREFIX + "token_type_count"] = _type_count(config)
+    _put_rules(metadata, rules, vocabulary, special)
+    _put_space_prefix(metadata, rules, source, vocabulary)
+    return TokenizerResult(metadata, [*vocabulary.notes, *special.notes])
+
+
+def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
+          hf_class: str) -> Vocabulary | unigram.Unigram:
+    use_json = source.tokenizer is not None and (
+        rules.json_first or source.config.get("tokenizer_class", str) in rules.json_classes)
+    if not use_json and (model := _spm_model(source)) is not None:
+        if model.model_type == UNIGRAM:
+            return unigram.from_model(source, model, size, fairseq=False)
+        return spm.from_model(source, model, size, rules.as_written)
+    for name in UNIGRAM_FILES:
+        if source.has(name) and (source.tokenizer is None or source.model.get("type", str) == "Unigram"):
+            return unigram.from_model(source, read_model(source.read(name), source.path / name), size, rules.fairseq)
+    if source.tokenizer is not None:
+        return _read_json(source, rules, size, pre)
+    if source.has("vocab.json") and source.has("merges.txt"):
+        return _byte_level(source, rules, size, pre)
+    if source.has("vocab.txt"):
+        return wordpiece.from_folder(source, size)
+    raise InputError(f"no tokenizer files for {hf_class}", file=source.path,
+                     hint=f"expected tokenizer.json, {SPM_FILE}, vocab.json with merges.txt, vocab.txt, "
+                          f"{' or '.join(UNIGRAM_FILES)}")
+
+
+def _spm_model(source: Folder) -> SentencePieceModel | None:
+    """The parsed tokenizer.model; None where there is none, or where it is no SentencePiece model but tokenizer.json is
+    there (Llama 3 ships a tiktoken file under this name)."""
+    if not source.has(SPM_FILE):
+        return None
+    try:
+        return read_model(source.read(SPM_FILE), source.path / SPM_FILE)
+    except InputError:
+        if source.tokenizer is None:
+            raise
+        return None
+
+
+def _read_json(source: Folder, rules: VocabRules, size: int, pre: str | None) -> Vocabulary | unigram.Unigram:
+    kind = source.model.get("type", str)
+    if kind == "WordPiece":
+        return wordpiece.from_folder(source, size)
+    if kind == "Unigram":
+        return unigram.from_json(source, size)
+    if kind != "BPE":
+        raise UnsupportedError(f"model.type {kind!r} has no counterpart in GGUF", file=source.path / "tokenizer.json")
+    if rules.merges:
+        return spm.with_merges(source, size, rules.visible)
+    if spm.is_spaced_bpe(source) and pre is None:
+        return spm.from_json(source, size)
+    return _byte_level(source, rules, size, pre)
+
+
+def _byte_level(source: Folder, rules: VocabRules, size: int, pre: str | None) -> Vocabulary:
+    vocab, merges, where = bpe.read_byte_level(source)
+    notes: list[str] = []
+    if pre is None:
+        found = recognise(source, rules.pre)
+        name = found.name
+        notes += found.notes
+    else:
+        name = check_name(pre).name
+    slots, placed = bpe.by_id(vocab, source.all_added(vocab), size, where, notes)
+    tokens, types = bpe.typed(slots, placed, byte_level=True)
+    return Vocabulary("gpt2", name, tokens, types, merges=merges, notes=notes)
+
+
+def _check_text(vocabulary: Vocabulary, source: Folder) -> None:
+    for lines in (vocabulary.tokens, vocabulary.merges or ()):
+        try:
+            "".join(lines).encode("utf-8")
+        except UnicodeEncodeError as err:
+            raise InputError("a token holds a lone surrogate, which is no text", file=source.path,
+                             found=repr(err.object[max(0, err.start - 10):err.end])) from err
+
+
+def _type_count(config: Mapping[str, Any]) -> Any:
+    count = config.get("type_vocab_size", 1)
+    if type(count) is not int or not 0 <= count < 1 << 32:
+        raise InputError("config.json: type_vocab_size: wrong type", expected="a whole number", found=count)
+    return u32(count)
+
+
+def _put_vocabulary(metadata: Metadata, vocabulary: Vocabulary) -> None:
+    metadata[PREFIX + "model"] = string(vocabulary.kind)
+    if vocabulary.pre is not None:
+        metadata[PREFIX + "pre"] = string(vocabulary.pre)
+    metadata[PREFIX + "tokens"] = strings(vocabulary.tokens)
+    if vocabulary.scores is not None:
+        metadata[PREFIX + "scores"] = array(ValueType.FLOAT32, vocabulary.scores)
+    metadata[PREFIX + "token_type"] = array(ValueType.INT32, vocabulary.types)
+
+
+def _put_unigram(metadata: Metadata, found: unigram.Unigram, config: Mapping[str, Any]) -> None:
+    metadata[PREFIX + "add_space_prefix"] = boolean(found.add_space_prefix)
+    metadata[PREFIX + "token_type_count"] = _type_count(config)
+    metadata[PREFIX + "remove_extra_whitespaces"] = boolean(found.remove_extra_whitespaces)
+    if found.charsmap:
+        metadata[PREFIX + "precompiled_charsmap"] = array(ValueType.UINT8, found.charsmap)
+
+
+def _put_special(metadata: Metadata, special: Special, source: Folder, merges: Any) -> None:
+    if merges is not None:
+        metadata[PREFIX + "merges"] = strings(merges)
+    for name, token_id in special.ids.items():
+        metadata[PREFIX + ID_KEYS[name]] = u32(token_id)
+    for name, added in special.adds.items():
+        if name in ("bos", "eos", "sep"):
+            metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
+    metadata.update(template_metadata(chat_templates(source)))
+    normalizer = source.tokenizer.section("normalizer") if source.tokenizer else None
+    lowercase, strip_accents = _bert_normalizer(normalizer)
+    if source.tokenizer is None and source.config.get("do_lower_case", bool) is False:
+        lowercase = False
+    if lowercase is not None:
+        metadata[PREFIX + "normalizer.lowercase"] = boolean(lowercase)
+    if strip_accents is not None:
+        metadata[PREFIX + "normalizer.strip_accents"] = boolean(strip_accents)
+
+
+def _bert_normalizer(step: Document | None) -> tuple[bool | None, bool | None]:
+    lowercase = strip_accents = None
+    kind = step.get("type", str) if step else None
+    if step is None:
+        pass
+    elif kind == "Sequence":
+        for inner in step.items("normalizers"):
+            found = _bert_normalizer(inner)
+            lowercase = lowercase if found[0] is None else found[0]
+            strip_accents = strip_accents if found[1] is None else found[1]
+    elif kind == "Lowercase":
+        lowercase = True
+    elif kind == "StripAccents":
+        strip_accents = True
+    elif kind == "BertNormalizer":
+        lowercase, strip_accents = step.get("lowercase", bool), step.get("strip_accents", bool)
+    return lowercase, strip_accents
+
+
+def _put_rules(metadata: Metadata, rules: VocabRules, vocabulary: Vocabulary, special: Special) -> None:
+    for row in (rules, rules.by_size.get(len(vocabulary.tokens))):
+        if row is None:
+            continue
+        for name, token_id in row.ids.items():
+            metadata[PREFIX + ID_KEYS[name]] = u32(token_id)
+            if token_id >= len(vocabulary.tokens) or vocabulary.types[token_id] == TokenType.NORMAL:
+                special.notes.append(f"{name}_token_id {token_id} is what llama.cpp expects of this architecture; "
+                                     "in this vocabulary it is no special token")
+        for name, added in row.adds.items():
+            metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
+
+
+def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, vocabulary: Vocabulary) -> None:
+    if rules.space_prefix is not None:
+        metadata[PREFIX + "add_space_prefix"] = boolean(rules.space_prefix)
+    elif vocabulary.kind == "llama" and not source.has(SPM_FILE) and not unigram.adds_prefix(source):
+        metadata.setdefault(PREFIX + "add_space_prefix", boolean(False))

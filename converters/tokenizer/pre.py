@@ -1,0 +1,254 @@
+"""The pre-tokenizer table: `tokenizer.ggml.pre` names and the Hugging Face structures that behave as they do.
+
+Two structures can stand for one name: the one that gives llama.cpp's ids (`runtime`) and the model's own, where the
+runtime deviates from it. A folder is recognised by its structure (normalizer, pre_tokenizer, ignore_merges), not by a
+hash over token ids, so added tokens and other vocabularies change nothing. A regex that is spelled in another way is
+recognised by what it does: both are tried on a set of probe texts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ..errors import UnsupportedError
+from .folder import Folder
+
+Step = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PreTokenizer:
+    """One `tokenizer.ggml.pre` name. `own` is None where the model's own structure is `runtime`."""
+
+    name: str
+    runtime: Mapping[str, Any]
+    own: Mapping[str, Any] | None
+    ignore_merges: bool
+    byte_fallback: bool
+    adds_bos: bool
+
+
+@dataclass(slots=True)
+class Recognised:
+    name: str
+    notes: list[str] = field(default_factory=list)
+
+
+@cache
+def pre_table() -> dict[str, PreTokenizer]:
+    """All names the runtime knows, in the table's order."""
+    raw = json.loads(files(__package__).joinpath("pre_table.json").read_text(encoding="ascii"))
+    structures = raw["structures"]
+    return {name: PreTokenizer(name, structures[row["runtime"]],
+                               None if row["own"] is None else structures[row["own"]],
+                               row["ignore_merges"], row["byte_fallback"], row["adds_bos"])
+            for name, row in raw["names"].items()}
+
+
+# Names that behave alike, the most telling first; an architecture's own preference (`rules.py`) goes before.
+PREFERRED = ("llama-bpe", "qwen2", "qwen35", "gpt-2", "gpt-4o", "deepseek-v3", "deepseek-llm", "deepseek-coder",
+             "tekken", "smollm", "smaug-bpe", "starcoder", "bloom", "bailingmoe", "tiny_aya", "mpt")
+
+# What transformers builds for a folder that has vocab.json and merges.txt, but no tokenizer.json.
+CLASS_NAMES = {"GPT2Tokenizer": "gpt-2", "GPT2TokenizerFast": "gpt-2", "RobertaTokenizer": "roberta-bpe",
+               "RobertaTokenizerFast": "roberta-bpe", "Qwen2Tokenizer": "qwen2", "Qwen2TokenizerFast": "qwen2"}
+
+
+def canonical(pre_tokenizer: Mapping[str, Any] | None) -> tuple[Step, ...]:
+    """The steps of a pre_tokenizer without what does not change the pieces: nesting, offsets, defaults left out."""
+    if pre_tokenizer is None:
+        return ()
+    kind = pre_tokenizer.get("type")
+    if kind == "Sequence":
+        inner = pre_tokenizer.get("pretokenizers")
+        return tuple(step for item in inner or () if isinstance(item, Mapping) for step in canonical(item))
+    if kind == "Split":
+        pattern = pre_tokenizer.get("pattern")
+        regex = pattern.get("Regex") if isinstance(pattern, Mapping) else None
+        text = pattern.get("String") if isinstance(pattern, Mapping) else None
+        behavior, invert = pre_tokenizer.get("behavior"), bool(pre_tokenizer.get("invert", False))
+        if invert and behavior == "Removed" and isinstance(regex, str) and regex.endswith(r"|\s+"):
+            behavior, invert = "Isolated", False  # such a regex covers every character: nothing is there to be removed
+        return (("Split", regex, text, behavior, invert),)
+    if kind == "ByteLevel":
+        return (("ByteLevel", bool(pre_tokenizer.get("use_regex", True))),)
+    if kind == "Digits":
+        return (("Digits", bool(pre_tokenizer.get("individual_digits", False))),)
+    rest = sorted((key, json.dumps(value, sort_keys=True)) for key, value in pre_tokenizer.items() if key != "type")
+    return ((kind, *rest),)
+
+
+def _normalizes(normalizer: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The types of the normalizers in order, nesting removed."""
+    if normalizer is None:
+        return ()
+    if normalizer.get("type") == "Sequence":
+        inner = normalizer.get("normalizers")
+        return tuple(kind for item in inner or () if isinstance(item, Mapping) for kind in _normalizes(item))
+    return (str(normalizer.get("type")),)
+
+
+def _structures(row: PreTokenizer) -> Iterable[Mapping[str, Any]]:
+    return (row.runtime,) if row.own is None else (row.runtime, row.own)
+
+
+@cache
+def _by_steps() -> dict[tuple[Step, ...], list[str]]:
+    found: dict[tuple[Step, ...], list[str]] = {}
+    for row in pre_table().values():
+        if row.byte_fallback or row.name == "whitespace":
+            continue
+        for structure in _structures(row):
+            names = found.setdefault(canonical(structure["pre_tokenizer"]), [])
+            if row.name not in names:
+                names.append(row.name)
+    return found
+
+
+def recognise(folder: Folder, preferred: Sequence[str] = ()) -> Recognised:
+    """The `tokenizer.ggml.pre` name of a byte-level BPE folder.
+
+    Raises UnsupportedError where no name has this structure, naming the nearest ones and what differs.
+    """
+    if folder.tokenizer is None:
+        kind = folder.config.get("tokenizer_class", str)
+        if kind in CLASS_NAMES:
+            return Recognised(CLASS_NAMES[kind])
+        raise UnsupportedError(f"there is no tokenizer.json, and tokenizer_class {kind!r} does not tell how text is "
+                               "cut", file=folder.path, hint="give the name with --pre NAME")
+    normalizer, splitter = folder.tokenizer.get("normalizer", dict), folder.tokenizer.get("pre_tokenizer", dict)
+    ignore_merges = folder.model.flag("ignore_merges")
+    kinds = _normalizes(normalizer)
+    steps = canonical(splitter)
+    names = [] if set(kinds) - {"NFC"} else _by_steps().get(steps, [])
+    notes = []
+    if not names and not set(kinds) - {"NFC"}:
+        names = _by_behaviour(splitter, steps)
+        if names:
+            notes.append(f"pre-tokenizer {names[0]!r} recognised by what it does: its regex is spelled in another way")
+    fitting = [name for name in names if pre_table()[name].ignore_merges == ignore_merges]
+    if not fitting and names and _merges_reach_all(folder):
+        fitting = names
+    if not fitting:
+        raise _unrecognised(folder, kinds, steps, names, ignore_merges)
+    order = {name: i for i, name in enumerate(dict.fromkeys((*preferred, *PREFERRED)))}
+    best = min(fitting, key=lambda name: order.get(name, len(order)))
+    notes += _differences(pre_table()[best], kinds, steps, splitter)
+    return Recognised(best, notes)
+
+
+def _differences(row: PreTokenizer, kinds: tuple[str, ...], steps: tuple[Step, ...],
+                 splitter: Mapping[str, Any] | None) -> list[str]:
+    notes = []
+    if kinds:
+        notes.append(f"the tokenizer normalises text (NFC), llama.cpp never does for {row.name!r}: "
+                     "ids differ on text that is not in NFC")
+    if row.own and steps == canonical(row.own["pre_tokenizer"]) != canonical(row.runtime["pre_tokenizer"]):
+        notes.append(f"llama.cpp's {row.name!r} cuts some texts in another way than this tokenizer")
+    if '"add_prefix_space": true' in json.dumps(splitter):
+        notes.append("the tokenizer puts a space before each text (add_prefix_space), llama.cpp does not for this kind")
+    return notes
+
+
+def probes() -> list[str]:
+    """Texts on which all structures of the table differ from each other."""
+    return json.loads(files(__package__).joinpath("probes.json").read_text(encoding="ascii"))
+
+
+def pieces(splitter: Mapping[str, Any] | None, texts: Sequence[str]) -> list[list[str]] | None:
+    """How a pre_tokenizer cuts the texts; None where the `tokenizers` library does not accept it."""
+    from tokenizers import Tokenizer
+
+    empty = {"type": "BPE", "vocab": {}, "merges": []}
+    document = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": splitter,
+                "post_processor": None, "decoder": None, "model": empty}
+    try:
+        cutter = Tokenizer.from_str(json.dumps(document)).pre_tokenizer
+        if cutter is None:
+            return [[text] for text in texts]
+        return [[piece for piece, _ in cutter.pre_tokenize_str(text)] for text in texts]
+    except Exception:  # the library raises bare Exception, also for a regex that it cannot compile
+        return None
+
+
+def _byte_level(steps: Iterable[Step]) -> bool:
+    return any(step[0] == "ByteLevel" for step in steps)
+
+
+@cache
+def _table_pieces() -> list[tuple[list[str], list[list[str]]]]:
+    found = []
+    for steps, names in _by_steps().items():
+        for structure in _structures(pre_table()[names[0]]):
+            if canonical(structure["pre_tokenizer"]) == steps:
+                cut = pieces(structure["pre_tokenizer"], probes())
+                assert cut is not None
+                found.append((names, cut))
+                break
+    return found
+
+
+def _by_behaviour(splitter: Mapping[str, Any] | None, steps: tuple[Step, ...]) -> list[str]:
+    if not _byte_level(steps):
+        return []
+    cut = pieces(splitter, probes())  # None equals no row
+    return list(dict.fromkeys(name for names, known in _table_pieces() if known == cut for name in names))
+
+
+def _merges_reach_all(folder: Folder) -> bool:
+    """Whether merges alone build every token, so that `ignore_merges` makes no difference."""
+    from tokenizers import Tokenizer
+
+    model = {**folder.model.data, "ignore_merges": False}
+    try:
+        bpe = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).model
+        return all(len(bpe.tokenize(text)) == 1 for text in folder.model.need("vocab", dict))
+    except Exception:  # see `pieces`
+        return False
+
+
+def _unrecognised(folder: Folder, kinds: tuple[str, ...], steps: tuple[Step, ...], names: list[str],
+                  ignore_merges: bool) -> UnsupportedError:
+    if set(kinds) - {"NFC"}:
+        message, nearest = f"normalizer {' + '.join(kinds)}: llama.cpp's byte-level BPE has none", []
+    elif names:
+        message = f"ignore_merges is {str(ignore_merges).lower()}, and merges alone do not build every token"
+        nearest = names
+    else:
+        nearest, message = _nearest(folder, steps)
+    hint = (f"nearest: {', '.join(nearest[:4])}; to use one of them in spite of that: --pre NAME" if nearest
+            else "to choose a pre-tokenizer in spite of that: --pre NAME")
+    return UnsupportedError(f"the pre-tokenizer is none that llama.cpp has: {message}",
+                            file=folder.path / "tokenizer.json", hint=hint)
+
+
+def _nearest(folder: Folder, steps: tuple[Step, ...]) -> tuple[list[str], str]:
+    if not _byte_level(steps):
+        return [], f"steps {', '.join(str(step[0]) for step in steps) or 'none'}, no ByteLevel among them"
+    assert folder.tokenizer is not None
+    texts = probes()
+    cut = pieces(folder.tokenizer.get("pre_tokenizer", dict), texts)
+    if cut is None:
+        return [], "the tokenizers library does not accept its pre_tokenizer"
+    alike = [(sum(a == b for a, b in zip(cut, known, strict=True)), names) for names, known in _table_pieces()]
+    score, names = max(alike, key=lambda item: item[0])
+    known = next(known for listed, known in _table_pieces() if listed is names)
+    example = next(text for text, a, b in zip(texts, cut, known, strict=True) if a != b)
+    return names, f"{names[0]!r} cuts {score} of {len(texts)} probe texts alike, but not {example!r}"
+
+
+def check_name(name: str) -> PreTokenizer:
+    """The row of a name given by hand. Raises UnsupportedError where the runtime has no such name."""
+    row = pre_table().get(name)
+    if row is None:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, pre_table(), n=3)
+        raise UnsupportedError(f"llama.cpp has no pre-tokenizer {name!r}",
+                               hint=f"did you mean {' or '.join(close)}?" if close else None)
+    return row

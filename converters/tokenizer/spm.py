@@ -1,0 +1,142 @@
+"""SentencePiece BPE (`tokenizer.ggml.model` = llama) and its sibling with merges (gemma4).
+
+The runtime merges by the score of the piece that a merge makes, so scores are the merge order. `tokenizer.model`
+carries them; a tokenizer.json carries merges, from which they are rebuilt (llama.cpp's converter writes -1000 for
+every piece there, which makes the runtime merge from left to right).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ..errors import UnsupportedError
+from .bpe import by_id, looks_special, merge_pairs, merges_of, string_vocab
+from .folder import Folder
+from .protobuf import SentencePieceModel
+from .vocabulary import ADDED_SCORE, PADDING_SCORE, SPACE, AddedToken, TokenType, Vocabulary, padding_token
+
+BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+
+
+class _Table:
+    """Pieces by id, filled step by step; later sources overwrite earlier ones."""
+
+    def __init__(self, size: int, notes: list[str]) -> None:
+        self.tokens = [padding_token(i) for i in range(size)]
+        self.scores = [PADDING_SCORE] * size
+        self.types = [int(TokenType.UNUSED)] * size
+        self.notes = notes
+
+    def put(self, token_id: int, text: str, score: float, kind: int) -> None:
+        if token_id >= len(self.tokens):
+            self.notes.append(f"token {text!r} (id {token_id}) is left out: the model has {len(self.tokens)} ids")
+            return
+        self.tokens[token_id], self.scores[token_id], self.types[token_id] = text, score, int(kind)
+
+    def put_added(self, token: AddedToken, as_written: bool) -> None:
+        """`as_written`: only the `special` flag decides, and the text keeps its U+2581 (Phi-3's way)."""
+        if token.special or (not as_written and looks_special(token.content)):
+            self.put(token.id, token.content, ADDED_SCORE, TokenType.CONTROL)
+        else:
+            text = token.content if as_written else token.content.replace(SPACE, " ")
+            self.put(token.id, text, ADDED_SCORE, TokenType.USER_DEFINED)
+
+    def vocabulary(self, kind: str = "llama", pre: str | None = "default") -> Vocabulary:
+        return Vocabulary(kind, pre, self.tokens, self.types, self.scores, notes=self.notes)
+
+
+def from_model(folder: Folder, model: SentencePieceModel, size: int, as_written: bool) -> Vocabulary:
+    """A vocabulary of `size` ids from a parsed `tokenizer.model` and the added tokens of the other files."""
+    table = _Table(size, [])
+    for token_id, (text, score, kind) in enumerate(model.pieces):
+        spaced = text.replace(SPACE, " ") if kind == TokenType.USER_DEFINED else text
+        table.put(token_id, spaced, score, kind)
+    for token in folder.file_added:
+        table.put(token.id, token.content, ADDED_SCORE, TokenType.USER_DEFINED)
+    for token in folder.config_added:
+        table.put_added(token, as_written)
+    for token in folder.json_added:
+        # The older files are complete where they exist; only Phi-3 takes every flag from tokenizer.json.
+        if as_written or (token.id < size and table.types[token.id] == TokenType.UNUSED) or token.id >= size:
+            table.put_added(token, as_written)
+    return table.vocabulary()
+
+
+def merge_scores(vocab: Mapping[str, int], pairs: list[tuple[str, str]]) -> tuple[dict[str, float], int]:
+    """Scores that make the runtime merge in the order of `pairs`, as SentencePiece numbers them: 0, -1, -2 ... by first
+    merge, then the pieces that no merge makes, by id. The second value counts the merges that scores cannot order: a
+    piece with two merges, and another piece's merge between them."""
+    first: dict[str, int] = {}
+    unordered = last = 0
+    for left, right in pairs:
+        rank = first.setdefault(left + right, len(first))
+        unordered += rank < last
+        last = max(last, rank)
+    scores = {text: -float(rank) for text, rank in first.items() if text in vocab}
+    for text in sorted((text for text in vocab if text not in first and not BYTE_PIECE.fullmatch(text)), key=vocab.get):
+        scores[text] = -float(len(scores))
+    return scores, unordered
+
+
+def is_spaced_bpe(folder: Folder) -> bool:
+    """Whether tokenizer.json holds a BPE over U+2581 text with byte fallback, as SentencePiece models become."""
+    if folder.tokenizer is None:
+        return False
+    return folder.model.get("type", str) == "BPE" and folder.model.flag("byte_fallback")
+
+
+def from_json(folder: Folder, size: int) -> Vocabulary:
+    """A vocabulary of `size` ids from a tokenizer.json whose model is such a BPE."""
+    model, notes = folder.model, []
+    vocab = string_vocab(model)
+    added = folder.all_added(vocab)
+    slots, placed = by_id(vocab, added, size, model, notes)
+    plain = {text: token_id for text, token_id in vocab.items() if token_id not in placed}
+    scores, unordered = merge_scores(plain, merge_pairs(model))
+    if unordered:
+        notes.append(f"{unordered} merges cannot be ordered by one score per piece; such words may be cut differently")
+    unknown = model.get("unk_token", str)
+    table = _Table(size, notes)
+    for token_id, text in enumerate(slots):
+        if text is None:
+            continue
+        if token := placed.get(token_id):
+            table.put_added(token, as_written=False)
+        elif BYTE_PIECE.fullmatch(text):
+            table.put(token_id, text, 0.0, TokenType.BYTE)
+        elif text == unknown:
+            table.put(token_id, text, 0.0, TokenType.UNKNOWN)
+        else:
+            table.put(token_id, text, scores[text], TokenType.NORMAL)
+    return table.vocabulary()
+
+
+def with_merges(folder: Folder, size: int, visible: frozenset[str]) -> Vocabulary:
+    """Gemma 4's kind: the merges themselves, and a score of -1000 throughout. Tokens in `visible` are user-defined,
+    so that the runtime prints them."""
+    if not is_spaced_bpe(folder):
+        raise UnsupportedError("this architecture needs a BPE with byte fallback", file=folder.path / "tokenizer.json",
+                               hint="expected tokenizer.json with model.type BPE and model.byte_fallback true")
+    model, notes = folder.model, []
+    vocab = string_vocab(model)
+    slots, placed = by_id(vocab, folder.all_added(vocab), size, model, notes)
+    table = _Table(size, notes)
+    for token_id, text in enumerate(slots):
+        if text is None:
+            continue
+        token = placed.get(token_id)
+        if text in visible:
+            kind = TokenType.USER_DEFINED
+        elif BYTE_PIECE.fullmatch(text):
+            kind = TokenType.BYTE
+        elif token is not None and (token.special or text in folder.special_texts):
+            kind = TokenType.CONTROL
+        elif token is not None:
+            kind = TokenType.USER_DEFINED
+        else:
+            kind = TokenType.NORMAL
+        table.put(token_id, text, ADDED_SCORE, kind)
+    result = table.vocabulary("gemma4", None)
+    result.merges = merges_of(model)
+    return result

@@ -1,0 +1,68 @@
+"""Chat templates: data that is carried, never rendered.
+
+transformers keeps them in tokenizer_config.json (one text, or a list with names), in `chat_template.jinja` with
+`additional_chat_templates/*.jinja`, or in `chat_template.json`; GGUF in `tokenizer.chat_template[.name]`.
+"""
+
+from __future__ import annotations
+
+import string as ascii_classes
+
+from ..errors import InputError
+from ..io.values import Metadata, string, strings
+from .folder import Folder
+
+KEY = "tokenizer.chat_template"
+NAMES_KEY = "tokenizer.chat_templates"
+ADDITIONAL = "additional_chat_templates"
+_NAME_CHARS = frozenset(ascii_classes.ascii_letters + ascii_classes.digits)
+
+
+def chat_templates(folder: Folder) -> dict[str, str]:
+    """All templates by name, the unnamed one as `default`; tokenizer_config.json wins over the separate files."""
+    value = folder.config.data.get("chat_template")
+    if value is None:
+        return _from_files(folder)
+    if isinstance(value, str):
+        return {"default": value}
+    if not isinstance(value, list):
+        raise folder.config.error("chat_template", "wrong type", expected="a string or a list of named templates")
+    return {item.need("name", str): item.need("template", str) for item in folder.config.items("chat_template")}
+
+
+def _from_files(folder: Folder) -> dict[str, str]:
+    found = {}
+    if folder.has("chat_template.jinja"):
+        found["default"] = _verbatim(folder, "chat_template.jinja")
+    elif (document := folder.document("chat_template.json")) and (text := document.get("chat_template", str)):
+        found["default"] = text
+    extra = folder.path / ADDITIONAL
+    if extra.is_dir():
+        for file in sorted(extra.glob("*.jinja")):
+            found[file.stem] = _verbatim(folder, f"{ADDITIONAL}/{file.name}")
+    return found
+
+
+def _verbatim(folder: Folder, name: str) -> str:
+    try:
+        # Python's text mode, which wrote these files on the way in, reads any line end as "\n".
+        return folder.read(name).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as err:
+        raise InputError(f"not UTF-8 text (byte {err.start})", file=folder.path / name) from err
+
+
+def template_metadata(templates: dict[str, str]) -> Metadata:
+    """The key-values: named templates, the sorted list of their names, then the default one."""
+    metadata: Metadata = {}
+    named = {}
+    for name, text in templates.items():
+        clean = "".join(char if char in _NAME_CHARS else "_" for char in name)
+        if clean and clean != "default":
+            named[clean] = text
+    for name, text in named.items():
+        metadata[f"{KEY}.{name}"] = string(text)
+    if named:
+        metadata[NAMES_KEY] = strings(sorted(named))
+    if "default" in templates:
+        metadata[KEY] = string(templates["default"])
+    return metadata

@@ -1,0 +1,132 @@
+"""Unigram (`tokenizer.ggml.model` = t5): SentencePiece's other model, with the tables that go with it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from dataclasses import dataclass
+
+from ..errors import InputError
+from .folder import Document, Folder
+from .protobuf import SentencePieceModel
+from .vocabulary import PADDING_SCORE, AddedToken, TokenType, Vocabulary, padding_token
+
+# XLM-RoBERTa and its relatives renumber the pieces of their SentencePiece model: these four first, the rest one later.
+FAIRSEQ_HEAD = (("<s>", TokenType.CONTROL), ("<pad>", TokenType.CONTROL), ("</s>", TokenType.CONTROL),
+                ("<unk>", TokenType.UNKNOWN))
+
+
+@dataclass(slots=True)
+class Unigram:
+    """A unigram vocabulary and how its text is prepared."""
+
+    vocabulary: Vocabulary
+    add_space_prefix: bool
+    remove_extra_whitespaces: bool
+    charsmap: bytes
+
+
+def _blank(size: int) -> Vocabulary:
+    return Vocabulary("t5", "default", [padding_token(i) for i in range(size)], [int(TokenType.UNUSED)] * size,
+                      [PADDING_SCORE] * size)
+
+
+def _put(vocabulary: Vocabulary, token_id: int, text: str, score: float, kind: int) -> None:
+    if token_id >= len(vocabulary.tokens):
+        vocabulary.notes.append(
+            f"token {text!r} (id {token_id}) is left out: the model has {len(vocabulary.tokens)} ids")
+        return
+    vocabulary.tokens[token_id], vocabulary.types[token_id] = text, int(kind)
+    vocabulary.scores[token_id] = score
+
+
+def _added(vocabulary: Vocabulary, added: list[AddedToken]) -> None:
+    for token in added:
+        if token.id >= len(vocabulary.tokens) or vocabulary.types[token.id] == TokenType.UNUSED:
+            kind = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
+            _put(vocabulary, token.id, token.content, 0.0, kind)
+
+
+def from_model(folder: Folder, model: SentencePieceModel, size: int, fairseq: bool) -> Unigram:
+    """From a SentencePiece unigram model; `fairseq` renumbers its pieces as XLM-RoBERTa does."""
+    result = _blank(size)
+    pieces = model.pieces
+    if fairseq:
+        pieces = [(text, 0.0, int(kind)) for text, kind in FAIRSEQ_HEAD] + pieces[3:]
+    for token_id, (text, score, kind) in enumerate(pieces):
+        _put(result, token_id, text, score, kind)
+    _added(result, folder.all_added({text: i for i, (text, _, _) in enumerate(pieces)}))
+    return Unigram(result, model.add_dummy_prefix, model.remove_extra_whitespaces, model.charsmap)
+
+
+def from_json(folder: Folder, size: int) -> Unigram:
+    """From a tokenizer.json whose model is Unigram."""
+    model = folder.model
+    entries = model.need("vocab", list)
+    unknown = model.get("unk_id", int)
+    result = _blank(size)
+    texts: dict[str, int] = {}
+    for token_id, entry in enumerate(entries):
+        if (not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str)
+                or isinstance(entry[1], bool) or not isinstance(entry[1], (int, float)) or not math.isfinite(entry[1])):
+            raise model.error(f"vocab[{token_id}]", "wrong form", expected='["piece", score]', found=entry)
+        texts.setdefault(entry[0], token_id)
+    added = {token.id: token for token in folder.all_added(texts)}
+    for token_id, (text, score) in enumerate(entries):
+        token = added.get(token_id)
+        if token_id == unknown:
+            kind = TokenType.UNKNOWN
+        elif token is not None:
+            kind = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
+        else:
+            kind = TokenType.NORMAL
+        _put(result, token_id, text, float(score), kind)
+    _added(result, [token for token_id, token in added.items() if token_id >= len(entries)])
+    steps = _steps(folder.tokenizer)
+    kinds = [step.data.get("type") for step in steps]
+    return Unigram(result, adds_prefix(folder), _collapses_spaces(kinds, steps), _charsmap(steps))
+
+
+def _steps(document: Document | None) -> list[Document]:
+    """Normalizers and pre-tokenizers in order, sequences opened."""
+    found: list[Document] = []
+
+    def walk(step: Document | None) -> None:
+        if step is None:
+            return
+        inner = step.items("normalizers") + step.items("pretokenizers")
+        if not inner:
+            found.append(step)
+        for item in inner:
+            walk(item)
+
+    for part in ("normalizer", "pre_tokenizer"):
+        walk(document.section(part) if document else None)
+    return found
+
+
+def adds_prefix(folder: Folder) -> bool:
+    """Whether tokenizer.json puts a space before the text."""
+    steps = _steps(folder.tokenizer)
+    for step in steps:
+        if step.data.get("type") == "Metaspace":
+            scheme = step.get("prepend_scheme", str)
+            return step.flag("add_prefix_space", True) if scheme is None else scheme != "never"
+    return any(step.data.get("type") == "Prepend" for step in steps) or folder.config.flag("add_prefix_space")
+
+
+def _collapses_spaces(kinds: list[object], steps: list[Document]) -> bool:
+    if "WhitespaceSplit" in kinds:
+        return True
+    return any(step.data.get("type") == "Replace" and "{2,}" in str(step.data.get("pattern")) for step in steps)
+
+
+def _charsmap(steps: list[Document]) -> bytes:
+    for step in steps:
+        if step.data.get("type") == "Precompiled" and (text := step.get("precompiled_charsmap", str)):
+            try:
+                return base64.b64decode(text, validate=True)
+            except binascii.Error as err:
+                raise InputError(f"{step.where}precompiled_charsmap: not base64: {err}", file=step.file) from err
+    return b""
