@@ -187,10 +187,10 @@ def _read_type_and_shape(cursor: Cursor, name: str) -> tuple[str, tuple[int, ...
     if dims > MAX_DIMS:
         raise cursor.error(f"dimension count of {name}", at, "too many dimensions",
                            expected=f"at most {MAX_DIMS}", found=dims)
-    at = cursor.position
+    dims_at = cursor.position
     shape = struct.unpack(f"<{dims}Q", cursor.take(8 * dims, f"dimensions of {name}"))[::-1]
     if prod(max(n, 1) for n in shape) > MAX_ELEMENTS:
-        raise cursor.error(f"dimensions of {name}", at, "the number of elements overflows 63 bits", found=shape)
+        raise cursor.error(f"dimensions of {name}", dims_at, "the number of elements overflows 63 bits", found=shape)
     at = cursor.position
     type_id = cursor.u32(f"type of {name}")
     kind = BY_ID.get(type_id)
@@ -200,7 +200,7 @@ def _read_type_and_shape(cursor: Cursor, name: str) -> tuple[str, tuple[int, ...
     try:
         return kind.name, shape, tensor_bytes(kind.name, shape)
     except ValueError as error:
-        raise cursor.error(f"dimensions of {name}", at, str(error)) from None
+        raise cursor.error(f"dimensions of {name}", dims_at, str(error)) from None
 
 
 def read_gguf_model(path: str | Path) -> GgufFile:
