@@ -14,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numba
+import numpy as np
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 STRICT = {"fastmath": False, "error_model": "numpy", "nogil": True, "boundscheck": False}
+NO_WEIGHTS = np.empty(0, np.float32)  # what a kernel that may have weights is called with when there are none
 
 _listener: Callable[[str], None] | None = None
 
