@@ -15,6 +15,7 @@ from .spec import ArchSpec, Config
 
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 LAYER_KINDS = ("full_attention", "sliding_attention")
+TRANSFORMERS_4_ROPE = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 
 
 def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str) -> Config:
@@ -65,19 +66,22 @@ def full_attention_rope(config: Config) -> dict[str, Any]:
     return rope.get("full_attention", rope)
 
 
-def hub_style(config: Config, *, keep_rope_parameters: bool) -> Config:
-    """The canonical config as it is written: readable by transformers 4 and 5 unless the class needs 5 anyway."""
+def hub_style(config: Config) -> Config:
+    """A canonical config as it is written: in the style that transformers 4 and 5 both read.
+
+    Two kinds of rotary settings by layer exist in transformers 5 only, and so do its newest classes.
+    """
     out = dict(config)
     rope = out.pop("rope_parameters", None)
     if rope is None:
         return out
-    if keep_rope_parameters or any(kind in rope for kind in LAYER_KINDS):
+    if any(kind in rope for kind in LAYER_KINDS) or rope.get("rope_type") not in TRANSFORMERS_4_ROPE:
         out["rope_parameters"] = rope
         return out
     rope = dict(rope)
     out["rope_theta"] = rope.pop("rope_theta", 10000.0)
     if (partial := rope.pop("partial_rotary_factor", None)) is not None:
         out["partial_rotary_factor"] = partial
-    if rope.get("rope_type", "default") != "default":
+    if rope["rope_type"] != "default":
         out["rope_scaling"] = rope
     return out

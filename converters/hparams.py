@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import GgufxError, InputError
+from .io.gguf import TensorInfo
 from .io.values import Metadata, plain
 from .spec import ArchSpec, Config, Found, Hparams
 
@@ -44,12 +45,12 @@ def sizes(spec: ArchSpec, values: Mapping[str, Any], vocab_size: int | None) -> 
 
 
 def read_hparams(
-    spec: ArchSpec, metadata: Metadata, tensors: Mapping[str, tuple[int, ...]], file: str, problems: list[GgufxError]
+    spec: ArchSpec, metadata: Metadata, tensors: Mapping[str, TensorInfo], file: str, problems: list[GgufxError]
 ) -> tuple[Config, Found]:
     """The canonical config that the file's standard keys describe, and what had to be assumed."""
     prefix = f"{spec.name}."
     kv = {key.removeprefix(prefix): value for key, value in plain(metadata).items() if key.startswith(prefix)}
-    found = Found(kv, tensors)
+    found = Found(kv, {n: t.shape for n, t in tensors.items()}, {n: t.type for n, t in tensors.items()})
     config: Config = {"architectures": [spec.classes[0]], "model_type": spec.model_type}
     for rule in spec.hparams:
         try:

@@ -195,10 +195,14 @@ class GgufMatches:
     derived: list[str]
 
 
-def match_gguf(spec: ArchSpec, hp: Hparams, names: Iterable[str], file: str, problems: list[GgufxError],
-               layouts: frozenset[str] = frozenset()) -> GgufMatches:
-    """Group a GGUF file's tensors by rule. Where several rules make a tensor, one named in `layouts` goes first."""
-    names = list(names)
+def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str, problems: list[GgufxError],
+               layouts: frozenset[str] = frozenset(), *, packed: bool = True) -> GgufMatches:
+    """Group a GGUF file's tensors by rule. `types`: tensor name -> type.
+
+    Where several rules make a tensor, one named in `layouts` goes first, then table order. A rule that emits blocks of
+    a type takes only tensors of that type, and none with `packed` False.
+    """
+    names = list(types)
     index: TemplateIndex[int] = TemplateIndex()
     for r, rule in enumerate(spec.tensors):
         for template in rule.gguf:
@@ -211,10 +215,13 @@ def match_gguf(spec: ArchSpec, hp: Hparams, names: Iterable[str], file: str, pro
         if name in derived or name in taken:
             continue
         options = [(spec.tensors[r], r, holes) for _, r, holes in index.find(name)]
-        whole = [o for o in options if all(t.format(o[2]) in available for t in o[0].gguf)]
+        whole = [(rule, r, holes) for rule, r, holes in options
+                 if all(t.format(holes) in available for t in rule.gguf)
+                 and (rule.emits is None or (packed and rule.emits == types[name]))]
         if not whole:
             if options:
-                absent = [t.format(options[0][2]) for t in options[0][0].gguf if t.format(options[0][2]) not in available]
+                parts = [t.format(options[0][2]) for t in options[0][0].gguf]
+                absent = [part for part in parts if part not in available]
                 problems.append(InputError(f"{', '.join(absent)} missing beside it", file=file, tensor=name))
             else:
                 problems.append(_unknown(name, index.texts, file))

@@ -237,8 +237,12 @@ class Crop(IndexMap):
     def index(self, n):
         return [np.arange(self.start, n if self.stop is None else min(n, self.stop))]
 
+    def rows_before(self, rows: int) -> int:
+        """Rows of the whole table of which `rows` are left."""
+        return self.rows if self.rows is not None else rows + self.start
+
     def _length_back(self, lengths):
-        return self.rows if self.rows is not None else lengths[0] + self.start
+        return self.rows_before(lengths[0])
 
 
 @dataclass(frozen=True)

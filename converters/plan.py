@@ -74,11 +74,15 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file of the result: `head` at offset 0, jobs fill the rest. Outputs become visible in plan order."""
+    """A file of the result: `head` at offset 0, `pieces` at theirs, jobs fill the rest (zeros where nothing is written).
+
+    Outputs become visible in plan order.
+    """
 
     path: Path
     size: int
     head: bytes = b""
+    pieces: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,8 @@ class ConversionPlan:
         return {
             "direction": self.direction,
             "inputs": [{**asdict(i), "path": str(i.path)} for i in self.inputs],
-            "outputs": [{"path": str(o.path), "size": o.size, "head": base64.b64encode(o.head).decode()}
+            "outputs": [{"path": str(o.path), "size": o.size, "head": base64.b64encode(o.head).decode(),
+                         "pieces": [[at, base64.b64encode(data).decode()] for at, data in o.pieces]}
                         for o in self.outputs],
             "jobs": [{"name": j.name, "sources": [asdict(r) for r in j.sources], "ops": [op.to_json() for op in j.ops],
                       "outputs": [asdict(r) for r in j.outputs], "weights": j.weights} for j in self.jobs],
@@ -137,9 +142,11 @@ class ConversionPlan:
         return cls(
             data["direction"],
             tuple(InputFile(Path(i["path"]), i["size"], i["mtime_ns"]) for i in data["inputs"]),
-            tuple(OutputFile(Path(o["path"]), o["size"], base64.b64decode(o["head"])) for o in data["outputs"]),
+            tuple(OutputFile(Path(o["path"]), o["size"], base64.b64decode(o["head"]),
+                             tuple((at, base64.b64decode(piece)) for at, piece in o["pieces"])) for o in data["outputs"]),
             tuple(TensorJob(j["name"], tuple(map(region, j["sources"])), tuple(map(op_from_json, j["ops"])),
-                            tuple(map(region, j["outputs"])), j["weights"] and tuple(j["weights"])) for j in data["jobs"]),
+                            tuple(map(region, j["outputs"])), tuple(j["weights"]) if j["weights"] else None)
+                  for j in data["jobs"]),
             tuple(PlannedTensor(**{**t, "shape": tuple(t["shape"])}) for t in data["tensors"]),
             tuple(data["notes"]), data["facts"], data["imatrix"] and Path(data["imatrix"]),
         )

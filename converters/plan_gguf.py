@@ -36,7 +36,7 @@ QUANTIZATION_VERSION = 2
 
 @dataclass(frozen=True)
 class GgufOptions:
-    """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `pre`: the pre-tokenizer's name, where unrecognised."""
+    """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `pre`: the pre-tokenizer, where not recognised."""
 
     outtype: str = "auto"
     model_name: str | None = None
@@ -48,7 +48,7 @@ class GgufOptions:
 
 @dataclass
 class GgufTensor:
-    """A tensor of the file to be: its type and shape, the type wanted where that did not fit, and where it comes from."""
+    """A tensor of the file to be. `wanted`: the type asked for, where it did not fit."""
 
     name: str
     type: str
@@ -161,7 +161,7 @@ def _targets(reading: _Reading, kind: str) -> list[GgufTensor]:
         except ValueError as error:
             reading.problems.append(InputError(str(error), file=reading.checkpoint.folder, tensor=first[0].name))
             continue
-        emitted = next((op.emits for op in reversed(match.ops) if op.emits), None)
+        emitted = match.rule.emits
         unusual = emitted is None and first[0].dtype not in ("F32", "F16", "BF16", "F64")
         if unusual:
             reading.problems.append(InputError(

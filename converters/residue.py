@@ -33,7 +33,7 @@ class Source:
     aliases: list[tuple[str, str]] = field(default_factory=list)  # (checkpoint prefix, table prefix)
     layouts: list[str] = field(default_factory=list)  # HF templates of rules that were not the table's first choice
     dropped: dict[str, str] = field(default_factory=dict)  # name -> why it does not come back
-    kept: dict[str, dict] = field(default_factory=dict)  # name -> {"dtype", "shape", "rows": [[start, stop], ...] | None}
+    kept: dict[str, dict] = field(default_factory=dict)  # name -> {"dtype", "shape", "rows": runs or None}
 
     def to_value(self) -> str:
         return json.dumps({"version": VERSION, **{k: v for k, v in vars(self).items() if v}}, sort_keys=True)

@@ -47,7 +47,7 @@ class Rope:
         if kind not in (*OTHER_KINDS, "linear", "yarn"):
             raise UnsupportedError(
                 f"rope_type {kind!r} has no GGUF form", file="config.json", expected="linear, yarn, llama3 or longrope",
-                found=kind, hint="A model converted without its rotary scaling answers wrongly beyond its first context.")
+                found=kind, hint="Without its rotary scaling the model would answer wrongly on long texts.")
         if self.write_scaling and kind in ("linear", "yarn") and factor is not None:
             out["rope.scaling.type"] = string(kind)
             out["rope.scaling.factor"] = f32(factor)
@@ -130,8 +130,9 @@ def _recover_llama3(divisors: np.ndarray, found: Found, config: Config) -> None:
     rope = full_attention_rope(config)
     dim, base = 2 * len(divisors), rope["rope_theta"]
     factor = short(divisors.max())
-    for original in (8192, 4096, 2048, 16384, 32768, 1024, 65536, 131072, 512, 256, 128, 64):
-        for low, high in ((1.0, 4.0), (1.0, 2.0), (1.0, 8.0), (1.0, 32.0), (2.0, 4.0), (2.0, 8.0), (0.5, 4.0)):
+    # Doubling low, high and the context changes nothing, so the usual low = 1 is tried with every context first.
+    for low, high in ((1.0, 4.0), (1.0, 2.0), (1.0, 8.0), (1.0, 32.0), (2.0, 4.0), (2.0, 8.0), (0.5, 4.0)):
+        for original in (8192, 4096, 2048, 16384, 32768, 1024, 65536, 131072, 512, 256, 128, 64):
             if np.array_equal(_llama3_divisors(dim, base, factor, low, high, original), divisors):
                 rope.update(rope_type="llama3", factor=factor, low_freq_factor=low, high_freq_factor=high,
                             original_max_position_embeddings=original)

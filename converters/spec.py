@@ -40,10 +40,11 @@ def set_path(config: Config, path: str, value: Any) -> None:
 
 @dataclass
 class Found:
-    """What the way back knows: the file's keys below the prefix, its tensors' shapes, and what had to be assumed."""
+    """What the way back knows: the file's keys below the prefix, its tensors' shapes and types, and what is assumed."""
 
     kv: Mapping[str, Any]
     tensors: Mapping[str, tuple[int, ...]]
+    types: Mapping[str, str] = field(default_factory=dict)
     assumed: dict[str, str] = field(default_factory=dict)  # config path -> why this value
 
     def assume(self, config: Config, path: str, value: Any, why: str) -> None:
@@ -170,6 +171,12 @@ class TensorRule:
     need: bool = True
     when: Callable[[Hparams, int], bool] | None = None  # in which blocks the tensor is needed
     shape: str | None = None  # HF shape in hyperparameters, "vocab_size embedding_length"; checked before writing
+    keep_f32: bool = False  # HF keeps the tensor in float32 whatever the model's type
+
+    @property
+    def emits(self) -> str | None:
+        """The tensor type that the ops themselves produce, if they do."""
+        return next((op.emits for op in reversed(self.ops) if op.emits), None)
 
     @property
     def stacked(self) -> bool:
@@ -194,7 +201,7 @@ class ArchSpec:
     model_type: str
     hparams: tuple[HparamGroup, ...]
     tensors: tuple[TensorRule, ...]
-    defaults: Mapping[str, Any] = field(default_factory=dict)  # config keys that the HF class fills; values or callables
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # config keys that the HF class fills: values, callables
     aliases: tuple[tuple[str, str], ...] = ()  # (found prefix, table prefix) of HF names
     ignore: tuple[Template, ...] = ()  # HF names that GGUF has no place for, dropped by name
     derived: tuple[Derived, ...] = ()
@@ -224,8 +231,9 @@ def R(
     need: bool = True,
     when: Callable[[Hparams, int], bool] | None = None,
     shape: str | None = None,
+    keep_f32: bool = False,
 ) -> TensorRule:
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, keep_f32)

@@ -1,0 +1,296 @@
+"""GGUF -> HF: from the header of a GGUF file to a complete plan of a checkpoint folder, or one error with all faults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import arch
+from .config import hub_style
+from .errors import GgufxError, InputError, UnsupportedError, raise_all
+from .hparams import read_hparams, sizes
+from .io.gguf import GgufFile, TensorInfo, read_gguf_model
+from .io.json_file import parse_object
+from .io.safetensors import encode_index, encode_safetensors_header, shard
+from .io.values import plain
+from .job import shapes_through
+from .mapping import Match, match_gguf
+from .metadata import sampling_parameters
+from .model_card import model_card
+from .ops import Crop, Op, Shape
+from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, region_bytes
+from .residue import KEPT, Source
+from .spec import ArchSpec, Config
+from .tokenizer.back import tokenizer_files
+
+DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
+TORCH_NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+DEFAULT_SHARD_BYTES = 5 * 10**9
+
+
+@dataclass(frozen=True)
+class HfOptions:
+    """How a checkpoint is made. `dtype` auto: the original types where the file tells them."""
+
+    dtype: str = "auto"
+    max_shard_bytes: int = DEFAULT_SHARD_BYTES
+
+
+@dataclass
+class HfTensor:
+    """A tensor of the checkpoint to be. The file's tensors make `made` of it, from row `first` on."""
+
+    name: str
+    dtype: str
+    shape: Shape
+    match: Match
+    expert: int
+    made: Shape
+    first: int = 0
+
+
+@dataclass
+class _Reading:
+    model: GgufFile
+    spec: ArchSpec
+    own: Source | None
+    options: HfOptions
+    notes: list[str] = field(default_factory=list)
+    problems: list[GgufxError] = field(default_factory=list)
+
+
+def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionPlan:
+    """Plan a GGUF file (or the first part of a split one) -> `folder`. Reads headers only."""
+    model = read_gguf_model(path)
+    keys = plain(model.metadata)
+    name = keys.get("general.architecture")
+    if not isinstance(name, str):
+        raise InputError("the file has no general.architecture", file=path)
+    if keys.get("general.type", "model") != "model":
+        raise UnsupportedError(f"a GGUF file of type {keys['general.type']!r} is not a model", file=path)
+    own = Source.of(model.metadata, path)
+    texts = tokenizer_files(model.metadata, arch=name)
+    notes = list(texts.notes)
+    if not model.tensors:
+        notes.append("the file holds a vocabulary only: the tokenizer is written")
+        return _assemble(folder, _Reading(model, None, None, options, notes), [], texts.files, {"architecture": name})
+
+    original = _original_config(model, own, path)
+    spec = (arch.for_class(original["architectures"][0], str(path)) if original
+            else arch.for_gguf(name, keys, model.tensors, str(path)))
+    reading = _Reading(model, spec, own, options, notes)
+    foreign, found = read_hparams(spec, model.metadata, model.tensors, str(path), reading.problems)
+    hp = sizes(spec, keys, _vocab_rows(model))
+    matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, str(path), reading.problems,
+                         frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
+    for derived in spec.derived:
+        if derived.gguf in matched.derived and not original:
+            derived.recover(_values(model.tensors[derived.gguf]), found, foreign)
+    raise_all(reading.problems)
+
+    tensors = _targets(reading, matched.matches)
+    raise_all(reading.problems)
+    if original:
+        config = original
+    else:
+        config = _foreign_config(reading, foreign, tensors, keys)
+        reading.notes.extend(f"config.json: {key} = {why}" for key, why in found.assumed.items())
+    files = {**texts.files, **_side_files(model, config, original is not None)}
+    return _assemble(folder, reading, tensors, files, {
+        "architecture": spec.name, "class": config["architectures"][0], "dtype": _main_dtype(reading),
+        "parameters": sum(prod(t.shape) for t in tensors)})
+
+
+def _original_config(model: GgufFile, own: Source | None, path: Path) -> Config | None:
+    """The config.json that ggufx kept; of a multimodal class the text part, which is what the file holds."""
+    if own is None or "ggufx.config" not in model.metadata:
+        return None
+    config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path)
+    spec = arch.for_class(config["architectures"][0], str(path))
+    if spec.name != model.metadata["general.architecture"].data:
+        raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
+                         expected=model.metadata["general.architecture"].data)
+    if spec.text_class is not None and isinstance(config.get("text_config"), Mapping):
+        dtype = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
+        config = {**dtype, **config["text_config"], "architectures": [spec.text_class[0]],
+                  "model_type": spec.text_class[1]}
+    return config
+
+
+def _vocab_rows(model: GgufFile) -> int | None:
+    embedding = model.tensors.get("token_embd.weight")
+    return embedding.shape[0] if embedding else None
+
+
+def _values(tensor: TensorInfo) -> np.ndarray:
+    """float32 values of a small F32 tensor."""
+    if tensor.type != "F32":
+        raise UnsupportedError("stands for settings and must be F32", tensor=tensor.name, found=tensor.type)
+    return np.fromfile(tensor.file, np.float32, prod(tensor.shape), offset=tensor.offset)
+
+
+def _main_dtype(reading: _Reading) -> str:
+    """The element type of the checkpoint: asked for, the original's, or the one that loses nothing (bf16 for blocks)."""
+    if reading.options.dtype != "auto":
+        return DTYPES[reading.options.dtype]
+    if reading.own is not None:
+        return reading.own.dtype
+    types = {t.type for t in reading.model.tensors.values() if len(t.shape) > 1}
+    if types <= {"F32"}:
+        return "F32"
+    return "F16" if "F16" in types and types <= {"F16", "F32"} else "BF16"
+
+
+def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
+    """The HF tensors that the matches make, in the order of the GGUF data, so that reading is sequential."""
+    own = reading.own
+    out: list[HfTensor] = []
+    for match in sorted(matches, key=lambda m: reading.model.tensors[m.gguf[0]].offset):
+        shapes = [reading.model.tensors[g].shape for g in match.gguf]
+        if match.rule.stacked:
+            if len(match.hf[0]) != shapes[0][0]:
+                reading.problems.append(InputError("the number of experts differs", tensor=match.gguf[0],
+                                                   expected=len(match.hf[0]), found=shapes[0][0]))
+                continue
+            shapes = [shapes[0][1:]]
+        crop = next((op for op in match.ops if isinstance(op, Crop)), None)
+        try:
+            shapes = shapes_through(_back(match.ops), shapes)
+        except ValueError as error:
+            reading.problems.append(InputError(str(error), file=reading.model.path, tensor=match.gguf[0]))
+            continue
+        for part, names in enumerate(match.hf):
+            for expert, table_name in enumerate(names):
+                name = own.original_name(table_name) if own and reading.spec.text_class is None else table_name
+                shape, first = shapes[part], 0
+                if crop is not None:
+                    first = crop.start
+                    kept = own.kept.get(name) if own else None
+                    shape = tuple(kept["shape"]) if kept else (crop.rows_before(shape[0]), *shape[1:])
+                out.append(HfTensor(name, _dtype(reading, match, name), shape, match, expert, shapes[part], first))
+    return out
+
+
+def _dtype(reading: _Reading, match: Match, name: str) -> str:
+    """The element type of one tensor."""
+    if match.rule.emits:
+        return "U8"
+    if reading.options.dtype != "auto":
+        return _main_dtype(reading)
+    if reading.own is not None:
+        return reading.own.dtypes.get(name, reading.own.dtype)
+    return "F32" if match.rule.keep_f32 else _main_dtype(reading)
+
+
+def _back(ops: tuple[Op, ...]) -> tuple[Op, ...]:
+    """The chain the other way round; cropped rows are placed by the planner."""
+    return tuple(op.inverse for op in reversed(ops) if not isinstance(op, Crop))
+
+
+def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], keys: Mapping[str, Any]) -> Config:
+    """config.json from the standard keys."""
+    if reading.spec.text_class is not None:
+        config["architectures"], config["model_type"] = [reading.spec.text_class[0]], reading.spec.text_class[1]
+    for name in ("bos", "eos", "padding"):
+        if (token := keys.get(f"tokenizer.ggml.{name}_token_id")) is not None:
+            config[f"{'pad' if name == 'padding' else name}_token_id"] = int(token)
+    if not any(t.match.rule.emits for t in tensors):
+        config.pop("quantization_config", None)
+    config["dtype"] = TORCH_NAMES[_main_dtype(reading)]
+    return hub_style(config)
+
+
+def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, bytes]:
+    """generation_config.json, the model card, and config.json: last, since it makes the folder a model."""
+    files: dict[str, bytes] = {}
+    if "ggufx.generation_config" in model.metadata:
+        files["generation_config.json"] = str(model.metadata["ggufx.generation_config"].data).encode()
+    elif not original:
+        ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if k in config}
+        files["generation_config.json"] = _json({**ids, **sampling_parameters(model.metadata)})
+    if (card := model_card(model.metadata)) is not None:
+        files["README.md"] = card
+    if "ggufx.config" in model.metadata and original and config.get("architectures") == json.loads(
+            str(model.metadata["ggufx.config"].data)).get("architectures"):
+        files["config.json"] = str(model.metadata["ggufx.config"].data).encode()
+    else:
+        files["config.json"] = _json(config)
+    return files
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: Mapping[str, bytes],
+              facts: dict[str, Any]) -> ConversionPlan:
+    """Shards, their index, side files; a job per match, or per expert."""
+    model = reading.model
+    kept = reading.own.kept if reading.own and reading.options.dtype == "auto" else {}
+    made = {t.name for t in tensors}
+    rows = [(t.name, t.dtype, t.shape) for t in tensors]
+    rows += [(name, k["dtype"], tuple(k["shape"])) for name, k in kept.items() if name not in made]
+    shards = shard(rows, reading.options.max_shard_bytes) if rows else []
+    place: dict[str, tuple[int, int]] = {}  # name -> output, offset
+    outputs: list[OutputFile] = []
+    for i, part in enumerate(shards):
+        head = encode_safetensors_header(part.tensors)
+        place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
+        pieces = tuple(piece for t in part.tensors if t.name in kept
+                       for piece in _kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
+        outputs.append(OutputFile(folder / part.file_name, len(head) + sum(t.nbytes for t in part.tensors), head, pieces))
+    texts = {"model.safetensors.index.json": encode_index(shards)} if len(shards) > 1 else {}
+    outputs += [OutputFile(folder / name, len(data), data) for name, data in {**texts, **files}.items()]
+
+    paths = list(dict.fromkeys(t.file for t in model.tensors.values()))
+    jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
+    for t in tensors:
+        if t.name in kept and kept[t.name]["rows"] is None:
+            continue  # the kept bytes are the whole tensor
+        output, offset = place[t.name]
+        offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0])
+        jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
+    return ConversionPlan(
+        "gguf-to-hf", tuple(InputFile.of(p) for p in paths), tuple(outputs),
+        tuple(TensorJob(regions_name(match, expert), _sources(match, expert, model, paths), _back(match.ops), tuple(made))
+              for (_, expert), (match, made) in jobs.items()),
+        tuple(PlannedTensor(n, d, s, region_bytes(d, s)) for n, d, s in rows), tuple(reading.notes), facts)
+
+
+def regions_name(match: Match, expert: int) -> str:
+    """What a job is called: the first GGUF tensor it reads."""
+    return f"{match.gguf[0]} expert {expert}" if match.rule.stacked else match.gguf[0]
+
+
+def _sources(match: Match, expert: int, model: GgufFile, paths: list[Path]) -> tuple[Region, ...]:
+    out = []
+    for name in match.gguf:
+        t = model.tensors[name]
+        shape, offset = t.shape, t.offset
+        if match.rule.stacked:
+            shape, offset = shape[1:], offset + expert * (t.nbytes // shape[0])
+        out.append(Region(paths.index(t.file), offset, t.type, shape))
+    return tuple(out)
+
+
+def _kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
+    """Where the kept bytes of a tensor at `offset` go. InputError where they do not fit the tensor."""
+    value = model.metadata.get(KEPT + name)
+    shape, dtype = tuple(kept["shape"]), kept["dtype"]
+    whole = region_bytes(dtype, shape)
+    step = whole // shape[0] if shape and shape[0] else whole
+    runs = kept["rows"] if kept["rows"] is not None else [[0, shape[0] if shape else 1]]
+    data = b"" if value is None else np.asarray(value.data, np.uint8).tobytes()
+    if len(data) != sum(stop - start for start, stop in runs) * step:
+        raise InputError(f"{KEPT}{name} does not hold what ggufx.source says", file=model.path)
+    pieces = []
+    for start, stop in runs:
+        pieces.append((offset + start * step, data[: (stop - start) * step]))
+        data = data[(stop - start) * step :]
+    return pieces
