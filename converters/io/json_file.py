@@ -49,7 +49,8 @@ def parse_object(raw: bytes, path: Path, *, start: int = 0, non_finite: bool = F
     except ValueError as error:  # also an integer of thousands of digits
         raise InputError(f"byte {start}: {error}", file=path) from None
     if not isinstance(found, dict):
-        raise InputError(f"byte {start}: a JSON object is needed", file=path, found=type(found).__name__)
+        raise InputError(f"byte {start}: wrong type at the top", file=path, expected="an object",
+                         found=type(found).__name__)
     level: list[Any] = [found]
     for _ in range(MAX_DEPTH):
         level = [item for holder in level for item in (holder.values() if isinstance(holder, dict) else holder)

@@ -1,0 +1,76 @@
+"""JSON files: one object, unique keys, bounds, and a position in each message."""
+
+from __future__ import annotations
+
+import pytest
+from ggufx.converters.errors import InputError
+from ggufx.converters.io.json_file import MAX_DEPTH, read_json
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content: bytes | str):
+        path = tmp_path / "config.json"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+    return write
+
+
+def test_reads_an_object(file):
+    assert read_json(file('{"a": [1, 2.5, null, true], "é": {"b": "漢"}}')) \
+        == {"a": [1, 2.5, None, True], "é": {"b": "漢"}}
+
+
+def test_infinity_only_where_asked_for(file):
+    path = file('{"time_step_limit": [0.0, Infinity]}')
+    assert read_json(path, non_finite=True) == {"time_step_limit": [0.0, float("inf")]}
+    with pytest.raises(InputError, match="Infinity is not a JSON number"):
+        read_json(path)
+
+
+def test_depth_limit_is_exact(file):
+    assert read_json(file('{"a":' * MAX_DEPTH + "1" + "}" * MAX_DEPTH))
+    with pytest.raises(InputError, match="nested deeper than 64"):
+        read_json(file('{"a":' * (MAX_DEPTH + 1) + "1" + "}" * (MAX_DEPTH + 1)))
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "byte 0, line 1 column 1: not JSON"),
+    ('{"a": 1', "byte 7, line 1 column 8: not JSON"),
+    ('{\n"é": 1,\n"b" 2}', "byte 15, line 3 column 5: not JSON"),
+    ("{} {}", "byte 3, line 1 column 4: not JSON"),
+    ("{'a': 1}", "not JSON"),
+    ("[1]", r"byte 0: .*expected an object, found list"),
+    ("null", r"expected an object, found NoneType"),
+    ('"a"', r"expected an object, found str"),
+    ('{"a": 1, "b": 2, "a": 3}', "the key 'a' occurs twice"),
+    ('{"x": {"\\u001b": 1, "\\u001b": 3}}', r"the key '\\x1b' occurs twice"),
+    ('{"a": NaN}', "NaN is not a JSON number"),
+    (b'\xef\xbb\xbf{"a": 1}', "byte 0.*BOM"),
+    ('{"a": 1}'.encode("utf-16"), "byte 0: not UTF-8"),
+    (b'{"a": "\xff"}', "byte 7: not UTF-8"),
+    ('{"a":' * 100_000, "nested deeper"),
+    ("[" * 100_000, "nested deeper"),
+    ('{"a": ' + "9" * 10_000 + "}", "byte 0: .*digits"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-LFS pointer"),
+])
+def test_refused_with_position(file, content, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read_json(file(content))
+    assert caught.value.file.endswith("config.json")
+
+
+def test_size_is_bounded_before_reading(file):
+    path = file('{"a": 1}')
+    with path.open("r+b") as sparse:
+        sparse.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"too large .*expected at most 67108864 bytes, found 1099511627776"):
+        read_json(path)
+    assert read_json(file('{"a": 1}'), max_bytes=8) == {"a": 1}
+    with pytest.raises(InputError, match="too large"):
+        read_json(file('{"a": 1}'), max_bytes=7)
+
+
+def test_absent_file(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_json(tmp_path / "config.json")

@@ -1,0 +1,126 @@
+"""safetensors: the library's files are read, and files laid out here open in the library."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from ggufx.converters.errors import ManyErrors, UnsupportedError
+from ggufx.converters.io.safetensors import (
+    DTYPE_BITS,
+    encode_index,
+    encode_safetensors_header,
+    layout,
+    read_safetensors_header,
+    shard,
+)
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+TENSORS = {
+    "b.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3),
+    "a.weight": torch.tensor([1, 2, 3], dtype=torch.uint8),
+    "h": torch.ones(2, 2, dtype=torch.bfloat16), "scalar": torch.tensor(7, dtype=torch.int64),
+    "none": torch.zeros(0, 4),
+    "f8": torch.ones(3).to(torch.float8_e4m3fn), "flag": torch.tensor([True, False]),
+}
+NAMES = {torch.float32: "F32", torch.uint8: "U8", torch.bfloat16: "BF16", torch.int64: "I64",
+         torch.float8_e4m3fn: "F8_E4M3", torch.bool: "BOOL"}
+ROWS = [(name, NAMES[tensor.dtype], tuple(tensor.shape)) for name, tensor in TENSORS.items()]
+
+
+def raw(tensor: torch.Tensor) -> bytes:
+    return tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+
+
+def test_reads_what_the_library_wrote(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(TENSORS, path, metadata={"format": "pt", "é": "漢"})
+    found = read_safetensors_header(path)
+    assert found.metadata == {"format": "pt", "é": "漢"}
+    content = path.read_bytes()
+    for name, dtype, shape in ROWS:
+        tensor = found.tensors[name]
+        assert (tensor.name, tensor.dtype, tensor.shape, tensor.file) == (name, dtype, shape, path)
+        assert content[tensor.offset:tensor.offset + tensor.nbytes] == raw(TENSORS[name])
+    assert len(found.tensors) == len(ROWS)
+
+
+def test_header_bytes_equal_the_library_s(tmp_path):
+    """For the library's own order: larger dtypes first, then by name."""
+    path = tmp_path / "model.safetensors"
+    save_file(TENSORS, path, metadata={"format": "pt"})
+    found = read_safetensors_header(path)
+    header = encode_safetensors_header(layout((t.name, t.dtype, t.shape) for t in found.tensors.values()))
+    assert path.read_bytes().startswith(header)
+
+
+def test_laid_out_files_open_in_the_library(tmp_path):
+    laid = layout(ROWS)
+    header = encode_safetensors_header(laid, {"format": "pt"})
+    assert len(header) % 8 == 0
+    assert all(t.offset % (DTYPE_BITS[t.dtype] // 8) == 0 for t in laid)
+    path = tmp_path / "model.safetensors"
+    with path.open("wb") as file:
+        file.write(header)
+        for tensor in reversed(laid):  # any order
+            file.seek(len(header) + tensor.offset)
+            file.write(raw(TENSORS[tensor.name]))
+    with safe_open(path, "pt") as opened:
+        assert set(opened.keys()) == set(TENSORS)
+        for name, tensor in TENSORS.items():
+            assert raw(opened.get_tensor(name)) == raw(tensor)
+            assert opened.get_tensor(name).shape == tensor.shape
+    assert {(t.name, t.offset - len(header)) for t in read_safetensors_header(path).tensors.values()} \
+        == {(t.name, t.offset) for t in laid}
+
+
+def test_same_dtype_keeps_the_given_order():
+    assert [t.name for t in layout([("z", "F32", (1,)), ("a", "F32", (2,)), ("m", "F32", (3,))])] == ["z", "a", "m"]
+
+
+def test_shards_fill_in_order_and_index_names_them(tmp_path):
+    rows = [("a", "F32", (25,)), ("big", "F32", (100,)), ("b", "F32", (15,)), ("c", "F32", (10,)), ("d", "F32", (1,))]
+    shards = shard(rows, 100)
+    assert [(s.file_name, [t.name for t in s.tensors]) for s in shards] == [
+        ("model-00001-of-00004.safetensors", ["a"]), ("model-00002-of-00004.safetensors", ["big"]),
+        ("model-00003-of-00004.safetensors", ["b", "c"]), ("model-00004-of-00004.safetensors", ["d"])]
+    index = json.loads(encode_index(shards))
+    assert index["metadata"] == {"total_size": 4 * 151}
+    assert index["weight_map"] == {t.name: s.file_name for s in shards for t in s.tensors}
+    assert list(index["weight_map"]) == sorted(index["weight_map"])
+
+
+def test_one_shard_has_the_plain_name():
+    assert [s.file_name for s in shard(ROWS, 10**9)] == ["model.safetensors"]
+    assert [s.file_name for s in shard(ROWS, 10**9, "adapter_model")] == ["adapter_model.safetensors"]
+
+
+def test_names_must_be_unique_over_all_shards():
+    with pytest.raises(UnsupportedError, match="tensor a: this name is taken"):
+        shard([("a", "F32", (25,)), ("b", "F32", (25,)), ("a", "F32", (25,))], 100)
+
+
+def test_layout_reports_everything_at_once():
+    with pytest.raises(ManyErrors) as caught:
+        layout([("a", "F32", (1,)), ("a", "F32", (1,)), ("__metadata__", "F32", (1,)), ("q", "Q8_0", (32,))])
+    assert [problem.tensor for problem in caught.value.problems] == ["a", "__metadata__", "q"]
+
+
+def test_sub_byte_dtypes(tmp_path):
+    laid = layout([("f4", "F4", (4, 4)), ("f6", "F6_E2M3", (8,))])
+    header = encode_safetensors_header(laid, {})
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(header + bytes(14))
+    assert {t.name: t.nbytes for t in read_safetensors_header(path).tensors.values()} == {"f4": 8, "f6": 6}
+
+
+def test_numpy_files_and_no_metadata(tmp_path):
+    from safetensors.numpy import save_file as save_numpy
+
+    save_numpy({"x": np.arange(4, dtype=np.int16)}, tmp_path / "x.safetensors")
+    found = read_safetensors_header(tmp_path / "x.safetensors")
+    assert found.metadata == {}
+    assert found.tensors["x"].dtype == "I16"
