@@ -72,7 +72,8 @@ def execute(plan: ConversionPlan, *, threads: int | None = None, max_memory: int
             raise StorageError(str(error.strerror), file=error.filename) from error
         files = OpenFiles(inputs, outputs)
         for index, output in enumerate(plan.outputs):
-            files.write(index, 0, output.head)
+            for offset, data in ((0, output.head), *output.pieces):
+                files.write(index, offset, data)
         jobs = sorted(plan.jobs, key=lambda j: (j.sources[0].file, j.sources[0].offset) if j.sources else (-1, 0))
         work = [(job, tile) for job in jobs for tile in tiles(job, max_memory // (4 * workers))]
         done = receipts = 0

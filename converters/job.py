@@ -7,15 +7,16 @@ op computes or the type changes. A tile is a run of axis 0 that the ops can conv
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from ..quant import dequantize, quantize
+from ..quant import FORMATS, dequantize, quantize
 from .errors import InputError
-from .ops import Op, Shape
+from .ops import Crop, Op, Shape, Split
 from .plan import Region, TensorJob
 
 # Bits of one element, for types that are moved without being computed with.
@@ -66,30 +67,87 @@ def shapes_through(ops: Sequence[Op], shapes: list[Shape]) -> list[Shape]:
     return shapes
 
 
-def tiles(job: TensorJob, budget: int) -> Iterator[Tile]:
-    """The job in pieces that take about `budget` bytes each while they are converted, at least one unit each."""
+def by_address(job: TensorJob) -> tuple[TensorJob, ...]:
+    """The same conversion in smaller jobs, where whole rows are split off, joined or cropped: that takes no work, only
+    other addresses. What is left can be cut into tiles, however large the arrays are."""
+    ops, sources, outputs = job.ops, job.sources, job.outputs
+    if ops and isinstance(ops[0], Crop) and not ops[0].undo and _cuts_rows(ops[0], sources[0]):
+        start, stop = _ends(ops[0], sources[0].shape[0])
+        ops, sources = ops[1:], (_rows(sources[0], start, stop),)
+    if ops and isinstance(ops[-1], Crop) and ops[-1].undo and outputs[0].type in RAW and _cuts_rows(ops[-1], outputs[0]):
+        # The rows that are not written stay zero, as a new file is.
+        start, stop = _ends(ops[-1], outputs[0].shape[0])
+        ops, outputs = ops[:-1], (_rows(outputs[0], start, stop),)
+    if len(ops) == 1 and isinstance(ops[0], Split):
+        whole = (outputs if ops[0].undo else sources)[0]
+        if _cuts_rows(ops[0], whole):
+            parts = [_rows(whole, int(i[0]), int(i[-1]) + 1) for i in ops[0].index(whole.shape[0])]
+            pairs = zip(sources, parts, strict=True) if ops[0].undo else zip(parts, outputs, strict=True)
+            return tuple(replace(job, sources=(s,), ops=(), outputs=(o,)) for s, o in pairs)
+    return (replace(job, sources=sources, ops=ops, outputs=outputs),)
+
+
+def _cuts_rows(op: Crop | Split, region: Region) -> bool:
+    """The rows that the op selects are axis 0, and an address can be given for each of them."""
+    shape = region.shape
+    return bool(shape) and (len(shape) == 1 or (len(shape) == 2 and not op.vector)) and (
+        len(shape) == 2 or region.type in RAW)
+
+
+def _ends(op: Crop, rows: int) -> tuple[int, int]:
+    return op.start, rows if op.stop is None else min(rows, op.stop)
+
+
+def _rows(region: Region, start: int, stop: int) -> Region:
+    row = region.nbytes // region.shape[0]
+    return replace(region, offset=region.offset + start * row, shape=(stop - start, *region.shape[1:]))
+
+
+def unit_count(job: TensorJob) -> int:
+    """Into how many equal units the job can be cut."""
     shapes: list[Shape] = [s.shape for s in job.sources]
-    count = math.gcd(*(s[0] if s else 1 for s in shapes), *(o.shape[0] if o.shape else 1 for o in job.outputs))
+    count = math.gcd(*(_unit_rows(r) for r in (*job.sources, *job.outputs)))
     for op in job.ops:
         count = math.gcd(count, op.units(shapes))
         shapes = op.shape(shapes)
-    # float32 in and out beside the stored forms: what a unit takes at most.
-    elements = sum(math.prod(r.shape) for r in (*job.sources, *job.outputs))
-    stored = sum(r.nbytes for r in (*job.sources, *job.outputs))
-    unit = max(1, (stored + 4 * elements) // max(count, 1))
-    step = max(1, budget // unit)
-    for start in range(0, count, step):
-        yield Tile(start, min(start + step, count), count)
+    return max(count, 1)
+
+
+def _unit_rows(region: Region) -> int:
+    if not region.shape:
+        return 1
+    block = FORMATS[region.type].block_size if len(region.shape) == 1 and region.type in FORMATS else 1
+    return region.shape[0] // block
+
+
+def memory(job: TensorJob) -> int:
+    """Bytes that the whole job takes while it is converted, at most: the stored forms, and float32 where it computes."""
+    regions = (*job.sources, *job.outputs)
+    stored = sum(r.nbytes for r in regions)
+    if len({r.type for r in regions}) == 1 and all(op.moves for op in job.ops):
+        return 2 * stored if job.ops else stored
+    return stored + 4 * sum(math.prod(r.shape) for r in regions)
+
+
+def tiles(job: TensorJob, budget: int, done: Iterable[Tile] = ()) -> Iterator[Tile]:
+    """What is not `done` of the job, in pieces that take about `budget` bytes each, at least one unit each."""
+    count = unit_count(job)
+    step = max(1, budget * count // max(memory(job), 1))
+    begin = 0
+    for tile in (*sorted(done, key=lambda t: t.start), Tile(count, count, count)):
+        for start in range(begin, tile.start, step):
+            yield Tile(start, min(start + step, tile.start), count)
+        begin = max(begin, tile.stop)
 
 
 def run_tile(job: TensorJob, tile: Tile, files: Files, weights: np.ndarray | None, threads: int = 1,
-             device: str = "cpu") -> int:
-    """Convert one tile and write it; the number of bytes written."""
+             device: str = "cpu") -> tuple[int, ...]:
+    """Convert one tile and write it. The CRC-32 of what each output got; none for a copy, which its source proves."""
     sources = [tile.of(r) for r in job.sources]
     outputs = [tile.of(r) for r in job.outputs]
     if is_copy(job):
         files.copy((sources[0].file, sources[0].offset), (outputs[0].file, outputs[0].offset), sources[0].nbytes)
-        return outputs[0].nbytes
+        return ()
     held = [_held(files.read(r.file, r.offset, r.nbytes), r) for r in sources]
     kind = sources[0].type
     for op in job.ops:
@@ -97,9 +155,12 @@ def run_tile(job: TensorJob, tile: Tile, files: Files, weights: np.ndarray | Non
             held, kind = [floats(x, kind, threads, device) for x in held], "F32"
         held = op.forward(held)
         kind = op.emits or kind
+    checksums = []
     for array, region in zip(held, outputs, strict=True):
-        files.write(region.file, region.offset, _encoded(job.name, array, kind, region, weights, threads, device))
-    return sum(r.nbytes for r in outputs)
+        data = _encoded(job.name, array, kind, region, weights, threads, device)
+        files.write(region.file, region.offset, data)
+        checksums.append(zlib.crc32(data))
+    return tuple(checksums)
 
 
 def _held(data: np.ndarray, region: Region) -> np.ndarray:
