@@ -30,7 +30,8 @@ from .io.values import Metadata, Value, ValueType, string, strings, u32
 from .model_card import BASE_MODELS, ORIGIN_FIELDS, is_id, is_path, read_card
 from .naming import ParameterCount
 
-_MAX_JSON = 16 << 20
+_MAX_JSON = 16 << 20  # bytes
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 # general.sampling.<key>: type, and keys of generation_config.json, of which transformers writes the last
 _SAMPLING = {
@@ -222,7 +223,7 @@ def _typed(key: str, raw: Any) -> Value:
         return strings([_encodable(item) for item in items])
     if not number:
         raise ValueError(f"a number is needed, not {printable(json.dumps(raw))}")
-    if not abs(raw) <= np.finfo(np.float32).max:
+    if not abs(raw) <= _MAX_FLOAT32:
         raise ValueError(f"{printable(str(raw))} is out of range")
     if kind is ValueType.FLOAT32:
         return Value(kind, float(raw))

@@ -1,0 +1,328 @@
+"""Models by reference: a local path as it is, `org/name[@revision][:file.gguf]` through the Hub's own client.
+
+The client (`huggingface_hub`) does what it is good at: cache, locks, resumed and parallel transfers, retries, and the
+environment (HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE, the timeouts). Here is decided which files a
+conversion needs, all of one commit; no name that a stranger wrote becomes a path or a URL before it is checked; and the
+client's errors are told in the terms of `errors.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from glob import escape
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from ..errors import GgufxError, InputError, NetworkError, StorageError, UsageError, raise_all
+from .files import open_regular, printable, read_at
+from .gguf import split_names
+
+What = Literal["checkpoint", "config", "adapter", "gguf"]
+
+# Small files worth having where they exist, as fnmatch patterns; the weights are chosen by name from what is there.
+_FILES: dict[What, tuple[str, ...]] = {
+    "checkpoint": (
+        "config.json", "generation_config.json", "README.md",
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "merges.txt",
+        "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja",
+        "modules.json", "sentence_bert_config.json", "[0-9]_*/config.json",  # sentence-transformers: pooling
+        "hf_quant_config.json",
+    ),
+    "config": ("config.json",),
+    "adapter": ("adapter_config.json", "README.md"),
+    "gguf": (),
+}
+_WEIGHTS = (("model", "safetensors"), ("pytorch_model", "bin"))
+_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+_FETCH_FIRST = "unset HF_HUB_OFFLINE, or fetch the repository first"
+_MAX_INDEX = 64 << 20  # bytes; the largest index on the Hub (some 100 000 tensors) takes about 10 MiB
+
+_SEGMENT = r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
+_REFERENCE = re.compile(
+    rf"(?P<repo>{_SEGMENT}/{_SEGMENT})(?:@(?P<revision>[\w][\w./+-]*))?(?::(?P<file>.+))?", re.ASCII | re.DOTALL)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class HubReference:
+    """`repo` is `org/name`; `revision` a branch, tag or commit (None: the default branch); `file` a path in it."""
+
+    repo: str
+    revision: str | None = None
+    file: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> HubReference | None:
+        """None where `text` is no reference."""
+        match = _REFERENCE.fullmatch(text)
+        if not match or "--" in match["repo"] or ".." in match["repo"] or ".." in (match["revision"] or ""):
+            return None
+        if match["file"] and not (match["file"].endswith(".gguf") and safe_name(match["file"])):
+            return None
+        return cls(match["repo"], match["revision"], match["file"])
+
+    def __str__(self) -> str:
+        return f"{self.repo}{f'@{self.revision}' if self.revision else ''}{f':{self.file}' if self.file else ''}"
+
+
+def safe_name(name: object) -> bool:
+    """Whether `name` stays below its folder on every system: relative, `/` between parts, no `..`, no odd character."""
+    return (isinstance(name, str) and name.isprintable() and not set(name) & set('\\:*?"<>|')
+            and all(part not in ("", ".", "..") for part in name.split("/")))
+
+
+def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool = False) -> Path:
+    """The local folder (for "gguf" the file, of a split model the part that was named) that `ref` stands for.
+
+    What exists locally is returned as it is, unread. Otherwise the files that `what` needs are fetched into the
+    client's cache, all from one commit: safetensors rather than `.bin`, every part of a split GGUF; `cached_origin`
+    and `cached_commit` tell repository and commit from the result. `progress` shows the client's bars.
+
+    Raises `UsageError` (a file named where a folder is needed), `InputError` (no such path, repository, revision, file;
+    an index that is damaged or hostile), `NetworkError` (unreachable, refused, offline and not cached), `StorageError`.
+    """
+    if os.path.exists(ref):
+        return Path(ref)
+    where = HubReference.parse(str(ref))
+    if where is None:
+        raise InputError(
+            "no such file or folder, and not a Hub reference", file=printable(str(ref), 200),
+            hint="on the Hub a model is org/name or org/name@revision, a GGUF file in it org/name:file.gguf")
+    if where.file and what != "gguf":
+        raise UsageError(f"{where}: a GGUF file is named where a repository is needed", hint=f"give {where.repo}")
+    snapshot = _Snapshot(where, what, progress)
+    return _fetch_gguf(snapshot) if what == "gguf" else _fetch_folder(snapshot, what)
+
+
+def cached_origin(path: Path) -> str | None:
+    """The repository id of a folder (or file) in the Hub cache, None elsewhere."""
+    found = _cached(path)
+    return found[0] if found else None
+
+
+def cached_commit(path: Path) -> str | None:
+    """The commit of a folder (or file) in the Hub cache, None elsewhere."""
+    found = _cached(path)
+    return found[1] if found else None
+
+
+def _cached(path: Path) -> tuple[str, str] | None:
+    """The cache's layout, as huggingface_hub documents it: models--org--name/snapshots/<commit>/..."""
+    path = Path(os.path.abspath(path))
+    for folder in (path, *path.parents):
+        if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name):
+            kind, *repo = folder.parent.parent.name.split("--")
+            if kind == "models" and 1 <= len(repo) <= 2 and all(repo):
+                return "/".join(repo), folder.name
+    return None
+
+
+class _Snapshot:
+    """One commit of a repository: the names in it, and a way to have some of them in the cache."""
+
+    def __init__(self, where: HubReference, what: What, progress: bool) -> None:
+        self.where = where
+        self._options: dict[str, Any] = {"repo_id": where.repo, "revision": where.revision}
+        info = self._info()
+        self.offline = info is None
+        if self.offline:
+            wanted = [*_FILES[what], *([escape(where.file)] if where.file else [])]
+            self.folder = self._download(wanted, local_files_only=True)
+            names = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
+        else:
+            self.commit = info.sha
+            names = [sibling.rfilename for sibling in info.siblings or ()]
+            if not progress:
+                self._options["tqdm_class"] = _silent_bar()
+        self.names = {name for name in names if safe_name(name)}
+
+    def fetch(self, names: Collection[str]) -> Path:
+        """The snapshot's folder, with these files in it."""
+        if self.offline:
+            return self.folder
+        folder = self._download([escape(name) for name in names])
+        if folder.name != self.commit:
+            raise NetworkError(f"{self.where}: changed on the Hub while it was read", hint="run the command again")
+        if absent := sorted(name for name in names if not (folder / name).is_file()):
+            raise NetworkError(f"{self.where}: could not be fetched: {_some(absent)}", hint="run the command again")
+        return folder
+
+    def refuse(self, message: str, **details: Any) -> NoReturn:
+        """What is missing offline may be missing from the cache only."""
+        if self.offline:
+            raise NetworkError(f"{self.where}: {message} (only the cache was searched, HF_HUB_OFFLINE is set)",
+                               hint=_FETCH_FIRST)
+        raise InputError(f"{self.where}: {message}", **details)
+
+    def _info(self) -> Any:
+        """The Hub's description of the revision; None when offline."""
+        from huggingface_hub import HfApi, constants
+        from huggingface_hub.errors import OfflineModeIsEnabled
+
+        try:
+            return HfApi().model_info(
+                self.where.repo, revision=self.where.revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        except OfflineModeIsEnabled:
+            return None
+        except Exception as error:
+            raise _explained(error, self.where) from error
+
+    def _download(self, patterns: list[str], **options: Any) -> Path:
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(**self._options, allow_patterns=patterns, **options))
+        except Exception as error:
+            raise _explained(error, self.where) from error
+
+
+def _fetch_folder(snapshot: _Snapshot, what: What) -> Path:
+    required = "adapter_config.json" if what == "adapter" else "config.json"
+    if required not in snapshot.names:
+        snapshot.refuse(f"no {required}", hint=_other_use(snapshot.names))
+    files = [name for name in snapshot.names if any(fnmatchcase(name, pattern) for pattern in _FILES[what])]
+    if what == "checkpoint":
+        weights = weight_files(snapshot.names, lambda index: snapshot.fetch([index]) / index)
+    else:
+        weights = next(([name] for name in _ADAPTERS if what == "adapter" and name in snapshot.names), [])
+    if not weights and what != "config":
+        snapshot.refuse("no weights that can be converted", expected="safetensors or PyTorch .bin files",
+                        hint=_other_use(snapshot.names))
+    if absent := [name for name in weights if name not in snapshot.names]:
+        snapshot.refuse(f"the index names files that are absent: {_some(absent)}")
+    return snapshot.fetch([*files, *weights])
+
+
+def _fetch_gguf(snapshot: _Snapshot) -> Path:
+    models = sorted(name for name in snapshot.names if name.endswith(".gguf"))
+    file = snapshot.where.file
+    if file is None:
+        names = {name: PurePosixPath(name).name for name in models}
+        starts = [name for name in models
+                  if not names[name].startswith("mmproj") and split_names(Path(name))[:1] in ([], [names[name]])]
+        if not starts:
+            snapshot.refuse("no GGUF file")
+        if len(starts) > 1:
+            snapshot.refuse("several GGUF files", hint=f"name one of {_some(starts)}")
+        file = starts[0]
+    elif file not in models:
+        nearest = difflib.get_close_matches(file, models, 1, cutoff=0)
+        snapshot.refuse(f"no such file in {snapshot.where.repo}",
+                        hint=f"the nearest is {nearest[0]}" if nearest else "it holds no GGUF file at all")
+    folder = PurePosixPath(file).parent
+    parts = [str(folder / name) for name in split_names(Path(file))] or [file]
+    if absent := [name for name in parts if name not in models]:
+        snapshot.refuse(f"parts of the split model are missing: {_some(absent)}")
+    return snapshot.fetch(parts) / file
+
+
+def weight_files(names: Collection[str], fetch: Callable[[str], Path]) -> list[str]:
+    """Which of a repository's files hold the weights, an index included; safetensors before `.bin`, [] for none.
+
+    `fetch` gives the local path of an index. Raises `InputError`s for an index that is damaged or names unsafe files;
+    those that it names need not be there.
+    """
+    for stem, suffix in _WEIGHTS:
+        single, index = f"{stem}.{suffix}", f"{stem}.{suffix}.index.json"
+        if single in names:
+            return [single]
+        if index in names:
+            return [index, *_indexed(fetch(index))]
+        if parts := sorted(name for name in names if fnmatchcase(name, f"{stem}-*-of-*.{suffix}")):
+            return parts
+    return []
+
+
+def _indexed(path: Path) -> list[str]:
+    """The files that the index at `path` spreads the tensors over."""
+    with open_regular(path) as (file, size):
+        if size > _MAX_INDEX:
+            raise InputError(f"larger than {_MAX_INDEX >> 20} MiB", file=path)
+        text = read_at(file, 0, size, path)
+    try:
+        weight_map = json.loads(text)["weight_map"]
+        files = dict.fromkeys(weight_map.values())
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        raise InputError("not an index of weights", file=path, expected='{"weight_map": {tensor: file}}') from error
+    raise_all(InputError(f"the index names what cannot be a file of the repository: {printable(str(name))}", file=path)
+              for name in files if not safe_name(name))
+    return list(files)
+
+
+def _other_use(names: Collection[str]) -> str | None:
+    if models := sorted(name for name in names if name.endswith(".gguf")):
+        return f"it holds GGUF files; name one to convert it back: org/name:{models[0]}"
+    if "adapter_config.json" in names:
+        return "it holds an adapter: convert it with lora-to-gguf"
+    if "config.json" in names:
+        return "it holds a model, not an adapter" if any(n.endswith((".safetensors", ".bin")) for n in names) else None
+    return None
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+def _silent_bar() -> type:
+    from huggingface_hub.utils import tqdm
+
+    class Silent(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": True})
+
+    return Silent
+
+
+def _explained(error: BaseException, where: HubReference) -> GgufxError:
+    from huggingface_hub import constants, errors
+    from huggingface_hub.utils import httpx
+
+    host = urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2]
+    token = "set HF_TOKEN to a token that may read it, or run `hf auth login`"
+    match error:
+        case errors.GatedRepoError():
+            return NetworkError(f"{where}: access is restricted",
+                                hint=f"accept the terms at {host}/{where.repo}, then {token}")
+        case errors.RepositoryNotFoundError():
+            return InputError(f"{where}: no such folder here, and no such repository on {host}",
+                              hint=f"check the spelling; if it is private, {token}")
+        case errors.RevisionNotFoundError():
+            return InputError(f"{where}: the repository has no revision {where.revision}",
+                              hint="a revision is a branch, a tag or a commit")
+        case errors.DisabledRepoError():
+            return NetworkError(f"{where}: the Hub has disabled this repository")
+        case errors.LocalEntryNotFoundError(__cause__=Exception() as cause):  # what the client met before its cache
+            return _explained(cause, where)
+        case errors.LocalEntryNotFoundError() | errors.OfflineModeIsEnabled():
+            return NetworkError(f"{where}: not (or not wholly) in the cache, and HF_HUB_OFFLINE is set",
+                                hint=_FETCH_FIRST)
+        case errors.HfHubHTTPError():
+            status = error.response.status_code
+            hint = {401: token, 403: token, 429: f"wait, or {token}"}.get(status, "try again later")
+            return NetworkError(f"{where}: {host} answered {status}", hint=hint)
+        case httpx.TimeoutException():
+            return NetworkError(f"{where}: {host} did not answer in time",
+                                hint="HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT (seconds) allow it more")
+        case httpx.HTTPError() | ConnectionError():
+            return NetworkError(f"{where}: {host} cannot be reached ({_brief(error)})",
+                                hint="what is in the cache can be used with HF_HUB_OFFLINE=1")
+        case OSError(errno=int()):
+            return StorageError(f"{where}: the Hub cache cannot be written: {error.strerror}", file=error.filename)
+        case ValueError() | LookupError() | TypeError() | AssertionError():
+            return NetworkError(f"{where}: {host} does not answer as a Hub does ({_brief(error)})",
+                                hint="check HF_ENDPOINT")
+        case _:
+            return NetworkError(f"{where}: the transfer failed ({_brief(error)})", hint="run the command again")
+
+
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {printable(str(error).partition(chr(10))[0], 200)}"

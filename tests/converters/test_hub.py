@@ -1,0 +1,429 @@
+"""Hub references, with the real client against a Hub on the loopback interface."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from ggufx.converters.errors import GgufxError, InputError, UsageError
+from ggufx.converters.io.hub import (
+    HubReference,
+    cached_commit,
+    cached_origin,
+    resolve_model,
+    safe_name,
+    weight_files,
+)
+
+TOKEN = "hf_right"
+
+
+@dataclass
+class Repo:
+    """`commits` oldest first, each {name: content}; `main` is the last one. `mood` is how the server treats it."""
+
+    commits: list[dict[str, bytes]]
+    refs: dict[str, int] = field(default_factory=dict)
+    mood: str = "open"
+
+    def sha(self, index: int) -> str:
+        return hashlib.sha1(f"{index} {sorted(self.commits[index])}".encode()).hexdigest()
+
+    def at(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
+        shas = [self.sha(index) for index in range(len(self.commits))]
+        if revision in shas:
+            return revision, self.commits[shas.index(revision)]
+        index = {"main": len(shas) - 1, **self.refs}.get(revision)
+        return None if index is None else (shas[index], self.commits[index])
+
+
+class Hub(ThreadingHTTPServer):
+    """The part of the Hub's API that downloads use: model info, tree, HEAD and GET of files (with ranges)."""
+
+    daemon_threads = True
+
+    def __init__(self, repos: dict[str, Repo]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.repos = repos
+        self.served: list[str] = []  # "org/name/file" for each GET of a file
+        self.hurry = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Hub
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
+        api = parts[:2] == ["api", "models"]
+        parts = parts[2:] if api else parts
+        name, rest = "/".join(parts[:2]), parts[2:]
+        repo = self.server.repos.get(name)
+        if repo is None:
+            return self.refuse(404, "RepoNotFound")
+        if repo.mood == "sick":
+            return self.refuse(500, "")
+        if repo.mood == "slow":
+            self.server.hurry.wait(20)
+        if repo.mood == "website":
+            return self.answer(b"<html>Welcome</html>", {"Content-Type": "text/html"})
+        verb, revision = (rest[0], rest[1]) if rest else ("revision", "main")
+        if (found := repo.at(revision)) is None:
+            return self.refuse(404, "RevisionNotFound")
+        sha, files = found
+        if repo.mood == "moving":
+            repo.commits.append({**repo.commits[-1], f"extra{len(repo.commits)}": b""})
+        if api and verb == "revision":
+            siblings = [{"rfilename": file} for file in files]
+            return self.json({"id": name, "sha": sha, "siblings": siblings, "tags": [], "downloads": 0, "likes": 0})
+        if api:
+            return self.json([{"type": "file", "path": file, "size": len(content), "oid": "0" * 40}
+                              for file, content in files.items()])
+        if repo.mood == "gated" and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self.refuse(403, "GatedRepo")
+        file = "/".join(rest[2:])
+        if file not in files:
+            return self.refuse(404, "EntryNotFound", sha)
+        if self.command == "GET":
+            self.server.served.append(f"{name}/{file}")
+        etag = hashlib.sha256(file.encode() + files[file]).hexdigest()  # the client stores equal blobs once
+        return self.answer(files[file], {"ETag": f'"{etag}"', "X-Repo-Commit": sha})
+
+    def json(self, document: object) -> None:
+        self.answer(json.dumps(document).encode(), {"Content-Type": "application/json"})
+
+    def refuse(self, status: int, code: str, sha: str = "0" * 40) -> None:
+        self.answer(b"", {"X-Error-Code": code, "X-Error-Message": code, "X-Repo-Commit": sha}, status)
+
+    def answer(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
+        if (span := self.headers.get("Range")) and status == 200:
+            start = int(span.removeprefix("bytes=").split("-")[0])
+            headers["Content-Range"], status = f"bytes {start}-{len(body) - 1}/{len(body)}", 206
+            body = body[start:]
+        self.send_response(status)
+        for key, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def index(*files: object) -> bytes:
+    return json.dumps({"weight_map": {f"t{i}": name for i, name in enumerate(files)}}).encode()
+
+
+SMALL = {"config.json": b"{}", "tokenizer.json": b"{}", "README.md": b"# card", "model.safetensors": b"weights"}
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+LARGE = {
+    "config.json": b"{}", "generation_config.json": b"{}", "chat_template.jinja": b"x", "1_Pooling/config.json": b"{}",
+    "additional_chat_templates/tool use.jinja": b"{{ y }}", "model.safetensors.index.json": index(*SHARDS, SHARDS[0]),
+    **dict.fromkeys(SHARDS, b"shard"),
+    # what nobody needs
+    "pytorch_model.bin": b"pickle", "pytorch_model.bin.index.json": b"{}", "consolidated.safetensors": b"again",
+    "original/model.safetensors": b"again", "onnx/model.onnx": b"again", "modeling_large.py": b"import os",
+    "tf_model.h5": b"again", "picture.png": b"png",
+}
+GGUFS = {
+    "tiny-Q4_K_M.gguf": b"GGUF4", "tiny-Q8_0.gguf": b"GGUF8", "mmproj-tiny-F16.gguf": b"GGUFm",
+    "F16/tiny-F16-00001-of-00002.gguf": b"GGUF1", "F16/tiny-F16-00002-of-00002.gguf": b"GGUF2",
+    "half-00001-of-00002.gguf": b"GGUF1",
+}
+REPOS = {
+    "org/small": Repo([{**SMALL, "model.safetensors": b"old"}, SMALL], refs={"v1.0": 0, "refs/pr/3": 0}),
+    "org/large": Repo([LARGE]),
+    "org/pickled": Repo([{"config.json": b"{}", "pytorch_model.bin": b"pickle"}]),
+    "org/adapter": Repo([{"adapter_config.json": b"{}", "adapter_model.safetensors": b"ab", "adapter_model.bin": b"ab",
+                          "README.md": b"", "checkpoint-5/adapter_model.safetensors": b"ab", "optimizer.pt": b"x"}]),
+    "org/ggufs": Repo([GGUFS]),
+    "org/one-gguf": Repo([{"sub/only.gguf": b"GGUF", "mmproj-only.gguf": b"GGUF", "README.md": b""}]),
+    "org/gated": Repo([SMALL], mood="gated"),
+    "org/evil": Repo([{"config.json": b"{}", "model.safetensors.index.json": index(
+        "../../evil", "/etc/passwd", "C:\\x", 5, "absent.safetensors")}]),
+    "org/lacking": Repo([{"config.json": b"{}", "model.safetensors.index.json": index("absent.safetensors")}]),
+    "org/odd": Repo([{"config.json": b"{}", "model.safetensors.index.json": b'{"weight_map": [1]}'}]),
+    "org/escaping": Repo([{**SMALL, "../outside.jinja": b"x", "1_/../../config.json": b"x"}]),
+    "org/empty": Repo([{"config.json": b"{}"}]),
+    "sick/model": Repo([SMALL], mood="sick"),
+    "slow/model": Repo([SMALL], mood="slow"),
+    "site/model": Repo([SMALL], mood="website"),
+    "moving/model": Repo([SMALL], mood="moving"),
+}
+
+CLIENT = """
+import json, os, sys
+from ggufx.converters.errors import GgufxError
+from ggufx.converters.io.hub import cached_commit, cached_origin, resolve_model
+answers = []
+for call in json.load(sys.stdin):
+    try:
+        path = resolve_model(**call)
+    except GgufxError as error:
+        answers.append({"error": type(error).__name__, "text": str(error)})
+        continue
+    folder = path if path.is_dir() else path.parent
+    files = {os.path.relpath(os.path.join(top, f), folder): open(os.path.join(top, f)).read()
+             for top, _, names in os.walk(folder) for f in names}
+    answers.append({"path": str(path), "files": files, "origin": cached_origin(path), "commit": cached_commit(path)})
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture
+def hub():
+    server = Hub({name: Repo(list(repo.commits), repo.refs, repo.mood) for name, repo in REPOS.items()})
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server
+    server.hurry.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def ask(hub, tmp_path):
+    """Resolve references in a fresh process, as the client reads its environment when it is imported."""
+
+    def run(*calls: dict, **env: str) -> list[dict]:
+        clean = {key: text for key, text in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
+        settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1",
+                    "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1", **env}
+        done = subprocess.run([sys.executable, "-c", CLIENT], input=json.dumps(calls), capture_output=True, text=True,
+                              env={**clean, **settings}, cwd=tmp_path, timeout=120)
+        assert done.returncode == 0, done.stderr
+        run.stderr = done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def texts(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: content.decode() for name, content in files.items()}
+
+
+def test_a_checkpoint_is_its_needed_files(hub, ask):
+    small, large, pickled, config = ask(
+        {"ref": "org/small"}, {"ref": "org/large"}, {"ref": "org/pickled"}, {"ref": "org/small", "what": "config"})
+    assert small["files"] == texts(SMALL)
+    assert (small["origin"], small["commit"]) == ("org/small", hub.repos["org/small"].sha(1))
+    assert large["files"] == texts(dict(list(LARGE.items())[:8]))
+    assert pickled["files"] == {"config.json": "{}", "pytorch_model.bin": "pickle"}
+    assert config["path"] == small["path"]
+    assert len(hub.served) == len(set(hub.served)) == 4 + 8 + 2
+
+
+def test_revisions(hub, ask):
+    sha = hub.repos["org/small"].sha(0)
+    tag, pull, commit, absent = ask(*({"ref": f"org/small@{rev}"} for rev in ("v1.0", "refs/pr/3", sha, "v9")))
+    assert tag["files"]["model.safetensors"] == "old"
+    assert tag["commit"] == sha
+    assert tag == pull == commit
+    assert absent["error"] == "InputError"
+    assert "org/small@v9: the repository has no revision v9" in absent["text"]
+
+
+def test_an_adapter(ask):
+    adapter, not_one = ask({"ref": "org/adapter", "what": "adapter"}, {"ref": "org/small", "what": "adapter"})
+    assert set(adapter["files"]) == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
+    assert not_one["error"] == "InputError"
+    assert "no adapter_config.json" in not_one["text"]
+
+
+def test_gguf_files(hub, ask):
+    plain, split, second, only, several, near, half, checkpoint = ask(
+        {"ref": "org/ggufs:tiny-Q4_K_M.gguf", "what": "gguf"},
+        {"ref": "org/ggufs@main:F16/tiny-F16-00001-of-00002.gguf", "what": "gguf"},
+        {"ref": "org/ggufs:F16/tiny-F16-00002-of-00002.gguf", "what": "gguf"},
+        {"ref": "org/one-gguf", "what": "gguf"}, {"ref": "org/ggufs", "what": "gguf"},
+        {"ref": "org/ggufs:tiny-q4_k_m.gguf", "what": "gguf"},
+        {"ref": "org/ggufs:half-00001-of-00002.gguf", "what": "gguf"}, {"ref": "org/ggufs"})
+    assert plain["path"].endswith("/tiny-Q4_K_M.gguf")
+    assert plain["files"] == {"tiny-Q4_K_M.gguf": "GGUF4"}
+    assert plain["origin"] == split["origin"] == "org/ggufs"
+    assert split["path"].endswith("/F16/tiny-F16-00001-of-00002.gguf")
+    assert split["files"] == {"tiny-F16-00001-of-00002.gguf": "GGUF1", "tiny-F16-00002-of-00002.gguf": "GGUF2"}
+    assert second["path"].endswith("/F16/tiny-F16-00002-of-00002.gguf")
+    assert only["path"].endswith("/sub/only.gguf")
+    assert "tiny-Q4_K_M.gguf, tiny-Q8_0.gguf" in several["text"]
+    assert "the nearest is tiny-Q4_K_M.gguf" in near["text"]
+    assert "missing: half-00002-of-00002.gguf" in half["text"]
+    assert "convert it back: org/name:" in checkpoint["text"]
+    assert {answer["error"] for answer in (several, near, half, checkpoint)} == {"InputError"}
+
+
+def test_a_gated_repository_wants_a_token(ask):
+    refused, = ask({"ref": "org/gated"})
+    assert refused["error"] == "NetworkError"
+    assert "restricted" in refused["text"]
+    assert "HF_TOKEN" in refused["text"]
+    wrong, = ask({"ref": "org/gated"}, HF_TOKEN="hf_wrong")
+    assert wrong["error"] == "NetworkError"
+    assert "hf_wrong" not in wrong["text"]
+    granted, = ask({"ref": "org/gated"}, HF_TOKEN=TOKEN)
+    assert granted["files"] == texts(SMALL)
+
+
+def test_what_is_not_there(ask):
+    missing, empty = ask({"ref": "org/none"}, {"ref": "org/empty"})
+    assert missing["error"] == empty["error"] == "InputError"
+    assert "no such folder here, and no such repository on 127.0.0.1" in missing["text"]
+    assert "no weights" in empty["text"]
+
+
+def test_offline_takes_what_is_cached(hub, ask):
+    split = "org/ggufs:F16/tiny-F16-00001-of-00002.gguf"
+    calls = ({"ref": "org/small"}, {"ref": "org/large"}, {"ref": split, "what": "gguf"})
+    online = ask(*calls)
+    ask({"ref": "org/pickled", "what": "config"})
+    served = len(hub.served)
+    offline = ask(*calls, {"ref": "org/small@v1.0"}, {"ref": "org/pickled"}, {"ref": "org/none"},
+                  {"ref": "org/ggufs:tiny-Q8_0.gguf", "what": "gguf"}, HF_HUB_OFFLINE="1")
+    assert offline[:3] == online
+    assert [answer["error"] for answer in offline[3:]] == ["NetworkError"] * 4
+    assert all("cache" in answer["text"] and "HF_HUB_OFFLINE" in answer["text"] for answer in offline[3:])
+    assert len(hub.served) == served
+
+
+def test_offline_does_not_make_do_with_half_a_model(ask):
+    large, = ask({"ref": "org/large"})
+    (Path(large["path"]) / SHARDS[1]).unlink()
+    offline, = ask({"ref": "org/large"}, HF_HUB_OFFLINE="1")
+    assert offline["error"] == "NetworkError"
+    assert SHARDS[1] in offline["text"]
+
+
+def test_hostile_names_become_no_path_and_no_url(hub, ask):
+    evil, odd, lacking, escaping = ask(*({"ref": f"org/{name}"} for name in ("evil", "odd", "lacking", "escaping")))
+    assert evil["error"] == "ManyErrors"
+    assert evil["text"].startswith("4 problems")
+    assert all(name in evil["text"] for name in ("../../evil", "/etc/passwd", "C:\\x"))
+    assert "not an index" in odd["text"]
+    assert lacking["error"] == "InputError"
+    assert "absent: absent.safetensors" in lacking["text"]
+    assert escaping["files"] == texts(SMALL)
+    assert {name.split("/", 2)[2] for name in hub.served} == {"model.safetensors.index.json", *SMALL}
+
+
+def test_a_hub_in_trouble(ask):
+    sick, slow, site, moving = ask(*({"ref": f"{org}/model"} for org in ("sick", "slow", "site", "moving")),
+                                   HF_HUB_ETAG_TIMEOUT="1")
+    assert [answer["error"] for answer in (sick, slow, site, moving)] == ["NetworkError"] * 4
+    assert "answered 500" in sick["text"]
+    assert "in time" in slow["text"]
+    assert "does not answer as a Hub does" in site["text"]
+    assert "changed on the Hub" in moving["text"]
+
+
+def test_no_hub_at_all(ask):
+    nobody, = ask({"ref": "org/small"}, HF_ENDPOINT="http://user:secret@127.0.0.1:9")
+    assert nobody["error"] == "NetworkError"
+    assert "127.0.0.1:9 cannot be reached" in nobody["text"]
+    assert "secret" not in nobody["text"]
+
+
+def test_a_cache_that_cannot_be_written(ask, tmp_path):
+    (tmp_path / "home").write_text("a file where a folder should be")
+    refused, = ask({"ref": "org/small"})
+    assert refused["error"] == "StorageError"
+
+
+def test_bars_only_when_asked(ask):
+    ask({"ref": "org/large"})
+    assert ask.stderr == ""
+    ask({"ref": "org/small", "progress": True})
+    assert "Fetching 4 files" in ask.stderr
+
+
+# --- without a Hub
+
+
+def test_local_paths_are_taken_as_they_are(tmp_path, monkeypatch):
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    file = tmp_path / "x.gguf"
+    file.write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model("org/name") == Path("org/name")
+    assert resolve_model(file, what="gguf") == file
+
+
+@pytest.mark.parametrize("ref", [
+    "name", "./org/name", "/org/name", "org/name/more", "org/na--me", "org/..", "org/name@", "org/x@a..b", "-org/name",
+    "org/name:../x.gguf", "org/name:x.bin", "https://huggingface.co/org/name", "", "a\0b/c", "x" * 5000, "örg/name",
+    "org/name@main:C:/x.gguf", "org/name\n"])
+def test_what_is_no_reference(ref):
+    assert HubReference.parse(ref) is None
+    with pytest.raises(InputError, match="no such file or folder"):
+        resolve_model(ref, what="gguf")
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("org/name", ("org/name", None, None)),
+    ("o/n-1.5_x@refs/pr/3", ("o/n-1.5_x", "refs/pr/3", None)),
+    ("org/name@v1:a/b c.gguf", ("org/name", "v1", "a/b c.gguf")),
+])
+def test_references(text, expected):
+    found = HubReference.parse(text)
+    assert (found.repo, found.revision, found.file) == expected
+    assert str(found) == text
+
+
+def test_a_file_is_no_folder():
+    with pytest.raises(UsageError, match="a repository is needed"):
+        resolve_model("org/name:x.gguf", what="checkpoint")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/../b", "/a", "a//b", "a/", "a\\b", "C:a", "a\nb", "a\0", "a\u202eb", None, 3])
+def test_unsafe_names(name):
+    assert not safe_name(name)
+
+
+def test_safe_names():
+    assert all(map(safe_name, ("a", "a/b.c", "..a", "a..", "additional_chat_templates/tool use.jinja", "模型.gguf")))
+
+
+def test_which_weights(tmp_path):
+    def chosen(*names: str, content: bytes = b"") -> list[str]:
+        path = tmp_path / "index.json"
+        path.write_bytes(content)
+        return weight_files(set(names), lambda _: path)
+
+    assert chosen("pytorch_model.bin", "model.safetensors") == ["model.safetensors"]
+    assert chosen("model.safetensors", "model.safetensors.index.json") == ["model.safetensors"]
+    assert chosen("pytorch_model.bin", *reversed(SHARDS)) == list(SHARDS)
+    parts = ("pytorch_model.bin.index.json", "a.bin", "b.bin")
+    assert chosen(*parts, content=index("b.bin", "a.bin", "b.bin")) == [parts[0], "b.bin", "a.bin"]
+    assert chosen("consolidated.safetensors", "adapter_model.safetensors", "x/model.safetensors") == []
+    for bad in (b"", b"[]", b"{}", b'{"weight_map": {"a": {}}}', b'{"weight_map": null}', b"[" * 100_000):
+        with pytest.raises(GgufxError, match="index"):
+            chosen(*parts, content=bad)
+
+
+def test_the_cache_tells_origin_and_commit(tmp_path):
+    commit = "ab" * 20
+    inside = tmp_path / "models--org--name" / "snapshots" / commit
+    assert cached_origin(inside) == cached_origin(inside / "F16" / "x.gguf") == "org/name"
+    assert cached_commit(inside / "x.gguf") == commit
+    assert cached_origin(tmp_path / "models--gpt2" / "snapshots" / commit) == "gpt2"
+    for outside in (tmp_path, tmp_path / "snapshots" / commit, inside.with_name("main"),
+                    tmp_path / "datasets--org--name" / "snapshots" / commit):
+        assert cached_origin(outside) is cached_commit(outside) is None
