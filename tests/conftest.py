@@ -1,0 +1,24 @@
+"""Fixtures shared by all tests: the zoo of tiny models (zoo/models.py), built once per run in a temporary folder."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# `from zoo.models import MODELS` in any test
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`zoo(name)`: the checkpoint folder of one model. Read only: copy it (`shutil.copytree`) to change it."""
+    from zoo.build import build
+
+    root = tmp_path_factory.mktemp("zoo")
+
+    def model(name: str) -> Path:
+        folder = root / name
+        return folder if folder.exists() else build(name, folder)
+
+    return model
