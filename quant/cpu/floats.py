@@ -2,8 +2,8 @@
 
 F16 rounds to nearest even with subnormals; NaN becomes 0x7e00 with its sign (GGML_FP32_TO_FP16).
 BF16 rounds to nearest even without flushing subnormals; NaN keeps its upper half and is made quiet
-(ggml_compute_fp32_to_bf16). Decoding is exact; of the float16 NaNs the signalling ones come out quiet, as the reference's
-arithmetic makes them.
+(ggml_compute_fp32_to_bf16). Decoding is exact; signalling float16 NaNs come out quiet, as the reference's arithmetic
+makes them.
 """
 
 from __future__ import annotations

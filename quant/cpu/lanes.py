@@ -114,6 +114,19 @@ for _op, _sign in {
     _binary(_op, ("F32", "I32"), _comparison(_sign), "Mask")
 
 
+@infer_global(operator.neg)
+class _Negative(AbstractTemplate):
+    key = operator.neg
+
+    def generic(self, args, kws):
+        return signature(F32, F32) if args == (F32,) else None
+
+
+@lower_builtin(operator.neg, Lanes)
+def _lower_negative(context, builder, sig, args):
+    return builder.fneg(args[0])
+
+
 def _call(context, builder, name: str, *args):
     """Call an LLVM intrinsic whose arguments all have the result's type."""
     vector = args[0].type

@@ -33,7 +33,7 @@ def _quantize(x, weights, top, out):
     xt, wt, codes = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
     square = np.empty(256, np.float32)
     sigma, lane_sigma = np.empty(16, np.float32), np.empty(16, np.float32)
-    found = np.empty((5, 16), np.float32)  # of one group of lanes: scale, low, sum of weights; the search's factor and low
+    found = np.empty((5, 16), np.float32)  # of sixteen blocks: scale, low, weight, and the search's factor and low
     scales, mins, sums = np.empty(128, np.float32), np.empty(128, np.float32), np.empty(128, np.float32)
     factors, lows = np.empty(128, np.float32), np.empty(128, np.float32)
     level, low_level = np.empty(128, np.float32), np.empty(128, np.float32)

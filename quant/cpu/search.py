@@ -1,8 +1,8 @@
 """The searches for a block's scale, sixteen blocks at a time.
 
-Each function gets blocks of n numbers transposed: element i of the sixteen blocks is load(x, 16 * i); weights w likewise.
-What happens to one lane is, operation by operation, what the function of ggml-quants.c named in its docstring does to one
-block. A search does not hand back its codes but what they follow from: `offset_codes` and `signed_codes` compute them.
+Each function gets blocks of n numbers transposed: element i of the sixteen blocks is load(x, 16 * i); weights too.
+What happens to one lane is, operation by operation, what the function of ggml-quants.c named in the docstring does to a
+block. Most searches do not hand back codes but what they follow from, for `offset_codes` and `signed_codes`.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def fit_scale_and_minimum(x, w, n, top, first, step, steps, absolute, codes):
 
 
 @inline
-def _peak(x, n):
+def extreme(x, n):
     """The element of largest magnitude (the first of equals), and that magnitude."""
     peak = most = splat(f32(0))
     for i in range(n):
@@ -141,7 +141,7 @@ def fit_scale(x, w, n, top, wx):
     Returns scale, factor for signed_codes(), and what is to be added to those codes: top, or 0 for a block of zeros.
     """
     zero = splat(f32(0))
-    peak, most = _peak(x, n)
+    peak, most = extreme(x, n)
     empty = most < TINY
     for i in range(n):
         store(wx, 16 * i, load(w, 16 * i) * load(x, 16 * i))
@@ -170,42 +170,55 @@ def fit_scale(x, w, n, top, wx):
 
 
 @inline
-def fit_scale_by_descent(x, n, top, codes):
-    """make_q3_quants: codes -top..top-1 improved one by one, weights x * x. Leaves codes + top in `codes`.
+def fit_scales_by_descent(x, sets, n, top, codes, sums, scales):
+    """make_q3_quants for several sets of sixteen blocks: codes -top..top-1 improved one by one, weights x * x.
 
-    A sweep that changes nothing would be followed by equal ones, so lanes that are done may go on with the others.
-    Returns scale.
+    x: [sets, n, 16]; codes, likewise, receives codes + top; scales: [sets, 16]; sums: scratch [2, sets, 16]. A step
+    waits for the division of the step before it, so the sets take turns. A sweep that changes nothing would be followed
+    by equal ones, so blocks that are done may go on with the others.
     """
     zero = splat(f32(0))
-    peak, most = _peak(x, n)
-    empty = most < TINY
-    factor = splat(-top) / peak
-    sum_xl = sum_ll = zero
-    for i in range(n):
-        v = load(x, 16 * i)
-        q = signed_codes(v, factor, top)
-        store(codes, 16 * i, q)
-        w = v * v
-        sum_xl += w * v * q
-        sum_ll += w * q * q
+    for s in range(sets):
+        at = 16 * n * s
+        peak, _ = extreme(x[at : at + 16 * n], n)
+        factor = splat(-top) / peak
+        sum_xl = sum_ll = zero
+        for i in range(n):
+            v = load(x, at + 16 * i)
+            q = signed_codes(v, factor, top)
+            store(codes, at + 16 * i, q)
+            w = v * v
+            sum_xl += w * v * q
+            sum_ll += w * q * q
+        store(sums, 16 * s, sum_xl)
+        store(sums, 16 * (sets + s), sum_ll)
     for _ in range(5):
         changed = zero != zero
         for i in range(n):
-            v, q = load(x, 16 * i), load(codes, 16 * i)
-            w = v * v
-            xl, ll = sum_xl - w * v * q, sum_ll - w * q * q
-            new = limited(nearest(v * ll / xl), splat(-top), splat(top - f32(1)))
-            new_xl, new_ll = xl + w * v * new, ll + w * new * new
-            better = (xl > zero) & (new != q) & (new_ll > zero)
-            better &= new_xl * new_xl * sum_ll > sum_xl * sum_xl * new_ll
-            store(codes, 16 * i, where(better, new, q))
-            sum_xl, sum_ll = where(better, new_xl, sum_xl), where(better, new_ll, sum_ll)
-            changed |= better
+            for s in range(sets):
+                at = 16 * (n * s + i)
+                v, q = load(x, at), load(codes, at)
+                sum_xl, sum_ll = load(sums, 16 * s), load(sums, 16 * (sets + s))
+                w = v * v
+                xl, ll = sum_xl - w * v * q, sum_ll - w * q * q
+                new = limited(nearest(v * ll / xl), splat(-top), splat(top - f32(1)))
+                new_xl, new_ll = xl + w * v * new, ll + w * new * new
+                better = (xl > zero) & (new != q) & (new_ll > zero)
+                better &= new_xl * new_xl * sum_ll > sum_xl * sum_xl * new_ll
+                store(codes, at, where(better, new, q))
+                store(sums, 16 * s, where(better, new_xl, sum_xl))
+                store(sums, 16 * (sets + s), where(better, new_ll, sum_ll))
+                changed |= better
         if not any_lane(changed):
             break
-    for i in range(n):
-        store(codes, 16 * i, where(empty, zero, load(codes, 16 * i) + top))
-    return where(empty, zero, where(sum_ll > zero, sum_xl / sum_ll, zero))
+    for s in range(sets):
+        at = 16 * n * s
+        _, most = extreme(x[at : at + 16 * n], n)
+        empty = most < TINY
+        sum_xl, sum_ll = load(sums, 16 * s), load(sums, 16 * (sets + s))
+        store(scales, 16 * s, where(empty, zero, where(sum_ll > zero, sum_xl / sum_ll, zero)))
+        for i in range(n):
+            store(codes, at + 16 * i, where(empty, zero, load(codes, at + 16 * i) + top))
 
 
 @inline

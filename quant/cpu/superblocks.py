@@ -1,4 +1,4 @@
-"""Groups of blocks, cut out of a tensor so that sixteen lanes are always full, and what several formats do with a group."""
+"""Groups of blocks, cut out of a tensor so that sixteen lanes are always full, and what formats do alike with them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sums_of_squares(x, at, size, stride, scratch, sums):
 
 @inline
 def scale_codes(values, n, top, limit, codes, scales):
-    """Codes of n scales (or minimums) of sixteen super-blocks: nearest to value / highest * top, as uint8, at most `limit`.
+    """Codes of n scales (or minimums) of sixteen super-blocks: value / highest * top, rounded, as uint8, up to `limit`.
 
     values, codes: [n, 16]; scales: each super-block's scale of these codes.
     """
