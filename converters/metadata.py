@@ -24,13 +24,13 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import GgufxError, InputError, raise_all
-from .io.files import open_regular, printable, read_at
+from .io.files import printable
 from .io.hub import cached_origin
+from .io.json_file import read_json
 from .io.values import Metadata, Value, ValueType, string, strings, u32
 from .model_card import BASE_MODELS, ORIGIN_FIELDS, is_id, is_path, read_card
 from .naming import ParameterCount
 
-_MAX_JSON = 16 << 20  # bytes
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 # general.sampling.<key>: type, and keys of generation_config.json, of which transformers writes the last
@@ -155,7 +155,7 @@ def _sampling(folder: Path, notes: list[str]) -> Metadata:
 
 def _override(values: Metadata, origins: Origins, path: Path) -> None:
     """Set in `values` and `origins` what the file sets; null removes."""
-    document = _json_object(path)
+    document = read_json(path)
     problems: list[GgufxError] = []
     for key in sorted(document, key=_rank):
         try:
@@ -245,25 +245,10 @@ def _optional_json(path: Path, notes: list[str]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return _json_object(path)
+        return read_json(path, non_finite=True)
     except GgufxError as error:
         notes.append(f"{path.name} is left out, {error.message}")
         return {}
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    """Raises `InputError` where the file is absent, oversized or no JSON object."""
-    with open_regular(path) as (file, size):
-        if size > _MAX_JSON:
-            raise InputError(f"larger than {_MAX_JSON >> 20} MiB", file=path)
-        text = read_at(file, 0, size, path)
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not JSON ({printable(str(error), 200)})", file=path) from error
-    if not isinstance(document, dict):
-        raise InputError("not a JSON object", file=path, found=type(document).__name__)
-    return document
 
 
 def _encodable(text: str) -> str:

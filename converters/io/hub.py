@@ -9,7 +9,6 @@ client's errors are told in the terms of `errors.py`.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Callable, Collection
@@ -21,8 +20,9 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from ..errors import GgufxError, InputError, NetworkError, StorageError, UsageError, raise_all
-from .files import open_regular, printable, read_at
+from .files import printable
 from .gguf import split_names
+from .json_file import read_json
 
 What = Literal["checkpoint", "config", "adapter", "gguf"]
 
@@ -40,10 +40,9 @@ _FILES: dict[What, tuple[str, ...]] = {
     "adapter": ("adapter_config.json", "README.md"),
     "gguf": (),
 }
-_WEIGHTS = (("model", "safetensors"), ("pytorch_model", "bin"))
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 _FETCH_FIRST = "unset HF_HUB_OFFLINE, or fetch the repository first"
-_MAX_INDEX = 64 << 20  # bytes; the largest index on the Hub (some 100 000 tensors) takes about 10 MiB
 
 _SEGMENT = r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
 _REFERENCE = re.compile(
@@ -225,36 +224,29 @@ def _fetch_gguf(snapshot: _Snapshot) -> Path:
 
 
 def weight_files(names: Collection[str], fetch: Callable[[str], Path]) -> list[str]:
-    """Which of a repository's files hold the weights, an index included; safetensors before `.bin`, [] for none.
+    """Which of a repository's files hold the weights, an index included; [] for none. The order of `checkpoint.py`.
 
     `fetch` gives the local path of an index. Raises `InputError`s for an index that is damaged or names unsafe files;
     those that it names need not be there.
     """
-    for stem, suffix in _WEIGHTS:
-        single, index = f"{stem}.{suffix}", f"{stem}.{suffix}.index.json"
+    for single in _WEIGHTS:
         if single in names:
             return [single]
-        if index in names:
+        if (index := f"{single}.index.json") in names:
             return [index, *_indexed(fetch(index))]
-        if parts := sorted(name for name in names if fnmatchcase(name, f"{stem}-*-of-*.{suffix}")):
-            return parts
-    return []
+    loose = (name for name in names if name.endswith(".safetensors") and "/" not in name)
+    return sorted(name for name in loose if not name.startswith("adapter_model"))
 
 
 def _indexed(path: Path) -> list[str]:
     """The files that the index at `path` spreads the tensors over."""
-    with open_regular(path) as (file, size):
-        if size > _MAX_INDEX:
-            raise InputError(f"larger than {_MAX_INDEX >> 20} MiB", file=path)
-        text = read_at(file, 0, size, path)
-    try:
-        weight_map = json.loads(text)["weight_map"]
-        files = dict.fromkeys(weight_map.values())
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
-        raise InputError("not an index of weights", file=path, expected='{"weight_map": {tensor: file}}') from error
-    raise_all(InputError(f"the index names what cannot be a file of the repository: {printable(str(name))}", file=path)
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise InputError("weight_map: tensor names to file names are needed", file=path)
+    files = list(dict.fromkeys(weight_map.values()))
+    raise_all(InputError(f"the index names what cannot be a file of the repository: {printable(name)}", file=path)
               for name in files if not safe_name(name))
-    return list(files)
+    return files
 
 
 def _other_use(names: Collection[str]) -> str | None:

@@ -157,7 +157,7 @@ REPOS = {
     "org/one-gguf": Repo([{"sub/only.gguf": b"GGUF", "mmproj-only.gguf": b"GGUF", "README.md": b""}]),
     "org/gated": Repo([SMALL], mood="gated"),
     "org/evil": Repo([{"config.json": b"{}", "model.safetensors.index.json": index(
-        "../../evil", "/etc/passwd", "C:\\x", 5, "absent.safetensors")}]),
+        "../../evil", "/etc/passwd", "C:\\x", "", "absent.safetensors")}]),
     "org/lacking": Repo([{"config.json": b"{}", "model.safetensors.index.json": index("absent.safetensors")}]),
     "org/odd": Repo([{"config.json": b"{}", "model.safetensors.index.json": b'{"weight_map": [1]}'}]),
     "org/escaping": Repo([{**SMALL, "../outside.jinja": b"x", "1_/../../config.json": b"x"}]),
@@ -316,7 +316,7 @@ def test_hostile_names_become_no_path_and_no_url(hub, ask):
     assert evil["error"] == "ManyErrors"
     assert evil["text"].startswith("4 problems")
     assert all(name in evil["text"] for name in ("../../evil", "/etc/passwd", "C:\\x"))
-    assert "not an index" in odd["text"]
+    assert "weight_map" in odd["text"]
     assert lacking["error"] == "InputError"
     assert "absent: absent.safetensors" in lacking["text"]
     assert escaping["files"] == texts(SMALL)
@@ -409,11 +409,12 @@ def test_which_weights(tmp_path):
 
     assert chosen("pytorch_model.bin", "model.safetensors") == ["model.safetensors"]
     assert chosen("model.safetensors", "model.safetensors.index.json") == ["model.safetensors"]
-    assert chosen("pytorch_model.bin", *reversed(SHARDS)) == list(SHARDS)
+    assert chosen("pytorch_model.bin", "other.safetensors") == ["pytorch_model.bin"]
+    assert chosen(*reversed(SHARDS)) == list(SHARDS)
     parts = ("pytorch_model.bin.index.json", "a.bin", "b.bin")
     assert chosen(*parts, content=index("b.bin", "a.bin", "b.bin")) == [parts[0], "b.bin", "a.bin"]
-    assert chosen("consolidated.safetensors", "adapter_model.safetensors", "x/model.safetensors") == []
-    for bad in (b"", b"[]", b"{}", b'{"weight_map": {"a": {}}}', b'{"weight_map": null}', b"[" * 100_000):
+    assert chosen("x/model.safetensors", "adapter_model.safetensors", "model.onnx") == []
+    for bad in (b"", b"[]", b"{}", b'{"weight_map": {"a": 5}}', b'{"weight_map": null}', b"[" * 100_000):
         with pytest.raises(GgufxError, match="index"):
             chosen(*parts, content=bad)
 
