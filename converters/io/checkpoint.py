@@ -21,6 +21,8 @@ from .torch_pickle import read_torch_pickle
 
 _PICKLED = "weights come from a pickle (.bin), read with torch's weights_only; safetensors is the safer container"
 
+MAX_FILES = 10_000  # of one index; the largest known checkpoints have some hundreds
+
 T = TypeVar("T")
 Reader = Callable[[Path], dict[str, SourceTensor]]
 
@@ -64,8 +66,8 @@ def config_only(folder: str | Path) -> dict[str, Any]:
     return _read_config(_existing(folder), "config.json")
 
 
-def safe_file(folder: Path, name: str) -> Path:
-    """`folder / name` for a name that a file in the folder gave.
+def safe_file(folder: Path, name: str, named_in: Path | None = None) -> Path:
+    """`folder / name` for a name that the file `named_in` gave, or that is expected in the folder.
 
     Raises `InputError` if the name is more than a plain file name, or the file is a link out of the folder. From a
     snapshot of the Hub's cache, links to `blobs/` of the same repository or of the whole cache (where huggingface_hub
@@ -73,7 +75,7 @@ def safe_file(folder: Path, name: str) -> Path:
     """
     pure = PurePosixPath(name)
     if pure.name != name or PureWindowsPath(name).name != name or name in ("", ".", "..") or not name.isprintable():
-        raise InputError("names a file outside of its folder", file=folder, found=f"'{printable(name)}'")
+        raise InputError("names a file outside of its folder", file=named_in or folder, found=f"'{printable(name)}'")
     path = folder / name
     try:
         target, home = path.resolve(), folder.resolve()
@@ -157,10 +159,16 @@ def _read_indexed(folder: Path, index_name: str, reader: Reader,
             or not all(isinstance(name, str) for name in weight_map.values()):
         problems.append(InputError("weight_map: tensor names to file names are needed", file=index_path))
         return {}
+    names = dict.fromkeys(weight_map.values())
+    if len(names) > MAX_FILES:
+        problems.append(InputError("weight_map: too many files", file=index_path, expected=f"at most {MAX_FILES}",
+                                   found=len(names)))
+        return {}
+    before = len(problems)
     files: list[str] = []
     absent: list[str] = []
-    for name in dict.fromkeys(weight_map.values()):
-        path = _attempt(lambda name=name: safe_file(folder, name), problems)
+    for name in names:
+        path = _attempt(lambda name=name: safe_file(folder, name, index_path), problems)
         if path is not None:
             (files if path.exists() else absent).append(name)
     if absent:
@@ -168,9 +176,8 @@ def _read_indexed(folder: Path, index_name: str, reader: Reader,
         count = f"{len(absent)} of {len(absent) + len(files)}"
         problems.append(InputError(f"weight_map: {count} files are missing: {shown}", file=index_path,
                                    hint="the download is not complete"))
-    before = len(problems)
     tensors = _read_files(folder, files, reader, problems)
-    if absent or len(problems) > before:
+    if len(problems) > before:
         return tensors  # every tensor of an unread file would be reported again
     for name, file_name in weight_map.items():
         held = tensors.get(name)
