@@ -74,7 +74,7 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file of the result: `head` at offset 0, `pieces` at theirs, jobs fill the rest (zeros where nothing is written).
+    """A file of the result: `head` at offset 0, `pieces` at theirs, jobs fill the rest (else zeros).
 
     Outputs become visible in plan order.
     """
@@ -143,7 +143,8 @@ class ConversionPlan:
             data["direction"],
             tuple(InputFile(Path(i["path"]), i["size"], i["mtime_ns"]) for i in data["inputs"]),
             tuple(OutputFile(Path(o["path"]), o["size"], base64.b64decode(o["head"]),
-                             tuple((at, base64.b64decode(piece)) for at, piece in o["pieces"])) for o in data["outputs"]),
+                             tuple((at, base64.b64decode(piece)) for at, piece in o["pieces"]))
+                  for o in data["outputs"]),
             tuple(TensorJob(j["name"], tuple(map(region, j["sources"])), tuple(map(op_from_json, j["ops"])),
                             tuple(map(region, j["outputs"])), tuple(j["weights"]) if j["weights"] else None)
                   for j in data["jobs"]),

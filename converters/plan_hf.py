@@ -1,4 +1,4 @@
-"""GGUF -> HF: from the header of a GGUF file to a complete plan of a checkpoint folder, or one error with all faults."""
+"""GGUF -> HF: from the header of a GGUF file to a complete plan of a checkpoint, or one error with all faults."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _values(tensor: TensorInfo) -> np.ndarray:
 
 
 def _main_dtype(reading: _Reading) -> str:
-    """The element type of the checkpoint: asked for, the original's, or the one that loses nothing (bf16 for blocks)."""
+    """The checkpoint's element type: asked for, the original's, or what loses nothing (bf16 for blocks)."""
     if reading.options.dtype != "auto":
         return DTYPES[reading.options.dtype]
     if reading.own is not None:
@@ -244,7 +244,8 @@ def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: M
         place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
         pieces = tuple(piece for t in part.tensors if t.name in kept
                        for piece in _kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
-        outputs.append(OutputFile(folder / part.file_name, len(head) + sum(t.nbytes for t in part.tensors), head, pieces))
+        size = len(head) + sum(t.nbytes for t in part.tensors)
+        outputs.append(OutputFile(folder / part.file_name, size, head, pieces))
     texts = {"model.safetensors.index.json": encode_index(shards)} if len(shards) > 1 else {}
     outputs += [OutputFile(folder / name, len(data), data) for name, data in {**texts, **files}.items()]
 
@@ -258,12 +259,12 @@ def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: M
         jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(p) for p in paths), tuple(outputs),
-        tuple(TensorJob(regions_name(match, expert), _sources(match, expert, model, paths), _back(match.ops), tuple(made))
+        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, paths), _back(match.ops), tuple(made))
               for (_, expert), (match, made) in jobs.items()),
         tuple(PlannedTensor(n, d, s, region_bytes(d, s)) for n, d, s in rows), tuple(reading.notes), facts)
 
 
-def regions_name(match: Match, expert: int) -> str:
+def _job_name(match: Match, expert: int) -> str:
     """What a job is called: the first GGUF tensor it reads."""
     return f"{match.gguf[0]} expert {expert}" if match.rule.stacked else match.gguf[0]
 

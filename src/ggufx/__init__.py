@@ -1,3 +1,112 @@
-"""ggufx: the round-trip converter between Hugging Face checkpoints and GGUF."""
+"""ggufx: the round-trip converter between Hugging Face checkpoints and GGUF.
+
+    import ggufx
+    ggufx.hf_to_gguf("org/model", "model.gguf", outtype="bf16")
+    ggufx.gguf_to_hf("model.gguf", "model/")
+    ggufx.lora_to_gguf("adapter/", base="org/model", outfile="adapter.gguf")
+
+Each verb returns what was written (`Result`), raises `GgufxError`, and writes nothing under a final name unless it is
+complete. With `dry_run=True` it returns the plan instead. Nothing heavy is imported before a verb is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .converters.errors import GgufxError
+    from .converters.execute import Result
+    from .converters.plan import ConversionPlan
+
+__all__ = ["ConversionPlan", "GgufxError", "Result", "__version__", "gguf_to_hf", "hf_to_gguf", "lora_to_gguf"]
+
+_ELSEWHERE = {"GgufxError": "errors", "Result": "execute", "ConversionPlan": "plan"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        from importlib import import_module
+
+        return getattr(import_module(f".converters.{_ELSEWHERE[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def hf_to_gguf(
+    model: str | Path,
+    outfile: str | Path | None = None,
+    *,
+    outtype: str = "auto",
+    model_name: str | None = None,
+    metadata_file: str | Path | None = None,
+    pre: str | None = None,
+    plain: bool = False,
+    dry_run: bool = False,
+    **run: Any,
+) -> Result | ConversionPlan:
+    """A checkpoint (folder or Hub id `org/name[@revision]`) -> a GGUF file.
+
+    `outfile` None: named by the GGUF convention, in the current folder. `run`: threads, max_memory (bytes), force,
+    resume, progress (a callable `(done, total, name)`).
+    """
+    from .converters.io.hub import cached_origin, resolve_model
+    from .converters.plan_gguf import GgufOptions, plan_hf_to_gguf
+
+    folder = resolve_model(model)
+    options = GgufOptions(outtype, model_name, _path(metadata_file), cached_origin(folder), pre, plain)
+    return _carried_out(lambda: plan_hf_to_gguf(folder, _path(outfile), options), dry_run, run)
+
+
+def gguf_to_hf(
+    model: str | Path,
+    folder: str | Path,
+    *,
+    dtype: str = "auto",
+    max_shard_size: int = 5 * 10**9,
+    dry_run: bool = False,
+    **run: Any,
+) -> Result | ConversionPlan:
+    """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder.
+
+    `dtype`: auto (the original types where the file tells them), bf16, f16 or f32. `max_shard_size` in bytes.
+    """
+    from .converters.io.hub import resolve_model
+    from .converters.plan_hf import HfOptions, plan_gguf_to_hf
+
+    path = resolve_model(model, what="gguf")
+    return _carried_out(lambda: plan_gguf_to_hf(path, Path(folder), HfOptions(dtype, max_shard_size)), dry_run, run)
+
+
+def lora_to_gguf(
+    adapter: str | Path,
+    *,
+    base: str | Path,
+    outfile: str | Path | None = None,
+    outtype: str = "f32",
+    model_name: str | None = None,
+    metadata_file: str | Path | None = None,
+    dry_run: bool = False,
+    **run: Any,
+) -> Result | ConversionPlan:
+    """A PEFT LoRA adapter -> a GGUF adapter. `base`: the base model's folder or Hub id; its config.json is enough."""
+    from .converters.io.hub import cached_origin, resolve_model
+    from .converters.plan_lora import LoraOptions, plan_lora_to_gguf
+
+    base_folder, folder = resolve_model(base, what="config"), resolve_model(adapter, what="adapter")
+    options = LoraOptions(outtype, model_name, _path(metadata_file), cached_origin(folder))
+    return _carried_out(lambda: plan_lora_to_gguf(base_folder, folder, _path(outfile), options), dry_run, run)
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _carried_out(plan: Callable[[], ConversionPlan], dry_run: bool, run: dict[str, Any]) -> Result | ConversionPlan:
+    if dry_run:
+        return plan()
+    from .converters.execute import execute
+
+    return execute(plan(), **run)

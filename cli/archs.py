@@ -1,0 +1,19 @@
+"""`ggufx archs`: the architectures, printed from the registry."""
+
+from __future__ import annotations
+
+from .options import Json, Quiet
+from .output import Output
+
+NAME = "archs"
+
+
+def command(json_mode: Json = False, quiet: Quiet = False) -> None:
+    """List the supported architectures."""
+    from ..converters.arch import SPECS
+
+    out = Output(json_mode, quiet)
+    rows = [(name, spec.name, spec.model_type, spec.example) for spec in SPECS for name in spec.classes]
+    out.table(["class", "gguf", "model_type", "example"], rows)
+    out.document({"architectures": [
+        {"class": c, "gguf": g, "model_type": m, "example": e} for c, g, m, e in rows]})

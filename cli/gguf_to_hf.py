@@ -1,0 +1,44 @@
+"""`ggufx gguf-to-hf`: a GGUF file -> a checkpoint folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Checksums, DryRun, Force, Json, MaxMemory, Quiet, Resume, Threads, Verbose, byte_size
+from .output import Output
+
+NAME = "gguf-to-hf"
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL.gguf", help="GGUF file, first part of a split one, or org/repo:file.gguf.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="OUT/", help="Folder to make.")],
+    dtype: Annotated[str, typer.Option("--dtype", help="bf16, f16, f32 or auto: the original types.")] = "auto",
+    max_shard_size: Annotated[
+        int, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", help="Largest safetensors file.")
+    ] = "5GB",
+    dry_run: DryRun = False,
+    force: Force = False,
+    resume: Resume = False,
+    checksums: Checksums = None,
+    threads: Threads = None,
+    max_memory: MaxMemory = "1GiB",
+    json_mode: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Convert a GGUF file back to safetensors, config and tokenizer."""
+    from ..converters.io.hub import resolve_model
+    from ..converters.plan_hf import HfOptions, plan_gguf_to_hf
+    from .conversion import carry_out
+
+    out = Output(json_mode, quiet, verbose)
+    path = resolve_model(model, what="gguf", progress=not quiet)
+    plan = plan_gguf_to_hf(path, folder, HfOptions(dtype.lower(), max_shard_size))
+    carry_out(out, plan, dry_run=dry_run, checksums=checksums, threads=threads, max_memory=max_memory, resume=resume,
+              force=force)

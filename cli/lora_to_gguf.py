@@ -1,0 +1,60 @@
+"""`ggufx lora-to-gguf`: a PEFT adapter -> a GGUF adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    Checksums,
+    DryRun,
+    Force,
+    Json,
+    MaxMemory,
+    MetadataFile,
+    ModelName,
+    Quiet,
+    Resume,
+    Threads,
+    Verbose,
+)
+from .output import Output
+
+NAME = "lora-to-gguf"
+
+
+def command(
+    adapter: Annotated[str, typer.Argument(metavar="ADAPTER", help="Adapter folder, or Hub id org/name[@revision].")],
+    base: Annotated[
+        str, typer.Option("--base", help="Base model: a folder (its config.json is enough) or a Hub id.")
+    ],
+    outfile: Annotated[
+        Path | None, typer.Option("--outfile", "-o", help="Output [default: GGUF naming convention, current folder].")
+    ] = None,
+    outtype: Annotated[str, typer.Option("--outtype", help="f32, f16, bf16 or q8_0.")] = "f32",
+    model_name: ModelName = None,
+    metadata: MetadataFile = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+    resume: Resume = False,
+    checksums: Checksums = None,
+    threads: Threads = None,
+    max_memory: MaxMemory = "1GiB",
+    json_mode: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Convert a PEFT LoRA adapter to a GGUF adapter."""
+    from ..converters.io.hub import cached_origin, resolve_model
+    from ..converters.plan_lora import LoraOptions, plan_lora_to_gguf
+    from .conversion import carry_out
+
+    out = Output(json_mode, quiet, verbose)
+    base_folder = resolve_model(base, what="config", progress=not quiet)
+    folder = resolve_model(adapter, what="adapter", progress=not quiet)
+    plan = plan_lora_to_gguf(base_folder, folder, outfile,
+                             LoraOptions(outtype.lower(), model_name, metadata, cached_origin(folder)))
+    carry_out(out, plan, dry_run=dry_run, checksums=checksums, threads=threads, max_memory=max_memory, resume=resume,
+              force=force)

@@ -1,0 +1,96 @@
+"""The `ggufx` command: registers the subcommands and turns every exception into a message and an exit status."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from .. import __version__
+from ..converters.errors import GgufxError
+from .exit import ExitStatus, status_of
+from .output import Output
+
+app = typer.Typer(
+    name="ggufx",
+    help="Convert between Hugging Face checkpoints and GGUF: exact, both ways, in one step.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Terminated(BaseException):
+    """SIGTERM: unwinds like Ctrl-C, so that unfinished output is cleaned up."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ggufx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def guarded(body: Callable[..., Any]) -> Callable[..., Any]:
+    """A command that reports every failure through `Output` and leaves with the documented status."""
+
+    @functools.wraps(body)
+    def command(*args: Any, **options: Any) -> None:
+        out = Output(options.get("json_mode", False), options.get("quiet", False), options.get("verbose", False))
+        try:
+            status = body(*args, **options)
+        except GgufxError as error:
+            out.error(error)
+            status = status_of(error)
+        except KeyboardInterrupt:
+            out.info("interrupted; unfinished output is removed")
+            status = ExitStatus.INTERRUPTED
+        except Terminated:
+            out.info("terminated; unfinished output is removed")
+            status = ExitStatus.TERMINATED
+        except BrokenPipeError:  # the reader of our output has left; there is nobody to tell
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = ExitStatus.DONE
+        except MemoryError:
+            out.error(GgufxError("out of memory", hint="Give a smaller --max-memory or fewer --threads."))
+            status = ExitStatus.IO
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            if out.verbose:
+                raise
+            out.error(GgufxError(
+                f"{type(error).__name__}: {error}",
+                hint="This is a fault of ggufx, not of your file. Run again with --verbose and report what it prints."))
+            status = ExitStatus.BUG
+        if status:
+            raise typer.Exit(int(status))
+
+    return command
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise Terminated
+
+
+def run() -> None:
+    """The entry point."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+from . import archs, gguf_to_hf, hf_to_gguf, inspect, lora_to_gguf, types  # noqa: E402 they register on `app`
+
+for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, inspect, archs, types):
+    app.command(_module.NAME)(guarded(_module.command))

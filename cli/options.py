@@ -1,0 +1,42 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30}
+
+
+def byte_size(text: str) -> int:
+    """`5GB`, `800MiB`, `1000` as a number of bytes."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*", text, re.IGNORECASE)
+    if match is None or (size := int(float(match[1]) * _UNITS[(match[2] or "").upper()])) <= 0:
+        raise typer.BadParameter(f"{text!r} is not a size; write 5GB, 800MB or 1GiB")
+    return size
+
+
+# -- how to talk ----------------------------------------------------------------------------------------------------
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; everything for people on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more; a traceback where ggufx fails.")]
+
+# -- how to convert -------------------------------------------------------------------------------------------------
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan only: tensors, sizes, what is lost.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing output.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
+Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Threads [default: all cores].")]
+MaxMemory = Annotated[
+    int, typer.Option("--max-memory", parser=byte_size, metavar="SIZE", help="Bytes in flight, for any model.")
+]
+Checksums = Annotated[
+    Path | None, typer.Option("--checksums", metavar="FILE", help="Write sha256 sums that `sha256sum -c` accepts.")
+]
+ModelName = Annotated[str | None, typer.Option("--model-name", help="general.name of the file.")]
+MetadataFile = Annotated[
+    Path | None, typer.Option("--metadata", metavar="FILE", help="JSON file with general.* key-values that override.")
+]
+Plain = Annotated[bool, typer.Option("--plain", help="No ggufx.* key-values: the way back is then not exact.")]

@@ -1,0 +1,5 @@
+"""`python -m ggufx`."""
+
+from .cli.main import run
+
+run()
