@@ -10,6 +10,7 @@ Source: torch.serialization ("Serialization semantics", layout control), the zip
 from __future__ import annotations
 
 import struct
+import warnings
 import zipfile
 from math import prod
 from pathlib import Path
@@ -115,7 +116,9 @@ def _load_on_meta(path: Path) -> dict[str, torch.Tensor]:
         raise UnsupportedError("reading a pickle safely needs a newer torch", file=path, expected="2.10 or newer",
                                found=torch.__version__, hint="pip install --upgrade torch")
     try:
-        state: Any = torch.load(path, map_location="meta", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols and the like
+            state: Any = torch.load(path, map_location="meta", weights_only=True)
     except OSError as error:
         raise InputError(f"cannot be read: {error}", file=path) from error
     except Exception as error:  # a hostile pickle can make torch raise anything
@@ -154,7 +157,7 @@ def _located(name: str, tensor: Any, records: dict[int, int], path: Path) -> Sou
     held = records.get(begin)
     if held is None or held != storage.nbytes():
         raise InputError(f"its storage of {storage.nbytes()} bytes at byte {begin} is no record of the zip file",
-                         file=path, tensor=shown)
+                         file=path, tensor=shown, hint=_HINT)
     first = tensor.storage_offset() * tensor.element_size()
     if first + nbytes > held:
         raise InputError("reaches past the end of its storage", file=path, tensor=shown,
