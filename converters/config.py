@@ -7,7 +7,7 @@ transformers-5 style (`rope_parameters`, `dtype`). Canonical: text settings at t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .errors import InputError
@@ -18,8 +18,11 @@ LAYER_KINDS = ("full_attention", "sliding_attention")
 TRANSFORMERS_4_ROPE = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 
 
-def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str) -> Config:
-    """A new canonical config. InputError where a setting has the wrong type."""
+def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Collection[str] = ()) -> Config:
+    """A new canonical config. `tensors`: the checkpoint's names, where there are weights beside the config.
+
+    InputError where a setting has the wrong type.
+    """
     out: Config = dict(config)
     for nested in TEXT_CONFIGS:
         if isinstance(inner := config.get(nested), Mapping):
@@ -29,6 +32,9 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str) -> Config:
     for key, value in spec.defaults.items():
         if out.get(key) is None:
             out[key] = value(out) if callable(value) else value
+    for key, observe in spec.observed.items():
+        if tensors:
+            out[key] = observe(out, tensors)
     out["rope_parameters"] = _rope_parameters(out, file)
     return out
 
@@ -75,7 +81,8 @@ def hub_style(config: Config) -> Config:
     rope = out.pop("rope_parameters", None)
     if rope is None:
         return out
-    if any(kind in rope for kind in LAYER_KINDS) or rope.get("rope_type") not in TRANSFORMERS_4_ROPE:
+    if (any(kind in rope for kind in (*LAYER_KINDS, "mrope_section"))
+            or rope.get("rope_type") not in TRANSFORMERS_4_ROPE):
         out["rope_parameters"] = rope
         return out
     rope = dict(rope)

@@ -44,11 +44,22 @@ def keep(tensors: Mapping[str, SourceTensor], found: HfMatches, source: Source, 
                 notes.append(f"{tensor.name}: rows {outside} are not in GGUF and do not come back")
         elif tensor.nbytes <= room and not returns(match, tensor):
             add(tensor.name, read_tensor(tensor), None)
-    for name in found.ignored:
-        if not add(name, read_tensor(tensors[name]), None) if tensors[name].nbytes <= room else True:
-            source.dropped[name] = "GGUF has no place for it"
-            notes.append(f"{name} is not in GGUF and does not come back")
+    if sum(tensors[name].nbytes for name in found.ignored) <= room:
+        for name in found.ignored:
+            add(name, read_tensor(tensors[name]), None)
+    else:  # all or none: half a layer is of no use
+        source.dropped.update(dict.fromkeys(found.ignored, "GGUF has no place for it"))
+        notes.extend(dropped_notes(found.ignored))
+    source.dropped.update({f"{part}*": "another part of the model" for part in found.parts})
     return out
+
+
+def dropped_notes(names: list[str]) -> list[str]:
+    """What to say of tensors that do not come back."""
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more tensors" if len(names) > 3 else ""
+    return [f"{', '.join(names[:3])}{more}: GGUF has no place for them; they do not come back"]
 
 
 def rows_outside(crop: Crop, rows: int) -> list[list[int]]:

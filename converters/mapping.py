@@ -82,6 +82,7 @@ class HfMatches:
     matches: list[Match]
     ignored: list[str]
     names: dict[str, str]
+    parts: dict[str, int]  # prefix of another part of the model -> number of its tensors
 
 
 def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str, problems: list[GgufxError],
@@ -98,22 +99,31 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
     groups: dict[tuple[int, tuple], dict[tuple[int, int], str]] = {}
     names: dict[str, str] = {}
     ignored: list[str] = []
-    blocks = hp.get("block_count", 0)
+    others: dict[str, int] = {}
     for name in shapes:
         for spelling in rename(name, spec.aliases):
             found = next(index.find(spelling), None)
             if found is not None:
                 break
         if found is None:
-            if any(next(dropped.find(s), None) for s in rename(name, spec.aliases)):
+            part = next((p for p in spec.parts if name.startswith(p)), None)
+            if part is not None:
+                others[part] = others.get(part, 0) + 1
+            elif any(next(dropped.find(s), None) for s in rename(name, spec.aliases)):
                 ignored.append(name)
             else:
                 problems.append(_unknown(name, index.texts, file))
             continue
         _, (r, t), holes = found
-        if "b" in holes and holes["b"] >= blocks:
-            problems.append(InputError("the block is beyond the model's block count", file=file, tensor=name,
-                                       expected=f"blocks 0 to {blocks - 1}", found=holes["b"]))
+        blocks = spec.blocks(spec.tensors[r], hp)
+        if spec.tensors[r].mtp:
+            holes["b"] = blocks.start + holes.get("m", 0)
+        if "b" in holes and holes["b"] not in blocks:
+            if spec.ignore_extra_blocks:
+                ignored.append(name)
+            else:
+                problems.append(InputError("the block is beyond the model's block count", file=file, tensor=name,
+                                           expected=f"blocks {blocks.start} to {blocks.stop - 1}", found=holes["b"]))
             continue
         expert = holes.pop("e", 0)
         if spelling in names:
@@ -134,7 +144,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
         matches.append(match)
     if complete:
         problems.extend(_missing(spec, hp, made, file))
-    return HfMatches(matches, ignored, names)
+    return HfMatches(matches, ignored, names, others)
 
 
 def _unknown(name: str, known: Iterable[str], file: str) -> GgufxError:
@@ -173,11 +183,11 @@ def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) ->
     for rule in spec.tensors:
         if not rule.need:
             continue
-        blocks = range(hp.get("block_count", 0)) if "b" in rule.gguf[0].holes else (None,)
-        for b in blocks:
+        blocks = spec.blocks(rule, hp)
+        for b in blocks if "b" in rule.gguf[0].holes else (None,):
             if rule.when is not None and not rule.when(hp, b):
                 continue
-            holes: Holes = {"p": "weight"} if b is None else {"p": "weight", "b": b}
+            holes: Holes = {"p": "weight"} if b is None else {"p": "weight", "b": b, "m": b - blocks.start}
             for template in rule.gguf:
                 name = template.format(holes)
                 if name not in made and name not in reported:
@@ -185,6 +195,16 @@ def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) ->
                     hf = rule.hf[0].format({**holes, "e": 0})
                     problems.append(InputError(f"missing; {name} cannot be made without it", file=file, tensor=hf))
     return problems
+
+
+def _in_block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Holes | None:
+    """The holes of a GGUF name with what the rule's HF names need; None where the rule does not make this block."""
+    if "b" not in holes:
+        return holes
+    blocks = spec.blocks(rule, hp)
+    if holes["b"] not in blocks:
+        return None
+    return {**holes, "m": holes["b"] - blocks.start} if rule.mtp else holes
 
 
 @dataclass
@@ -214,7 +234,8 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     for name in names:
         if name in derived or name in taken:
             continue
-        options = [(spec.tensors[r], r, holes) for _, r, holes in index.find(name)]
+        options = [(spec.tensors[r], r, _in_block(spec, spec.tensors[r], holes, hp)) for _, r, holes in index.find(name)]
+        options = [o for o in options if o[2] is not None]
         whole = [(rule, r, holes) for rule, r, holes in options
                  if all(t.format(holes) in available for t in rule.gguf)
                  and (rule.emits is None or (packed and rule.emits == types[name]))]

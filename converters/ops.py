@@ -324,7 +324,10 @@ class Add(Op):
 
 @dataclass(frozen=True)
 class NegExp(Op):
-    """x -> -exp(x) in float32: the decay of state-space layers, which HF stores as its logarithm."""
+    """x -> -exp(x), rounded once to float32: the decay of state-space layers, which HF stores as its logarithm.
+
+    In float64, since the float32 exp of one library, or of one processor, is not that of another.
+    """
 
     undo: bool = False
     moves: ClassVar[bool] = False
@@ -335,7 +338,8 @@ class NegExp(Op):
         return NegExp(not self.undo)
 
     def forward(self, xs):
-        return [np.log(-x) if self.undo else -np.exp(x) for x in xs]
+        wide = [x.astype(np.float64) for x in xs]
+        return [(np.log(-x) if self.undo else -np.exp(x)).astype(np.float32) for x in wide]
 
     def lora(self, factors):
         raise LoraRefused("an update behind -exp(x) is not low-rank")

@@ -19,7 +19,7 @@ from .io.gguf import encode_header, layout
 from .io.safetensors import SourceTensor
 from .io.values import Metadata, string, u32
 from .job import shapes_through
-from .keep import keep
+from .keep import dropped_notes, keep
 from .mapping import BlockHparams, HfMatches, Match, expected_shape, match_hf
 from .metadata import general_metadata
 from .naming import count_parameters, default_file_name
@@ -82,7 +82,7 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
     checkpoint = open_checkpoint(folder)
     file = str(folder)
     spec = arch.for_class(architecture_of(checkpoint.config, file), f"{folder}/config.json")
-    config = canonical(checkpoint.config, spec, f"{folder}/config.json")
+    config = canonical(checkpoint.config, spec, f"{folder}/config.json", checkpoint.tensors.keys())
     reading = _Reading(checkpoint, spec, config, list(checkpoint.notes))
 
     keys = write_hparams(spec, config, reading.notes, reading.problems)
@@ -107,7 +107,11 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
         "general.quantization_version": u32(QUANTIZATION_VERSION),
     }
     reading.notes.extend(tokens.notes)
-    if not options.plain:
+    reading.notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
+                         for part, count in found.parts.items())
+    if options.plain:
+        reading.notes.extend(dropped_notes(found.ignored))
+    else:
         key_values.update(_residue(reading))
     return _assemble(reading, tensors, key_values, outfile or Path(default_file_name(general, stored, "model")),
                      stored)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .errors import UnsupportedError
 from .io.values import Metadata, Value, ValueType, array
 from .ops import Op
 from .template import Template
@@ -101,16 +102,42 @@ class HparamRule:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """One key-value made of several config keys, and the config key that it gives back.
+
+    `value(config)` None leaves the key out. Without `hf`, other rules bring back what this one was made of.
+    """
+
+    key: str
+    value: Callable[[Config], Any]
+    hf: str | None = None
+    back: Callable[[Mapping[str, Any]], Any] | None = None  # the file's keys below the prefix -> the value of `hf`
+    type: ValueType = ValueType.UINT32
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        value = self.value(config)
+        return {} if value is None else {self.key: typed(self.type, value)}
+
+    def read(self, found: Found, config: Config) -> None:
+        if self.hf is not None and self.back is not None:
+            set_path(config, self.hf, self.back(found.kv))
+
+
+@dataclass(frozen=True)
 class Fixed:
     """A config value that GGUF has no key for: the runtime always computes with this one."""
 
     hf: str
     value: Any
     also: tuple[Any, ...] = ()  # spellings that mean the same
+    refuse: bool = False  # a model with another value is not what the tensors would say
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
         found = get_path(config, self.hf)
         if found is not MISSING and found != self.value and found not in self.also:
+            if self.refuse:
+                raise UnsupportedError(f"{self.hf} has no GGUF form", file="config.json", expected=self.value,
+                                       found=found)
             notes.append(f"config.json says {self.hf} = {found!r}; the runtime always computes with {self.value!r}")
         return {}
 
@@ -182,6 +209,11 @@ class TensorRule:
     def stacked(self) -> bool:
         return any("e" in t.holes for t in self.hf) and not any("e" in t.holes for t in self.gguf)
 
+    @property
+    def mtp(self) -> bool:
+        """For the blocks of multi-token prediction where HF counts them apart: {m}, or no number for the first."""
+        return any("b" in t.holes for t in self.gguf) and not any("b" in t.holes for t in self.hf)
+
 
 @dataclass(frozen=True)
 class Derived:
@@ -204,12 +236,24 @@ class ArchSpec:
     defaults: Mapping[str, Any] = field(default_factory=dict)  # config keys that the HF class fills: values, callables
     aliases: tuple[tuple[str, str], ...] = ()  # (found prefix, table prefix) of HF names
     ignore: tuple[Template, ...] = ()  # HF names that GGUF has no place for, dropped by name
+    ignore_extra_blocks: bool = False  # so are blocks behind the last one: multi-token prediction
+    parts: tuple[str, ...] = ()  # prefixes of HF names of other parts of the model: vision, audio
+    observed: Mapping[str, Callable[[Config, Collection[str]], Any]] = field(default_factory=dict)  # config keys that
+    # the checkpoint's tensor names decide, whatever config.json says
     derived: tuple[Derived, ...] = ()
     sizes: Mapping[str, Callable[[Hparams], Any]] = field(default_factory=dict)  # derived sizes for ops and shapes
     example: str = ""  # a public repository of this architecture
     text_class: tuple[str, str] | None = None  # (class, model_type) of the text part, for classes that hold more
     chosen: Callable[[Mapping[str, Any], Collection[str]], bool] | None = None  # (keys, tensor names) on the way back,
     # where several specs share a name; the one without it is the default
+
+    def blocks(self, rule: TensorRule, hp: Hparams) -> range:
+        """The blocks that a rule may make. Those of multi-token prediction come last."""
+        count = hp.get("block_count", 0)
+        main = count - hp.get("nextn_predict_layers", 0)
+        if rule.mtp:
+            return range(main, count)
+        return range(main if any(r.mtp for r in self.tensors) else count)
 
 
 def H(

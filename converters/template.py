@@ -1,7 +1,8 @@
 """Tensor names with typed holes: `blk.{b}.attn_q.{p}`.
 
-Holes are few: {b} block index, {e} expert index, {p} `weight` or `bias`. `match` and `format` are inverse by
-construction, so one table row reads in both directions and nobody writes a regular expression.
+Holes are few: {b} block index, {m} index among the multi-token-prediction layers, {e} expert index, {p} `weight` or
+`bias`. `match` and `format` are inverse by construction, so one table row reads in both directions and nobody writes a
+regular expression.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
-HOLES = {"b": r"(?P<b>0|[1-9][0-9]{0,8})", "e": r"(?P<e>0|[1-9][0-9]{0,8})", "p": r"(?P<p>weight|bias)"}
+INDEX = "(?P<{}>0|[1-9][0-9]{{0,8}})"
+HOLES = {**{hole: INDEX.format(hole) for hole in "bme"}, "p": "(?P<p>weight|bias)"}
 Holes = dict[str, int | str]
 T = TypeVar("T")
 
@@ -53,7 +55,7 @@ class Template:
     @property
     def skeleton(self) -> str:
         """The name with every index as `#` and the last segment as `%` where it is a hole: a dictionary key."""
-        return self.text.replace("{b}", "#").replace("{e}", "#").replace("{p}", "%")
+        return self.text.replace("{b}", "#").replace("{m}", "#").replace("{e}", "#").replace("{p}", "%")
 
 
 def skeletons(name: str) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 TEMPLATES = sorted({t.text for spec in SPECS for rule in spec.tensors for t in (*rule.gguf, *rule.hf)})
-HOLES = st.fixed_dictionaries({"b": st.integers(0, 999), "e": st.integers(0, 999), "p": st.sampled_from(["weight", "bias"])})
+INDEX = st.integers(0, 999)
+HOLES = st.fixed_dictionaries({"b": INDEX, "m": INDEX, "e": INDEX, "p": st.sampled_from(["weight", "bias"])})
 
 
 @given(st.sampled_from(TEMPLATES), HOLES)
@@ -47,5 +48,5 @@ def test_no_hf_name_belongs_to_two_rules(spec):
     for rule in spec.tensors:
         for template in rule.hf:
             for p in ("weight", "bias") if "p" in template.holes else ("weight",):
-                found = list(index.find(template.format({"b": 3, "e": 2, "p": p})))
+                found = list(index.find(template.format({"b": 3, "m": 1, "e": 2, "p": p})))
                 assert len(found) == 1, (template.text, [v for _, v, _ in found])
