@@ -184,6 +184,43 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
+def load_halves(typingctx, array, first, second):
+    """Eight neighbours of a float32 array in lanes 0 to 7, eight others in lanes 8 to 15."""
+    if not (_is_array(array, types.float32) and isinstance(first, types.Integer) and isinstance(second, types.Integer)):
+        return None
+
+    def codegen(context, builder, sig, args):
+        half = ir.VectorType(ir.FloatType(), LANES // 2)
+        parts = [
+            builder.load(
+                _pointer(context, builder, array, args[0], context.cast(builder, index, ty, types.intp), half), align=4
+            )
+            for index, ty in zip(args[1:], sig.args[1:], strict=True)
+        ]
+        return builder.shuffle_vector(*parts, _indices(range(LANES)))
+
+    return signature(F32, array, first, second), codegen
+
+
+@intrinsic
+def store_halves(typingctx, array, first, second, value):
+    """The reverse of load_halves()."""
+    if not (_is_array(array, types.float32) and isinstance(first, types.Integer) and isinstance(second, types.Integer)):
+        return None
+
+    def codegen(context, builder, sig, args):
+        half = ir.VectorType(ir.FloatType(), LANES // 2)
+        for k in (1, 2):
+            index = context.cast(builder, args[k], sig.args[k], types.intp)
+            lanes = _indices(range(LANES // 2) if k == 1 else range(LANES // 2, LANES))
+            part = builder.shuffle_vector(args[3], ir.Constant(args[3].type, ir.Undefined), lanes)
+            builder.store(part, _pointer(context, builder, array, args[0], index, half), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, first, second, value), codegen
+
+
+@intrinsic
 def splat(typingctx, scalar):
     """A float32 in every lane as F32, an integer as I32."""
     result = F32 if scalar == types.float32 else I32 if isinstance(scalar, types.Integer) else None
@@ -295,6 +332,24 @@ def mask_bits(typingctx, mask):
         return builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), ir.IntType(64))
 
     return signature(types.int64, Mask), codegen
+
+
+@intrinsic
+def first_lane(typingctx, mask):
+    """The lowest bit that is set in an integer, such as mask_bits() gives; 64 where there is none."""
+    if mask != types.int64:
+        return None
+
+    def codegen(context, builder, sig, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return signature(types.int64, mask), codegen
+
+
+@intrinsic
+def lane_numbers(typingctx):
+    """0 to 15 as I32."""
+    return signature(I32), lambda context, builder, sig, args: _indices(range(LANES))
 
 
 @intrinsic

@@ -33,7 +33,7 @@ def _signed_scale_codes(scales, level, tops):
 def _quantize(x, weights, out):
     blocks = x.size // 256
     pad, weights_pad = np.empty(SIZE, np.float32), np.empty(SIZE, np.float32)
-    xt, codes = np.zeros(SIZE, np.float32), np.empty(SIZE, np.float32)  # per super-block transposed; codes: the search's
+    xt, codes = np.zeros(SIZE, np.float32), np.empty(SIZE, np.float32)  # each super-block transposed
     wt, wx, kept = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(16, np.float32)
     sigma, d = np.empty(16, np.float32), np.empty(16, np.float32)
     scales, sums, level = np.zeros(256, np.float32), np.zeros(256, np.float32), np.empty(256, np.float32)
