@@ -1,23 +1,33 @@
-"""Carrying out a plan: outputs grow under `.part` names and appear, complete and synced, under their own."""
+"""Carrying out a plan: outputs grow under `.part` names and appear, complete and synced, under their own.
+
+At every moment a final name holds nothing, what it held before (with `force`), or the complete result.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, StorageError, UsageError
-from .files import OpenFiles
-from .job import run_tile, tiles
-from .plan import ConversionPlan
+from .. import __version__
+from .engines import Engine, Work
+from .engines.threads import Threads, available_cpus
+from .errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
+from .files import OpenFiles, OpenInput, storage_error
+from .io.files import open_regular
+from .job import Tile, by_address, memory, run_tile, tiles
+from .journal import SUFFIX, Journal, Receipt, Record, read_journal
+from .plan import ConversionPlan, TensorJob
+from .resume import Ranges, complete, confirmed
+from .staging import Staging, refuse_existing
+from .trail import Trail
 
 Progress = Callable[[int, int, str], None]
+PROGRESS_INTERVAL = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,70 +41,259 @@ class WrittenFile:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was done. `leftovers`: files of an earlier, dead run that were removed."""
+    """What was done.
+
+    `receipts` counts the tiles of this run and the `kept` ones of an interrupted run; `leftovers` are files of a dead
+    run that were removed.
+    """
 
     files: tuple[WrittenFile, ...]
     seconds: float
     bytes_read: int
     bytes_written: int
     receipts: int
+    kept: int = 0
     leftovers: tuple[Path, ...] = ()
 
 
-def execute(plan: ConversionPlan, *, threads: int | None = None, max_memory: int = 1 << 30, resume: bool = False,
-            force: bool = False, engine: Any = None, progress: Progress | None = None, imatrix: Any = None,
-            checksums: bool = True) -> Result:
-    """Write the plan's outputs."""
-    begun = time.monotonic()
-    workers = threads or os.cpu_count() or 1
-    if not force:
-        for output in plan.outputs:
-            if output.path.exists():
-                raise UsageError("exists already", file=output.path, hint="Pass --force to replace it.")
-    parts = [o.path.with_name(o.path.name + ".part") for o in plan.outputs]
-    with ExitStack() as opened:
-        try:
-            inputs, outputs = [], []
-            for source in plan.inputs:
-                fd = os.open(source.path, os.O_RDONLY)
-                opened.callback(os.close, fd)
-                status = os.fstat(fd)
-                if (status.st_size, status.st_mtime_ns) != (source.size, source.mtime_ns):
-                    raise InputError("the file changed since the conversion was planned", file=source.path)
-                inputs.append((fd, source.path))
-            for output, part in zip(plan.outputs, parts, strict=True):
-                part.parent.mkdir(parents=True, exist_ok=True)
-                fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-                opened.callback(os.close, fd)
-                os.ftruncate(fd, output.size)
-                outputs.append((fd, part))
-        except OSError as error:
-            raise StorageError(str(error.strerror), file=error.filename) from error
-        files = OpenFiles(inputs, outputs)
-        for index, output in enumerate(plan.outputs):
-            for offset, data in ((0, output.head), *output.pieces):
-                files.write(index, offset, data)
-        jobs = sorted(plan.jobs, key=lambda j: (j.sources[0].file, j.sources[0].offset) if j.sources else (-1, 0))
-        work = [(job, tile) for job in jobs for tile in tiles(job, max_memory // (4 * workers))]
-        done = receipts = 0
-        with ThreadPoolExecutor(workers) as pool:
-            def convert(item):
-                job, tile = item
-                weights = imatrix.weights(*job.weights) if imatrix and job.weights else None
-                run_tile(job, tile, files, weights)
-                return job.name, sum(tile.of(r).nbytes for r in job.outputs)
+def execute(
+    plan: ConversionPlan,
+    *,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    resume: bool = False,
+    keep_partial: bool | None = None,
+    force: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    imatrix: Any = None,
+    checksums: bool = True,
+) -> Result:
+    """Write the plan's outputs.
 
-            for name, nbytes in pool.map(convert, work):
-                done, receipts = done + nbytes, receipts + 1
-                if progress:
-                    progress(done, plan.output_bytes, name)
-        written = []
-        for output, (fd, part) in zip(plan.outputs, outputs, strict=True):
-            os.fsync(fd)
-            with open(part, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest() if checksums else None
-            written.append(WrittenFile(output.path, output.size, digest))
-        for output, part in zip(plan.outputs, parts, strict=True):
-            os.replace(part, output.path)
-    return Result(tuple(written), time.monotonic() - begun, sum(r.nbytes for j in plan.jobs for r in j.sources),
-                  plan.output_bytes, receipts)
+    threads       of the default engine and of checking and hashing (default: all CPUs). No byte depends on it.
+    max_memory    bytes of tensor data in flight
+    resume        continue an interrupted run of the same plan; what it left is checked, not trusted
+    keep_partial  leave `.part` files and the journal behind for `resume` if this fails (default: only if `resume`)
+    force         replace existing outputs
+    progress      called with (bytes done, bytes in all, name of the tensor), at most about 20 times a second
+    imatrix       has `weights(entry, index)`, float32 [cols] or None, for the jobs that name one
+    checksums     whether the result states the SHA-256 of each file
+
+    Raises `UsageError` for an existing output without `force`, an output that another process is writing, and a journal
+    of another conversion; `InputError` for a source that changed, vanished or holds what cannot be converted;
+    `StorageError` for what the system refuses. Whatever is raised, no incomplete output has its final name.
+    """
+    run = _Run(plan, threads, max_memory, imatrix, progress)
+    return run(resume, resume if keep_partial is None else keep_partial, force, engine or Threads(threads), checksums)
+
+
+class _Run:
+    """One execution: what its steps share."""
+
+    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, imatrix: Any,
+                 progress: Progress | None) -> None:
+        self.begun = time.monotonic()
+        self.plan = plan
+        self.threads = threads or available_cpus()
+        self.max_memory = max_memory
+        self.imatrix = imatrix
+        self.progress = progress
+        self.jobs = [part for job in plan.jobs for part in by_address(job)]
+        self.gaps = unwritten(plan, self.jobs)
+        self.journal_path = plan.outputs[0].path.with_name(plan.outputs[0].path.name + SUFFIX)
+        self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
+        self.last_progress = 0.0
+        self.bytes_read = self.bytes_written = 0
+
+    def __call__(self, resume: bool, keep_partial: bool, force: bool, engine: Engine, checksums: bool) -> Result:
+        if not resume:
+            refuse_existing(self.plan.outputs, force, self._resume_hint())
+        with ExitStack() as stack:
+            inputs = [self._open(stack, i) for i in range(len(self.plan.inputs))]
+            staging = stack.enter_context(Staging(self.plan.outputs, force))
+            journal: Journal | None = None
+            try:
+                staging.acquire(resume)
+                record = self._record(resume, staging)
+                kept = self._take_over(staging, inputs, record)
+                refuse_existing((p.output for p in staging.parts if not p.published), force)
+                outputs = [(p.descriptor, p.output.path) for p in staging.parts]
+                files = OpenFiles(inputs, outputs, frozenset(i for i, p in enumerate(staging.parts) if p.published))
+                staging.reserve()
+                journal = Journal(self.journal_path, self._identity(), record)
+                stack.callback(journal.close)
+                with Trail(files, outputs, checksums, journal.sync) as trail:
+                    self._fill_fixed(staging, files, trail)
+                    for receipt in kept:
+                        self._mark(receipt, trail)
+                    receipts = self._convert(files, kept, engine, journal, trail)
+                    journal.write()
+                    digests = trail.finish(self.threads)
+                for opened in inputs:
+                    opened.check()
+                staging.publish()
+                journal.remove()
+            except BaseException as error:
+                if journal and keep_partial:
+                    journal.write()
+                else:
+                    staging.discard(keep_found=keep_partial)
+                    if journal:
+                        journal.remove()
+                if isinstance(error, OSError):
+                    raise storage_error(error, error.filename or self.plan.outputs[0].path, "written") from error
+                raise
+            if self.progress:
+                self.progress(self.plan.output_bytes, self.plan.output_bytes, "")
+            written = (WrittenFile(o.path, o.size, d) for o, d in zip(self.plan.outputs, digests, strict=True))
+            return Result(tuple(written), time.monotonic() - self.begun, self.bytes_read, self.bytes_written,
+                          receipts + len(kept), len(kept), tuple(staging.leftovers))
+
+    def _resume_hint(self) -> str | None:
+        if not self.journal_path.exists():
+            return None
+        return "An interrupted run left it: --resume completes it, --force replaces it."
+
+    def _open(self, stack: ExitStack, index: int) -> OpenInput:
+        planned = self.plan.inputs[index]
+        file, _ = stack.enter_context(open_regular(planned.path))
+        opened = OpenInput(file.fileno(), planned)
+        opened.check()
+        return opened
+
+    def _identity(self) -> str:
+        """What must be equal for the bytes of an interrupted run to be of use: plan, version, importance matrix."""
+        digest = hashlib.sha256(f"{__version__} {self.plan.digest()}".encode())
+        if self.plan.imatrix is not None:
+            status = self.plan.imatrix.stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+        return digest.hexdigest()
+
+    def _record(self, resume: bool, staging: Staging) -> Record | None:
+        """The journal to be continued, if any."""
+        record = read_journal(self.journal_path)
+        if record is None:
+            return None
+        if not resume:
+            self.journal_path.unlink()
+            staging.leftovers.append(self.journal_path)
+            return None
+        if record.identity not in (None, self._identity()):
+            raise UsageError("belongs to another conversion: other options, other or changed sources, another version",
+                             file=self.journal_path, hint="Start again without --resume; what was done is then lost.")
+        return record
+
+    def _take_over(self, staging: Staging, inputs: Sequence[OpenInput], record: Record | None) -> list[Receipt]:
+        """The receipts of an interrupted run that the bytes confirm; outputs that it had published are sealed."""
+        if record is None or record.identity is None:
+            return []
+        with staging.published() as there:
+            descriptors = [there.get(i, part.descriptor) for i, part in enumerate(staging.parts)]
+            files = OpenFiles(inputs, [(d, o.path) for d, o in zip(descriptors, self.plan.outputs, strict=True)])
+            kept = confirmed(record.receipts, self.jobs, files, self.threads, self._count)
+            for index in there:
+                if not complete(index, self.plan.outputs[index], self.gaps[index], kept, self.jobs, files):
+                    break
+                staging.seal(index, descriptors[index])
+        foreign = {i for i in there if not staging.parts[i].published}
+        dropped = [r for r in kept if any(region.file in foreign for region in self.jobs[r.job].outputs)]
+        for receipt in dropped:
+            self._count(receipt, -1)
+        return [r for r in kept if r not in dropped] if dropped else kept
+
+    def _fill_fixed(self, staging: Staging, files: OpenFiles, trail: Trail) -> None:
+        """What the plan itself holds, and zeros where a dead run may have left something else."""
+        for index, part in enumerate(staging.parts):
+            for offset, data in ((0, part.output.head), *part.output.pieces):
+                files.write(index, offset, data)
+                trail.written(index, offset, offset + len(data))
+                self.bytes_written += len(data)
+            for start, stop in self.gaps[index]:
+                if part.found:
+                    files.zero(index, start, stop)
+                trail.written(index, start, stop)
+
+    def _convert(self, files: OpenFiles, kept: Sequence[Receipt], engine: Engine, journal: Journal,
+                 trail: Trail) -> int:
+        """All tiles that are not kept; how many."""
+        count = 0
+
+        def convert(work: Work, threads: int, device: str) -> Receipt:
+            job = work.job
+            weights = self.imatrix.weights(*job.weights) if self.imatrix and job.weights else None
+            try:
+                return Receipt(work.index, work.tile, run_tile(job, work.tile, files, weights, threads, device))
+            except ValueError as error:
+                raise UnsupportedError(str(error), tensor=job.name) from error
+
+        with closing(engine.run(self._work(kept, engine), convert, self.max_memory)) as receipts:
+            for receipt in receipts:
+                count += 1
+                journal.append(receipt)
+                self._mark(receipt, trail)
+                self.bytes_written += self._count(receipt)
+                self.bytes_read += sum(receipt.tile.of(r).nbytes for r in self.jobs[receipt.job].sources)
+        return count
+
+    def _work(self, kept: Sequence[Receipt], engine: Engine) -> Iterator[Work]:
+        """Tiles in the order in which the sources lie on the disk."""
+        finished: dict[int, list[Tile]] = {}
+        for receipt in kept:
+            finished.setdefault(receipt.job, []).append(receipt.tile)
+        budget = engine.tile_bytes(self.max_memory)
+        order = sorted(range(len(self.jobs)), key=lambda i: [(r.file, r.offset) for r in self.jobs[i].sources[:1]])
+        for index in order:
+            job = self.jobs[index]
+            whole = memory(job)
+            for tile in tiles(job, budget, finished.get(index, ())):
+                yield Work(index, job, tile, whole * (tile.stop - tile.start) // tile.count)
+
+    def _mark(self, receipt: Receipt, trail: Trail) -> None:
+        for output in self.jobs[receipt.job].outputs:
+            region = receipt.tile.of(output)
+            trail.written(region.file, region.offset, region.offset + region.nbytes)
+
+    def _count(self, receipt: Receipt, sign: int = 1) -> int:
+        """Count the receipt's output bytes as done, and report it now and then."""
+        job = self.jobs[receipt.job]
+        nbytes = sum(receipt.tile.of(r).nbytes for r in job.outputs)
+        self.done += sign * nbytes
+        now = time.monotonic()
+        if self.progress and now - self.last_progress >= PROGRESS_INTERVAL:
+            self.last_progress = now
+            self.progress(self.done, self.plan.output_bytes, job.name)
+        return nbytes
+
+
+def unwritten(plan: ConversionPlan, jobs: Sequence[TensorJob]) -> list[Ranges]:
+    """For each output the ranges that stay zero.
+
+    InputError where the plan contradicts itself: ranges that overlap, or lie outside of their file.
+    """
+    ranges: list[Ranges] = [[(at, at + len(data)) for at, data in ((0, o.head), *o.pieces)] for o in plan.outputs]
+    problems: list[GgufxError] = []
+    for job in jobs:
+        for region in job.outputs:
+            ranges[region.file].append((region.offset, region.offset + region.nbytes))
+        if any(r.offset < 0 or r.offset + r.nbytes > plan.inputs[r.file].size for r in job.sources):
+            problems.append(InputError("the plan reads outside of a source", tensor=job.name))
+    gaps: list[Ranges] = []
+    for output, taken in zip(plan.outputs, ranges, strict=True):
+        end, free = 0, []
+        for start, stop in sorted(taken):
+            if start < end and stop > start:
+                problems.append(InputError(f"the plan writes byte {start} twice", file=output.path))
+            if start > end:
+                free.append((end, start))
+            end = max(end, stop)
+        if end > output.size:
+            problems.append(InputError("the plan writes outside of the file", file=output.path, expected=output.size,
+                                       found=end))
+        elif end < output.size:
+            free.append((end, output.size))
+        gaps.append(free)
+    if len({o.path for o in plan.outputs}) < len(plan.outputs):
+        problems.append(InputError("the plan writes a file twice", file=plan.outputs[0].path.parent))
+    raise_all(problems)
+    return gaps

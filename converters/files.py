@@ -1,52 +1,143 @@
-"""The files of a plan while it is executed: positioned reads and writes on descriptors that are opened once."""
+"""The files of a plan while it is executed: positioned reads and writes on descriptors that are opened once.
+
+Copies pass through a buffer that stays in the processor's cache. Measured on ext4, two threads, this is as fast as
+`copy_file_range` and `sendfile`, and it behaves alike on every file system.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .errors import InputError, StorageError
+from .plan import InputFile
 
-CHUNK = 8 << 20  # bytes moved by one system call of a copy
+COPY_BUFFER = 256 << 10  # half of a usual second-level cache
+READ_AT_ONCE = 1 << 30  # macOS refuses a single read or write of 2 GiB and more
+
+HINTS = {
+    errno.ENOSPC: "Free some space, or write to another disk.",
+    errno.EDQUOT: "The quota is used up: free some space, or write to another disk.",
+    errno.EFBIG: "The file system or a limit of the shell (ulimit -f) does not allow files of this size.",
+    errno.EACCES: "Change the permissions, or write to another folder.",
+    errno.EPERM: "Change the permissions, or write to another folder.",
+    errno.EROFS: "The file system is read-only: write to another folder.",
+    errno.EIO: "The disk or its connection fails: look at the system's log before trying again.",
+    errno.EMFILE: "Too many open files: raise the limit (ulimit -n).",
+}
+
+
+def storage_error(error: OSError, path: Path, action: str) -> StorageError:
+    """What the system refused, on which file, and what to do about it."""
+    hint = HINTS.get(error.errno or 0)
+    return StorageError(f"cannot be {action}: {error.strerror or error}", file=path, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInput:
+    """An input as it was planned, and its descriptor."""
+
+    descriptor: int
+    planned: InputFile
+
+    @property
+    def path(self) -> Path:
+        return self.planned.path
+
+    def check(self) -> None:
+        """InputError if the file changed, was replaced or vanished since the plan was made."""
+        try:
+            there, opened = os.stat(self.path), os.fstat(self.descriptor)
+        except FileNotFoundError:
+            raise InputError("the file vanished while it was read", file=self.path) from None
+        except OSError as error:
+            raise storage_error(error, self.path, "read") from error
+        same = os.path.samestat(there, opened)
+        if not same or (opened.st_size, opened.st_mtime_ns) != (self.planned.size, self.planned.mtime_ns):
+            raise InputError("the file changed since the conversion was planned", file=self.path,
+                             hint="Wait until nothing writes to it, then start again.")
 
 
 class OpenFiles:
-    """`job.Files` on file descriptors: inputs and outputs as (descriptor, path to be named in errors)."""
+    """`job.Files` on descriptors. `outputs` are (descriptor, path to be named in errors).
 
-    def __init__(self, inputs: Sequence[tuple[int, Path]], outputs: Sequence[tuple[int, Path]]) -> None:
-        self.inputs = inputs
-        self.outputs = outputs
+    Outputs in `sealed` are known to be complete: writing to them does nothing.
+    """
+
+    def __init__(self, inputs: Sequence[OpenInput], outputs: Sequence[tuple[int, Path]],
+                 sealed: frozenset[int] = frozenset()) -> None:
+        self._inputs = [(i.descriptor, i.path) for i in inputs]
+        self._outputs = outputs
+        self._sealed = sealed
 
     def read(self, file: int, offset: int, nbytes: int) -> np.ndarray:
-        """uint8 [nbytes] from an input."""
-        descriptor, path = self.inputs[file]
+        """uint8 [nbytes] from an input. InputError where the file ends before, StorageError where reading fails."""
         data = np.empty(nbytes, np.uint8)
-        view, done = memoryview(data), 0
-        while done < nbytes:
-            try:
-                count = os.preadv(descriptor, [view[done:]], offset + done)
-            except OSError as error:
-                raise StorageError(f"cannot be read: {error.strerror}", file=path) from error
-            if not count:
-                raise InputError("the file shrank while it was read", file=path)
-            done += count
+        _fill(memoryview(data), *self._inputs[file], offset)
         return data
 
-    def write(self, file: int, offset: int, data: np.ndarray | bytes) -> None:
-        """All of a contiguous array into an output."""
-        descriptor, path = self.outputs[file]
+    def write(self, file: int, offset: int, data: np.ndarray | bytes | memoryview) -> None:
+        """All of a contiguous array into an output. StorageError where writing fails."""
+        if file in self._sealed:
+            return
+        descriptor, path = self._outputs[file]
         view, done = memoryview(data).cast("B"), 0
-        while done < len(view):
-            try:
-                done += os.pwrite(descriptor, view[done:], offset + done)
-            except OSError as error:
-                raise StorageError(f"cannot be written: {error.strerror}", file=path) from error
+        try:
+            while done < len(view):
+                done += os.pwrite(descriptor, view[done : done + READ_AT_ONCE], offset + done)
+        except OSError as error:
+            raise storage_error(error, path, "written") from error
 
     def copy(self, source: tuple[int, int], target: tuple[int, int], nbytes: int) -> None:
         """Bytes from (input, offset) to (output, offset)."""
-        for start in range(0, nbytes, CHUNK):
-            count = min(CHUNK, nbytes - start)
-            self.write(target[0], target[1] + start, self.read(source[0], source[1] + start, count))
+        for start, part in _chunks(*self._inputs[source[0]], source[1], nbytes):
+            self.write(target[0], target[1] + start, part)
+
+    def zero(self, file: int, start: int, stop: int) -> None:
+        """Zeros into a range of an output."""
+        zeros = bytes(min(stop - start, 1 << 20))
+        for at in range(start, stop, 1 << 20):
+            self.write(file, at, zeros[: stop - at])
+
+    def written(self, file: int, offset: int, nbytes: int) -> Iterator[memoryview]:
+        """What an output holds in a range, piece by piece; each piece is valid until the next."""
+        return (part for _, part in _chunks(*self._outputs[file], offset, nbytes))
+
+    def checksum(self, file: int, offset: int, nbytes: int) -> int:
+        """CRC-32 of a range of an output."""
+        crc = 0
+        for part in self.written(file, offset, nbytes):
+            crc = zlib.crc32(part, crc)
+        return crc
+
+    def same(self, source: tuple[int, int], target: tuple[int, int], nbytes: int) -> bool:
+        """Whether a range of an output already equals a range of an input."""
+        pairs = zip(_chunks(*self._inputs[source[0]], source[1], nbytes), self.written(*target, nbytes), strict=True)
+        return all(np.array_equal(a, b) for (_, a), b in pairs)
+
+
+def _chunks(descriptor: int, path: Path, offset: int, nbytes: int) -> Iterator[tuple[int, memoryview]]:
+    """Where each piece of a range begins in it, and its bytes."""
+    buffer = memoryview(bytearray(min(nbytes, COPY_BUFFER)))
+    for start in range(0, nbytes, COPY_BUFFER):
+        part = buffer[: nbytes - start]
+        _fill(part, descriptor, path, offset + start)
+        yield start, part
+
+
+def _fill(view: memoryview, descriptor: int, path: Path, offset: int) -> None:
+    done = 0
+    try:
+        while done < len(view):
+            count = os.preadv(descriptor, [view[done : done + READ_AT_ONCE]], offset + done)
+            if not count:
+                raise InputError("the file shrank while it was read", file=path)
+            done += count
+    except OSError as error:
+        raise storage_error(error, path, "read") from error

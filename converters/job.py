@@ -74,9 +74,10 @@ def by_address(job: TensorJob) -> tuple[TensorJob, ...]:
     if ops and isinstance(ops[0], Crop) and not ops[0].undo and _cuts_rows(ops[0], sources[0]):
         start, stop = _ends(ops[0], sources[0].shape[0])
         ops, sources = ops[1:], (_rows(sources[0], start, stop),)
-    if ops and isinstance(ops[-1], Crop) and ops[-1].undo and outputs[0].type in RAW and _cuts_rows(ops[-1], outputs[0]):
+    last = ops[-1] if ops else None
+    if isinstance(last, Crop) and last.undo and outputs[0].type in RAW and _cuts_rows(last, outputs[0]):
         # The rows that are not written stay zero, as a new file is.
-        start, stop = _ends(ops[-1], outputs[0].shape[0])
+        start, stop = _ends(last, outputs[0].shape[0])
         ops, outputs = ops[:-1], (_rows(outputs[0], start, stop),)
     if len(ops) == 1 and isinstance(ops[0], Split):
         whole = (outputs if ops[0].undo else sources)[0]
@@ -121,7 +122,7 @@ def _unit_rows(region: Region) -> int:
 
 
 def memory(job: TensorJob) -> int:
-    """Bytes that the whole job takes while it is converted, at most: the stored forms, and float32 where it computes."""
+    """Bytes that the whole job takes while it is converted: the stored forms, and float32 where it computes."""
     regions = (*job.sources, *job.outputs)
     stored = sum(r.nbytes for r in regions)
     if len({r.type for r in regions}) == 1 and all(op.moves for op in job.ops):

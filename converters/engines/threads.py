@@ -1,0 +1,53 @@
+"""Tiles over the threads of this machine. Kernels and file calls release the interpreter lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+
+from . import T, Work
+
+MAX_TILE = 8 << 20  # small enough for progress, Ctrl-C and balance; large enough that Python's part does not show
+
+
+def available_cpus() -> int:
+    """CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Threads:
+    """An `Engine` of `threads` threads (default: all CPUs) that convert on `device`."""
+
+    def __init__(self, threads: int | None = None, device: str = "cpu") -> None:
+        self.threads = threads or available_cpus()
+        self.device = device
+
+    def tile_bytes(self, max_memory: int) -> int:
+        return min(MAX_TILE, max_memory // (4 * self.threads))
+
+    def run(self, work: Iterable[Work], convert: Callable[[Work, int, str], T], max_memory: int) -> Iterator[T]:
+        finished: SimpleQueue[tuple[Work, Future[T]]] = SimpleQueue()
+        flying = held = 0
+        pool = ThreadPoolExecutor(self.threads, "ggufx")
+        try:
+            for item in work:
+                # Twice as many as threads: nobody waits for the caller to look after what is finished.
+                while flying and (flying == 2 * self.threads or held + item.memory > max_memory):
+                    done, future = finished.get()
+                    flying, held = flying - 1, held - done.memory
+                    yield future.result()
+                flying, held = flying + 1, held + item.memory
+                future = pool.submit(convert, item, self._threads_for(item, max_memory), self.device)
+                future.add_done_callback(lambda f, item=item: finished.put((item, f)))
+            while flying:
+                _, future = finished.get()
+                flying -= 1
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _threads_for(self, item: Work, max_memory: int) -> int:
+        """Kernels run on one thread, since tiles fill the others; a tile that keeps others out takes their share."""
+        return min(self.threads, max(1, self.threads * item.memory // max_memory))

@@ -1,0 +1,145 @@
+"""What a conversion has finished, on disk beside its output, so that another run can continue.
+
+One record per line: CRC-32 of the text, then the text, JSON. The first names the plan, each further one is a receipt.
+A torn or damaged tail is dropped. Nothing in a journal is believed: a receipt is a claim that the bytes must confirm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .files import storage_error
+from .job import Tile
+
+SUFFIX = ".ggufx-journal"
+FORMAT = 1
+MAX_LINE = 1 << 16
+WRITE_INTERVAL = 0.05  # seconds of receipts that a killed process may lose
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A tile of a job (its position in the list of jobs) is written, with these checksums of its outputs."""
+
+    job: int
+    tile: Tile
+    checksums: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a journal holds: the identity of its conversion (None where it cannot be read) and its receipts.
+
+    `size`: how many bytes of the file are sound.
+    """
+
+    identity: str | None
+    receipts: tuple[Receipt, ...]
+    size: int
+
+
+def read_journal(path: Path) -> Record | None:
+    """The sound part of a journal; None where there is no such file. StorageError where it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise storage_error(error, path, "read") from error
+    identity, receipts, size = None, [], 0
+    with open(descriptor, "rb") as file:
+        try:
+            for length, record in _records(file):
+                if identity is None:
+                    identity = record["identity"] if record["journal"] == FORMAT else None
+                    if not isinstance(identity, str):
+                        return Record(None, (), 0)
+                else:
+                    job, start, stop, count, *checksums = map(int, record)
+                    if not 0 <= start < stop <= count:
+                        break
+                    receipts.append(Receipt(job, Tile(start, stop, count), tuple(checksums)))
+                size += length
+        except (KeyError, TypeError, ValueError):
+            pass  # a line that was not written by us ends the journal, like a torn one
+        except OSError as error:
+            raise storage_error(error, path, "read") from error
+    return Record(identity, tuple(receipts), size)
+
+
+def _records(file: Any) -> Iterator[tuple[int, Any]]:
+    """Length and content of each line until the first that is damaged."""
+    while line := file.readline(MAX_LINE):
+        checksum, _, text = line.partition(b" ")
+        if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+            return
+        yield len(line), json.loads(text)
+
+
+class Journal:
+    """An open journal. Running out of space for it must not end a conversion that has room, so it only falls silent."""
+
+    def __init__(self, path: Path, identity: str, record: Record | None = None) -> None:
+        """Begin a journal, or continue the sound part of `record`."""
+        self.path = path
+        self._lines: list[bytes] = []
+        self._last_write = 0.0
+        try:
+            if record is None:
+                path.unlink(missing_ok=True)
+            self._descriptor: int | None = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+            os.ftruncate(self._descriptor, record.size if record else 0)
+        except OSError as error:
+            raise storage_error(error, path, "written") from error
+        if not record or not record.size:
+            self._add({"journal": FORMAT, "identity": identity})
+            self.write()
+
+    def append(self, receipt: Receipt) -> None:
+        """Note a finished tile."""
+        tile = receipt.tile
+        self._add([receipt.job, tile.start, tile.stop, tile.count, *receipt.checksums])
+        if time.monotonic() - self._last_write > WRITE_INTERVAL:
+            self.write()
+
+    def _add(self, record: Any) -> None:
+        text = json.dumps(record).encode() + b"\n"
+        self._lines.append(b"%08x %b" % (zlib.crc32(text), text))
+
+    def write(self) -> None:
+        """Hand all receipts to the system, where they outlive this process."""
+        lines, self._lines = b"".join(self._lines), []
+        try:
+            while lines and self._descriptor is not None:
+                lines = lines[os.write(self._descriptor, lines) :]
+        except OSError:
+            self.close()
+        self._last_write = time.monotonic()
+
+    def sync(self) -> None:
+        """Bring what was handed to the system to the disk."""
+        try:
+            if self._descriptor is not None:
+                os.fsync(self._descriptor)
+        except OSError:
+            self.close()
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """The conversion is complete, or given up."""
+        self.close()
+        with suppress(OSError):  # a journal too many does no harm
+            self.path.unlink()

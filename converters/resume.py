@@ -1,0 +1,55 @@
+"""What an interrupted run left, held against the bytes: nothing is kept that they do not confirm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from .files import OpenFiles
+from .job import is_copy, unit_count
+from .journal import Receipt
+from .plan import OutputFile, TensorJob
+
+Ranges = Sequence[tuple[int, int]]
+
+
+def confirmed(receipts: Iterable[Receipt], jobs: Sequence[TensorJob], files: OpenFiles, threads: int,
+              seen: Callable[[Receipt], None]) -> list[Receipt]:
+    """The receipts that fit the jobs, do not overlap, and whose bytes are there. `seen` is told of each."""
+    fitting = []
+    end: dict[int, int] = {}
+    for receipt in sorted(set(receipts), key=lambda r: (r.job, r.tile.start, r.tile.stop)):
+        if receipt.job >= len(jobs) or receipt.tile.start < end.get(receipt.job, 0):
+            continue
+        job = jobs[receipt.job]
+        checksums = 0 if is_copy(job) else len(job.outputs)
+        if receipt.tile.count == unit_count(job) and len(receipt.checksums) == checksums:
+            fitting.append(receipt)
+            end[receipt.job] = receipt.tile.stop
+    kept = []
+    with ThreadPoolExecutor(threads) as pool:
+        for receipt, there in zip(fitting, pool.map(lambda r: _holds(r, jobs[r.job], files), fitting), strict=True):
+            if there:
+                kept.append(receipt)
+                seen(receipt)
+    return kept
+
+
+def _holds(receipt: Receipt, job: TensorJob, files: OpenFiles) -> bool:
+    if is_copy(job):
+        source, output = receipt.tile.of(job.sources[0]), receipt.tile.of(job.outputs[0])
+        return files.same((source.file, source.offset), (output.file, output.offset), source.nbytes)
+    regions = (receipt.tile.of(r) for r in job.outputs)
+    return all(files.checksum(r.file, r.offset, r.nbytes) == checksum
+               for r, checksum in zip(regions, receipt.checksums, strict=True))
+
+
+def complete(index: int, output: OutputFile, gaps: Ranges, kept: Iterable[Receipt], jobs: Sequence[TensorJob],
+             files: OpenFiles) -> bool:
+    """Whether every byte of an output is what the plan makes it: kept receipts, what the plan holds, zeros between."""
+    fixed = ((0, output.head), *output.pieces)
+    known = sum(len(data) for _, data in fixed) + sum(stop - start for start, stop in gaps)
+    known += sum(r.tile.of(region).nbytes for r in kept for region in jobs[r.job].outputs if region.file == index)
+    return (known == output.size
+            and all(b"".join(files.written(index, at, len(data))) == data for at, data in fixed)
+            and not any(any(part) for start, stop in gaps for part in files.written(index, start, stop - start)))

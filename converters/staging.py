@@ -1,0 +1,267 @@
+"""Outputs on the way to their names: locked `.part` files that are published, complete and synced, in plan order.
+
+A `.part` file is locked (flock) as long as a process works on it; so one that is not locked was left by a dead run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import GgufxError, StorageError, UsageError, raise_all
+from .files import HINTS, storage_error
+from .plan import OutputFile
+
+SUFFIX = ".part"
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)  # some network file systems
+_NO_RESERVATION = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@dataclass
+class Part:
+    """An output under way. `found`: a dead run left it; `published`: it has its final name already."""
+
+    output: OutputFile
+    path: Path
+    descriptor: int
+    found: bool = False
+    published: bool = False
+
+
+def part_path(output: OutputFile) -> Path:
+    """Where an output grows."""
+    return output.path.with_name(output.path.name + SUFFIX)
+
+
+def refuse_existing(outputs: Iterable[OutputFile], force: bool, hint: str | None = None) -> None:
+    """UsageError for outputs that are there already, unless they may be replaced; folders never may."""
+    problems: list[GgufxError] = []
+    for output in outputs:
+        if output.path.is_dir() and not output.path.is_symlink():
+            problems.append(UsageError("is a folder, a file is to be written", file=output.path))
+        elif not force and os.path.lexists(output.path):
+            problems.append(UsageError("exists already", file=output.path, hint=hint or "Pass --force to replace it."))
+    raise_all(problems)
+
+
+class Staging:
+    """The parts of a plan's outputs. A context manager: closes what it opened."""
+
+    def __init__(self, outputs: Sequence[OutputFile], force: bool) -> None:
+        self.outputs = outputs
+        self.force = force
+        self.parts: list[Part] = []
+        self.leftovers: list[Path] = []
+        self._folders: list[Path] = []
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for part in self.parts:
+            os.close(part.descriptor)
+        self.parts.clear()
+
+    def acquire(self, resume: bool) -> None:
+        """Create and lock every part; those of a dead run are taken over, or removed unless `resume`.
+
+        UsageError where another process works on an output.
+        """
+        for output in self.outputs:
+            path = part_path(output)
+            try:
+                self._make_folder(path.parent)
+                self.parts.append(self._locked(output, path, resume))
+            except OSError as error:
+                raise storage_error(error, output.path, "written") from error
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [f for f in (folder, *folder.parents) if not f.exists()]
+        for f in reversed(missing):
+            f.mkdir(exist_ok=True)
+            self._folders.append(f)
+
+    def _locked(self, output: OutputFile, path: Path, resume: bool) -> Part:
+        while True:
+            found = False
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            except FileExistsError:
+                found = True
+                try:
+                    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+                except FileNotFoundError:
+                    continue  # it was published or removed in between
+            try:
+                _lock(descriptor, output.path)
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise UsageError("is in the way: not a regular file", file=path, hint="Remove it.")
+                if not _is_at(path, descriptor):
+                    os.close(descriptor)
+                    continue  # it was published or removed before the lock was ours
+                if found and (not resume or status.st_nlink > 1):  # never write through a second name
+                    path.unlink()
+                    self.leftovers.append(path)
+                    os.close(descriptor)
+                    continue
+            except BaseException:
+                with suppress(OSError):
+                    os.close(descriptor)
+                raise
+            return Part(output, path, descriptor, found)
+
+    @contextmanager
+    def published(self) -> Iterator[dict[int, int]]:
+        """Outputs that an interrupted run may have published (in plan order, so the first ones): index -> descriptor.
+
+        Whoever calls this compares the bytes, and calls `seal` for each that is complete.
+        """
+        with ExitStack() as opened:
+            there: dict[int, int] = {}
+            for index, part in enumerate(self.parts):
+                try:
+                    if part.found:
+                        break
+                    descriptor = os.open(part.output.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                except OSError:
+                    break
+                opened.callback(os.close, descriptor)
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode) or status.st_size != part.output.size:
+                    break
+                there[index] = descriptor
+            yield there
+
+    def seal(self, index: int, descriptor: int) -> None:
+        """The output has its final name and is complete: it is read from there, and no longer written."""
+        part = self.parts[index]
+        part.path.unlink()
+        os.close(part.descriptor)
+        part.descriptor, part.published = os.dup(descriptor), True
+
+    def reserve(self) -> None:
+        """Give every part its size, and its room on the disk where the file system can.
+
+        StorageError where there is not enough.
+        """
+        waiting = [p for p in self.parts if not p.published]
+        self._check_room(waiting)
+        for part in waiting:
+            size = part.output.size
+            try:
+                os.ftruncate(part.descriptor, size)
+                if size:
+                    _reserve(part.descriptor, size)
+            except OSError as error:
+                raise storage_error(error, part.output.path, "written") from error
+
+    def _check_room(self, parts: Iterable[Part]) -> None:
+        """The one check there is where room cannot be reserved, and the one that sees all outputs together."""
+        needed: dict[int, int] = {}
+        for part in parts:
+            status = os.fstat(part.descriptor)
+            missing = part.output.size - 512 * status.st_blocks
+            needed[status.st_dev] = needed.get(status.st_dev, 0) + max(0, missing)
+            room = os.fstatvfs(part.descriptor)
+            if room.f_blocks and needed[status.st_dev] > room.f_bfree * room.f_frsize:
+                raise StorageError("no room for the result", file=part.output.path.parent,
+                                   expected=f"at least {sum(p.output.size for p in self.parts)} bytes",
+                                   found=f"{room.f_bavail * room.f_frsize} bytes free", hint=HINTS[errno.ENOSPC])
+
+    def publish(self) -> None:
+        """Rename every part, in order, each complete and synced. The last one completes the set.
+
+        If that fails before the last, nothing of the set stays visible. UsageError where an output appeared meanwhile.
+        """
+        waiting = [p for p in self.parts if not p.published]
+        refuse_existing([p.output for p in waiting], self.force)
+        folders = list(dict.fromkeys(p.path.parent for p in self.parts))
+        folders += [f.parent for f in self._folders if f.parent not in folders]
+        renamed: list[Part] = []
+        path = folders[0]
+        try:
+            if len(self.parts) > 1 and waiting and self.force:
+                # The old set ends before the new one begins: without its last file it is not taken for one.
+                waiting[-1].output.path.unlink(missing_ok=True)
+            for part in waiting:
+                if part is waiting[-1]:
+                    _sync_folders(folders)
+                path = part.output.path
+                os.replace(part.path, path)
+                part.published = True
+                renamed.append(part)
+            _sync_folders(folders)
+        except BaseException as error:
+            if renamed and renamed[-1] is not waiting[-1]:
+                self._take_back(renamed)
+            if isinstance(error, OSError):
+                raise storage_error(error, path, "written") from error
+            raise
+
+    def _take_back(self, renamed: Iterable[Part]) -> None:
+        for part in renamed:
+            os.replace(part.output.path, part.path)
+            part.published = False
+
+    def discard(self, keep_found: bool = False) -> None:
+        """Remove the parts and folders of a conversion that failed; what a dead run had left stays if `keep_found`."""
+        for part in self.parts:
+            if not part.published and not (keep_found and part.found) and _is_at(part.path, part.descriptor):
+                with suppress(OSError):
+                    part.path.unlink()
+        for folder in reversed(self._folders):
+            with suppress(OSError):  # not empty: somebody else uses it
+                folder.rmdir()
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError("another process is writing this file", file=path,
+                         hint="Wait for it, or choose another output.") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Linux's fallocate itself: where a file system lacks it, the C library's posix_fallocate writes to every block."""
+    fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+    if fallocate is None:
+        return
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    while fallocate(descriptor, 0, 0, size):
+        number = ctypes.get_errno()
+        if number in _NO_RESERVATION:
+            return
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+
+
+def _sync_folders(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems have no such thing
+                raise
+        finally:
+            os.close(descriptor)
