@@ -18,6 +18,15 @@ LAYER_KINDS = ("full_attention", "sliding_attention")
 TRANSFORMERS_4_ROPE = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 
 
+def architecture_of(config: Mapping[str, Any], file: str) -> str:
+    """The class name in config.json."""
+    classes = config.get("architectures")
+    if not isinstance(classes, list) or not classes or not isinstance(classes[0], str):
+        raise InputError("config.json names no architecture", file=file, expected='"architectures": ["..."]',
+                         found=classes)
+    return classes[0]
+
+
 def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Collection[str] = ()) -> Config:
     """A new canonical config. `tensors`: the checkpoint's names, where there are weights beside the config.
 

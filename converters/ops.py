@@ -78,6 +78,11 @@ class Op:
     def to_json(self) -> dict[str, Any]:
         return {"op": type(self).__name__, **asdict(self)}
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Op:
+        """The inverse of `to_json`; lists were tuples."""
+        return cls(**values)
+
 
 def multiple(what: str, whole: int, part: int) -> None:
     """ValueError unless `part` divides `whole`."""
@@ -442,4 +447,4 @@ OPS: dict[str, type[Op]] = {
 def op_from_json(data: Mapping[str, Any]) -> Op:
     """The inverse of `Op.to_json`."""
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "op"}
-    return OPS[data["op"]](**values)
+    return OPS[data["op"]].from_json(values)

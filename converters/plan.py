@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..quant.formats import FORMATS
+from . import lora  # noqa: F401 registers the op that adapters' plans are made of
 from .ops import Op, Shape, op_from_json
 
 # Element types that safetensors has and GGUF has not. Bytes per element.

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from . import arch
-from .config import canonical
+from .config import architecture_of, canonical
 from .errors import GgufxError, InputError, raise_all
 from .hparams import sizes, write_hparams
 from .io.checkpoint import Checkpoint, open_checkpoint
@@ -27,11 +26,9 @@ from .ops import Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
 from .residue import Source, json_value
 from .spec import ArchSpec, Config, Hparams
-from .targets import FILE_TYPE_NUMBERS, OUTTYPES, own_type, target_type
+from .targets import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, target_type
 from .tokenizer.forward import tokenizer_metadata
 from .tokenizer.residue import residue as tokenizer_residue
-
-QUANTIZATION_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -115,15 +112,6 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
         key_values.update(_residue(reading))
     return _assemble(reading, tensors, key_values, outfile or Path(default_file_name(general, stored, "model")),
                      stored)
-
-
-def architecture_of(config: Mapping[str, Any], file: str) -> str:
-    """The class name in config.json."""
-    classes = config.get("architectures")
-    if not isinstance(classes, list) or not classes or not isinstance(classes[0], str):
-        raise InputError("config.json names no architecture", file=file, expected='"architectures": ["..."]',
-                         found=classes)
-    return classes[0]
 
 
 def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], file: str,

@@ -199,6 +199,7 @@ class TensorRule:
     when: Callable[[Hparams, int], bool] | None = None  # in which blocks the tensor is needed
     shape: str | None = None  # HF shape in hyperparameters, "vocab_size embedding_length"; checked before writing
     keep_f32: bool = False  # HF keeps the tensor in float32 whatever the model's type
+    adaptable: bool = True  # the runtime applies a LoRA update to the tensor
 
     @property
     def emits(self) -> str | None:
@@ -276,8 +277,9 @@ def R(
     when: Callable[[Hparams, int], bool] | None = None,
     shape: str | None = None,
     keep_f32: bool = False,
+    adaptable: bool = True,
 ) -> TensorRule:
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, keep_f32)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, keep_f32, adaptable)

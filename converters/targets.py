@@ -15,6 +15,7 @@ ALWAYS_F32 = frozenset({
     "blk.#.ssm_conv1d.weight", "blk.#.shortconv.conv.weight",
 })
 OUTTYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0"}
+QUANTIZATION_VERSION = 2  # general.quantization_version of current ggml
 FILE_TYPE_NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32, "MXFP4": 38}
 
 

@@ -1,0 +1,98 @@
+"""A LoRA adapter's factors through the ops of the weight they belong to, as one op of a plan.
+
+A weight's update is `scale * B @ A`; its scale differs by module (alpha, rank, rsLoRA), while the runtime multiplies
+every update with one `alpha / rank`. What differs is folded into B. Source: peft `tuners/lora/layer.py`, llama.cpp
+`llama-adapter.h` (get_scale) and `llama-graph.cpp` (build_lora_mm, build_lora_mm_id, build_inp_embd).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .ops import OPS, Array, Factors, Op, op_from_json
+
+MATRIX, EMBEDDING, CONV1D, FUSED = "matrix", "embedding", "conv1d", "fused"
+
+
+@dataclass(frozen=True)
+class Lora(Op):
+    """Pairs (A, B) as peft stores them -> (lora_a, lora_b) of each GGUF tensor that their weight becomes.
+
+    `ops`: the weight's own ops. `kind`: how peft lays the pair out (`matrix` A [r, in], B [out, r]; `embedding`
+    A [r, vocab], B [width, r]; `fused` experts of one parameter: A [r * E, in], B [out, r * E]). `scales[i]`
+    multiplies the B of pair i. `experts`: 0, or the number of experts that are stacked; then `index[i]` is the expert
+    of pair i, and experts without a pair get zero factors. Ranks are padded with zeros to `rank`.
+    """
+
+    ops: tuple[Op, ...]
+    kind: str
+    scales: tuple[float, ...]
+    rank: int
+    experts: int = 0
+    index: tuple[int, ...] = ()
+    moves: ClassVar[bool] = False
+
+    def shape(self, shapes):
+        return [y.shape for y in self.forward([np.zeros(s, np.float32) for s in shapes])]
+
+    def units(self, shapes):
+        return 1
+
+    def forward(self, xs):
+        pairs = [self._factors(a, b, scale) for a, b, scale in zip(xs[::2], xs[1::2], self.scales, strict=True)]
+        through = []
+        for factors in pairs:
+            outputs: list[Factors] = [factors]
+            for op in self.ops:
+                outputs = op.lora(outputs)
+            through.append([self._padded(f) for f in outputs])
+        return [x for parts in zip(*through, strict=True) for x in self._joined(parts)]
+
+    def _factors(self, a: Array, b: Array, scale: float) -> Factors:
+        if scale != 1:
+            b = b * np.float32(scale)
+        if self.kind == EMBEDDING:  # the table's rows are A's columns
+            return Factors(np.ascontiguousarray(b.T), np.ascontiguousarray(a.T))
+        if self.kind == FUSED:
+            a = a.reshape(self.experts, -1, a.shape[-1])
+            b = b.reshape(b.shape[0], -1, self.experts).transpose(2, 0, 1)
+            if stored_turned(self.ops):
+                return Factors(np.ascontiguousarray(b.swapaxes(1, 2)), np.ascontiguousarray(a.swapaxes(1, 2)))
+        return Factors(a, b)
+
+    def _padded(self, f: Factors) -> Factors:
+        more = self.rank - f.rank
+        if not more:
+            return f
+        none = [(0, 0)] * (f.a.ndim - 2)
+        return Factors(np.pad(f.a, [*none, (0, more), (0, 0)]), np.pad(f.b, [*none, (0, 0), (0, more)]))
+
+    def _joined(self, parts: Sequence[Factors]) -> tuple[Array, Array]:
+        if self.kind == EMBEDDING:  # the runtime looks rows of lora_a up
+            return parts[0].b, np.ascontiguousarray(parts[0].a.T)
+        if self.kind == FUSED or not self.experts:
+            return np.ascontiguousarray(parts[0].a), np.ascontiguousarray(parts[0].b)
+        a = np.zeros((self.experts, *parts[0].a.shape), np.float32)
+        b = np.zeros((self.experts, *parts[0].b.shape), np.float32)
+        for expert, f in zip(self.index, parts, strict=True):
+            a[expert], b[expert] = f.a, f.b
+        return a, b
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "ops": [op.to_json() for op in self.ops]}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Lora:
+        return replace(cls(**values), ops=tuple(op_from_json(op) for op in values["ops"]))
+
+
+OPS["Lora"] = Lora
+
+
+def stored_turned(ops: Sequence[Op]) -> bool:
+    """Whether the checkpoint stores the weight as [in, out], so that the op chain begins by turning it."""
+    return bool(ops) and type(ops[0]).__name__ == "Transpose"

@@ -1,0 +1,321 @@
+"""PEFT LoRA adapter -> GGUF adapter: from headers and two configs to a complete plan, or one error with all faults."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import arch
+from .config import architecture_of, canonical
+from .errors import GgufxError, InputError, UnsupportedError, raise_all
+from .hparams import sizes, write_hparams
+from .io.checkpoint import config_only, open_adapter
+from .io.gguf import encode_header, layout
+from .io.safetensors import SourceTensor
+from .io.values import Metadata, ValueType, array, f32, u32
+from .lora import EMBEDDING, FUSED, MATRIX, Lora, stored_turned
+from .mapping import BlockHparams, expected_shape, rename
+from .metadata import general_metadata
+from .naming import count_parameters, default_file_name
+from .ops import Conv1dStorage, LoraRefused, Op
+from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
+from .spec import ArchSpec, Hparams, TensorRule
+from .targets import OUTTYPES, QUANTIZATION_VERSION, target_type
+from .template import Holes, TemplateIndex
+
+PREFIX = "base_model.model."
+MERGE = "Merge the adapter into its base model (peft: merge_and_unload) and convert the result with hf-to-gguf."
+# Initialisations that change the base weights: the saved factors belong to a base that nobody has.
+BASE_CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
+NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save", "one of modules_to_save"),
+              ("bias", "a trained bias"))
+_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?:\.default)?(?:\.weight)?")
+
+
+@dataclass(frozen=True)
+class LoraOptions:
+    """How an adapter is made."""
+
+    outtype: str = "f32"
+    model_name: str | None = None
+    metadata_file: Path | None = None
+    hub_id: str | None = None
+
+
+@dataclass
+class _Pair:
+    """The factors of one module, as stored. `depth`: how many wrappers of the same module lie around it."""
+
+    module: str
+    depth: int = 0
+    embedding: bool = False
+    a: SourceTensor | None = None
+    b: SourceTensor | None = None
+
+
+@dataclass
+class _Group:
+    """The pairs that one rule takes at one place: one, or one per adapted expert."""
+
+    rule: TensorRule
+    holes: Holes
+    kind: str
+    ops: tuple[Op, ...]
+    pairs: dict[int, _Pair] = field(default_factory=dict)
+
+
+def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: LoraOptions) -> ConversionPlan:
+    """Plan `adapter` -> a GGUF adapter for the model in `base`, whose config.json is enough."""
+    problems: list[GgufxError] = []
+    base_config = config_only(base)
+    spec = arch.for_class(architecture_of(base_config, str(base)), f"{base}/config.json")
+    config = canonical(base_config, spec, f"{base}/config.json")
+    keys = write_hparams(spec, config, [], problems)
+    hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"))
+    checkpoint = open_adapter(adapter)
+    settings = checkpoint.config
+    problems.extend(_refusals(settings, str(adapter)))
+    tied = bool(config.get("tie_word_embeddings"))
+    notes = list(checkpoint.notes)
+    pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
+    groups = _groups(spec, hp, pairs, settings, str(adapter), problems, tied)
+    raise_all(problems)
+
+    alpha = float(settings.get("lora_alpha", 0))
+    jobs_parts = [(g, _lora_op(g, hp, settings, alpha)) for g in groups]
+    planned = _targets(jobs_parts, options.outtype, str(adapter), problems)
+    raise_all(problems)
+    general = general_metadata(
+        adapter, arch=spec.name, kind="adapter", model_name=options.model_name, override_file=options.metadata_file,
+        hub_id=options.hub_id, tensors_params=count_parameters([(t.name, t.shape) for t in planned]))
+    key_values: Metadata = {**general, "adapter.lora.alpha": f32(alpha)}
+    if tokens := settings.get("alora_invocation_tokens"):
+        key_values["adapter.alora.invocation_tokens"] = array(ValueType.UINT32, list(tokens))
+    key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
+
+    laid = layout([(t.name, t.type, t.shape) for t in planned])
+    head = encode_header(key_values, laid)
+    size = len(head) + (laid[-1].offset + laid[-1].nbytes if laid else 0)
+    regions = {t.name: Region(0, len(head) + t.offset, t.type, t.shape) for t in laid}
+    paths = list(dict.fromkeys(t.file for t in checkpoint.tensors.values()))
+    jobs = []
+    for group, op in jobs_parts:
+        sources = tuple(Region(paths.index(t.file), t.offset, t.dtype, t.shape)
+                        for _, pair in sorted(group.pairs.items()) for t in (pair.a, pair.b))
+        jobs.append(TensorJob(_names(group)[0], sources, (op,), tuple(regions[n] for n in _names(group))))
+    name = default_file_name(general, OUTTYPES[options.outtype], "adapter")
+    output = OutputFile(outfile or Path(name), size + -size % 32, head)
+    return ConversionPlan(
+        "lora-to-gguf", tuple(InputFile.of(p) for p in paths), (output,), tuple(jobs),
+        tuple(planned), tuple(notes),
+        {"architecture": spec.name, "class": spec.classes[0], "alpha": alpha, "modules": len(pairs)})
+
+
+def _refusals(settings: Mapping[str, Any], file: str) -> list[GgufxError]:
+    """What the adapter's config asks for and a GGUF adapter cannot express."""
+    found: list[str] = []
+    if settings.get("peft_type", "LORA") != "LORA":
+        found.append(f"peft_type {settings['peft_type']}")
+    for key, what in (("use_dora", "DoRA"), ("lora_bias", "trained biases (lora_bias)"),
+                      ("modules_to_save", "modules_to_save"), ("trainable_token_indices", "trainable tokens"),
+                      ("layer_replication", "replicated layers"), ("use_qalora", "QALoRA")):
+        if settings.get(key):
+            found.append(f"{what} ({settings[key]})" if isinstance(settings[key], (list, dict)) else what)
+    if settings.get("bias", "none") != "none":
+        found.append(f"trained biases (bias = {settings['bias']!r})")
+    init = str(settings.get("init_lora_weights", "")).lower()
+    if init.startswith(BASE_CHANGING):
+        found.append(f"an adapter whose initialisation ({init}) changed the base weights")
+    problems: list[GgufxError] = [
+        UnsupportedError(f"a GGUF adapter cannot express {what}", file=file, hint=MERGE) for what in found]
+    if not isinstance(settings.get("lora_alpha"), (int, float)):
+        problems.append(InputError("adapter_config.json has no lora_alpha", file=file))
+    return problems
+
+
+def _without_base(tensors: Mapping[str, SourceTensor], spec: ArchSpec, hp: Hparams,
+                  notes: list[str]) -> dict[str, SourceTensor]:
+    """The tensors without copies of base weights, which peft saves beside factors of embeddings.
+
+    A copy of the base model's shape says nothing new; one of another shape (added tokens) stays, and is refused.
+    """
+    index = _index(spec)
+    out = {}
+    for name, tensor in tensors.items():
+        weight = name.removeprefix(PREFIX).replace(".base_layer.", ".")
+        found = _find(index, spec, weight) if ".base_layer.weight" in name else None
+        if found and expected_shape(found[0], BlockHparams(hp, found[1].get("b")), False) == tensor.shape:
+            notes.append(f"{name} is a copy of the base model's weight and is left out")
+        else:
+            out[name] = tensor
+    return out
+
+
+def _pairs(tensors: Mapping[str, SourceTensor], file: str, problems: list[GgufxError]) -> list[_Pair]:
+    """The factor pairs of the adapter; every tensor that is no factor is a problem, by name."""
+    pairs: dict[tuple[str, int], _Pair] = {}
+    for name, tensor in tensors.items():
+        match = _FACTOR.fullmatch(name.removeprefix(PREFIX))
+        if match is None:
+            what = next((what for part, what in NO_FACTORS if part in name), "a full weight")
+            problems.append(UnsupportedError(f"is {what}; a GGUF adapter holds LoRA factors only", file=file,
+                                             tensor=name, hint=MERGE))
+            continue
+        module, depth = match["module"], 0
+        while module.endswith(".base_layer"):
+            module, depth = module.removesuffix(".base_layer"), depth + 1
+        pair = pairs.setdefault((module, depth), _Pair(module, depth, match["emb"] is not None))
+        setattr(pair, match["side"].lower(), tensor)
+    for pair in pairs.values():
+        present = pair.a or pair.b
+        if pair.a is None or pair.b is None:
+            problems.append(InputError("has no counterpart; factors come as pairs", file=file, tensor=present.name))
+        elif len(pair.a.shape) != 2 or len(pair.b.shape) != 2 or pair.a.shape[0] != pair.b.shape[1]:
+            problems.append(InputError("the ranks of the factors differ", file=file, tensor=present.name,
+                                       expected="A [r, in], B [out, r]", found=f"{pair.a.shape}, {pair.b.shape}"))
+    return [p for p in pairs.values() if p.a is not None and p.b is not None]
+
+
+def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: Mapping[str, Any], file: str,
+            problems: list[GgufxError], tied: bool) -> list[_Group]:
+    """Which rule takes which pairs."""
+    index = _index(spec)
+    parameters = [str(t).rpartition(".")[2] for t in settings.get("target_parameters") or ()]
+    groups: dict[tuple[str, tuple], _Group] = {}
+    for pair in pairs:
+        kind = EMBEDDING if pair.embedding else MATRIX
+        found = _find(index, spec, f"{pair.module}.weight")
+        if found is None and parameters:
+            kind, found = FUSED, _fused(index, spec, hp, pair, parameters)
+        if found is None:
+            problems.append(InputError("the base model has no such weight", file=file, tensor=pair.a.name,
+                                       hint="Is --base the model that the adapter was trained on?"))
+            continue
+        rule, holes = found
+        problem = _unfit(rule, holes, pair, kind, hp, tied)
+        if problem is not None:
+            problem.file, problem.tensor = file, pair.a.name
+            problems.append(problem)
+            continue
+        expert = int(holes.pop("e", 0))
+        ops = tuple(op.bind(BlockHparams(hp, holes.get("b"))) for op in rule.ops)
+        key = (str(rule.hf[0]), tuple(sorted(holes.items())))
+        groups.setdefault(key, _Group(rule, holes, kind, ops)).pairs[expert] = pair
+    return list(groups.values())
+
+
+def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
+    """The rules of one HF tensor each: what an update can belong to."""
+    index: TemplateIndex[TensorRule] = TemplateIndex()
+    for rule in spec.tensors:
+        if len(rule.hf) == 1:
+            index.add(rule.hf[0], rule)
+    return index
+
+
+def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, name: str) -> tuple[TensorRule, Holes] | None:
+    for spelling in rename(name, spec.aliases):
+        for _, rule, holes in index.find(spelling):
+            return rule, holes
+    return None
+
+
+def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: _Pair,
+           parameters: list[str]) -> tuple[TensorRule, Holes] | None:
+    """The rule of a pair on a parameter (peft's target_parameters), which the pair's name does not tell.
+
+    Several parameters of one module nest, the last one outermost; where two have the same shape, that order decides.
+    """
+    found = [f for p in parameters if (f := _find(index, spec, f"{pair.module}.{p}"))]
+    order = {id(rule): i for i, rule in enumerate(spec.tensors)}
+    found.sort(key=lambda f: order[id(f[0])], reverse=True)
+    fit = [f for f in found if _unfit(*f, pair, FUSED, hp, False) is None]
+    if len(fit) > 1 and len(fit) == len(found):
+        return fit[min(pair.depth, len(fit) - 1)]
+    return fit[0] if fit else (found[0] if found else None)
+
+
+def _unfit(rule: TensorRule, holes: Holes, pair: _Pair, kind: str, hp: Hparams, tied: bool) -> GgufxError | None:
+    """Why the rule's weight cannot take the pair; None if it can."""
+    at = BlockHparams(hp, holes.get("b"))
+    gguf = rule.gguf[0].text
+    if not rule.adaptable:
+        return UnsupportedError("the runtime applies no LoRA update to this weight", hint=MERGE)
+    if tied and gguf in ("output.weight", "token_embd.weight"):
+        return UnsupportedError("the base model ties its head to its embedding, so that neither takes an update alone",
+                                hint=MERGE)
+    if "b" in holes and holes["b"] >= hp.get("block_count", 0):
+        return InputError("the block is beyond the base model's block count", expected=hp.get("block_count"))
+    if rule.stacked and holes.get("e", 0) >= at.get("expert_count", 0):
+        return InputError("the expert is beyond the base model's expert count", expected=at.get("expert_count"))
+    shape = expected_shape(rule, at, False)
+    if shape is None:
+        return None
+    experts, rank = 1, pair.a.shape[0]
+    if kind == FUSED:
+        if len(shape) != 3:
+            return InputError("the parameter is not a stack of experts", expected=list(shape))
+        experts, shape = shape[0], shape[1:]
+    turned = stored_turned(rule.ops) or (rule.ops and isinstance(rule.ops[0], Conv1dStorage)) or kind == EMBEDDING
+    out, inner = (shape[1], shape[0]) if turned else shape
+    if rank % experts or (pair.b.shape[0], pair.a.shape[1]) != (out, inner):
+        stack = f", {experts} experts in r" if experts > 1 else ""
+        return InputError("the factors do not fit the weight of the base model",
+                          expected=f"A [r, {inner}], B [{out}, r]{stack}",
+                          found=f"A {list(pair.a.shape)}, B {list(pair.b.shape)}")
+    return None
+
+
+def _lora_op(group: _Group, hp: Hparams, settings: Mapping[str, Any], alpha: float) -> Lora:
+    """The op that makes the GGUF factors, with everything that the runtime's `alpha / rank` does not say folded in."""
+    at = BlockHparams(hp, group.holes.get("b"))
+    fused = group.kind == FUSED
+    experts = at["expert_count"] if group.rule.stacked or fused else 0
+    pairs = sorted(group.pairs.items())
+    ranks = [p.a.shape[0] // (experts if fused else 1) for _, p in pairs]
+    rank = max(ranks)
+    scales = [_scaling(pair.module, r, settings) for (_, pair), r in zip(pairs, ranks, strict=True)]
+    runtime = alpha / rank if alpha else 1.0
+    return Lora(group.ops, group.kind, tuple(s / runtime for s in scales), rank, experts,
+                tuple(e for e, _ in pairs) if group.rule.stacked else ())
+
+
+def _scaling(module: str, rank: int, settings: Mapping[str, Any]) -> float:
+    """peft's scale of a module: its alpha over its rank, or over the rank's square root (rsLoRA)."""
+    alpha = settings["lora_alpha"]
+    for pattern, value in (settings.get("alpha_pattern") or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            alpha = value
+            break
+    return alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
+
+
+def _names(group: _Group) -> list[str]:
+    return [f"{t.format({**group.holes, 'p': 'weight'})}.lora_{side}" for t in group.rule.gguf for side in "ab"]
+
+
+def _targets(parts: list[tuple[_Group, Lora]], outtype: str, file: str,
+             problems: list[GgufxError]) -> list[PlannedTensor]:
+    """Names, types and shapes of the adapter's tensors."""
+    if outtype not in OUTTYPES:
+        raise UnsupportedError(f"an adapter cannot be of type {outtype}", expected=", ".join(OUTTYPES), found=outtype)
+    out = []
+    for group, op in parts:
+        first = next(iter(group.pairs.values()))
+        try:
+            shapes = op.shape([t.shape for _, p in sorted(group.pairs.items()) for t in (p.a, p.b)])
+        except LoraRefused as error:
+            problems.append(UnsupportedError(str(error), file=file, tensor=first.a.name, hint=MERGE))
+            continue
+        except ValueError as error:
+            problems.append(InputError(str(error), file=file, tensor=first.a.name))
+            continue
+        for name, shape in zip(_names(group), shapes, strict=True):
+            kind, wanted = target_type(name, shape, OUTTYPES[outtype])
+            region = Region(0, 0, kind, shape)
+            out.append(PlannedTensor(name, kind, shape, region.nbytes, wanted))
+    return out
