@@ -66,3 +66,13 @@ def template_metadata(templates: dict[str, str]) -> Metadata:
     if "default" in templates:
         metadata[KEY] = string(templates["default"])
     return metadata
+
+
+def template_files(templates: dict[str, str]) -> dict[str, bytes]:
+    """The files of transformers 5: chat_template.jinja, and the named ones in a folder of their own."""
+    files = {}
+    for name, text in templates.items():
+        clean = "".join(char if char in _NAME_CHARS else "_" for char in name)
+        file = "chat_template.jinja" if name == "default" else f"{ADDITIONAL}/{clean}.jinja"
+        files[file] = text.encode("utf-8")
+    return files
