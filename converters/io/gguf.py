@@ -42,7 +42,7 @@ MAX_KEY_VALUES = 1 << 16
 
 _MIN_KEY_VALUE = 8 + 1 + 4 + 1  # key length, key, type, value
 _MIN_TENSOR = 8 + 1 + 4 + 4 + 8  # name length, name, dimension count, type, offset
-_SPLIT_NAME = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.DOTALL)
+_SPLIT_NAME = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.gguf", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +224,7 @@ def read_gguf_model(path: str | Path) -> GgufFile:
 
     missing = [name for name in names if not first.path.with_name(name).exists()]
     if missing:
-        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise InputError(f"{len(missing)} of the {count} parts are missing: {shown}", file=first.path)
+        raise InputError(f"{len(missing)} of the {count} parts are missing: {_some(missing)}", file=first.path)
     problems: list[GgufxError] = []
     total = _split_value(first, "split.tensors.count", len(first.tensors))
     tensors: dict[str, TensorInfo] = {}
@@ -236,11 +235,10 @@ def read_gguf_model(path: str | Path) -> GgufFile:
         except GgufxError as error:
             problems.append(error)
             continue
-        for tensor in part.tensors.values():
-            if tensor.name in tensors:
-                problems.append(InputError(f"already stored in {tensors[tensor.name].file.name}", file=part.path,
-                                           tensor=tensor.name))
-            tensors[tensor.name] = tensor
+        twice = [name for name in part.tensors if name in tensors]
+        if twice:
+            problems.append(InputError(f"{_some(twice)}: already stored in other parts", file=part.path))
+        tensors |= part.tensors
     if not problems and len(tensors) != total:
         problems.append(InputError("split.tensors.count: the parts hold another number of tensors", file=first.path,
                                    expected=total, found=len(tensors)))
@@ -264,6 +262,10 @@ def _split_value(part: GgufFile, key: str, default: int) -> int:
         raise InputError(f"{key}: a count is needed", file=part.path,
                          found=f"{value.type.name} {printable(str(value.data))}")
     return value.data
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _check_part(part: GgufFile, number: int, count: int, total: int) -> None:

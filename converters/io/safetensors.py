@@ -123,27 +123,26 @@ def read_safetensors_header(path: str | Path) -> SafetensorsFile:
 
 
 def _checked_entry(name: str, entry: Any, path: Path, data_start: int) -> SourceTensor:
-    shown = printable(name)
     if not name or not name.isprintable():
-        raise InputError("a tensor's name is printable text", file=path, tensor=shown)
+        raise InputError("a tensor's name is printable text", file=path, tensor=printable(name))
     if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
-        raise InputError("an object with dtype, shape and data_offsets is needed", file=path, tensor=shown)
+        raise InputError("an object with dtype, shape and data_offsets is needed", file=path, tensor=name)
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        raise UnsupportedError("dtype: none that ggufx knows", file=path, tensor=shown, found=printable(str(dtype)))
+        raise UnsupportedError("dtype: none that ggufx knows", file=path, tensor=name, found=printable(str(dtype)))
     if not _counts(shape) or prod(max(n, 1) for n in shape) > MAX_ELEMENTS:
-        raise InputError("shape: counts whose product fits 63 bits are needed", file=path, tensor=shown,
+        raise InputError("shape: counts whose product fits 63 bits are needed", file=path, tensor=name,
                          found=printable(str(shape)))
     if not _counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise InputError("data_offsets: [begin, end] with 0 <= begin <= end is needed", file=path, tensor=shown,
+        raise InputError("data_offsets: [begin, end] with 0 <= begin <= end is needed", file=path, tensor=name,
                          found=printable(str(offsets)))
     begin, end = offsets
     try:
         nbytes = tensor_bytes(dtype, shape)
     except ValueError as error:
-        raise InputError(f"shape: {error}", file=path, tensor=shown) from None
+        raise InputError(f"shape: {error}", file=path, tensor=name) from None
     if end - begin != nbytes:
-        raise InputError(f"data_offsets: {dtype} {shape} needs another number of bytes", file=path, tensor=shown,
+        raise InputError(f"data_offsets: {dtype} {shape} needs another number of bytes", file=path, tensor=name,
                          expected=nbytes, found=end - begin)
     return SourceTensor(name, dtype, tuple(shape), path, data_start + begin, nbytes)
 

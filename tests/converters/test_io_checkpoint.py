@@ -236,6 +236,19 @@ def test_part_that_links_out_of_the_folder(sharded, tmp_path):
     assert "is a link out of the folder" in message(open_checkpoint, sharded)
 
 
+@pytest.mark.parametrize("kind", ["fifo", "directory"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json",
+                                  "model-00001-of-00002.safetensors", "pytorch_model.bin"])
+def test_what_is_not_a_regular_file_is_refused_without_waiting(sharded, name, kind):
+    if name == "pytorch_model.bin":
+        (sharded / "model.safetensors.index.json").unlink()
+    (sharded / name).unlink(missing_ok=True)
+    (os.mkfifo if kind == "fifo" else os.mkdir)(sharded / name)
+    found = message(open_checkpoint, sharded)
+    assert name in found
+    assert "not a regular file" in found or "is a directory" in found
+
+
 def test_links_inside_the_folder_and_to_the_folder(sharded, tmp_path):
     part = sharded / "model-00002-of-00002.safetensors"
     part.rename(sharded / "other")
