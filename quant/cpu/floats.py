@@ -27,7 +27,7 @@ def quantize_f16(x: np.ndarray, weights: None, out: np.ndarray) -> None:
         for at in range(0, x.size, TILE):
             part, half = x[at : at + TILE], halves[at : at + TILE]
             half[:] = part
-            nan = np.isnan(half)
+            nan = np.isnan(part)
             if nan.any():
                 bits = half.view(np.uint16)
                 bits[nan] = bits[nan] & 0x8000 | 0x7E00

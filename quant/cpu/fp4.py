@@ -1,7 +1,7 @@
 """MXFP4 and NVFP4: four-bit floats (E2M1) below a scale of eight bits.
 
-MXFP4 has a power of two (E8M0) per block of 32, NVFP4 an unsigned E4M3 per 16 numbers, four to a block. A code's low bits
-are the place of its magnitude in MAGNITUDES, which are twice the values of E2M1; bit 3 is the sign.
+MXFP4 has a power of two (E8M0) per block of 32, NVFP4 an unsigned E4M3 per 16 numbers, four to a block. A code's low
+bits are the place of its magnitude in MAGNITUDES, which are twice the values of E2M1; bit 3 is the sign.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MAGNITUDES = np.array([0, 1, 2, 3, 4, 6, 8, 12], np.float32)
 
 # log2f in glibc is rounded to float32: from so many steps of 2^-24 below 2^k on (k = -149..128) it gives k already.
 _K = np.arange(-149, 129)
-_GRAIN = np.where(_K > 0, 2.0 ** (np.ceil(np.log2(np.maximum(_K, 1))) - 1), 2.0 ** np.floor(np.log2(np.maximum(-_K, 1))))
-ROUNDED_UP = np.floor(_GRAIN / np.log2(np.e)).astype(np.int32)
+_OCTAVE = np.where(_K > 0, np.ceil(np.log2(np.maximum(_K, 1))) - 1, np.floor(np.log2(np.maximum(-_K, 1))))
+ROUNDED_UP = np.floor(2.0**_OCTAVE / np.log2(np.e)).astype(np.int32)
 
 # Half the value of each byte of NVFP4's scales: ggml_ue4m3_to_fp32.
 _BYTE = np.arange(256)

@@ -117,24 +117,26 @@ def _quantize(x, weights, top, out):
 @kernel
 def _dequantize(blocks, five, out):
     bytes_of_block = 176 if five else 144
+    d, low = np.empty(8, np.float32), np.empty(8, np.float32)
     for block in range(out.size // 256):
         at, to = block * bytes_of_block, block * 256
         scale, low_scale = load_half(blocks, at), load_half(blocks, at + 2)
-        codes = at + 48 if five else at + 16
-        for c in range(4):
-            for half in range(2):
-                j = 2 * c + half
-                if j < 4:
-                    s, m = blocks[at + 4 + j] & 63, blocks[at + 8 + j] & 63
-                else:
-                    s = blocks[at + 8 + j] & 15 | blocks[at + j] >> 6 << 4
-                    m = blocks[at + 8 + j] >> 4 | blocks[at + 4 + j] >> 6 << 4
-                d, low = splat(scale * f32(s)), splat(low_scale * f32(m))
-                for i in range(0, 32, 16):
-                    q = shift_right(load(blocks, codes + 32 * c + i), 4 * half) & 15
-                    if five:
-                        q |= (shift_right(load(blocks, at + 16 + i), j) & 1) << 4
-                    store(out, to + 32 * j + i, d * to_f32(q) - low)
+        for j in range(4):
+            a, b, c = np.int64(blocks[at + 4 + j]), np.int64(blocks[at + 8 + j]), np.int64(blocks[at + 12 + j])
+            d[j], low[j] = scale * f32(a & 63), low_scale * f32(b & 63)
+            d[4 + j], low[4 + j] = scale * f32(c & 15 | a >> 6 << 4), low_scale * f32(c >> 4 | b >> 6 << 4)
+        for i in range(0, 32, 16):
+            if five:
+                fifth = load(blocks, at + 16 + i) << 4
+            for c in range(4):
+                packed = load(blocks, at + bytes_of_block - 128 + 32 * c + i)
+                first, second = packed & 15, shift_right(packed, 4)
+                if five:
+                    first |= fifth & 16
+                    second |= shift_right(fifth, 1) & 16
+                    fifth = shift_right(fifth, 2)
+                store(out, to + 64 * c + i, splat(d[2 * c]) * to_f32(first) - splat(low[2 * c]))
+                store(out, to + 64 * c + 32 + i, splat(d[2 * c + 1]) * to_f32(second) - splat(low[2 * c + 1]))
 
 
 def quantize_q4_k(x: np.ndarray, weights: np.ndarray | None, out: np.ndarray) -> None:

@@ -52,12 +52,12 @@ def _quantize_q8_0(x, out):
 
 @kernel
 def _dequantize_q8_0(blocks, out):
+    codes = blocks.view(np.int8)
     for block in range(out.size // 32):
         at, to = block * 34, block * 32
         d = splat(load_half(blocks, at))
-        for i in range(0, 32, 16):
-            q = load(blocks, at + 2 + i)
-            store(out, to + i, to_f32((q << 24) >> 24) * d)
+        store(out, to, to_f32(load(codes, at + 2)) * d)
+        store(out, to + 16, to_f32(load(codes, at + 18)) * d)
 
 
 @kernel

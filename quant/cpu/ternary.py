@@ -45,7 +45,7 @@ def _quantize_tq1_0(x, out):
         d, reciprocal = _scale(x, at)
         factor = splat(reciprocal)
         store_half(out, to + 52, d)
-        for part in range(3):  # bytes 0 to 31 hold elements 0 to 159, 32 apart; bytes 32 to 47 elements 160 to 239, 16 apart
+        for part in range(3):  # bytes 0 to 31: elements 0 to 159, 32 apart; bytes 32 to 47: 160 to 239, 16 apart
             first, apart = (at + 16 * part, 32) if part < 2 else (at + 160, 16)
             digits = splat(0)
             for n in range(5):
