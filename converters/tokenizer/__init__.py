@@ -1,10 +1,16 @@
 """Tokenizers, both ways: Hugging Face files <-> `tokenizer.*` key-values.
 
-`tokenizer_metadata` reads a folder; a vocabulary's kind decides which module does the work: `bpe` (byte-level BPE),
-`spm` (SentencePiece BPE), `unigram`, `wordpiece`. `pre` recognises the pre-tokenizer, `special` finds ids and flags,
-`templates` carries chat templates, `rules` holds what is peculiar to an architecture.
+Forward: `tokenizer_metadata` reads a folder; a vocabulary's kind decides which module does the work: `bpe` (byte-level
+BPE), `spm` (SentencePiece BPE), `unigram`, `wordpiece`. `pre` recognises the pre-tokenizer, `special` finds ids and
+flags, `templates` carries chat templates, `rules` holds what is peculiar to an architecture. `residue` keeps what the
+standard keys cannot hold.
+
+Back: `tokenizer_files` writes the files: exactly (`restore`) where a residue is there, else from the standard keys
+(`stored` reads them, `rebuild` makes a tokenizer.json for each kind).
 """
 
+from .back import TokenizerFiles, tokenizer_files
 from .forward import TokenizerResult, tokenizer_metadata
+from .residue import residue
 
-__all__ = ["TokenizerResult", "tokenizer_metadata"]
+__all__ = ["TokenizerFiles", "TokenizerResult", "residue", "tokenizer_files", "tokenizer_metadata"]

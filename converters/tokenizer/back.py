@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..io.values import Value
 from .protobuf import BPE, UNIGRAM, SentencePieceModel, write_model
 from .rebuild import BYTE_LEVEL, Rebuilt, rebuild
+from .restore import NotRestorable, restore
 from .stored import Stored, explicit_adds, read_stored
 from .templates import template_files
 from .vocabulary import TokenType
@@ -32,6 +33,12 @@ def tokenizer_files(metadata: Mapping[str, Value], *, arch: str, structure: Stru
     Where llama.cpp cuts text in another way than the model's own tokenizer, `structure` says whose ids are wanted.
     Raises InputError for damaged key-values, UnsupportedError for kinds and names that have no counterpart.
     """
+    notes = []
+    try:
+        if (files := restore(metadata)) is not None:
+            return TokenizerFiles(files)
+    except NotRestorable as err:
+        notes.append(f"the tokenizer is made from the standard keys: {err}")
     stored = read_stored(metadata, arch)
     if stored.kind in ("none", "no_vocab"):
         return TokenizerFiles({}, ["the file has no tokenizer"])
@@ -52,7 +59,7 @@ def tokenizer_files(metadata: Mapping[str, Value], *, arch: str, structure: Stru
         files["tokenizer.model"] = write_model(_sentencepiece(stored, rebuilt, BPE))
     elif stored.kind == "t5" and arch in ("t5", "t5encoder"):
         files["spiece.model"] = write_model(_sentencepiece(stored, rebuilt, UNIGRAM))
-    return TokenizerFiles(files, [*stored.notes, *rebuilt.notes])
+    return TokenizerFiles(files, [*notes, *stored.notes, *rebuilt.notes])
 
 
 def _dump(data: Any, indent: int | None = None) -> bytes:
@@ -122,7 +129,7 @@ def _sentencepiece(stored: Stored, rebuilt: Rebuilt, model_type: int) -> Sentenc
     ids = stored.ids
     model = SentencePieceModel(
         model_type=model_type, byte_fallback=bool(rebuilt.model.get("byte_fallback")), unk_id=ids.get("unk", 0),
-        bos_id=ids.get("bos", -1), eos_id=ids.get("eos", -1), pad_id=ids.get("pad", -1), normalizer="identity",
+        bos_id=ids.get("bos", -1), eos_id=ids.get("eos", -1), pad_id=ids.get("pad", -1),
         charsmap=stored.charsmap, add_dummy_prefix=stored.space_prefix is not False,
         remove_extra_whitespaces=bool(stored.remove_extra_whitespaces))
     scores = stored.scores or [0.0] * len(stored.tokens)

@@ -17,7 +17,11 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 @dataclass(slots=True)
 class SentencePieceModel:
-    """`pieces` are (text, score, type); the types have the numbers of `TokenType`. Ids below zero mean "none"."""
+    """`pieces` are (text, score, type); the types have the numbers of `TokenType`. Ids below zero mean "none".
+
+    `rest` keeps every other field of a file that was read, in order, as (field number, bytes): with it, what is written
+    has the fields of the original, known to us or not.
+    """
 
     pieces: list[tuple[str, float, int]] = field(default_factory=list)
     model_type: int = UNIGRAM
@@ -26,10 +30,10 @@ class SentencePieceModel:
     bos_id: int = 1
     eos_id: int = 2
     pad_id: int = -1
-    normalizer: str = ""
     charsmap: bytes = b""
     add_dummy_prefix: bool = True
     remove_extra_whitespaces: bool = True
+    rest: list[tuple[int, bytes]] = field(default_factory=list)
 
 
 class _Truncated(ValueError):
@@ -93,6 +97,7 @@ def _piece(data: bytes) -> tuple[str, float, int]:
     return text, score, kind
 
 
+_TRAINER_SPEC, _NORMALIZER_SPEC = 2, 3
 _TRAINER = {3: "model_type", 35: "byte_fallback", 40: "unk_id", 41: "bos_id", 42: "eos_id", 43: "pad_id"}
 _NORMALIZER = {3: "add_dummy_prefix", 4: "remove_extra_whitespaces"}
 
@@ -102,22 +107,26 @@ def read_model(data: bytes, file: object = None) -> SentencePieceModel:
     model = SentencePieceModel()
     try:
         for number, value in _fields(data):
-            if number == 1 and isinstance(value, bytes):
+            if not isinstance(value, bytes):
+                raise _Truncated(f"field {number} is a number")
+            if number == 1:
                 model.pieces.append(_piece(value))
-            elif number == 2 and isinstance(value, bytes):
+                continue
+            model.rest.append((number, value))
+            if number == _TRAINER_SPEC:
                 _assign(model, value, _TRAINER)
-            elif number == 3 and isinstance(value, bytes):
+            elif number == _NORMALIZER_SPEC:
                 _assign(model, value, _NORMALIZER)
-                for inner, text in _fields(value):
-                    if inner == 1 and isinstance(text, bytes):
-                        model.normalizer = text.decode("utf-8")
-                    elif inner == 2 and isinstance(text, bytes):
-                        model.charsmap = text
+                model.charsmap = _charsmap(value)
     except (_Truncated, UnicodeDecodeError) as err:
         raise InputError(f"not a SentencePiece model: {err}", file=None if file is None else str(file)) from err
     if not model.pieces:
         raise InputError("not a SentencePiece model: it has no pieces", file=None if file is None else str(file))
     return model
+
+
+def _charsmap(normalizer: bytes) -> bytes:
+    return next((value for number, value in _fields(normalizer) if number == 2 and isinstance(value, bytes)), b"")
 
 
 def _assign(model: SentencePieceModel, data: bytes, names: dict[int, str]) -> None:
@@ -151,13 +160,43 @@ def write_model(model: SentencePieceModel) -> bytes:
     for text, score, kind in model.pieces:
         piece = _blob(1, text.encode("utf-8")) + b"\x15" + struct.pack("<f", score)
         out += _blob(1, piece + _number(3, kind) if kind != 1 else piece)
+    for number, value in model.rest or _specs(model):
+        out += _blob(number, value)
+    return bytes(out)
+
+
+def _specs(model: SentencePieceModel) -> list[tuple[int, bytes]]:
+    """Trainer and normalizer specification of a model that was made here."""
     trainer = _number(3, model.model_type) + _number(4, len(model.pieces)) + _number(35, model.byte_fallback)
     for number, value in ((40, model.unk_id), (41, model.bos_id), (42, model.eos_id), (43, model.pad_id)):
         trainer += _number(number, value)
     for number, index in ((45, model.unk_id), (46, model.bos_id), (47, model.eos_id), (48, model.pad_id)):
         if 0 <= index < len(model.pieces):
             trainer += _blob(number, model.pieces[index][0].encode("utf-8"))
-    normalizer = _blob(1, model.normalizer.encode("utf-8")) if model.normalizer else b""
-    normalizer += _blob(2, model.charsmap) + _number(3, model.add_dummy_prefix)
-    normalizer += _number(4, model.remove_extra_whitespaces) + _number(5, 1)
-    return bytes(out) + _blob(2, trainer) + _blob(3, normalizer)
+    normalizer = _blob(1, b"" if model.charsmap else b"identity") + _blob(2, model.charsmap)
+    normalizer += _number(3, model.add_dummy_prefix) + _number(4, model.remove_extra_whitespaces) + _number(5, 1)
+    return [(_TRAINER_SPEC, trainer), (_NORMALIZER_SPEC, normalizer)]
+
+
+def without_charsmap(rest: list[tuple[int, bytes]], charsmap: bytes) -> list[tuple[int, bytes]]:
+    """The specifications with the character map cut out; `with_charsmap` puts it back."""
+    blob = _blob(2, charsmap)
+    return [(number, value.replace(blob, _blob(2, b""), 1) if number == _NORMALIZER_SPEC and charsmap else value)
+            for number, value in rest]
+
+
+def with_charsmap(rest: list[tuple[int, bytes]], charsmap: bytes) -> list[tuple[int, bytes]]:
+    empty = _blob(2, b"")
+    if not charsmap:
+        return rest
+    found = []
+    for number, value in rest:
+        if number == _NORMALIZER_SPEC:
+            at = 0
+            for inner, content in _fields(value):
+                if inner == 2 and content == b"":
+                    value = value[:at] + _blob(2, charsmap) + value[at + len(empty):]
+                    break
+                at += len(_blob(inner, content)) if isinstance(content, bytes) else len(_number(inner, content))
+        found.append((number, value))
+    return found

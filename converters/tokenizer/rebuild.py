@@ -7,9 +7,9 @@ All ids that are tokens are in the model's vocabulary, except a closed run of ad
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import UnsupportedError
 from .pre import check_name, pre_table
@@ -99,15 +99,19 @@ def _merge_pairs(merges: Sequence[str], vocab: Mapping[str, int], notes: list[st
     return pairs
 
 
-def merges_from_ranks(ranks: Mapping[str, int], order: Callable[[str], Any]) -> list[list[str]]:
-    """Every way to put a piece together from two, pieces in the order of `order`, longer left parts first: what
-    transformers derives from SentencePiece scores or tiktoken ranks."""
-    merges = []
-    for piece in sorted((piece for piece in ranks if len(piece) > 1), key=order):
-        ways = [[piece[:cut], piece[cut:]] for cut in range(len(piece) - 1, 0, -1)
-                if piece[:cut] in ranks and piece[cut:] in ranks]
-        merges.extend(ways)
-    return merges
+MergeOrder = Literal["longest", "shortest", "ids"]
+
+
+def merges_of_pieces(ids: Mapping[str, int], order: Callable[[str], Any], ways: MergeOrder) -> Iterator[list[str]]:
+    """Every way to put a piece together from two, pieces in the order of `order`: what transformers derives from a
+    SentencePiece vocabulary. The ways to one piece come with the longest left part first, or the shortest, or by the
+    ids of their parts; it depends on the version."""
+    for piece in sorted((piece for piece in ids if len(piece) > 1), key=order):
+        found = [[piece[:cut], piece[cut:]] for cut in range(len(piece) - 1, 0, -1)
+                 if piece[:cut] in ids and piece[cut:] in ids]
+        if len(found) > 1 and ways != "longest":
+            found.sort(key=lambda way: (ids[way[0]], ids[way[1]]) if ways == "ids" else len(way[0]))
+        yield from found
 
 
 def byte_level(stored: Stored, arch: str, structure: str) -> Rebuilt:
@@ -132,7 +136,7 @@ def byte_level(stored: Stored, arch: str, structure: str) -> Rebuilt:
     if stored.merges is None:
         notes.append("the file has no merges: they are derived from the order of the ids")
         plain = {text: i for text, i in vocab.items() if stored.types[i] == TokenType.NORMAL}
-        merges = merges_from_ranks(plain, plain.__getitem__)
+        merges = list(merges_of_pieces(plain, plain.__getitem__, "ids"))
     else:
         merges = _merge_pairs(stored.merges, vocab, notes)
     model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
@@ -181,9 +185,11 @@ def sentencepiece(stored: Stored, arch: str, structure: str) -> Rebuilt:
     scores, notes = stored.scores, []
     if scores is None or len({scores[i] for i in pieces.values()}) <= 1:
         notes.append("the pieces have no scores to tell them apart: merges follow the order of the ids")
-        merges = merges_from_ranks(pieces, pieces.__getitem__)
+        order = pieces.__getitem__
     else:
-        merges = merges_from_ranks(pieces, lambda text: (-scores[pieces[text]], pieces[text]))
+        def order(text: str) -> tuple[float, int]:
+            return -scores[pieces[text]], pieces[text]
+    merges = list(merges_of_pieces(pieces, order, "longest"))
     normalizer = [{"type": "Prepend", "prepend": SPACE}] if prefix else []
     decoder = [*_SPACED_DECODER, {"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefix \
         else _SPACED_DECODER

@@ -1,0 +1,290 @@
+"""What `tokenizer.*` key-values cannot hold: carried in two JSON strings, so that a folder comes back as it was.
+
+    ggufx.tokenizer         tokenizer.json without vocabulary and merges, and how to put those back from the standard
+                            keys; the same for vocab.json, merges.txt, vocab.txt and SentencePiece models
+    ggufx.tokenizer_config  tokenizer_config.json and the other small files; templates are named, not repeated
+
+Tokens are kept as ids; only a text that differs from `tokenizer.ggml.tokens` is spelled out. A few kB, but for what
+the standard keys lack altogether: `ggufx.tokenizer.merges` (merges that do not follow from scores),
+`ggufx.tokenizer.scores` (scores that need float64), `ggufx.tokenizer.charsmap` (a SentencePiece BPE's character map).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from ..io.values import Metadata, Value, ValueType, array, string, strings
+from .bpe import merge_pairs
+from .folder import Folder
+from .protobuf import read_model, without_charsmap
+from .rebuild import MergeOrder, merges_of_pieces
+from .special import PREFIX
+from .templates import ADDITIONAL, KEY
+from .vocabulary import SPACE, TokenType
+
+Json = dict[str, Any]
+
+TOKENIZER_KEY = "ggufx.tokenizer"
+CONFIG_KEY = "ggufx.tokenizer_config"
+MERGES_KEY = "ggufx.tokenizer.merges"
+SCORES_KEY = "ggufx.tokenizer.scores"
+CHARSMAP_KEY = "ggufx.tokenizer.charsmap"
+
+MODEL_FILES = ("tokenizer.model", "sentencepiece.bpe.model", "spiece.model")
+SMALL_FILES = ("special_tokens_map.json", "added_tokens.json")
+_CHARSMAP_MARK = {"ggufx": "tokenizer.ggml.precompiled_charsmap"}
+
+
+def single(value: float) -> float:
+    """The value as float32 holds it."""
+    return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+class Spelling:
+    """Texts of the ids as the standard keys give them: the base that only differences are kept against."""
+
+    def __init__(self, metadata: Mapping[str, Value]) -> None:
+        self.tokens: list[str] = list(metadata[PREFIX + "tokens"].data)
+        self.types: list[int] = [int(kind) for kind in metadata[PREFIX + "token_type"].data]
+        self.kind: str = metadata[PREFIX + "model"].data
+
+    def text(self, token_id: int) -> str | None:
+        if not 0 <= token_id < len(self.tokens):
+            return None
+        text = self.tokens[token_id]
+        if self.kind != "bert" or self.types[token_id] == TokenType.CONTROL:
+            return text
+        return text[len(SPACE):] if text.startswith(SPACE) else "##" + text
+
+    def check(self) -> int:
+        return zlib.crc32("\0".join(self.tokens).encode("utf-8"))
+
+
+def runs(ids: Iterable[int]) -> list[list[int]]:
+    """Ascending ids as [first, end) pairs."""
+    found: list[list[int]] = []
+    for token_id in sorted(ids):
+        if found and found[-1][1] == token_id:
+            found[-1][1] += 1
+        else:
+            found.append([token_id, token_id + 1])
+    return found
+
+
+def fold(items: Mapping[int, tuple[str, Any]], spelling: Callable[[int], str | None]) -> Json:
+    """{id: (text, attributes)} as groups of ids with equal attributes, and the texts that `spelling` does not give."""
+    groups: dict[str, list[int]] = {}
+    for token_id, (_, attributes) in items.items():
+        groups.setdefault(json.dumps(attributes, sort_keys=True), []).append(token_id)
+    return {"groups": [[json.loads(key), runs(ids)] for key, ids in groups.items()],
+            "texts": {str(i): text for i, (text, _) in items.items() if text != spelling(i)}}
+
+
+# The orders in which converters have written the merges of a SentencePiece vocabulary: by score or by id of the piece,
+# then the ways to it; and whether user-defined pieces (Gemma's runs of spaces) take part.
+MERGE_ORDERS: dict[str, tuple[bool, MergeOrder, bool]] = {
+    "scores longest": (True, "longest", False), "ids shortest": (False, "shortest", False),
+    "scores ids": (True, "ids", False), "ids longest": (False, "longest", False), "ids ids": (False, "ids", False),
+    "all shortest": (False, "shortest", True), "all longest": (False, "longest", True), "all ids": (False, "ids", True)}
+
+
+def derived_merges(vocab: Mapping[str, int], spelling: Spelling, scores: Sequence[float],
+                   order: str) -> Iterator[list[str]]:
+    """The merges that follow from a vocabulary in one of `MERGE_ORDERS`."""
+    by_score, ways, user_defined = MERGE_ORDERS[order]
+    kinds = (TokenType.NORMAL, TokenType.USER_DEFINED) if user_defined else (TokenType.NORMAL,)
+    types = spelling.types
+    pieces = {text: i for text, i in vocab.items() if i < len(types) and types[i] in kinds}
+    return merges_of_pieces(
+        pieces, (lambda text: (-scores[pieces[text]], pieces[text])) if by_score else pieces.__getitem__, ways)
+
+
+def residue(folder: Path, metadata: Metadata) -> Metadata:
+    """The `ggufx.*` key-values for a folder whose `tokenizer.*` key-values are `metadata`."""
+    source = Folder(folder)
+    spelling = Spelling(metadata)
+    extra: Metadata = {}
+    kept: Json = {"tokens": len(spelling.tokens), "check": spelling.check()}
+    if source.tokenizer is not None:
+        kept["json"] = _keep_json(source, metadata, spelling, extra)
+    _keep_lists(source, kept, spelling, metadata)
+    models = [name for name in MODEL_FILES if source.has(name)]
+    for name in models:
+        kept.setdefault("models", {})[name] = _keep_model(source, name, metadata, spelling, extra)
+    config = _keep_config(source, metadata, spelling)
+    return {TOKENIZER_KEY: string(_text(kept)), CONFIG_KEY: string(_text(config)), **extra}
+
+
+def _text(data: Json) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _keep_json(source: Folder, metadata: Metadata, spelling: Spelling, extra: Metadata) -> Json:
+    assert source.tokenizer is not None
+    document = dict(source.tokenizer.data)
+    model = dict(source.tokenizer.need("model", dict))
+    kept: Json = {}
+    vocab = model.pop("vocab", None)
+    if isinstance(vocab, list):
+        for i, entry in enumerate(vocab):
+            if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str):
+                raise source.model.error(f"vocab[{i}]", "wrong form", expected='["piece", score]', found=entry)
+        kept["vocab"] = fold({i: (text, None) for i, (text, _) in enumerate(vocab)}, spelling.text)
+        scores = [float(score) for _, score in vocab]
+        stored = metadata[PREFIX + "scores"].data
+        if any(single(score) != score or single(stored[i]) != score for i, score in enumerate(scores)):
+            extra[SCORES_KEY] = array(ValueType.FLOAT64, scores)
+    elif isinstance(vocab, dict):
+        if wrong := [text for text, token_id in vocab.items() if type(token_id) is not int or token_id < 0]:
+            raise source.model.error("vocab", f"ids that are no whole numbers, such as that of {wrong[0]!r}")
+        kept["vocab"] = fold({i: (text, None) for text, i in vocab.items()}, spelling.text)
+    if "merges" in model:
+        kept["merges"] = _keep_merges(source, model.pop("merges"), vocab, metadata, spelling, extra)
+    document["model"] = model
+    added = document.pop("added_tokens", None)
+    if added is not None:
+        kept["added"] = fold({item["id"]: _split_added(item) for item in added}, spelling.text)
+    charsmap = metadata.get(PREFIX + "precompiled_charsmap")
+    kept["rest"] = _mark_charsmap(document, bytes(charsmap.data) if charsmap else b"")
+    return kept
+
+
+def _split_added(item: Json) -> tuple[str, Json]:
+    return item["content"], {key: value for key, value in item.items() if key not in ("id", "content")}
+
+
+def _mark_charsmap(data: Any, charsmap: bytes) -> Any:
+    """The document with a character map that the standard key holds replaced by a mark."""
+    encoded = base64.b64encode(charsmap).decode() if charsmap else None
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: _CHARSMAP_MARK if key == "precompiled_charsmap" and encoded and inner == encoded
+                    else walk(inner) for key, inner in value.items()}
+        return [walk(inner) for inner in value] if isinstance(value, list) else value
+
+    return walk(data)
+
+
+def _keep_merges(source: Folder, merges: list[Any], vocab: Any, metadata: Metadata, spelling: Spelling,
+                 extra: Metadata) -> Json:
+    """How the merges come back: from their key, from the scores, or from a key of ours."""
+    if PREFIX + "merges" in metadata and all(isinstance(merge, str) for merge in merges):
+        return {"form": "lines", "from": "merges"}
+    kept: Json = {"form": "lines" if merges and isinstance(merges[0], str) else "pairs"}
+    pairs = [list(pair) for pair in merge_pairs(source.model)]
+    if PREFIX + "merges" in metadata:
+        kept["from"] = "merges"
+    elif order := _derivable(pairs, vocab, metadata, spelling):
+        kept["from"] = order
+    else:
+        kept["from"] = "own"
+        extra[MERGES_KEY] = strings([f"{left} {right}" for left, right in pairs])
+    spaced = {str(i): pair for i, pair in enumerate(pairs) if " " in pair[0] or " " in pair[1]}
+    if spaced:
+        kept["spaced"] = spaced
+    return kept
+
+
+def _derivable(pairs: list[list[str]], vocab: Any, metadata: Metadata, spelling: Spelling) -> str | None:
+    if PREFIX + "scores" not in metadata or not isinstance(vocab, dict):
+        return None
+    scores = [single(score) for score in metadata[PREFIX + "scores"].data]
+    for order in MERGE_ORDERS:
+        derived = derived_merges(vocab, spelling, scores, order)
+        if all(a == b for a, b in zip_longest(pairs, derived)):
+            return order
+    return None
+
+
+def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metadata) -> None:
+    """vocab.json, vocab.txt and merges.txt: the vocabulary as ids, the merges by reference where they are the same."""
+    if document := source.document("vocab.json"):
+        entries = {i: (text, None) for text, i in document.data.items() if type(i) is int and i >= 0}
+        kept["vocab.json"] = fold(entries, spelling.text)
+    if source.has("vocab.txt"):
+        lines = source.text("vocab.txt").split("\n")
+        kept["vocab.txt"] = fold({i: (line, None) for i, line in enumerate(lines)}, spelling.text)
+    if source.has("merges.txt"):
+        lines = source.text("merges.txt").split("\n")
+        head = lines[:1] if lines and lines[0].startswith("#") else []
+        stored = list(metadata[PREFIX + "merges"].data) if PREFIX + "merges" in metadata else []
+        body = lines[len(head):]
+        same = body[:len(stored)] == stored
+        kept["merges.txt"] = {"head": head, "stored": same, "tail": body[len(stored):] if same else body}
+
+
+def _keep_model(source: Folder, name: str, metadata: Metadata, spelling: Spelling, extra: Metadata) -> Json:
+    model = read_model(source.read(name), source.path / name)
+    shift = name == "sentencepiece.bpe.model"
+    place = model_place(shift)
+    stored = metadata[PREFIX + "scores"].data if PREFIX + "scores" in metadata else []
+    different = {}
+    for i, (_, score, kind) in enumerate(model.pieces):
+        at = place(i)
+        if at >= len(stored) or single(stored[at]) != score or spelling.types[at] != kind:
+            different[i] = ("", [score, kind])
+    folded = fold({i: (text, None) for i, (text, _, _) in enumerate(model.pieces)}, lambda i: spelling.text(place(i)))
+    if model.charsmap and _standard_charsmap(metadata) != model.charsmap:
+        extra[CHARSMAP_KEY] = array(ValueType.UINT8, model.charsmap)
+    rest = [[number, base64.b64encode(value).decode()]
+            for number, value in without_charsmap(model.rest, model.charsmap)]
+    return {"pieces": len(model.pieces), "shift": shift, "texts": folded["texts"],
+            "different": fold(different, lambda i: "")["groups"], "rest": rest, "charsmap": bool(model.charsmap)}
+
+
+def model_place(shift: bool) -> Callable[[int], int]:
+    """Where a SentencePiece piece stands in the vocabulary: in fairseq's numbering, one later after the first three."""
+    return (lambda i: i + 1 if i >= 3 else (3, 0, 2)[i]) if shift else (lambda i: i)
+
+
+def _standard_charsmap(metadata: Mapping[str, Value]) -> bytes:
+    value = metadata.get(PREFIX + "precompiled_charsmap")
+    return bytes(value.data) if value else b""
+
+
+def _keep_config(source: Folder, metadata: Metadata, spelling: Spelling) -> Json:
+    kept: Json = {}
+    document = source.document("tokenizer_config.json")
+    if document is not None:
+        config = dict(document.data)
+        if source.config_added:
+            decoder = config.pop("added_tokens_decoder")
+            kept["decoder"] = fold({int(i): _split_added(item) for i, item in decoder.items()}, spelling.text)
+        template = config.pop("chat_template", None)
+        if template is not None:
+            kept["template"] = ([[item["name"], _refer(item["name"], item["template"], metadata)] for item in template]
+                                if isinstance(template, list) else _refer("default", template, metadata))
+        kept["config"] = config
+    for name in SMALL_FILES:
+        if found := source.document(name):
+            kept.setdefault("files", {})[name] = found.data
+    if found := source.document("chat_template.json"):
+        kept.setdefault("files", {})["chat_template.json"] = found.data
+    kept["templates"] = _keep_templates(source, metadata)
+    return kept
+
+
+def _keep_templates(source: Folder, metadata: Metadata) -> Json:
+    texts = {"chat_template.jinja": "default"} if source.has("chat_template.jinja") else {}
+    if (source.path / ADDITIONAL).is_dir():
+        texts |= {f"{ADDITIONAL}/{file.name}": file.stem for file in sorted((source.path / ADDITIONAL).glob("*.jinja"))}
+    return {name: _refer(template, source.read(name).decode("utf-8"), metadata) for name, template in texts.items()}
+
+
+def _refer(name: str, text: str, metadata: Mapping[str, Value]) -> Json:
+    """A template as the key that holds it, or as its text where no key does."""
+    for key in (KEY if name == "default" else f"{KEY}.{name}", *(key for key in metadata if key.startswith(KEY))):
+        value = metadata.get(key)
+        if value is not None and value.type == ValueType.STRING and value.data == text:
+            return {"key": key}
+    return {"text": text}
+
+

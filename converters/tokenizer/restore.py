@@ -1,0 +1,196 @@
+"""The files of a folder from `tokenizer.*` and `ggufx.*` key-values: the inverse of `residue.py`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..io.values import Value, ValueType
+from .protobuf import SentencePieceModel, with_charsmap, write_model
+from .residue import (
+    _CHARSMAP_MARK,
+    CHARSMAP_KEY,
+    CONFIG_KEY,
+    MERGE_ORDERS,
+    MERGES_KEY,
+    MODEL_FILES,
+    SCORES_KEY,
+    SMALL_FILES,
+    TOKENIZER_KEY,
+    Json,
+    Spelling,
+    derived_merges,
+    model_place,
+)
+from .special import PREFIX
+from .templates import ADDITIONAL
+
+MAX_IDS = 1 << 24  # above any vocabulary: a damaged range must not fill the memory
+
+
+class NotRestorable(ValueError):
+    """The `ggufx.*` key-values are damaged, or no longer belong to the vocabulary."""
+
+
+def restore(metadata: Mapping[str, Value]) -> dict[str, bytes] | None:
+    """The original files; None where the file has no `ggufx.tokenizer`. Raises NotRestorable."""
+    if TOKENIZER_KEY not in metadata:
+        return None
+    try:
+        return _restore(metadata)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError,
+            binascii.Error) as err:
+        raise NotRestorable(str(err) if isinstance(err, NotRestorable) else f"{TOKENIZER_KEY} is damaged") from err
+
+
+def _restore(metadata: Mapping[str, Value]) -> dict[str, bytes]:
+    kept = json.loads(metadata[TOKENIZER_KEY].data)
+    spelling = Spelling(metadata)
+    if kept["tokens"] != len(spelling.tokens) or kept["check"] != spelling.check():
+        raise NotRestorable("the vocabulary was changed after ggufx wrote it")
+    files: dict[str, bytes] = {}
+    if "json" in kept:
+        files["tokenizer.json"] = _dump(_json(kept["json"], metadata, spelling))
+    if "vocab.json" in kept:
+        vocab = {text: i for i, text, _ in unfold(kept["vocab.json"], spelling.text)}
+        files["vocab.json"] = _dump(vocab)
+    if "vocab.txt" in kept:
+        lines = [text for _, text, _ in sorted(unfold(kept["vocab.txt"], spelling.text))]
+        files["vocab.txt"] = "\n".join(lines).encode("utf-8")
+    if "merges.txt" in kept:
+        part = kept["merges.txt"]
+        stored = list(metadata[PREFIX + "merges"].data) if part["stored"] and PREFIX + "merges" in metadata else []
+        files["merges.txt"] = "\n".join([*part["head"], *stored, *part["tail"]]).encode("utf-8")
+    for name, part in kept.get("models", {}).items():
+        if name in MODEL_FILES:
+            files[name] = _model(part, metadata, spelling)
+    return files | _config(json.loads(metadata[CONFIG_KEY].data), metadata, spelling)
+
+
+def _dump(data: Any, indent: int | None = None) -> bytes:
+    return (json.dumps(data, ensure_ascii=False, indent=indent) + "\n" * (indent is not None)).encode("utf-8")
+
+
+def unfold(folded: Json, spelling: Callable[[int], str | None]) -> Iterator[tuple[int, str, Any]]:
+    """(id, text, attributes) of what `residue.fold` made."""
+    texts = folded["texts"]
+    total = 0
+    for attributes, ranges in folded["groups"]:
+        for first, end in ranges:
+            total += end - first
+            if not 0 <= first < end or total > MAX_IDS:
+                raise NotRestorable("a range of ids is out of bounds")
+            for token_id in range(first, end):
+                text = texts.get(str(token_id))
+                if text is None:
+                    text = spelling(token_id)
+                if not isinstance(text, str):
+                    raise NotRestorable(f"id {token_id} has no text")
+                yield token_id, text, attributes
+
+
+def _json(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> Json:
+    document = _unmark_charsmap(kept["rest"], metadata)
+    model = document["model"]
+    vocab = None
+    if "vocab" in kept:
+        entries = list(unfold(kept["vocab"], spelling.text))
+        if model.get("type") == "Unigram" or SCORES_KEY in metadata:
+            scores = metadata[SCORES_KEY if SCORES_KEY in metadata else PREFIX + "scores"].data
+            vocab = [[text, float(scores[i])] for i, text, _ in sorted(entries, key=lambda entry: entry[0])]
+        else:
+            vocab = {text: i for i, text, _ in sorted(entries, key=lambda entry: entry[0])}
+        model["vocab"] = vocab
+    if "merges" in kept:
+        model["merges"] = _merges(kept["merges"], vocab, metadata, spelling)
+    if "added" in kept:
+        document["added_tokens"] = [
+            {"id": i, "content": text, **attributes}
+            for i, text, attributes in sorted(unfold(kept["added"], spelling.text), key=lambda entry: entry[0])]
+    return document
+
+
+def _unmark_charsmap(data: Any, metadata: Mapping[str, Value]) -> Any:
+    if data == _CHARSMAP_MARK:
+        return base64.b64encode(bytes(metadata[PREFIX + "precompiled_charsmap"].data)).decode()
+    if isinstance(data, dict):
+        return {key: _unmark_charsmap(value, metadata) for key, value in data.items()}
+    return [_unmark_charsmap(value, metadata) for value in data] if isinstance(data, list) else data
+
+
+def _merges(kept: Json, vocab: Any, metadata: Mapping[str, Value], spelling: Spelling) -> list[Any]:
+    if kept["from"] in MERGE_ORDERS:
+        scores = [float(score) for score in metadata[PREFIX + "scores"].data]
+        pairs = list(derived_merges(vocab, spelling, scores, kept["from"]))
+        lines = [" ".join(pair) for pair in pairs] if kept["form"] == "lines" else []
+    else:
+        lines = metadata[PREFIX + "merges" if kept["from"] == "merges" else MERGES_KEY].data
+        pairs = [line.split(" ", 1) for line in lines] if kept["form"] == "pairs" else []
+    if kept["form"] == "lines":
+        return list(lines)
+    for index, pair in kept.get("spaced", {}).items():
+        pairs[int(index)] = pair
+    return pairs
+
+
+def _model(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> bytes:
+    scores = metadata[PREFIX + "scores"].data
+    place = model_place(kept["shift"])
+    texts = kept["texts"]
+    if not 0 < kept["pieces"] <= MAX_IDS:
+        raise NotRestorable("no such number of pieces")
+    different = {}
+    for attributes, ranges in kept["different"]:
+        for first, end in ranges:
+            different |= dict.fromkeys(range(first, min(end, kept["pieces"])), attributes)
+    pieces = []
+    for i in range(kept["pieces"]):
+        text = texts.get(str(i))
+        if text is None:
+            text = spelling.text(place(i))
+        if not isinstance(text, str):
+            raise NotRestorable(f"piece {i} has no text")
+        score, kind = different[i] if i in different else (scores[place(i)], spelling.types[place(i)])
+        pieces.append((text, float(score), int(kind)))
+    rest = [(number, base64.b64decode(value)) for number, value in kept["rest"]]
+    if kept["charsmap"]:
+        key = CHARSMAP_KEY if CHARSMAP_KEY in metadata else PREFIX + "precompiled_charsmap"
+        rest = with_charsmap(rest, bytes(metadata[key].data))
+    return write_model(SentencePieceModel(pieces=pieces, rest=rest))
+
+
+def _template(reference: Json, metadata: Mapping[str, Value]) -> str:
+    if "text" in reference:
+        return reference["text"]
+    value = metadata[reference["key"]]
+    if value.type != ValueType.STRING:
+        raise NotRestorable(f"{reference['key']} is no string")
+    return value.data
+
+
+def _config(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> dict[str, bytes]:
+    files = {}
+    if "config" in kept:
+        config = dict(kept["config"])
+        if "decoder" in kept:
+            config["added_tokens_decoder"] = {
+                str(i): {"content": text, **attributes} for i, text, attributes
+                in sorted(unfold(kept["decoder"], spelling.text), key=lambda entry: entry[0])}
+        template = kept.get("template")
+        if isinstance(template, list):
+            config["chat_template"] = [{"name": name, "template": _template(item, metadata)} for name, item in template]
+        elif template is not None:
+            config["chat_template"] = _template(template, metadata)
+        files["tokenizer_config.json"] = _dump(config, indent=2)
+    for name, data in kept.get("files", {}).items():
+        if name in (*SMALL_FILES, "chat_template.json"):
+            files[name] = _dump(data, indent=2)
+    for name, reference in kept["templates"].items():
+        folder, _, file = name.rpartition("/")
+        if folder not in ("", ADDITIONAL) or not file.endswith(".jinja") or "\\" in file or file.startswith("."):
+            raise NotRestorable(f"{name!r} is no template file")
+        files[name] = _template(reference, metadata).encode("utf-8")
+    return files
