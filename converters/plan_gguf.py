@@ -25,6 +25,7 @@ from .naming import count_parameters, default_file_name
 from .ops import Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
 from .residue import Source, json_value
+from .sentence import read_pooling
 from .spec import ArchSpec, Config, Hparams
 from .targets import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, target_type
 from .tokenizer.forward import tokenizer_metadata
@@ -80,6 +81,7 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
     file = str(folder)
     spec = arch.for_class(architecture_of(checkpoint.config, file), f"{folder}/config.json")
     config = canonical(checkpoint.config, spec, f"{folder}/config.json", checkpoint.tensors.keys())
+    config.update(read_pooling(folder))
     reading = _Reading(checkpoint, spec, config, list(checkpoint.notes))
 
     keys = write_hparams(spec, config, reading.notes, reading.problems)
@@ -109,7 +111,7 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
     if options.plain:
         reading.notes.extend(dropped_notes(found.ignored))
     else:
-        key_values.update(_residue(reading))
+        key_values.update(_residue(reading, tokens.metadata))
     return _assemble(reading, tensors, key_values, outfile or Path(default_file_name(general, stored, "model")),
                      stored)
 
@@ -167,22 +169,22 @@ def _targets(reading: _Reading, kind: str) -> list[GgufTensor]:
     return out
 
 
-def _residue(reading: _Reading) -> Metadata:
+def _residue(reading: _Reading, tokens: Metadata) -> Metadata:
     """ggufx's own key-values: what makes the way back exact."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.dtype for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
     source = Source(dtype=main, dtypes={n: t.dtype for n, t in checkpoint.tensors.items() if t.dtype != main})
     source.record_names(found.names, reading.spec.aliases)
-    first_choice: dict[str, str] = {}
+    first_choice: dict[tuple[str, bool], str] = {}
     for rule in reading.spec.tensors:
-        first_choice.setdefault(str(rule.gguf[0]), str(rule.hf[0]))
+        first_choice.setdefault((str(rule.gguf[0]), rule.mtp), str(rule.hf[0]))
     source.layouts = sorted({str(m.rule.hf[0]) for m in found.matches
-                             if first_choice[str(m.rule.gguf[0])] != str(m.rule.hf[0])})
+                             if first_choice[str(m.rule.gguf[0]), m.rule.mtp] != str(m.rule.hf[0])})
     kept = keep(checkpoint.tensors, found, source, reading.notes)
     return {
         "ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"),
-        **json_value(checkpoint.folder / "generation_config.json"), **tokenizer_residue(checkpoint.folder), **kept,
+        **json_value(checkpoint.folder / "generation_config.json"), **tokenizer_residue(checkpoint.folder, tokens), **kept,
     }
 
 

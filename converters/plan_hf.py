@@ -26,6 +26,7 @@ from .model_card import model_card
 from .ops import Crop, Op, Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, region_bytes
 from .residue import KEPT, Source
+from .sentence import sentence_files
 from .spec import ArchSpec, Config
 from .tokenizer.back import tokenizer_files
 
@@ -96,12 +97,13 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
 
     tensors = _targets(reading, matched.matches)
     raise_all(reading.problems)
+    pooling = sentence_files(foreign)
     if original:
         config = original
     else:
         config = _foreign_config(reading, foreign, tensors, keys)
         reading.notes.extend(f"config.json: {key} = {why}" for key, why in found.assumed.items())
-    files = {**texts.files, **_side_files(model, config, original is not None)}
+    files = {**texts.files, **pooling, **_side_files(model, config, original is not None)}
     return _assemble(folder, reading, tensors, files, {
         "architecture": spec.name, "class": config["architectures"][0], "dtype": _main_dtype(reading),
         "parameters": sum(prod(t.shape) for t in tensors)})

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from ..spec import ArchSpec
-from . import llama
+from . import bert, gpt, llama, phi, qwen, qwen35
 
-FAMILIES = (llama,)
+FAMILIES = (llama, qwen, qwen35, phi, gpt, bert)
 SPECS: tuple[ArchSpec, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 
 

@@ -78,6 +78,7 @@ MISTRAL3 = ArchSpec(
     "mistral3", ("Mistral3ForConditionalGeneration",), "mistral3",
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM),
     tensors=LLAMA.tensors, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=MULTIMODAL,
+    parts=("model.vision_tower.", "model.multi_modal_projector.", "vision_tower.", "multi_modal_projector."),
     example="mistralai/Mistral-Small-3.1-24B-Instruct-2503", text_class=("MistralForCausalLM", "mistral"),
     chosen=lambda keys, tensors: "mistral3.attention.temperature_scale" not in keys,
 )

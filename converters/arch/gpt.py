@@ -1,0 +1,135 @@
+"""GPT-2, whose checkpoints store linear layers as [in, out]; and gpt-oss, as bf16 or in OpenAI's MXFP4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..io.values import Metadata
+from ..ops import Conv1dStorage, Deinterleave, PackMxfp4, Transpose
+from ..rope import Rope
+from ..spec import ArchSpec, Config, Fixed, Found, H, Present, R
+from ..template import Template
+from .common import (
+    ATTN,
+    DECODER_DEFAULTS,
+    EMBED,
+    EXPERTS,
+    F32,
+    HEAD,
+    HEAD_KV,
+    HEAD_LENGTHS,
+    OUT_NORM,
+    RMS_EPS,
+    SHAPE,
+    SIZES,
+    TIED,
+    VOCAB_ROWS,
+    L,
+)
+
+T = "transformer.h.{b}."
+CONV1D = Conv1dStorage()
+
+GPT2 = ArchSpec(
+    "gpt2", ("GPT2LMHeadModel", "GPT2Model"), "gpt2",
+    hparams=(
+        H("block_count", "n_layer"), H("context_length", ("n_positions", "n_ctx")), H("embedding_length", "n_embd"),
+        H("feed_forward_length", "n_inner"), H("attention.head_count", "n_head"),
+        H("attention.layer_norm_epsilon", "layer_norm_epsilon", F32),
+        TIED, VOCAB_ROWS, Fixed("activation_function", "gelu_new", also=("gelu_pytorch_tanh",)),
+        Fixed("scale_attn_by_inverse_layer_idx", False),
+    ),
+    tensors=(
+        R("token_embd.weight", "transformer.wte.weight", shape="vocab_size embedding_length"),
+        R("position_embd.weight", "transformer.wpe.weight", shape="context_length embedding_length"),
+        R("blk.{b}.attn_norm.weight", T + "ln_1.weight", shape="embedding_length"),
+        R("blk.{b}.attn_norm.bias", T + "ln_1.bias", shape="embedding_length"),
+        R("blk.{b}.attn_qkv.weight", T + "attn.c_attn.weight", CONV1D, shape="embedding_length qkv_rows"),
+        R("blk.{b}.attn_qkv.bias", T + "attn.c_attn.bias", shape="qkv_rows"),
+        R("blk.{b}.attn_output.weight", T + "attn.c_proj.weight", CONV1D, shape="embedding_length embedding_length"),
+        R("blk.{b}.attn_output.bias", T + "attn.c_proj.bias", shape="embedding_length"),
+        R("blk.{b}.ffn_norm.weight", T + "ln_2.weight", shape="embedding_length"),
+        R("blk.{b}.ffn_norm.bias", T + "ln_2.bias", shape="embedding_length"),
+        R("blk.{b}.ffn_up.weight", T + "mlp.c_fc.weight", CONV1D, shape="embedding_length feed_forward_length"),
+        R("blk.{b}.ffn_up.bias", T + "mlp.c_fc.bias", shape="feed_forward_length"),
+        R("blk.{b}.ffn_down.weight", T + "mlp.c_proj.weight", CONV1D, shape="feed_forward_length embedding_length"),
+        R("blk.{b}.ffn_down.bias", T + "mlp.c_proj.bias", shape="embedding_length"),
+        R("output_norm.weight", "transformer.ln_f.weight", shape="embedding_length"),
+        R("output_norm.bias", "transformer.ln_f.bias", shape="embedding_length"),
+        *HEAD,
+    ),
+    defaults={"n_inner": lambda config: 4 * config["n_embd"] if "n_embd" in config else None},
+    aliases=(("wte.", "transformer.wte."), ("wpe.", "transformer.wpe."), ("h.", "transformer.h."),
+             ("ln_f.", "transformer.ln_f.")),
+    ignore=(Template(T + "attn.bias"), Template(T + "attn.masked_bias")),
+    sizes={"qkv_rows": lambda hp: 3 * hp["embedding_length"]},
+    example="openai-community/gpt2",
+)
+
+
+@dataclass(frozen=True)
+class Mxfp4Checkpoint:
+    """The note in config.json that expert weights are stored in MXFP4; the tensors' type tells it on the way back."""
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        return {}
+
+    def read(self, found: Found, config: Config) -> None:
+        if found.types.get("blk.0.ffn_down_exps.weight") == "MXFP4":
+            config["quantization_config"] = {
+                "quant_method": "mxfp4",
+                "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router",
+                                           "model.embed_tokens", "lm_head"],
+            }
+
+
+@dataclass(frozen=True)
+class AlternatingLayers:
+    """`layer_types`: gpt-oss alternates sliding and full attention, and the runtime knows no other pattern."""
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        kinds = config.get("layer_types")
+        if kinds is not None and list(kinds) != _alternating(len(kinds)):
+            notes.append("config.json has another pattern of layer_types than the runtime computes with")
+        return {}
+
+    def read(self, found: Found, config: Config) -> None:
+        config["layer_types"] = _alternating(config["num_hidden_layers"])
+
+
+def _alternating(layers: int) -> list[str]:
+    return [("sliding_attention", "full_attention")[i % 2] for i in range(layers)]
+
+
+E = L + "mlp.experts."
+GATE_UP = ("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight")
+GPT_OSS = ArchSpec(
+    "gpt-oss", ("GptOssForCausalLM",), "gpt_oss",
+    hparams=(
+        *SHAPE, HEAD_KV, Rope(), Fixed("rope_parameters.truncate", False), RMS_EPS, *HEAD_LENGTHS, *EXPERTS,
+        H("attention.sliding_window", "sliding_window"), H("expert_feed_forward_length", "intermediate_size"),
+        Mxfp4Checkpoint(), AlternatingLayers(), Present("attention_bias", "blk.0.attn_q.bias"), TIED, VOCAB_ROWS,
+        Fixed("hidden_act", "silu"), Fixed("swiglu_limit", 7.0),
+    ),
+    tensors=(
+        *EMBED, *ATTN,
+        R("blk.{b}.attn_norm.weight", L + "input_layernorm.weight", shape="embedding_length"),
+        R("blk.{b}.post_attention_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
+        R("blk.{b}.attn_sinks.weight", L + "self_attn.sinks", shape="attention.head_count"),
+        R("blk.{b}.ffn_gate_inp.{p}", L + "mlp.router.{p}", shape="expert_count embedding_length"),
+        R(GATE_UP, (E + "gate_up_proj_blocks", E + "gate_up_proj_scales"), PackMxfp4(), Deinterleave()),
+        R("blk.{b}.ffn_down_exps.weight", (E + "down_proj_blocks", E + "down_proj_scales"), PackMxfp4()),
+        R(GATE_UP, E + "gate_up_proj", Transpose(), Deinterleave(), shape="expert_count embedding_length gate_up_rows"),
+        R("blk.{b}.ffn_down_exps.weight", E + "down_proj", Transpose(),
+          shape="expert_count expert_feed_forward_length embedding_length"),
+        R(("blk.{b}.ffn_gate_exps.bias", "blk.{b}.ffn_up_exps.bias"), E + "gate_up_proj_bias",
+          Deinterleave(vector=True), shape="expert_count gate_up_rows"),
+        R("blk.{b}.ffn_down_exps.bias", E + "down_proj_bias", shape="expert_count embedding_length"),
+        *OUT_NORM, *HEAD,
+    ),
+    defaults=DECODER_DEFAULTS,
+    sizes={**SIZES, "gate_up_rows": lambda hp: 2 * hp["expert_feed_forward_length"]},
+    example="openai/gpt-oss-20b",
+)
+
+SPECS = (GPT2, GPT_OSS)
