@@ -10,24 +10,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numba
 import numpy as np
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+
+from . import announce
 
 STRICT = {"fastmath": False, "error_model": "numpy", "nogil": True, "boundscheck": False}
 NO_WEIGHTS = np.empty(0, np.float32)  # what a kernel that may have weights is called with when there are none
-
-_listener: Callable[[str], None] | None = None
-
-
-def on_compile(listener: Callable[[str], None] | None) -> None:
-    """Call `listener` with a kernel's name whenever one is about to be compiled, which takes seconds; None: nobody."""
-    global _listener
-    _listener = listener
-
 
 def kernel(function: Callable) -> Callable:
     """Compile on the first call, and keep the machine code on disk where a folder for it can be written."""
@@ -45,33 +40,36 @@ def inline(function: Callable) -> Callable:
 
 
 @functools.cache
-def _sources_digest() -> str:
-    """Numba looks at one source file to see if its cached code is stale, but our kernels are made from several."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _tell(name: str) -> None:
-    if _listener is not None:
-        _listener(name)
+def sources_digest(path: Path) -> str:
+    """Digest of a kernel module and the modules beside it that it is made from: Numba itself looks at one file only."""
+    sources, waiting = {}, [path]
+    while waiting:
+        path = waiting.pop()
+        sources[path.name] = path.read_bytes()
+        for name in re.findall(r"(?m)^from \.(\w+) import", sources[path.name].decode()):
+            other = path.with_name(f"{name}.py")
+            if other.name not in sources and other.exists():
+                waiting.append(other)
+    return hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()
 
 
 class _Cache(FunctionCache):
-    """Numba's cache on disk, fresh only while all sources of this package are the same, and never a reason to fail."""
+    """Numba's cache on disk, fresh only while all of a kernel's sources are the same, and never a reason to fail."""
 
     def __init__(self, function: Callable) -> None:
         super().__init__(function)
-        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, _sources_digest())
+        digest = sources_digest(Path(inspect.getfile(function)))
+        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, digest)
 
     def load_overload(self, sig, target_context):
         try:
             found = super().load_overload(sig, target_context)
         except Exception:  # a damaged cache is no cache
             found = None
+            with contextlib.suppress(OSError):
+                self.flush()
         if found is None:
-            _tell(self._py_func.__name__)
+            announce(self._py_func)
         return found
 
     def save_overload(self, sig, data) -> None:
@@ -79,9 +77,9 @@ class _Cache(FunctionCache):
             super().save_overload(sig, data)
 
 
-class _NoCache(numba.core.caching.NullCache):
+class _NoCache(NullCache):
     def __init__(self, function: Callable) -> None:
-        self._name = function.__name__
+        self._py_func = function
 
     def load_overload(self, sig, target_context) -> None:
-        _tell(self._name)
+        announce(self._py_func)
