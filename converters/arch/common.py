@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ..io.values import ValueType
-from ..ops import RopePermute
+from ..ops import RopePermute, Split
 from ..rope import Rope
-from ..spec import Config, Fixed, H, Hparams, Present, R, Rows
+from ..spec import Config, Fixed, H, Hparams, Present, R, Rows, TensorRule
+from ..template import Template
 
 F32 = ValueType.FLOAT32
 BOOL = ValueType.BOOL
@@ -41,13 +43,12 @@ SIZES: dict[str, Callable[[Hparams], Any]] = {
 
 # -- hyperparameters ------------------------------------------------------------------------------------------------
 
-SHAPE = (
-    H("block_count", ("num_hidden_layers", "n_layer")),
-    H("context_length", ("max_position_embeddings", "n_positions", "n_ctx")),
-    H("embedding_length", ("hidden_size", "n_embd")),
-    H("feed_forward_length", ("intermediate_size", "n_inner")),
-    H("attention.head_count", ("num_attention_heads", "n_head")),
-)
+BLOCK_COUNT = H("block_count", ("num_hidden_layers", "n_layer"))
+CONTEXT_LENGTH = H("context_length", ("max_position_embeddings", "n_positions", "n_ctx"))
+EMBEDDING_LENGTH = H("embedding_length", ("hidden_size", "n_embd"))
+FFN_LENGTH = H("feed_forward_length", ("intermediate_size", "n_inner"))
+HEAD_COUNT = H("attention.head_count", ("num_attention_heads", "n_head"))
+SHAPE = (BLOCK_COUNT, CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT)
 HEAD_KV = H("attention.head_count_kv", "num_key_value_heads")
 RMS_EPS = H("attention.layer_norm_rms_epsilon", "rms_norm_eps", F32)
 LN_EPS = H("attention.layer_norm_epsilon", ("layer_norm_eps", "layer_norm_epsilon"), F32)
@@ -97,3 +98,34 @@ FFN = (
     R("blk.{b}.ffn_up.{p}", L + "mlp.up_proj.{p}", shape="feed_forward_length embedding_length"),
     R("blk.{b}.ffn_down.{p}", L + "mlp.down_proj.{p}", shape="embedding_length feed_forward_length"),
 )
+
+# -- mixtures of experts --------------------------------------------------------------------------------------------
+
+EXPERT_LENGTH = H("expert_feed_forward_length", "moe_intermediate_size")
+MOE_SIZES = {**SIZES, "expert_gate_up_rows": lambda hp: 2 * hp["expert_feed_forward_length"]}
+
+ROUTER = (R("blk.{b}.ffn_gate_inp.weight", L + "mlp.gate.weight", shape="expert_count embedding_length"),)
+SEPARATE_EXPERTS = (  # as on the Hub
+    R("blk.{b}.ffn_gate_exps.weight", L + "mlp.experts.{e}.gate_proj.weight",
+      shape="expert_feed_forward_length embedding_length"),
+    R("blk.{b}.ffn_up_exps.weight", L + "mlp.experts.{e}.up_proj.weight",
+      shape="expert_feed_forward_length embedding_length"),
+    R("blk.{b}.ffn_down_exps.weight", L + "mlp.experts.{e}.down_proj.weight",
+      shape="embedding_length expert_feed_forward_length"),
+)
+FUSED_EXPERTS = (  # as transformers 5 holds them, and the Hub's newest models
+    R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "mlp.experts.gate_up_proj", Split((1, 1)),
+      shape="expert_count expert_gate_up_rows embedding_length"),
+    R("blk.{b}.ffn_down_exps.weight", L + "mlp.experts.down_proj",
+      shape="expert_count embedding_length expert_feed_forward_length"),
+)
+
+
+def headless(*rows: TensorRule) -> tuple[TensorRule, ...]:
+    """The rows for a class without a language head, whose names have no `model.` in front."""
+    return tuple(replace(row, hf=tuple(Template(t.text.removeprefix("model.")) for t in row.hf)) for row in rows)
+
+
+def where(when: Callable[[Hparams, int], bool], *rows: TensorRule) -> tuple[TensorRule, ...]:
+    """The rows, needed only in some blocks."""
+    return tuple(replace(row, when=when) for row in rows)

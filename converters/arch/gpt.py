@@ -25,7 +25,7 @@ from .common import (
     TIED,
     VOCAB_ROWS,
     L,
-)
+)  # fmt: skip
 
 T = "transformer.h.{b}."
 CONV1D = Conv1dStorage()

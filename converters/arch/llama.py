@@ -7,25 +7,29 @@ head by head". The same row converts forward, back, and a LoRA adapter's factors
 from __future__ import annotations
 
 from ..rope import LLAMA3_FREQS
-from ..spec import ArchSpec, Fixed, H, Present, R
+from ..spec import ArchSpec, Computed, Fixed, H, Present, R
 from ..template import Template
 from .common import (
-                     ATTN_ROPE,
-                     DECODER,
-                     DECODER_DEFAULTS,
-                     EMBED,
-                     EXPERTS,
-                     F32,
-                     FFN,
-                     HEAD,
-                     NORMS,
-                     OUT_NORM,
-                     SIZES,
-                     VOCAB_SIZE,
-                     L,
-)
+    ATTN_ROPE,
+    DECODER,
+    DECODER_DEFAULTS,
+    EMBED,
+    EXPERTS,
+    F32,
+    FFN,
+    HEAD,
+    NORMS,
+    OUT_NORM,
+    SIZES,
+    VOCAB_SIZE,
+    L,
+    per_head,
+    same_as,
+)  # fmt: skip
 
-ROPE_DIM = H("rope.dimension_count", "head_dim")
+ROPE_DIM = Computed("rope.dimension_count", lambda config: config.get("head_dim") or per_head(config), "head_dim",
+                    lambda kv: kv.get("attention.key_length", kv.get("rope.dimension_count")))
+UNSTATED_HEAD = {"num_key_value_heads": same_as("num_attention_heads")}  # classes that leave head_dim open
 BIASES = (Present("attention_bias", "blk.0.attn_q.bias"), Present("mlp_bias", "blk.0.ffn_up.bias"))
 INV_FREQ = (Template(L + "self_attn.rotary_emb.inv_freq"), Template("model.rotary_emb.inv_freq"))
 MULTIMODAL = (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""))
@@ -59,7 +63,7 @@ MIXTRAL = ArchSpec(
         R("blk.{b}.ffn_down_exps.weight", MOE + "experts.{e}.w2.weight", shape="embedding_length feed_forward_length"),
         *OUT_NORM, *HEAD,
     ),
-    defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, example="mistralai/Mixtral-8x7B-Instruct-v0.1",
+    defaults=UNSTATED_HEAD, sizes=SIZES, ignore=INV_FREQ, example="mistralai/Mixtral-8x7B-Instruct-v0.1",
     chosen=lambda keys, tensors: "blk.0.ffn_gate_exps.weight" in tensors,
 )
 
@@ -86,7 +90,7 @@ MISTRAL3 = ArchSpec(
 SMOLLM3 = ArchSpec(
     "smollm3", ("SmolLM3ForCausalLM",), "smollm3",
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, *BIASES),
-    tensors=LLAMA.tensors, derived=LLAMA.derived, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ,
+    tensors=LLAMA.tensors, derived=LLAMA.derived, defaults=UNSTATED_HEAD, sizes=SIZES, ignore=INV_FREQ,
     example="HuggingFaceTB/SmolLM3-3B",
 )
 
