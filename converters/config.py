@@ -54,13 +54,14 @@ def _rope_parameters(config: Config, file: str) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise InputError("rope_parameters must be an object", file=file, found=type(given).__name__)
     theta = config.get("rope_theta", 10000.0)
+    if "rope_local_base_freq" in config:  # Gemma 3; the key is from before transformers 5
+        both = given if any(kind in given for kind in LAYER_KINDS) else {"full_attention": given}
+        return {
+            "full_attention": _one_rope(both.get("full_attention") or {}, config, theta),
+            "sliding_attention": _one_rope(both.get("sliding_attention") or {}, {}, config["rope_local_base_freq"]),
+        }
     if any(kind in given for kind in LAYER_KINDS):
         return {kind: _one_rope(params or {}, config, theta) for kind, params in given.items()}
-    if "rope_local_base_freq" in config and "rope_parameters" not in config:  # Gemma 3 before transformers 5
-        return {
-            "full_attention": _one_rope(given, config, theta),
-            "sliding_attention": {"rope_type": "default", "rope_theta": config["rope_local_base_freq"]},
-        }
     return _one_rope(given, config, theta)
 
 
@@ -84,12 +85,15 @@ def full_attention_rope(config: Config) -> dict[str, Any]:
 def hub_style(config: Config) -> Config:
     """A canonical config as it is written: in the style that transformers 4 and 5 both read.
 
-    Two kinds of rotary settings by layer exist in transformers 5 only, and so do its newest classes.
+    Two kinds of rotary settings by layer exist in transformers 5 only, but for Gemma 3, and so do its newest classes.
     """
     out = dict(config)
     rope = out.pop("rope_parameters", None)
     if rope is None:
         return out
+    if out.get("model_type") == "gemma3_text":
+        out["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        rope = rope["full_attention"]
     if (any(kind in rope for kind in (*LAYER_KINDS, "mrope_section"))
             or rope.get("rope_type") not in TRANSFORMERS_4_ROPE):
         out["rope_parameters"] = rope

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from .errors import GgufxError, InputError
 from .io.gguf import TensorInfo
 from .io.values import Metadata, plain
@@ -32,8 +34,7 @@ def sizes(spec: ArchSpec, values: Mapping[str, Any], vocab_size: int | None) -> 
 
     A derived size whose parts are missing is left out; the missing part has been reported by its own rule.
     """
-    prefix = f"{spec.name}."
-    hp = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+    hp = _own_keys(spec, values)
     if vocab_size is not None:
         hp.setdefault("vocab_size", vocab_size)
     for name, derive in spec.sizes.items():
@@ -48,13 +49,19 @@ def read_hparams(
     spec: ArchSpec, metadata: Metadata, tensors: Mapping[str, TensorInfo], file: str, problems: list[GgufxError]
 ) -> tuple[Config, Found]:
     """The canonical config that the file's standard keys describe, and what had to be assumed."""
-    prefix = f"{spec.name}."
-    kv = {key.removeprefix(prefix): value for key, value in plain(metadata).items() if key.startswith(prefix)}
+    kv = _own_keys(spec, plain(metadata))
     found = Found(kv, {n: t.shape for n, t in tensors.items()}, {n: t.type for n, t in tensors.items()})
     config: Config = {"architectures": [spec.classes[0]], "model_type": spec.model_type}
     for rule in spec.hparams:
         try:
             rule.read(found, config)
         except KeyError as error:
-            problems.append(InputError(f"the file has no {prefix}{error.args[0]}", file=file))
+            problems.append(InputError(f"the file has no {spec.name}.{error.args[0]}", file=file))
     return config, found
+
+
+def _own_keys(spec: ArchSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The architecture's keys without its prefix; arrays, which list a value per block, as lists."""
+    prefix = f"{spec.name}."
+    return {key.removeprefix(prefix): value.tolist() if isinstance(value, np.ndarray) else value
+            for key, value in values.items() if key.startswith(prefix)}

@@ -207,6 +207,12 @@ def _in_block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Ho
     return {**holes, "m": holes["b"] - blocks.start} if rule.mtp else holes
 
 
+def _other_layouts(spec: ArchSpec, match: Match) -> list[str]:
+    """What the same HF tensors would be called in another layout of the GGUF file."""
+    return [t.format(match.holes) for rule in spec.tensors if rule.hf == match.rule.hf and rule is not match.rule
+            for t in rule.gguf]
+
+
 @dataclass
 class GgufMatches:
     """`matches` in table order; `derived`: tensors that stand for config values."""
@@ -258,5 +264,6 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
         taken.update(match.gguf)
         matches[r, tuple(sorted(holes.items()))] = match
     ordered = [matches[key] for key in sorted(matches, key=lambda k: (k[0], str(k[1])))]
-    problems.extend(_missing(spec, hp, {g: g for m in ordered for g in m.gguf}, file))
+    made = {g: g for m in ordered for g in (*m.gguf, *_other_layouts(spec, m))}
+    problems.extend(_missing(spec, hp, made, file))
     return GgufMatches(ordered, [n for n in names if n in derived])

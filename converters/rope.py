@@ -33,12 +33,14 @@ class Rope:
     """`rope.freq_base`, `rope.freq_base_swa` and `rope.scaling.*`.
 
     `longrope_type`: write the type of longrope scaling (Phi-3 does not; its tensors suffice).
-    `default_theta`: the base of a file without `rope.freq_base`; `write_base` False leaves the key out.
+    `default_theta`: the base of a file without `rope.freq_base`; `write_base` False leaves the key out where it is this.
+    `default_sliding_theta`: that of the layers with sliding attention, in models where these have settings of their own.
     """
 
     write_base: bool = True
     write_scaling: bool = True
     default_theta: float = 10000.0
+    default_sliding_theta: float | None = None
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
         rope = full_attention_rope(config)
@@ -62,10 +64,13 @@ class Rope:
                         out[f"rope.scaling.{key}"] = f32(values[hf])
         elif self.write_scaling and kind in ("longrope", "su"):
             out["rope.scaling.type"] = string("longrope")
-        if self.write_base:
+        if self.write_base or rope["rope_theta"] != self.default_theta:
             out["rope.freq_base"] = f32(rope["rope_theta"])
         sliding = config["rope_parameters"].get("sliding_attention")
-        if sliding is not None and self.write_base:
+        if sliding is not None:
+            if sliding["rope_type"] != "default":
+                raise UnsupportedError("scaled rotary settings of layers with sliding attention have no GGUF form",
+                                       file="config.json", expected="default", found=sliding["rope_type"])
             out["rope.freq_base_swa"] = f32(sliding["rope_theta"])
         return out
 
@@ -87,11 +92,14 @@ class Rope:
             for hf, key in YARN:
                 if f"rope.scaling.{key}" in kv:
                     rope[hf] = short(kv[f"rope.scaling.{key}"])
-        if "rope.freq_base_swa" in kv:
-            sliding = {"rope_type": "default", "rope_theta": short(kv["rope.freq_base_swa"])}
-            config["rope_parameters"] = {"full_attention": rope, "sliding_attention": sliding}
-        else:
+        sliding_theta = kv.get("rope.freq_base_swa", self.default_sliding_theta)
+        if sliding_theta is None:
             config["rope_parameters"] = rope
+            return
+        if "rope.freq_base_swa" not in kv:
+            found.assumed["rope_parameters.sliding_attention"] = f"{sliding_theta}: the file has no rope.freq_base_swa"
+        sliding = {"rope_type": "default", "rope_theta": short(sliding_theta)}
+        config["rope_parameters"] = {"full_attention": rope, "sliding_attention": sliding}
 
 
 def _llama3_divisors(dim: int, base: float, factor: float, low: float, high: float, original: float) -> np.ndarray:
@@ -194,3 +202,29 @@ def _longrope(which: str) -> Derived:
 
 
 LONGROPE_FACTORS = (_longrope("long"), _longrope("short"))
+
+UNROTATED = 1e30  # the divisor of dimensions that do not turn
+
+
+def _make_proportional(config: Config, hp: Hparams) -> np.ndarray | None:
+    rope = full_attention_rope(config)
+    pairs = hp["rope.dimension_count"] // 2
+    if rope["rope_type"] != "proportional":
+        return np.ones(pairs, np.float32)  # the runtime always wants the table
+    rotated = int(rope.get("partial_rotary_factor", 1.0) * 2 * pairs // 2)
+    return np.array([rope.get("factor", 1.0)] * rotated + [UNROTATED] * (pairs - rotated), np.float32)
+
+
+def _recover_proportional(divisors: np.ndarray, found: Found, config: Config) -> None:
+    rotated = int((divisors < UNROTATED / 2).sum())
+    factor = short(divisors[0]) if rotated else 1.0
+    if not np.array_equal(divisors, np.array([factor] * rotated + [UNROTATED] * (len(divisors) - rotated), np.float32)):
+        raise UnsupportedError("rope_freqs.weight is not a proportional rotary setting", tensor="rope_freqs.weight",
+                               hint="config.json has no other form for a table of rotary divisors.")
+    rope = full_attention_rope(config)
+    rope.update(rope_type="proportional", partial_rotary_factor=rotated / len(divisors))
+    if factor != 1.0:
+        rope["factor"] = factor
+
+
+PROPORTIONAL_FREQS = Derived("rope_freqs.weight", _make_proportional, _recover_proportional)

@@ -125,7 +125,10 @@ class Computed:
 
 @dataclass(frozen=True)
 class Fixed:
-    """A config value that GGUF has no key for: the runtime always computes with this one."""
+    """A config value that GGUF has no key for: the runtime always computes with this one.
+
+    `value` may be computed from the config: from what the rules before this one brought back, on the way back.
+    """
 
     hf: str
     value: Any
@@ -133,16 +136,18 @@ class Fixed:
     refuse: bool = False  # a model with another value is not what the tensors would say
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
-        found = get_path(config, self.hf)
-        if found is not MISSING and found != self.value and found not in self.also:
+        found, value = get_path(config, self.hf), self._value(config)
+        if found is not MISSING and found != value and found not in self.also:
             if self.refuse:
-                raise UnsupportedError(f"{self.hf} has no GGUF form", file="config.json", expected=self.value,
-                                       found=found)
-            notes.append(f"config.json says {self.hf} = {found!r}; the runtime always computes with {self.value!r}")
+                raise UnsupportedError(f"{self.hf} has no GGUF form", file="config.json", expected=value, found=found)
+            notes.append(f"config.json says {self.hf} = {found!r}; the runtime always computes with {value!r}")
         return {}
 
     def read(self, found: Found, config: Config) -> None:
-        found.assume(config, self.hf, self.value, "GGUF has no key for it; the runtime's value")
+        found.assume(config, self.hf, self._value(config), "GGUF has no key for it; the runtime's value")
+
+    def _value(self, config: Config) -> Any:
+        return self.value(config) if callable(self.value) else self.value
 
 
 @dataclass(frozen=True)
@@ -176,10 +181,25 @@ class Rows:
             set_path(config, self.hf, found.tensors[self.tensor][self.axis])
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A config value that shows in what other rules and rows wrote; None leaves the key out of the config."""
+
+    hf: str
+    value: Callable[[Found], Any]
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        return {}
+
+    def read(self, found: Found, config: Config) -> None:
+        if (value := self.value(found)) is not None:
+            set_path(config, self.hf, value)
+
+
 def typed(kind: ValueType, value: Any) -> Value:
-    """A scalar or, for a list, an array of that item type."""
+    """A scalar or, for a list, an array of that item type; counts in arrays are INT32, as existing files have them."""
     if isinstance(value, (list, tuple)):
-        return array(kind, list(value))
+        return array(ValueType.INT32 if kind == ValueType.UINT32 else kind, list(value))
     return Value(kind, float(value) if kind == ValueType.FLOAT32 else value)
 
 
@@ -251,7 +271,7 @@ class ArchSpec:
     def blocks(self, rule: TensorRule, hp: Hparams) -> range:
         """The blocks that a rule may make. Those of multi-token prediction come last."""
         count = hp.get("block_count", 0)
-        main = count - hp.get("nextn_predict_layers", 0)
+        main = max(0, count - hp.get("nextn_predict_layers", 0))
         if rule.mtp:
             return range(main, count)
         return range(main if any(r.mtp for r in self.tensors) else count)
