@@ -92,9 +92,7 @@ def _widen(x: np.ndarray, source: str, out: np.ndarray) -> None:
     if source == "F16":
         np.copyto(out, x)
     else:
-        bits = out.view(np.uint32)
-        np.copyto(bits, x.view(np.uint16))
-        np.left_shift(bits, 16, out=bits)
+        np.left_shift(x.view(np.uint16), 16, out=out.view(np.uint32), dtype=np.uint32)
 
 
 def _check(name: str, array: np.ndarray, dtype: np.dtype | type, shape: tuple[int | None, ...]) -> None:
