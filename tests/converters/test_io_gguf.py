@@ -142,7 +142,7 @@ def test_real_vocabularies_come_back_byte_for_byte(path):
     tokens = found.metadata["tokenizer.ggml.tokens"].data
     relisted = {**found.metadata, "tokenizer.ggml.tokens": strings(list(tokens))}
     assert encode_header(relisted, []) == header
-    if path.stat().st_size < 2e6:
+    if path.stat().st_size < 7e5:  # gguf-py takes seconds for larger ones
         field = gguf.GGUFReader(path).get_field("tokenizer.ggml.tokens")
         assert tokens == field.contents()
 
