@@ -152,7 +152,7 @@ def run_tile(job: TensorJob, tile: Tile, files: Files, weights: np.ndarray | Non
     held = [_held(files.read(r.file, r.offset, r.nbytes), r) for r in sources]
     kind = sources[0].type
     for op in job.ops:
-        if not op.moves:  # raw bits become values; float32 ones too
+        if not op.moves or (kind not in RAW and not op.on_blocks):  # raw bits become values; float32 ones too
             held, kind = [floats(x, kind, threads, device) for x in held], "F32"
         held = op.forward(held)
         kind = op.emits or kind

@@ -49,7 +49,16 @@ class Op:
 
     moves: ClassVar[bool] = True  # only moves elements: works on the raw bits of any element type
     exact: ClassVar[bool] = True  # inverse(forward(x)) is x bit for bit
-    emits: ClassVar[str | None] = None  # the tensor type whose block bytes (uint8) the op itself produces
+
+    @property
+    def emits(self) -> str | None:
+        """The type of the bytes that the op itself produces, where it is not the type that it takes."""
+        return None
+
+    @property
+    def on_blocks(self) -> bool:
+        """Whether the op works on rows of packed blocks as on rows of elements."""
+        return type(self) is Op
 
     def bind(self, hp: Mapping[str, Any]) -> Self:
         """Replace the names of hyperparameters by their values. KeyError names one that is missing."""
@@ -108,6 +117,10 @@ class IndexMap(Op):
     @property
     def inverse(self) -> Op:
         return replace(self, undo=not self.undo)
+
+    @property
+    def on_blocks(self) -> bool:
+        return not self.columns and not self.vector
 
     def _axis(self, ndim: int) -> int:
         return -1 if self.columns or self.vector or ndim == 1 else -2
@@ -406,11 +419,18 @@ class PackMxfp4(Op):
     """
 
     undo: bool = False
-    emits: ClassVar[str | None] = "MXFP4"
 
     @property
     def inverse(self) -> Op:
         return replace(self, undo=not self.undo)
+
+    @property
+    def emits(self) -> str | None:
+        return "U8" if self.undo else "MXFP4"
+
+    @property
+    def on_blocks(self) -> bool:
+        return True
 
     def shape(self, shapes):
         if self.undo:

@@ -82,9 +82,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         notes.append("the file holds a vocabulary only: the tokenizer is written")
         return _assemble(folder, _Reading(model, None, None, options, notes), [], texts.files, {"architecture": name})
 
-    original = _original_config(model, own, path)
-    spec = (arch.for_class(original["architectures"][0], str(path)) if original
-            else arch.for_gguf(name, keys, model.tensors, str(path)))
+    original, spec = _original(model, own, path) or (None, arch.for_gguf(name, keys, model.tensors, str(path)))
     reading = _Reading(model, spec, own, options, notes)
     foreign, found = read_hparams(spec, model.metadata, model.tensors, str(path), reading.problems)
     hp = sizes(spec, keys, _vocab_rows(model))
@@ -109,8 +107,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         "parameters": sum(prod(t.shape) for t in tensors)})
 
 
-def _original_config(model: GgufFile, own: Source | None, path: Path) -> Config | None:
-    """The config.json that ggufx kept; of a multimodal class the text part, which is what the file holds."""
+def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, ArchSpec] | None:
+    """The config.json that ggufx kept and its table; of a multimodal class the text part, which the file holds."""
     if own is None or "ggufx.config" not in model.metadata:
         return None
     config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path)
@@ -122,7 +120,7 @@ def _original_config(model: GgufFile, own: Source | None, path: Path) -> Config 
         dtype = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
         config = {**dtype, **config["text_config"], "architectures": [spec.text_class[0]],
                   "model_type": spec.text_class[1]}
-    return config
+    return config, spec
 
 
 def _vocab_rows(model: GgufFile) -> int | None:
@@ -200,8 +198,9 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
     if reading.spec.text_class is not None:
         config["architectures"], config["model_type"] = [reading.spec.text_class[0]], reading.spec.text_class[1]
     for name in ("bos", "eos", "padding"):
-        if (token := keys.get(f"tokenizer.ggml.{name}_token_id")) is not None:
-            config[f"{'pad' if name == 'padding' else name}_token_id"] = int(token)
+        # An explicit null: the class's default id may lie outside of this vocabulary.
+        token = keys.get(f"tokenizer.ggml.{name}_token_id")
+        config[f"{'pad' if name == 'padding' else name}_token_id"] = None if token is None else int(token)
     if not any(t.match.rule.emits for t in tensors):
         config.pop("quantization_config", None)
     config["dtype"] = TORCH_NAMES[_main_dtype(reading)]
@@ -214,7 +213,7 @@ def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, by
     if "ggufx.generation_config" in model.metadata:
         files["generation_config.json"] = str(model.metadata["ggufx.generation_config"].data).encode()
     elif not original:
-        ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if k in config}
+        ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(k) is not None}
         files["generation_config.json"] = _json({**ids, **sampling_parameters(model.metadata)})
     if (card := model_card(model.metadata)) is not None:
         files["README.md"] = card

@@ -8,6 +8,7 @@ transformers `modeling_rope_utils.py`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,8 +63,14 @@ class Rope:
                 for hf, key in YARN:
                     if values.get(hf) is not None:
                         out[f"rope.scaling.{key}"] = f32(values[hf])
-        elif self.write_scaling and kind in ("longrope", "su"):
-            out["rope.scaling.type"] = string("longrope")
+        elif kind in ("longrope", "su"):
+            if self.write_scaling:
+                out["rope.scaling.type"] = string("longrope")
+            original = rope.get("original_max_position_embeddings")
+            if original is None:
+                raise KeyError("rope_parameters.original_max_position_embeddings")
+            out["rope.scaling.original_context_length"] = u32(original)
+            out["rope.scaling.attn_factor"] = f32(longrope_attention_factor(config, rope, original))
         if self.write_base or rope["rope_theta"] != self.default_theta:
             out["rope.freq_base"] = f32(rope["rope_theta"])
         sliding = config["rope_parameters"].get("sliding_attention")
@@ -100,6 +107,14 @@ class Rope:
             found.assumed["rope_parameters.sliding_attention"] = f"{sliding_theta}: the file has no rope.freq_base_swa"
         sliding = {"rope_type": "default", "rope_theta": short(sliding_theta)}
         config["rope_parameters"] = {"full_attention": rope, "sliding_attention": sliding}
+
+
+def longrope_attention_factor(config: Config, rope: Mapping[str, Any], original: int) -> float:
+    """What longrope multiplies cosines and sines by: given, or from how far the context is stretched."""
+    if (given := rope.get("attention_factor")) is not None:
+        return given
+    stretch = config["max_position_embeddings"] / original
+    return math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
 
 
 def _llama3_divisors(dim: int, base: float, factor: float, low: float, high: float, original: float) -> np.ndarray:

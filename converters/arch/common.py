@@ -60,6 +60,7 @@ EXPERTS = (
     H("expert_count", ("num_experts", "num_local_experts")),
     H("expert_used_count", "num_experts_per_tok"),
 )
+LOCAL_EXPERTS = (H("expert_count", ("num_local_experts", "num_experts")), EXPERTS[1])
 TIED = Present("tie_word_embeddings", "output.weight", absent=True)
 VOCAB_SIZE = H("vocab_size", "vocab_size", need=False)
 VOCAB_ROWS = Rows("vocab_size", "token_embd.weight")

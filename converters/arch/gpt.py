@@ -13,11 +13,11 @@ from .common import (
     ATTN,
     DECODER_DEFAULTS,
     EMBED,
-    EXPERTS,
     F32,
     HEAD,
     HEAD_KV,
     HEAD_LENGTHS,
+    LOCAL_EXPERTS,
     OUT_NORM,
     RMS_EPS,
     SHAPE,
@@ -106,7 +106,7 @@ GATE_UP = ("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight")
 GPT_OSS = ArchSpec(
     "gpt-oss", ("GptOssForCausalLM",), "gpt_oss",
     hparams=(
-        *SHAPE, HEAD_KV, Rope(), Fixed("rope_parameters.truncate", False), RMS_EPS, *HEAD_LENGTHS, *EXPERTS,
+        *SHAPE, HEAD_KV, Rope(), Fixed("rope_parameters.truncate", False), RMS_EPS, *HEAD_LENGTHS, *LOCAL_EXPERTS,
         H("attention.sliding_window", "sliding_window"), H("expert_feed_forward_length", "intermediate_size"),
         Mxfp4Checkpoint(), AlternatingLayers(), Present("attention_bias", "blk.0.attn_q.bias"), TIED, VOCAB_ROWS,
         Fixed("hidden_act", "silu"), Fixed("swiglu_limit", 7.0),

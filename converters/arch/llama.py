@@ -6,18 +6,21 @@ head by head". The same row converts forward, back, and a LoRA adapter's factors
 
 from __future__ import annotations
 
-from ..rope import LLAMA3_FREQS
-from ..spec import ArchSpec, Computed, Fixed, H, Present, R
+from dataclasses import dataclass
+
+from ..io.values import Metadata
+from ..rope import LLAMA3_FREQS, LONGROPE_FACTORS
+from ..spec import ArchSpec, Computed, Config, Fixed, Found, H, Present, R
 from ..template import Template
 from .common import (
     ATTN_ROPE,
     DECODER,
     DECODER_DEFAULTS,
     EMBED,
-    EXPERTS,
     F32,
     FFN,
     HEAD,
+    LOCAL_EXPERTS,
     NORMS,
     OUT_NORM,
     SIZES,
@@ -39,7 +42,7 @@ LLAMA = ArchSpec(
     "llama", ("LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"), "llama",
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, *BIASES),
     tensors=(*EMBED, *NORMS, *ATTN_ROPE, *FFN, *OUT_NORM, *HEAD),
-    derived=(LLAMA3_FREQS,), defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
+    derived=(LLAMA3_FREQS, *LONGROPE_FACTORS), defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
     example="unsloth/Llama-3.2-1B-Instruct",
 )
 
@@ -54,7 +57,7 @@ MISTRAL = ArchSpec(
 MOE = L + "block_sparse_moe."
 MIXTRAL = ArchSpec(
     "llama", ("MixtralForCausalLM",), "mixtral",
-    hparams=(*DECODER, *EXPERTS, VOCAB_SIZE, ROPE_DIM, Fixed("sliding_window", None)),
+    hparams=(*DECODER, *LOCAL_EXPERTS, VOCAB_SIZE, ROPE_DIM, Fixed("sliding_window", None)),
     tensors=(
         *EMBED, *NORMS, *ATTN_ROPE,
         R("blk.{b}.ffn_gate_inp.weight", MOE + "gate.weight", shape="expert_count embedding_length"),
@@ -67,11 +70,28 @@ MIXTRAL = ArchSpec(
     chosen=lambda keys, tensors: "blk.0.ffn_gate_exps.weight" in tensors,
 )
 
+
+@dataclass(frozen=True)
+class MscaleOfAll:
+    """`mscale`: GGUF holds `mscale_all_dim` only; the published models have the same number for both."""
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        rope = config["rope_parameters"]
+        if rope.get("mscale", 1.0) != rope.get("mscale_all_dim", 1.0):
+            notes.append("config.json has an mscale of its own; the runtime knows mscale_all_dim only")
+        return {}
+
+    def read(self, found: Found, config: Config) -> None:
+        value = config["rope_parameters"].get("mscale_all_dim", 1.0)
+        found.assume(config, "rope_parameters.mscale", value, "the same as mscale_all_dim")
+
+
 MINISTRAL3 = ArchSpec(
     "mistral3", ("Ministral3ForCausalLM",), "ministral3",
     hparams=(
         *DECODER, VOCAB_SIZE, ROPE_DIM,
         H("rope.scaling.yarn_log_multiplier", "rope_parameters.mscale_all_dim", F32),
+        MscaleOfAll(),
         H("attention.temperature_scale", "rope_parameters.llama_4_scaling_beta", F32),
     ),
     tensors=LLAMA.tensors, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from ..config import full_attention_rope
-from ..io.values import Metadata, f32, u32
+from ..io.values import Metadata, u32
 from ..rope import LONGROPE_FACTORS, Rope
 from ..spec import ArchSpec, Codec, Config, Found, H, R
 from .common import DECODER_DEFAULTS, EMBED, HEAD, HEAD_KV, NORMS, OUT_NORM, RMS_EPS, SHAPE, SILU, TIED, VOCAB_ROWS, L
@@ -15,18 +14,12 @@ from .common import DECODER_DEFAULTS, EMBED, HEAD, HEAD_KV, NORMS, OUT_NORM, RMS
 
 @dataclass(frozen=True)
 class PhiRope:
-    """`rope.dimension_count` from the rotary share of the head, and the attention factor that longrope implies."""
+    """`rope.dimension_count` from the rotary share of the head."""
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
         rope = full_attention_rope(config)
         share = rope.get("partial_rotary_factor", 1.0)
-        out: Metadata = {"rope.dimension_count": u32(int(share * config["hidden_size"]) // config["num_attention_heads"])}
-        if rope.get("long_factor"):
-            original = rope["original_max_position_embeddings"]
-            scale = config["max_position_embeddings"] / original
-            factor = math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0
-            out["rope.scaling.attn_factor"] = f32(factor)
-        return out
+        return {"rope.dimension_count": u32(int(share * config["hidden_size"]) // config["num_attention_heads"])}
 
     def read(self, found: Found, config: Config) -> None:
         head = config["hidden_size"] // config["num_attention_heads"]
