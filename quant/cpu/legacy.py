@@ -89,7 +89,8 @@ def _quantize_from_minimum(x, five, out):
         low = -highest(greater(-a, -b))
         if low == f32(0):  # which zero comes first decides the sign of the stored minimum
             low = x[at + _first_equal(a, b, low)]
-        d = (highest(greater(a, b)) - low) / f32(limit)
+        high = highest(greater(a, b))
+        d = (high - low) / f32(limit) if high != low else f32(0)  # not -0, if the block holds both zeros
         factor = splat(f32(1) / d if d != f32(0) else f32(0))
         store_half(out, to, d)
         store_half(out, to + 2, low)

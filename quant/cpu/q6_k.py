@@ -6,7 +6,7 @@ import numpy as np
 
 from .compile import NO_WEIGHTS, kernel
 from .half import load_half, store_half
-from .lanes import load, magnitude, shift_right, splat, store, to_f32, transpose, where
+from .lanes import load, shift_right, splat, store, to_f32, transpose, where
 from .search import TINY, extreme, fit_scale, nearest_whole
 from .superblocks import GROUP, SIZE, weights_window, window
 
@@ -18,7 +18,7 @@ def _quantize(x, weights, out):
     blocks = x.size // 256
     pad, weights_pad = np.empty(SIZE, np.float32), np.empty(SIZE, np.float32)
     xt, wt, wx = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
-    d, level = np.empty(16, np.float32), np.empty(256, np.float32)
+    d, sizes, level = np.empty(16, np.float32), np.empty(16, np.float32), np.empty(256, np.float32)
     scales, factors, biases = np.zeros(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
     weighted = weights.size > 0
     for start in range(0, blocks, GROUP):
@@ -39,15 +39,16 @@ def _quantize(x, weights, out):
             store(factors, 16 * block, factor)
             store(biases, 16 * block, bias)
         transpose(scales, 0, 16, xt, 0)
-        most, _ = extreme(xt, 16)
-        factor = where(magnitude(most) < TINY, splat(f32(0)), splat(f32(-128)) / most)
+        most, size = extreme(xt, 16)
+        store(sizes, 0, size)
+        factor = splat(f32(-128)) / most
         for j in range(16):
             code = nearest_whole(factor * load(xt, 16 * j))
             store(level, 16 * j, to_f32((where(code < 127, code, 127) << 24) >> 24))
         store(d, 0, factor)
         for block in range(count):
             at, to = base + 256 * block, (start + block) * 210
-            if d[block] == f32(0):  # a super-block of zeros has no codes for zero but zero bytes
+            if sizes[block] < TINY:  # a super-block of zeros is all zero bytes
                 out[to : to + 210] = 0
                 continue
             scale = store_half(out, to + 208, f32(1) / d[block])
