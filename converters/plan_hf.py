@@ -83,6 +83,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         return _assemble(folder, _Reading(model, None, None, options, notes), [], texts.files, {"architecture": name})
 
     original, spec = _original(model, own, path) or (None, arch.for_gguf(name, keys, model.tensors, str(path)))
+    if own and spec.text_class is not None:
+        own = own.of_text_part()
     reading = _Reading(model, spec, own, options, notes)
     foreign, found = read_hparams(spec, model.metadata, model.tensors, str(path), reading.problems)
     hp = sizes(spec, keys, _vocab_rows(model))
@@ -167,7 +169,7 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
             continue
         for part, names in enumerate(match.hf):
             for expert, table_name in enumerate(names):
-                name = own.original_name(table_name) if own and reading.spec.text_class is None else table_name
+                name = own.original_name(table_name) if own else table_name
                 shape, first = shapes[part], 0
                 if crop is not None:
                     first = crop.start
@@ -283,7 +285,7 @@ def _sources(match: Match, expert: int, model: GgufFile, paths: list[Path]) -> t
 
 def _kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
     """Where the kept bytes of a tensor at `offset` go. InputError where they do not fit the tensor."""
-    value = model.metadata.get(KEPT + name)
+    value = model.metadata.get(KEPT + kept.get("key", name))
     shape, dtype = tuple(kept["shape"]), kept["dtype"]
     whole = region_bytes(dtype, shape)
     step = whole // shape[0] if shape and shape[0] else whole

@@ -62,6 +62,17 @@ class Source:
                 return found + table_name.removeprefix(table)
         return table_name
 
+    def of_text_part(self) -> Source:
+        """The same for a folder that gets the text part of the model only, under the table's names."""
+        spelled = {own: table for table, own in self.names.items()}
+
+        def table_name(own: str) -> str:
+            tables = (table + own.removeprefix(found) for found, table in self.aliases if own.startswith(found))
+            return spelled.get(own) or next(tables, own)
+
+        return Source(self.dtype, {table_name(name): dtype for name, dtype in self.dtypes.items()},
+                      layouts=self.layouts, kept={table_name(n): {**kept, "key": n} for n, kept in self.kept.items()})
+
     def record_names(self, names: Mapping[str, str], aliases: tuple[tuple[str, str], ...]) -> None:
         """Remember how the checkpoint spells what the table calls otherwise."""
         changed = {table: own for table, own in names.items() if table != own}
