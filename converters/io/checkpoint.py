@@ -8,6 +8,7 @@ those of the Hub's cache, whose snapshots are links into stores of blobs. Code i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -92,8 +93,8 @@ def safe_file(folder: Path, name: str, named_in: Path | None = None) -> Path:
 
 def _existing(folder: str | Path) -> Path:
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError("a folder is needed" if folder.exists() else "no such folder", file=folder)
+    if not os.path.isdir(folder):
+        raise InputError("a folder is needed" if os.path.exists(folder) else "no such folder", file=folder)
     return folder
 
 
@@ -101,7 +102,7 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
     try:
         return read_json(safe_file(folder, name), non_finite=True)
     except InputError as error:
-        if (folder / name).exists() or error.message != "no such file":
+        if os.path.exists(folder / name) or error.message != "no such file":
             raise
         raise InputError(f"has no {name}", file=folder,
                          hint="give a folder as `save_pretrained` or `hf download` leave it") from None
@@ -170,9 +171,9 @@ def _read_indexed(folder: Path, index_name: str, reader: Reader,
     for name in names:
         path = _attempt(lambda name=name: safe_file(folder, name, index_path), problems)
         if path is not None:
-            (files if path.exists() else absent).append(name)
+            (files if os.path.exists(path) else absent).append(name)  # Path.exists raises for a name that is too long
     if absent:
-        shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+        shown = ", ".join(map(printable, absent[:5])) + (", ..." if len(absent) > 5 else "")
         count = f"{len(absent)} of {len(absent) + len(files)}"
         problems.append(InputError(f"weight_map: {count} files are missing: {shown}", file=index_path,
                                    hint="the download is not complete"))

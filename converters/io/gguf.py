@@ -13,6 +13,7 @@ Source: the GGUF specification in the ggml repository and ggml's gguf.cpp.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterable, Sequence
@@ -222,7 +223,7 @@ def read_gguf_model(path: str | Path) -> GgufFile:
     if _split_value(first, "split.no", 0) != 0:
         raise InputError("is not the first part of the split model", file=first.path, hint=f"give {names[0]}")
 
-    missing = [name for name in names if not first.path.with_name(name).exists()]
+    missing = [name for name in names if not os.path.exists(first.path.with_name(name))]
     if missing:
         raise InputError(f"{len(missing)} of the {count} parts are missing: {_some(missing)}", file=first.path)
     problems: list[GgufxError] = []

@@ -180,6 +180,12 @@ def test_index_that_leaves_its_folder(folder, name):
     assert "has no weights" not in found
 
 
+def test_index_of_a_name_longer_than_file_systems_hold(folder):
+    write_index(folder, {"a": "a" * 5000})
+    assert "1 of 1 files are missing: aaaa" in message(open_checkpoint, folder)
+    assert "no such folder" in message(open_checkpoint, folder / ("a" * 5000))
+
+
 @pytest.mark.parametrize("weight_map", [[], "x", {}, {"a": 1}, {"a": None}, {"a": ["x"]}, None])
 def test_index_of_wrong_types(folder, weight_map):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
