@@ -1,22 +1,10 @@
-"""The kinds of tokenizers in the zoo: which constructor of vocab.py, with which tokens, under which name."""
+"""The kinds of tokenizers in the zoo: which constructor of vocab.py and spm.py, with which tokens, under which name."""
 
 from collections.abc import Callable
 from functools import cache
 
-from .vocab import (
-    CONTROL,
-    NORMAL,
-    UNKNOWN,
-    USER_DEFINED,
-    Vocab,
-    added,
-    byte_level,
-    byte_level_step,
-    split,
-    spm_bpe,
-    unigram,
-    wordpiece,
-)
+from .spm import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, unigram
+from .vocab import Vocab, added, byte_level, byte_level_step, split, wordpiece
 
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -42,9 +30,7 @@ DEEPSEEK3 = (
 )
 
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-LLAMA_CHAT = (
-    "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | trim }}{{ eos_token }}{% endfor %}"
-)
+LLAMA_CHAT = "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | trim }}{{ eos_token }}{% endfor %}"
 TOOLS = "{% for t in tools %}{{ t | tojson }}\n{% endfor %}" + CHAT
 
 
@@ -279,8 +265,8 @@ def _phi3() -> Vocab:
         roles=_LLAMA_ROLES | {"eos_token": "<|endoftext|>"},
         prefix=True,
         after=tuple(added(0, name, rstrip=name != "<|endoftext|>") for name in names),
+        rstrip=("</s>",),
         style="prepend",
-        first="<s>",
         config={"tokenizer_class": "LlamaTokenizer", "add_bos_token": False, "add_eos_token": False, "legacy": False},
         templates={"default": CHAT},
     )
@@ -288,43 +274,10 @@ def _phi3() -> Vocab:
 
 def _gemma(kind: str, *, with_model: bool) -> Vocab:
     unused = [(f"<unused{number}>", USER_DEFINED) for number in range(4)]
-    blanks = [("\n" * count, USER_DEFINED) for count in (1, 2, 3)] + [
-        ("▁" * count, USER_DEFINED) for count in (2, 3, 4)
-    ]
-    tags = [("<table>", USER_DEFINED), ("</table>", USER_DEFINED), ("\t", USER_DEFINED)]
-    turns = [("<start_of_turn>", CONTROL), ("<end_of_turn>", CONTROL)]
-    head = [("<pad>", CONTROL), ("<eos>", CONTROL), ("<bos>", CONTROL), ("<unk>", UNKNOWN), ("<mask>", USER_DEFINED)]
-    head += [*unused, *turns, *blanks, *tags]
-    return spm_bpe(
-        kind,
-        head=head,
-        listed=tuple(text for text, piece_type in head if piece_type != NORMAL),
-        prefix=False,
-        style="gemma",
-        roles={"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
-        first="<bos>",
-        config={
-            "tokenizer_class": "GemmaTokenizer",
-            "add_bos_token": True,
-            "add_eos_token": False,
-            "spaces_between_special_tokens": False,
-        },
-        with_model=with_model,
-        templates={"default": LLAMA_CHAT},
-    )
-
-
-def _gemma4() -> Vocab:
-    head = [("<pad>", CONTROL), ("<eos>", CONTROL), ("<bos>", CONTROL), ("<unk>", CONTROL), ("<mask>", CONTROL)]
-    head += [
-        ("<|turn>", CONTROL),
-        ("<turn|>", CONTROL),
-        ("<|channel>", CONTROL),
-        ("<channel|>", CONTROL),
-        ("<|tool_call>", CONTROL),
-    ]
+    blanks = [("\n" * count, USER_DEFINED) for count in range(1, 5)]
+    blanks += [("▁" * count, USER_DEFINED) for count in range(2, 17)]
     listed = tuple(text for text, _ in head)
-    head += [(blank * count, NORMAL) for blank in "\n▁" for count in (2, 3, 4)]
+    head += [("\n" * count, NORMAL) for count in range(1, 5)] + [("▁" * count, NORMAL) for count in range(2, 17)]
     return spm_bpe(
         "gemma4",
         head=head,
@@ -346,6 +299,7 @@ def _gemma4() -> Vocab:
     )
 
 
+XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "clean_up_tokenization_spaces": True}
 VOCABS: dict[str, Callable[[], Vocab]] = {
     "llama3": _llama3,
     "qwen2": lambda: _qwen("qwen2", "qwen2", QWEN2, "Qwen2Tokenizer", {"default": CHAT}),
@@ -363,8 +317,8 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "gemma": lambda: _gemma("gemma", with_model=True),
     "gemma-json": lambda: _gemma("gemma-json", with_model=False),
     "gemma4": _gemma4,
-    "xlmr": lambda: unigram("xlmr", with_model=True, config={"tokenizer_class": "XLMRobertaTokenizer"}),
-    "xlmr-json": lambda: unigram("xlmr-json", with_model=False, config={"tokenizer_class": "XLMRobertaTokenizer"}),
+    "xlmr": lambda: unigram("xlmr", with_model=True, config=XLMR),
+    "xlmr-json": lambda: unigram("xlmr-json", with_model=False, config=XLMR),
     "bert": lambda: wordpiece(
         "bert",
         config={

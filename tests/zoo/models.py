@@ -1,4 +1,4 @@
-# ruff: noqa: E501 (a table)
+
 """The zoo: tiny real models of every supported architecture, as rows of data.
 
 Weights come from `fill.parameter`, keyed by the row and the tensor's name on disk, so that a row has the same bytes
@@ -132,12 +132,13 @@ ROWS: tuple[Model, ...] = (
     Model("llama-llama3", "LlamaForCausalLM", "llama3", DECODER | {"rope_parameters": _LLAMA3, "tie_word_embeddings": True}, v4=V4()),
     Model("llama-yarn", "LlamaForCausalLM", "llama3", DECODER | {"rope_parameters": _YARN}, v4=V4(rope_key="type")),
     Model("llama-longrope", "LlamaForCausalLM", "llama3", DECODER | {
-        "rope_parameters": _LONG | {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 64, "factor": 4.0}}),
+        "max_position_embeddings": 1024, "rope_parameters": _LONG | {
+            "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 256, "factor": 4.0}}),
     Model("llama-bias", "LlamaForCausalLM", "llama3", DECODER | {"attention_bias": True, "mlp_bias": True}, v4=V4()),
     Model("llama-head-dim", "LlamaForCausalLM", "llama3", DECODER | {"head_dim": 32}, "float32", v4=V4()),
     Model("llama-tied", "LlamaForCausalLM", "smollm", DECODER | {"tie_word_embeddings": True}, "float32", v4=V4()),
     Model("llama-256", "LlamaForCausalLM", "gpt4o", DECODER | {"hidden_size": 256, "intermediate_size": 256, "tie_word_embeddings": True}),
-    Model("mistral", "MistralForCausalLM", "llama-spm", DECODER | {"sliding_window": 8, "rope_parameters": THETA}, v4=V4()),
+    Model("mistral", "MistralForCausalLM", "llama-spm", DECODER | {"sliding_window": 255, "rope_parameters": THETA}, v4=V4()),
     Model("mistral-tekken", "MistralForCausalLM", "tekken", DECODER | {"head_dim": 32, "sliding_window": None}, v4=V4()),
     Model("ministral3", "Ministral3ForCausalLM", "tekken", DECODER | {"head_dim": 32, "rope_parameters": _MINISTRAL_YARN}),
     Model("mistral3", "Mistral3ForConditionalGeneration", "tekken", {
@@ -189,27 +190,35 @@ ROWS: tuple[Model, ...] = (
     Model("embeddinggemma", "Gemma3TextModel", "gemma", _GEMMA3 | {
         "rope_parameters": _GEMMA3_ROPE, "query_pre_attn_scalar": 32, "use_bidirectional_attention": True}, "float32", zero_norms=True,
         pooling="mean", dense=(128, 64), embeds=True),
-    Model("phi3", "Phi3ForCausalLM", "phi3", DECODER | {"sliding_window": 31, "original_max_position_embeddings": 256},
+    Model("phi3", "Phi3ForCausalLM", "phi3", DECODER | {"sliding_window": 255, "original_max_position_embeddings": 256},
           v4=V4(add={"original_max_position_embeddings": 256})),
     Model("phi3-longrope", "Phi3ForCausalLM", "phi3", DECODER | {
-        "original_max_position_embeddings": 64, "rope_parameters": _LONG | {"rope_type": "longrope", "rope_theta": 10000.0,
-                                                                            "original_max_position_embeddings": 64}},
-          v4=V4(add={"original_max_position_embeddings": 64}, rope_key="type")),
+        "max_position_embeddings": 1024, "original_max_position_embeddings": 256, "sliding_window": 2047, "rope_parameters": _LONG | {
+            "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 256}},
+          v4=V4(add={"original_max_position_embeddings": 256}, rope_key="type")),
     Model("phi4", "Phi3ForCausalLM", "phi4", DECODER | {
         "original_max_position_embeddings": 256, "tie_word_embeddings": True, "sliding_window": None,
         "hidden_size": 128, "rope_parameters": THETA | {"partial_rotary_factor": 0.75}}, v4=V4(add={"original_max_position_embeddings": 256})),
     Model("gptoss", "GptOssForCausalLM", "gpt4o", DECODER | {
         "head_dim": 32, "intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 8,
+        "rope_parameters": _GPT_OSS_YARN | {"truncate": True}}, v4=V4()),
+    Model("gptoss-hub", "GptOssForCausalLM", "gpt4o", DECODER | {
+        "head_dim": 32, "intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 8,
         "rope_parameters": _GPT_OSS_YARN}, v4=V4()),
     Model("gptoss-mxfp4", "GptOssForCausalLM", "gpt4o", DECODER | {
         "head_dim": 32, "intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 8,
-        "rope_parameters": _GPT_OSS_YARN}, mxfp4=True, v4=V4()),
+        "rope_parameters": _GPT_OSS_YARN | {"truncate": True}}, mxfp4=True, v4=V4()),
     Model("deepseek2", "DeepseekV2ForCausalLM", "deepseek3", _DEEPSEEK | {
+        "num_key_value_heads": 4, "q_lora_rank": 32, "n_shared_experts": 2, "topk_method": "greedy", "norm_topk_prob": False,
+        "routed_scaling_factor": 16.0, "rope_parameters": _DEEPSEEK_YARN},
+        v4=V4(add={"scoring_func": "softmax", "moe_layer_freq": 1}, rope_key="type")),
+    Model("deepseek2-group", "DeepseekV2ForCausalLM", "deepseek3", _DEEPSEEK | {
         "num_key_value_heads": 4, "q_lora_rank": 32, "n_shared_experts": 2, "n_group": 2, "topk_group": 1,
         "topk_method": "group_limited_greedy", "routed_scaling_factor": 16.0, "rope_parameters": _DEEPSEEK_YARN},
         v4=V4(add={"scoring_func": "softmax", "moe_layer_freq": 1}, rope_key="type")),
     Model("deepseek2-lite", "DeepseekV2ForCausalLM", "deepseek3", _DEEPSEEK | {
-        "num_key_value_heads": 4, "q_lora_rank": None, "n_shared_experts": 2, "rope_parameters": THETA},
+        "num_hidden_layers": 27, "num_attention_heads": 2, "num_key_value_heads": 2, "q_lora_rank": None, "n_shared_experts": 1,
+        "n_routed_experts": 2, "num_experts_per_tok": 1, "rope_parameters": THETA},
         v4=V4(add={"scoring_func": "softmax", "moe_layer_freq": 1}, rope_key="type")),
     Model("deepseek3", "DeepseekV3ForCausalLM", "deepseek3", _DEEPSEEK3 | {
         "rope_parameters": _DEEPSEEK_YARN | {"mscale": 1.0, "mscale_all_dim": 1.0}}, float32=("e_score_correction_bias",), v4=_DEEPSEEK3_V4),
@@ -220,7 +229,9 @@ ROWS: tuple[Model, ...] = (
         "num_hidden_layers": 4, "no_rope_layers": [1, 1, 1, 0], "tie_word_embeddings": True, "rope_parameters": THETA | {"rope_theta": 5e6}},
         v4=V4()),
     Model("gpt2", "GPT2LMHeadModel", "gpt2", {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128}, "float32",
-          v4=V4(add={"n_ctx": 128}, extra={f"transformer.h.{n}.attn.bias": (1, 1, 128, 128) for n in range(2)},
+          v4=V4(add={"n_ctx": 128}, rename=lambda name: name.removeprefix("transformer."))),
+    Model("gpt2-buffers", "GPT2LMHeadModel", "gpt2", {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 32, "n_inner": 128},
+          v4=V4(add={"n_ctx": 32}, extra={f"transformer.h.{n}.attn.bias": (1, 1, 32, 32) for n in range(2)},
                 rename=lambda name: name.removeprefix("transformer."))),
     Model("gpt2-untied", "GPT2LMHeadModel", "gpt2", {
         "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64, "tie_word_embeddings": False}, "float16", v4=V4(add={"n_ctx": 64})),

@@ -1,0 +1,71 @@
+"""What llama.cpp does wrong with models of the zoo, found by running it: data, so that tests can say why they differ."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`converter`: why the converter's file is absent or wrong; `runtime`: why the runtime's numbers are.
+
+    A converter's fault may be avoided by `config` (put into config.json), `drop` (tensors with this ending left out) or `options`
+    (arguments); then the file is right except for the key-values in `keys`. Without any of them there is no right file.
+    """
+
+    converter: str = ""
+    runtime: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    drop: str = ""
+    options: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    @property
+    def hopeless(self) -> bool:
+        return bool(self.converter) and not (self.config or self.drop or self.options)
+
+
+_N_CTX = "reads n_ctx, which configurations of transformers 5 do not have"
+_SCORING = (
+    "takes the gating from scoring_func, which configurations of transformers 5 do not have: experts are mixed by softmax"
+)
+_WINDOW = "has no sliding window for this architecture, and the converter drops it"
+_BUFFERS = "meets the mask buffer attn.bias, as in openai-community/gpt2, and fails; writes 4 * n_embd whatever n_inner says"
+_GROUPS = "ranks groups of experts by their two best scores; DeepSeek-V2 ranks by the best one"
+_TRUNCATE = "always rounds yarn's correction range to whole dimensions, as truncate: true asks"
+
+FAULTS: dict[str, Fault] = {
+    "gpt2": Fault(_N_CTX, config={"n_ctx": 128}),
+    "gpt2-untied": Fault(_N_CTX, config={"n_ctx": 64}),
+    "gpt2-buffers": Fault(_BUFFERS, config={"n_ctx": 32}, keys=("gpt2.feed_forward_length",)),
+    "gpt2-buffers-v4": Fault(_BUFFERS, drop=".attn.bias", keys=("gpt2.feed_forward_length",)),
+    "deepseek3": Fault(_SCORING, config={"scoring_func": "sigmoid"}),
+    "deepseek3-mtp": Fault(_SCORING, config={"scoring_func": "sigmoid"}),
+    "qwen35": Fault("asserts that there is a multi-token-prediction head", options=("--no-nextn",)),
+    "llama-longrope": Fault("writes the kind of scaling but not the factors' tensors"),
+    "deepseek2-group": Fault(runtime=_GROUPS),
+    "deepseek2-group-v4": Fault(runtime=_GROUPS),
+    "gptoss-hub": Fault(runtime=_TRUNCATE),
+    "gptoss-hub-v4": Fault(runtime=_TRUNCATE),
+    "qwen2-window": Fault(runtime=_WINDOW),
+    "qwen2-window-v4": Fault(runtime=_WINDOW),
+}
+NONE = Fault()
+
+
+def repaired(folder: Path, fault: Fault, copy: Path) -> Path:
+    """The checkpoint as llama.cpp's converter needs it: `folder` itself, or a changed copy in the new folder `copy`."""
+    if not (fault.config or fault.drop):
+        return folder
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    (copy / "config.json").write_text(json.dumps(config | fault.config), encoding="utf-8")
+    if fault.drop:
+        from safetensors.torch import load_file, save_file
+
+        path = copy / "model.safetensors"
+        tensors = {name: tensor for name, tensor in load_file(path).items() if not name.endswith(fault.drop)}
+        save_file(tensors, path, metadata={"format": "pt"})
+    return copy

@@ -1,0 +1,239 @@
+"""The judges: llama.cpp's converter scripts, llama.cpp's runtime, transformers, and a comparison of GGUF files.
+
+Where they come from: the converter from the llama.cpp folder in GGUFX_LLAMA_CPP; the runtime from the installed `xllamacpp` (its
+library exports llama.cpp's C functions) or else from the folder of GGUFX_LIBGGML; transformers from the environment.
+`missing_converter()` and `missing_runtime()` give the reason to skip a test, or None.
+"""
+
+import base64
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_HERE = Path(__file__).parent
+RUNTIME_GENERAL = ("general.architecture", "general.file_type", "general.quantization_version", "general.alignment")
+
+
+class PeerError(Exception):
+    """A peer refused or died; the text is what it said."""
+
+
+def llama_cpp() -> Path | None:
+    """The llama.cpp checkout, or None."""
+    root = os.environ.get("GGUFX_LLAMA_CPP")
+    return Path(root) if root and (Path(root) / "convert_hf_to_gguf.py").exists() else None
+
+
+def missing_converter() -> str | None:
+    return None if llama_cpp() else "GGUFX_LLAMA_CPP names no llama.cpp folder"
+
+
+@cache
+def _library() -> tuple[str, ...] | None:
+    """Arguments for llama_worker.py: the library, and the folder of its backends where they are apart."""
+    spec = importlib.util.find_spec("xllamacpp")
+    if spec and spec.origin:
+        for path in sorted(Path(spec.origin).parent.glob("xllamacpp*.so")):
+            return (str(path),)
+    base = os.environ.get("GGUFX_LIBGGML")
+    for path in sorted(Path(base).parent.glob("libllama.*so")) if base else ():
+        return str(path), str(path.parent)
+    return None
+
+
+def missing_runtime() -> str | None:
+    return None if _library() else "neither xllamacpp nor GGUFX_LIBGGML"
+
+
+class _Worker:
+    """A helper process that answers one line per line; started when first asked, and again after it died."""
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        self.command = [sys.executable, str(_HERE / script), *arguments]
+        self.process: subprocess.Popen | None = None
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
+
+    def ask(self, request: dict[str, Any]) -> str:
+        if self.process is None or self.process.poll() is not None:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
+            )
+        self.errors.seek(0)
+        self.errors.truncate()
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            status = self.process.wait()
+            self.errors.seek(0)
+            raise PeerError(f"ended with {status}: " + self.errors.read().decode(errors="replace").strip()[-1500:])
+        return answer
+
+
+@cache
+def _converter() -> _Worker:
+    return _Worker("peer_convert.py", str(llama_cpp()))
+
+
+@cache
+def _runtime() -> _Worker:
+    return _Worker("llama_worker.py", *_library())
+
+
+def _convert(script: str, pre: str, out: Path, arguments: Sequence[str]) -> Path:
+    log = out.with_suffix(".log")
+    request = {"script": script, "pre": pre, "arguments": [*arguments, "--outfile", str(out)], "log": str(log)}
+    status = int(_converter().ask(request))
+    if status or not out.exists():
+        raise PeerError(f"{script} ended with {status}: {log.read_text(errors='replace').strip()[-1500:]}")
+    return out
+
+
+def llama_cpp_convert(folder: Path, outtype: str, out: Path, pre: str = "default", options: Sequence[str] = ()) -> Path:
+    """The GGUF that llama.cpp's convert_hf_to_gguf.py makes of the checkpoint `folder`, written to `out`.
+
+    `pre` is the pre-tokenizer's name (`zoo.kinds.vocab(kind).pre`). Raises PeerError with the end of its log.
+    """
+    return _convert("convert_hf_to_gguf.py", pre, out, [str(folder), "--outtype", outtype, *options])
+
+
+def llama_cpp_convert_lora(adapter: Path, base: Path, outtype: str, out: Path) -> Path:
+    """The GGUF adapter that llama.cpp's convert_lora_to_gguf.py makes; raises PeerError with the end of its log."""
+    return _convert("convert_lora_to_gguf.py", "default", out, [str(adapter), "--base", str(base), "--outtype", outtype])
+
+
+def _call(**request: Any) -> Any:
+    answer = json.loads(_runtime().ask(request))
+    if "error" in answer:
+        raise PeerError(answer["error"])
+    result = answer["result"]
+    if isinstance(result, dict) and "data" in result:
+        return np.frombuffer(base64.b64decode(result["data"]), "<f4").reshape(result["shape"])
+    return result
+
+
+def llama_logits(gguf: Path, ids: Sequence[int], lora: Path | None = None, scale: float = 1.0) -> np.ndarray:
+    """llama.cpp's logits [len(ids), vocabulary], float32, for one sequence: float32 cache, no flash attention."""
+    return _call(call="run", path=str(gguf), ids=list(ids), lora=lora and str(lora), scale=scale, want="logits")
+
+
+def llama_embeddings(gguf: Path, ids: Sequence[int], *, pooled: bool = False, lora: Path | None = None) -> np.ndarray:
+    """llama.cpp's last hidden states [len(ids), width], or [1, width] as the file's pooling type says; not normalised."""
+    want = "pooled" if pooled else "embeddings"
+    return _call(call="run", path=str(gguf), ids=list(ids), lora=lora and str(lora), scale=1.0, want=want)
+
+
+def tokenize(gguf: Path, texts: Sequence[str], *, special: bool = True, add_special: bool = False) -> list[list[int]]:
+    """llama.cpp's ids; `special` reads the names of control tokens as tokens, `add_special` puts BOS and EOS."""
+    return _call(call="tokenize", path=str(gguf), texts=list(texts), special=special, add_special=add_special)
+
+
+def detokenize(gguf: Path, rows: Iterable[Sequence[int]], *, special: bool = True) -> list[str]:
+    return _call(call="detokenize", path=str(gguf), rows=[list(row) for row in rows], unparse=special)
+
+
+@cache
+def _loaded(folder: str, adapter: str | None):
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    name = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+    loaded = getattr(transformers, name).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    if adapter:
+        from peft import PeftModel
+
+        loaded = PeftModel.from_pretrained(loaded, adapter)
+    return loaded.float().eval()
+
+
+def _forward(folder: Path, ids: Sequence[int], adapter: Path | None):
+    import torch
+
+    with torch.inference_mode():
+        return _loaded(str(folder), adapter and str(adapter))(input_ids=torch.tensor([list(ids)]))
+
+
+def transformers_logits(folder: Path, ids: Sequence[int], adapter: Path | None = None) -> np.ndarray:
+    """transformers' logits [len(ids), vocabulary] in float32, with a PEFT adapter where given."""
+    return _forward(folder, ids, adapter).logits[0].numpy()
+
+
+def transformers_embeddings(folder: Path, ids: Sequence[int], adapter: Path | None = None) -> np.ndarray:
+    """transformers' last hidden states [len(ids), width] in float32."""
+    return _forward(folder, ids, adapter).last_hidden_state[0].numpy()
+
+
+def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
+    """Largest deviation, as a part of the largest expected value; infinite where shapes differ or values are not finite."""
+    if got.shape != expected.shape or not np.isfinite(got).all():
+        return float("inf")
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+@dataclass(frozen=True)
+class Gguf:
+    """A GGUF file as the `gguf` package reads it: key-values as (type, value), tensors as (type, shape outermost first, bytes)."""
+
+    values: dict[str, tuple[str, Any]]
+    tensors: dict[str, tuple[str, tuple[int, ...], bytes]]
+
+
+def read_peer_gguf(path: Path) -> Gguf:
+    """Read with the `gguf` package, which shares no code with ours."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(path)
+    values = {}
+    for key, entry in reader.fields.items():
+        if not key.startswith("GGUF."):
+            kinds = "/".join(kind.name for kind in entry.types[:2])
+            values[key] = (kinds, entry.contents())
+    tensors = {
+        entry.name: (entry.tensor_type.name, tuple(int(n) for n in reversed(entry.shape)), entry.data.tobytes())
+        for entry in reader.tensors
+    }
+    return Gguf(values, tensors)
+
+
+def runtime_values(values: dict[str, Any]) -> dict[str, Any]:
+    """The key-values that a runtime reads: not names and licences (`general.*`), not our own (`ggufx.*`)."""
+    return {
+        key: value
+        for key, value in values.items()
+        if not key.startswith("ggufx.") and (not key.startswith("general.") or key in RUNTIME_GENERAL)
+    }
+
+
+def compare_gguf(ours: Path, theirs: Path, ignore: Collection[str] = ()) -> list[str]:
+    """Every difference of tensors (names, types, shapes, bytes) and of runtime key-values; names in `ignore` are passed over."""
+    mine, other = read_peer_gguf(ours), read_peer_gguf(theirs)
+    out = []
+    for what, left, right in (
+        ("tensor", mine.tensors, other.tensors),
+        ("key", runtime_values(mine.values), runtime_values(other.values)),
+    ):
+        for name in sorted((left.keys() | right.keys()) - set(ignore)):
+            if name not in left or name not in right:
+                out.append(f"{what} {name}: only {'theirs' if name not in left else 'ours'} has it")
+            elif left[name] != right[name]:
+                out.append(f"{what} {name}: ours {_brief(left[name])}, theirs {_brief(right[name])}")
+    return out
+
+
+def _brief(entry: tuple) -> str:
+    parts = []
+    for part in entry:
+        text = f"{len(part)} bytes {part[:8].hex()}.." if isinstance(part, bytes) else repr(part)
+        parts.append(text if len(text) <= 100 else text[:100] + "..")
+    return " ".join(parts)
