@@ -90,7 +90,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
     """Group a checkpoint's tensors by rule. With `complete` False (adapters), nothing has to be there."""
     index: TemplateIndex[tuple[int, int]] = TemplateIndex()
     for r, rule in enumerate(spec.tensors):
-        for t, template in enumerate(rule.hf):
+        for t, template in enumerate(rule.hf) if not rule.foreign else ():
             index.add(template, (r, t))
     dropped: TemplateIndex[None] = TemplateIndex()
     for template in spec.ignore:

@@ -111,7 +111,8 @@ class Computed:
     key: str
     value: Callable[[Config], Any]
     hf: str | None = None
-    back: Callable[[Mapping[str, Any]], Any] | None = None  # the file's keys below the prefix -> the value of `hf`
+    back: Callable[[Mapping[str, Any]], Any] | None = None  # the file's keys below the prefix -> the value of `hf`,
+    # None where there is nothing to bring back
     type: ValueType = ValueType.UINT32
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
@@ -119,8 +120,8 @@ class Computed:
         return {} if value is None else {self.key: typed(self.type, value)}
 
     def read(self, found: Found, config: Config) -> None:
-        if self.hf is not None and self.back is not None:
-            set_path(config, self.hf, self.back(found.kv))
+        if self.hf is not None and self.back is not None and (value := self.back(found.kv)) is not None:
+            set_path(config, self.hf, value)
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,22 @@ class Shown:
             set_path(config, self.hf, value)
 
 
+@dataclass(frozen=True)
+class Deviates:
+    """Something to say of some configs: that the runtime computes a little differently than HF."""
+
+    text: str
+    when: Callable[[Config], bool]
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        if self.when(config):
+            notes.append(self.text)
+        return {}
+
+    def read(self, found: Found, config: Config) -> None:
+        pass
+
+
 def typed(kind: ValueType, value: Any) -> Value:
     """A scalar or, for a list, an array of that item type; counts in arrays are INT32, as existing files have them."""
     if isinstance(value, (list, tuple)):
@@ -220,6 +237,7 @@ class TensorRule:
     shape: str | None = None  # HF shape in hyperparameters, "vocab_size embedding_length"; checked before writing
     keep_f32: bool = False  # HF keeps the tensor in float32 whatever the model's type
     adaptable: bool = True  # the runtime applies a LoRA update to the tensor
+    foreign: bool = False  # in files of other makers only: the way there takes another rule
 
     @property
     def emits(self) -> str | None:
@@ -298,8 +316,10 @@ def R(
     shape: str | None = None,
     keep_f32: bool = False,
     adaptable: bool = True,
+    foreign: bool = False,
 ) -> TensorRule:
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, keep_f32, adaptable)
+    return TensorRule(templates(gguf), templates(hf), ops, need and not foreign, when, shape, keep_f32, adaptable,
+                      foreign)

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from ..spec import ArchSpec
-from . import bert, gemma, gemma4, gpt, llama, phi, qwen, qwen35
+from . import bert, deepseek, gemma, gemma4, gpt, llama, phi, qwen, qwen35
 
-FAMILIES = (llama, qwen, qwen35, gemma, gemma4, phi, gpt, bert)
+FAMILIES = (llama, qwen, qwen35, gemma, gemma4, phi, gpt, bert, deepseek)
 SPECS: tuple[ArchSpec, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 
 

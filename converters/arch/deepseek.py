@@ -1,0 +1,223 @@
+"""DeepSeek-V2 and V3, and what uses their classes (R1, Kimi-K2, Moonlight): latent attention, shared experts.
+
+GGUF keeps the attention as the runtime computes it: one latent head of `kv_lora_rank` + rotary rows that all heads read,
+and each head's projections out of it. So several keys differ from config.json: one key-value head, key and value lengths
+of the latent head, those of the heads under `*_mla`. Multi-token-prediction layers have no place.
+Source: transformers `models/deepseek_v2`, `deepseek_v3`; llama.cpp `src/models/deepseek2.cpp`, `conversion/deepseek.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..config import full_attention_rope
+from ..ops import MlaKv
+from ..rope import Rope
+from ..spec import ArchSpec, Codec, Computed, Config, Deviates, Fixed, H, Hparams, R, Shown, short
+from ..template import Template
+from .common import (
+    BOOL,
+    EMBED,
+    EXPERT_LENGTH,
+    F32,
+    FFN,
+    FUSED_EXPERTS,
+    HEAD,
+    MOE_SIZES,
+    NORMS,
+    OUT_NORM,
+    RMS_EPS,
+    ROUTER,
+    SEPARATE_EXPERTS,
+    SHAPE,
+    SILU,
+    TIED,
+    VOCAB_ROWS,
+    VOCAB_SIZE,
+    L,
+    where,
+)
+
+# -- hyperparameters ------------------------------------------------------------------------------------------------
+
+
+def or_null(key: str, default: int) -> Callable[[Config], int | None]:
+    """A class default for a missing key, where an explicit null has a meaning of its own."""
+    return lambda config: None if key in config else default
+
+
+def key_length(kv: Mapping[str, Any]) -> int:
+    """Rows of a head's key. Files from before 2025-04 have the heads themselves in `attention.key_length`."""
+    return kv["attention.key_length_mla" if "attention.key_length_mla" in kv else "attention.key_length"]
+
+
+def value_length(kv: Mapping[str, Any]) -> int:
+    return kv["attention.value_length_mla" if "attention.value_length_mla" in kv else "attention.value_length"]
+
+
+def yarn_multiplier(config: Config) -> float | None:
+    factor = full_attention_rope(config).get("mscale_all_dim")
+    return None if factor is None else 0.1 * factor
+
+
+def mscale(kv: Mapping[str, Any]) -> float | None:
+    multiplier = kv.get("rope.scaling.yarn_log_multiplier")
+    return None if multiplier is None else short(10 * float(multiplier))
+
+
+def gating(name: str) -> int:
+    if name not in ("softmax", "sigmoid"):
+        raise ValueError(f"softmax or sigmoid is expected, not {name!r}")
+    return 1 + (name == "sigmoid")
+
+
+LATENT_ATTN = (
+    Computed("attention.head_count_kv", lambda c: 1, "num_key_value_heads", lambda kv: kv["attention.head_count"]),
+    H("attention.q_lora_rank", "q_lora_rank", default=None),
+    H("attention.kv_lora_rank", "kv_lora_rank"),
+    H("rope.dimension_count", "qk_rope_head_dim"),
+    Computed("attention.key_length", lambda c: c["kv_lora_rank"] + c["qk_rope_head_dim"]),
+    Computed("attention.value_length", lambda c: c["kv_lora_rank"]),
+    Computed("attention.key_length_mla", lambda c: c["qk_nope_head_dim"] + c["qk_rope_head_dim"],
+             "qk_nope_head_dim", lambda kv: key_length(kv) - kv["rope.dimension_count"]),
+    Computed("attention.value_length_mla", lambda c: c["v_head_dim"], "v_head_dim", value_length),
+    Rope(),
+    Computed("rope.scaling.yarn_log_multiplier", yarn_multiplier, "rope_parameters.mscale_all_dim", mscale, F32),
+    Shown("rope_parameters.mscale", lambda found: mscale(found.kv)),
+    Deviates("the runtime takes rope_parameters.mscale to be mscale_all_dim", lambda c: yarn_multiplier(c) is not None
+             and c["rope_parameters"].get("mscale") != c["rope_parameters"]["mscale_all_dim"]),
+)
+MOE = (
+    H("leading_dense_block_count", "first_k_dense_replace"),
+    EXPERT_LENGTH,
+    H("expert_count", ("n_routed_experts", "num_experts", "num_local_experts")),
+    H("expert_used_count", "num_experts_per_tok"),
+    H("expert_shared_count", "n_shared_experts"),
+    H("expert_weights_scale", "routed_scaling_factor", F32, default=1.0),
+    Computed("expert_weights_norm", lambda c: c["norm_topk_prob"] or None,
+             "norm_topk_prob", lambda kv: bool(kv.get("expert_weights_norm", False)), BOOL),
+    Fixed("moe_layer_freq", 1),
+)
+GATING = Codec(gating, lambda number: {1: "softmax", 2: "sigmoid"}[number])
+COMMON = (*SHAPE, *LATENT_ATTN, *MOE, RMS_EPS, VOCAB_SIZE, VOCAB_ROWS, TIED, SILU, Fixed("attention_bias", False))
+
+
+def limited(key: str) -> Callable[[Config], int | None]:
+    """Of DeepSeek-V2's groups, which its greedy choice of experts does not look at."""
+    return lambda config: config.get(key) if config["topk_method"] != "greedy" or config.get("n_group") == 1 else None
+
+
+V2_ROUTING = (
+    H("expert_gating_func", "scoring_func", codec=GATING, need=False),
+    Computed("expert_group_count", limited("n_group"), "n_group", lambda kv: kv.get("expert_group_count")),
+    Computed("expert_group_used_count", limited("topk_group"), "topk_group", lambda kv: kv.get("expert_group_used_count")),
+    Shown("topk_method",
+          lambda found: "group_limited_greedy" if found.kv.get("expert_group_count", 1) > 1 else "greedy"),
+    Deviates("the runtime ranks groups of experts by their best two, DeepSeek-V2 by their best one",
+             lambda c: (limited("n_group")(c) or 1) > 1),
+    Fixed("mlp_bias", False),
+)
+V3_ROUTING = (
+    H("expert_gating_func", "scoring_func", codec=GATING),
+    H("expert_group_count", "n_group", default=1),
+    H("expert_group_used_count", "topk_group", default=1),
+    Shown("topk_method", lambda found: "noaux_tc"),
+    Shown("num_nextn_predict_layers", lambda found: 0),
+    Fixed("rope_interleave", True, refuse=True),
+)
+DEFAULTS = {
+    "num_key_value_heads": lambda config: config.get("num_attention_heads"), "rms_norm_eps": 1e-6, "kv_lora_rank": 512,
+    "q_lora_rank": or_null("q_lora_rank", 1536), "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+}
+SIZES = {
+    **MOE_SIZES,
+    "key_length": key_length,
+    "value_length": value_length,
+    "unrotated_length": lambda hp: hp["key_length"] - hp["rope.dimension_count"],
+    "query_rows": lambda hp: hp["attention.head_count"] * hp["key_length"],
+    "latent_rows": lambda hp: hp["attention.kv_lora_rank"] + hp["rope.dimension_count"],
+    "key_value_rows": lambda hp: hp["attention.head_count"] * (hp["unrotated_length"] + hp["value_length"]),
+    "value_rows": lambda hp: hp["attention.head_count"] * hp["value_length"],
+    "shared_expert_length": lambda hp: hp["expert_shared_count"] * hp["expert_feed_forward_length"],
+}
+
+# -- tensors --------------------------------------------------------------------------------------------------------
+
+
+def query_lora(hp: Hparams, b: int) -> bool:
+    return "attention.q_lora_rank" in hp
+
+
+def no_query_lora(hp: Hparams, b: int) -> bool:
+    return "attention.q_lora_rank" not in hp
+
+
+def split_key_value(hp: Hparams, b: int) -> bool:
+    return "attention.key_length_mla" in hp
+
+
+def dense(hp: Hparams, b: int) -> bool:
+    return b < hp["leading_dense_block_count"]
+
+
+def sparse(hp: Hparams, b: int) -> bool:
+    return b >= hp["leading_dense_block_count"]
+
+
+ATTN = (
+    *where(no_query_lora,
+           R("blk.{b}.attn_q.weight", L + "self_attn.q_proj.weight", shape="query_rows embedding_length")),
+    *where(query_lora,
+           R("blk.{b}.attn_q_a.weight", L + "self_attn.q_a_proj.weight", shape="attention.q_lora_rank embedding_length"),
+           R("blk.{b}.attn_q_a_norm.weight", L + "self_attn.q_a_layernorm.weight", shape="attention.q_lora_rank"),
+           R("blk.{b}.attn_q_b.weight", L + "self_attn.q_b_proj.weight", shape="query_rows attention.q_lora_rank")),
+    R("blk.{b}.attn_kv_a_mqa.weight", L + "self_attn.kv_a_proj_with_mqa.weight", shape="latent_rows embedding_length"),
+    R("blk.{b}.attn_kv_a_norm.weight", L + "self_attn.kv_a_layernorm.weight", shape="attention.kv_lora_rank"),
+    *where(split_key_value,
+           R(("blk.{b}.attn_k_b.weight", "blk.{b}.attn_v_b.weight"), L + "self_attn.kv_b_proj.weight",
+             MlaKv("attention.head_count", "unrotated_length", "value_length"),
+             shape="key_value_rows attention.kv_lora_rank")),
+    R("blk.{b}.attn_kv_b.weight", L + "self_attn.kv_b_proj.weight", foreign=True),  # before 2025-04
+    R("blk.{b}.attn_output.weight", L + "self_attn.o_proj.weight", shape="embedding_length value_rows"),
+)
+SHARED_EXPERTS = (
+    R("blk.{b}.ffn_gate_shexp.weight", L + "mlp.shared_experts.gate_proj.weight",
+      shape="shared_expert_length embedding_length"),
+    R("blk.{b}.ffn_up_shexp.weight", L + "mlp.shared_experts.up_proj.weight",
+      shape="shared_expert_length embedding_length"),
+    R("blk.{b}.ffn_down_shexp.weight", L + "mlp.shared_experts.down_proj.weight",
+      shape="embedding_length shared_expert_length"),
+)
+ROUTER_BIAS = (
+    R("blk.{b}.exp_probs_b.bias", L + "mlp.gate.e_score_correction_bias", shape="expert_count", keep_f32=True),
+)
+TENSORS = (
+    *EMBED, *NORMS, *ATTN, *where(dense, *FFN),
+    *where(sparse, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *SHARED_EXPERTS), *OUT_NORM, *HEAD,
+)
+# What a multi-token-prediction layer has besides a block's tensors.
+MTP = tuple(Template(L + name + ".weight") for name in (
+    "embed_tokens", "enorm", "hnorm", "eh_proj", "shared_head.norm", "shared_head.head"))
+
+# -- architectures --------------------------------------------------------------------------------------------------
+
+DEEPSEEK2 = ArchSpec(
+    "deepseek2", ("DeepseekV2ForCausalLM",), "deepseek_v2", hparams=(*COMMON, *V2_ROUTING), tensors=TENSORS,
+    defaults={**DEFAULTS, "max_position_embeddings": 2048, "first_k_dense_replace": 0, "n_shared_experts": 2,
+              "routed_scaling_factor": 1.0, "norm_topk_prob": False, "topk_method": "greedy"},
+    sizes=SIZES, ignore=MTP, ignore_extra_blocks=True, example="deepseek-ai/DeepSeek-V2-Lite",
+)
+
+DEEPSEEK3 = ArchSpec(
+    "deepseek2", ("DeepseekV3ForCausalLM",), "deepseek_v3", hparams=(*COMMON, *V3_ROUTING),
+    tensors=(*TENSORS, *where(sparse, *ROUTER_BIAS)),
+    defaults={**DEFAULTS, "max_position_embeddings": 4096, "first_k_dense_replace": 3, "n_shared_experts": 1,
+              "routed_scaling_factor": 2.5, "norm_topk_prob": True, "num_experts_per_tok": 8, "n_group": 8,
+              "topk_group": 4, "scoring_func": "sigmoid"},
+    sizes=SIZES, ignore=MTP, ignore_extra_blocks=True, example="deepseek-ai/DeepSeek-V3",
+    chosen=lambda keys, tensors: keys.get("deepseek2.expert_gating_func") == 2
+    or any(name.endswith(".exp_probs_b.bias") for name in tensors),
+)
+
+SPECS = (DEEPSEEK2, DEEPSEEK3)
