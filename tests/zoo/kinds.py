@@ -276,6 +276,38 @@ def _gemma(kind: str, *, with_model: bool) -> Vocab:
     unused = [(f"<unused{number}>", USER_DEFINED) for number in range(4)]
     blanks = [("\n" * count, USER_DEFINED) for count in range(1, 5)]
     blanks += [("▁" * count, USER_DEFINED) for count in range(2, 17)]
+    tags = [("<table>", USER_DEFINED), ("</table>", USER_DEFINED), ("\t", USER_DEFINED)]
+    turns = [("<start_of_turn>", CONTROL), ("<end_of_turn>", CONTROL)]
+    head = [("<pad>", CONTROL), ("<eos>", CONTROL), ("<bos>", CONTROL), ("<unk>", UNKNOWN), ("<mask>", USER_DEFINED)]
+    head += [*unused, *turns, *blanks, *tags]
+    return spm_bpe(
+        kind,
+        head=head,
+        listed=tuple(text for text, piece_type in head if piece_type != NORMAL),
+        prefix=False,
+        style="gemma",
+        roles={"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
+        first="<bos>",
+        config={
+            "tokenizer_class": "GemmaTokenizer",
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "spaces_between_special_tokens": False,
+        },
+        with_model=with_model,
+        templates={"default": LLAMA_CHAT},
+    )
+
+
+def _gemma4() -> Vocab:
+    head = [("<pad>", CONTROL), ("<eos>", CONTROL), ("<bos>", CONTROL), ("<unk>", CONTROL), ("<mask>", CONTROL)]
+    head += [
+        ("<|turn>", CONTROL),
+        ("<turn|>", CONTROL),
+        ("<|channel>", CONTROL),
+        ("<channel|>", CONTROL),
+        ("<|tool_call>", CONTROL),
+    ]
     listed = tuple(text for text, _ in head)
     head += [("\n" * count, NORMAL) for count in range(1, 5)] + [("▁" * count, NORMAL) for count in range(2, 17)]
     return spm_bpe(
