@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from .engines import Engine, Work
@@ -66,7 +65,7 @@ def execute(
     force: bool = False,
     engine: Engine | None = None,
     progress: Progress | None = None,
-    imatrix: Any = None,
+    imatrix: Mapping[str, np.ndarray] | None = None,
     checksums: bool = True,
 ) -> Result:
     """Write the plan's outputs.
@@ -77,7 +76,7 @@ def execute(
     keep_partial  leave `.part` files and the journal behind for `resume` if this fails (default: only if `resume`)
     force         replace existing outputs
     progress      called with (bytes done, bytes in all, name of the tensor), at most about 20 times a second
-    imatrix       has `weights(entry, index)`, float32 [cols] or None, for the jobs that name one
+    imatrix       entry -> float32 [matrices, cols], for the jobs that name importance weights
     checksums     whether the result states the SHA-256 of each file
 
     Raises `UsageError` for an existing output without `force`, an output that another process is writing, and a journal
@@ -91,7 +90,7 @@ def execute(
 class _Run:
     """One execution: what its steps share."""
 
-    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, imatrix: Any,
+    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, imatrix: Mapping[str, np.ndarray] | None,
                  progress: Progress | None) -> None:
         self.begun = time.monotonic()
         self.plan = plan
@@ -113,9 +112,11 @@ class _Run:
             inputs = [self._open(stack, i) for i in range(len(self.plan.inputs))]
             staging = stack.enter_context(Staging(self.plan.outputs, force))
             journal: Journal | None = None
+            begun = False  # until then, what a dead run left is not ours to remove
             try:
                 staging.acquire(resume)
                 record = self._record(resume, staging)
+                begun = True
                 kept = self._take_over(staging, inputs, record)
                 refuse_existing((p.output for p in staging.parts if not p.published), force)
                 outputs = [(p.descriptor, p.output.path) for p in staging.parts]
@@ -138,9 +139,9 @@ class _Run:
                 if journal and keep_partial:
                     journal.write()
                 else:
-                    staging.discard(keep_found=keep_partial)
                     if journal:
                         journal.remove()
+                    staging.discard(keep_found=keep_partial or not begun)
                 if isinstance(error, OSError):
                     raise storage_error(error, error.filename or self.plan.outputs[0].path, "written") from error
                 raise
@@ -221,7 +222,7 @@ class _Run:
 
         def convert(work: Work, threads: int, device: str) -> Receipt:
             job = work.job
-            weights = self.imatrix.weights(*job.weights) if self.imatrix and job.weights else None
+            weights = [w and self.imatrix[w[0]][w[1]] for w in job.weights]
             try:
                 return Receipt(work.index, work.tile, run_tile(job, work.tile, files, weights, threads, device))
             except ValueError as error:

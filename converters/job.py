@@ -83,8 +83,10 @@ def by_address(job: TensorJob) -> tuple[TensorJob, ...]:
         whole = (outputs if ops[0].undo else sources)[0]
         if _cuts_rows(ops[0], whole):
             parts = [_rows(whole, int(i[0]), int(i[-1]) + 1) for i in ops[0].index(whole.shape[0])]
-            pairs = zip(sources, parts, strict=True) if ops[0].undo else zip(parts, outputs, strict=True)
-            return tuple(replace(job, sources=(s,), ops=(), outputs=(o,)) for s, o in pairs)
+            weights = job.weights or (None,) * len(outputs)
+            pairs = (((s, p, weights[0]) for s, p in zip(sources, parts, strict=True)) if ops[0].undo
+                     else zip(parts, outputs, weights, strict=True))
+            return tuple(replace(job, sources=(s,), ops=(), outputs=(o,), weights=(w,)) for s, o, w in pairs)
     return (replace(job, sources=sources, ops=ops, outputs=outputs),)
 
 
@@ -141,9 +143,12 @@ def tiles(job: TensorJob, budget: int, done: Iterable[Tile] = ()) -> Iterator[Ti
         begin = max(begin, tile.stop)
 
 
-def run_tile(job: TensorJob, tile: Tile, files: Files, weights: np.ndarray | None, threads: int = 1,
+def run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.ndarray | None] = (), threads: int = 1,
              device: str = "cpu") -> tuple[int, ...]:
-    """Convert one tile and write it. The CRC-32 of what each output got; none for a copy, which its source proves."""
+    """Convert one tile and write it. The CRC-32 of what each output got; none for a copy, which its source proves.
+
+    `weights`: float32 [cols] per output, or None; empty for all None.
+    """
     sources = [tile.of(r) for r in job.sources]
     outputs = [tile.of(r) for r in job.outputs]
     if is_copy(job):
@@ -157,8 +162,8 @@ def run_tile(job: TensorJob, tile: Tile, files: Files, weights: np.ndarray | Non
         held = op.forward(held)
         kind = op.emits or kind
     checksums = []
-    for array, region in zip(held, outputs, strict=True):
-        data = _encoded(job.name, array, kind, region, weights, threads, device)
+    for array, region, importance in zip(held, outputs, weights or (None,) * len(outputs), strict=True):
+        data = _encoded(job.name, array, kind, region, importance, threads, device)
         files.write(region.file, region.offset, data)
         checksums.append(zlib.crc32(data))
     return tuple(checksums)

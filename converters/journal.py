@@ -85,21 +85,19 @@ def _records(file: Any) -> Iterator[tuple[int, Any]]:
 
 
 class Journal:
-    """An open journal. Running out of space for it must not end a conversion that has room, so it only falls silent."""
+    """An open journal. It is an aid: where it cannot be written, it falls silent, and the conversion goes on."""
 
     def __init__(self, path: Path, identity: str, record: Record | None = None) -> None:
         """Begin a journal, or continue the sound part of `record`."""
         self.path = path
         self._lines: list[bytes] = []
         self._last_write = 0.0
-        try:
+        self._descriptor: int | None = None
+        with suppress(OSError):
             if record is None:
                 path.unlink(missing_ok=True)
-            self._descriptor: int | None = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
             os.ftruncate(self._descriptor, record.size if record else 0)
-        except OSError as error:
-            raise storage_error(error, path, "written") from error
         if not record or not record.size:
             self._add({"journal": FORMAT, "identity": identity})
             self.write()

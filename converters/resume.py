@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from .errors import InputError
 from .files import OpenFiles
 from .job import is_copy, unit_count
 from .journal import Receipt
@@ -36,12 +37,15 @@ def confirmed(receipts: Iterable[Receipt], jobs: Sequence[TensorJob], files: Ope
 
 
 def _holds(receipt: Receipt, job: TensorJob, files: OpenFiles) -> bool:
-    if is_copy(job):
-        source, output = receipt.tile.of(job.sources[0]), receipt.tile.of(job.outputs[0])
-        return files.same((source.file, source.offset), (output.file, output.offset), source.nbytes)
-    regions = (receipt.tile.of(r) for r in job.outputs)
-    return all(files.checksum(r.file, r.offset, r.nbytes) == checksum
-               for r, checksum in zip(regions, receipt.checksums, strict=True))
+    try:
+        if is_copy(job):
+            source, output = receipt.tile.of(job.sources[0]), receipt.tile.of(job.outputs[0])
+            return files.same((source.file, source.offset), (output.file, output.offset), source.nbytes)
+        regions = (receipt.tile.of(r) for r in job.outputs)
+        return all(files.checksum(r.file, r.offset, r.nbytes) == checksum
+                   for r, checksum in zip(regions, receipt.checksums, strict=True))
+    except InputError:  # the part ends before
+        return False
 
 
 def complete(index: int, output: OutputFile, gaps: Ranges, kept: Iterable[Receipt], jobs: Sequence[TensorJob],

@@ -111,6 +111,7 @@ class Staging:
                     self.leftovers.append(path)
                     os.close(descriptor)
                     continue
+                found = status.st_size > 0  # an empty one was made by a run that died before it began
             except BaseException:
                 with suppress(OSError):
                     os.close(descriptor)
