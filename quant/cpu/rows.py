@@ -77,6 +77,8 @@ def dequantize(
 
 def _source(x: np.ndarray, source: str | None) -> str:
     """The storage format of x's elements: F32, F16 or BF16."""
+    if not isinstance(x, np.ndarray):
+        raise ValueError(f"x must be a numpy array, not {type(x).__name__}")
     found = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}.get(x.dtype.name)
     if found is None and x.dtype == np.uint16 and source == "BF16":
         found = "BF16"
