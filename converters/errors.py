@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+SHOWN_PROBLEMS = 20  # of many, in the message for people
+
 
 class GgufxError(Exception):
     """What is wrong, where, and what to do about it.
@@ -38,8 +40,9 @@ class GgufxError(Exception):
     def __str__(self) -> str:
         where = [part for part in (self.file, self.tensor and f"tensor {self.tensor}") if part]
         text = f"{': '.join(where)}: {self.message}" if where else self.message
-        if self.expected is not None or self.found is not None:
-            text += f" (expected {self.expected}, found {self.found})"
+        details = [f"{k} {v}" for k, v in (("expected", self.expected), ("found", self.found)) if v is not None]
+        if details:
+            text += f" ({', '.join(details)})"
         return f"{text}\n  {self.hint}" if self.hint else text
 
     def to_json(self) -> dict[str, object]:
@@ -88,7 +91,10 @@ class ManyErrors(GgufxError):
         super().__init__(f"{len(problems)} problems")
 
     def __str__(self) -> str:
-        return "\n".join([f"{len(self.problems)} problems:", *(f"- {p}" for p in self.problems)])
+        shown = [f"- {p}" for p in self.problems[:SHOWN_PROBLEMS]]
+        if more := self.problems[SHOWN_PROBLEMS:]:
+            shown.append(f"- and {len(more)} more; --json lists them all")
+        return "\n".join([f"{len(self.problems)} problems:", *shown])
 
     def to_json(self) -> dict[str, object]:
         return {**super().to_json(), "problems": [p.to_json() for p in self.problems]}

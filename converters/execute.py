@@ -65,7 +65,6 @@ def execute(
     force: bool = False,
     engine: Engine | None = None,
     progress: Progress | None = None,
-    imatrix: Mapping[str, np.ndarray] | None = None,
     checksums: bool = True,
 ) -> Result:
     """Write the plan's outputs.
@@ -76,27 +75,24 @@ def execute(
     keep_partial  leave `.part` files and the journal behind for `resume` if this fails (default: only if `resume`)
     force         replace existing outputs
     progress      called with (bytes done, bytes in all, name of the tensor), at most about 20 times a second
-    imatrix       entry -> float32 [matrices, cols], for the jobs that name importance weights
     checksums     whether the result states the SHA-256 of each file
 
     Raises `UsageError` for an existing output without `force`, an output that another process is writing, and a journal
     of another conversion; `InputError` for a source that changed, vanished or holds what cannot be converted;
     `StorageError` for what the system refuses. Whatever is raised, no incomplete output has its final name.
     """
-    run = _Run(plan, threads, max_memory, imatrix, progress)
+    run = _Run(plan, threads, max_memory, progress)
     return run(resume, resume if keep_partial is None else keep_partial, force, engine or Threads(threads), checksums)
 
 
 class _Run:
     """One execution: what its steps share."""
 
-    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, imatrix: Mapping[str, np.ndarray] | None,
-                 progress: Progress | None) -> None:
+    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, progress: Progress | None) -> None:
         self.begun = time.monotonic()
         self.plan = plan
         self.threads = threads or available_cpus()
         self.max_memory = max_memory
-        self.imatrix = imatrix
         self.progress = progress
         self.jobs = [part for job in plan.jobs for part in by_address(job)]
         self.gaps = unwritten(plan, self.jobs)
@@ -164,12 +160,8 @@ class _Run:
         return opened
 
     def _identity(self) -> str:
-        """What must be equal for the bytes of an interrupted run to be of use: plan, version, importance matrix."""
-        digest = hashlib.sha256(f"{__version__} {self.plan.digest()}".encode())
-        if self.plan.imatrix is not None:
-            status = self.plan.imatrix.stat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
-        return digest.hexdigest()
+        """What must be equal for the bytes of an interrupted run to be of use: the plan and the version."""
+        return hashlib.sha256(f"{__version__} {self.plan.digest()}".encode()).hexdigest()
 
     def _record(self, resume: bool, staging: Staging) -> Record | None:
         """The journal to be continued, if any."""
@@ -222,7 +214,7 @@ class _Run:
 
         def convert(work: Work, threads: int, device: str) -> Receipt:
             job = work.job
-            weights = [w and self.imatrix[w[0]][w[1]] for w in job.weights]
+            weights = [w and self.plan.imatrix[w[0]][w[1]] for w in job.weights]
             try:
                 return Receipt(work.index, work.tile, run_tile(job, work.tile, files, weights, threads, device))
             except ValueError as error:

@@ -91,8 +91,7 @@ def returns(match: Match, tensor: SourceTensor) -> bool:
             xs = op.forward(xs)
         for op in reversed(match.ops):
             xs = op.inverse.forward(xs)
-    if tensor.dtype == "F32":
-        back = xs[0]
-    else:
-        back = quantize(np.ascontiguousarray(xs[0], np.float32).reshape(1, -1), tensor.dtype)
+    back = xs[0].astype(np.float32).reshape(1, -1)
+    if tensor.dtype != "F32":
+        back = quantize(back, tensor.dtype)
     return np.array_equal(back.reshape(-1).view(np.uint8), raw.reshape(-1).view(np.uint8))

@@ -9,10 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..quant.formats import FORMATS
 from . import lora  # noqa: F401 registers the op that adapters' plans are made of
@@ -49,14 +52,14 @@ class Region:
 class TensorJob:
     """Read `sources`, apply `ops`, encode as each output's type, write. Jobs share nothing.
 
-    `weights`: importance weights of the columns, as (entry, index) in the plan's imatrix file; None without.
+    `weights`: the importance weights of each output's columns, as (entry, index) in the plan's imatrix; empty without.
     """
 
     name: str
     sources: tuple[Region, ...]
     ops: tuple[Op, ...]
     outputs: tuple[Region, ...]
-    weights: tuple[str, int] | None = None
+    weights: tuple[tuple[str, int] | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class PlannedTensor:
 class ConversionPlan:
     """`notes`: everything lost, approximated or assumed. `facts`: what the result says of itself (architecture ...).
 
-    `imatrix`: the importance matrix that the jobs' `weights` refer to.
+    `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to.
     """
 
     direction: str
@@ -111,7 +114,7 @@ class ConversionPlan:
     tensors: tuple[PlannedTensor, ...]
     notes: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
-    imatrix: Path | None = None
+    imatrix: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     @property
     def output_bytes(self) -> int:
@@ -130,7 +133,8 @@ class ConversionPlan:
             "tensors": [asdict(t) for t in self.tensors],
             "notes": list(self.notes),
             "facts": self.facts,
-            "imatrix": None if self.imatrix is None else str(self.imatrix),
+            "imatrix": {name: [list(values.shape), base64.b64encode(values.tobytes()).decode()]
+                        for name, values in self.imatrix.items()},
         }
 
     @classmethod
@@ -147,10 +151,12 @@ class ConversionPlan:
                              tuple((at, base64.b64decode(piece)) for at, piece in o["pieces"]))
                   for o in data["outputs"]),
             tuple(TensorJob(j["name"], tuple(map(region, j["sources"])), tuple(map(op_from_json, j["ops"])),
-                            tuple(map(region, j["outputs"])), tuple(j["weights"]) if j["weights"] else None)
+                            tuple(map(region, j["outputs"])), tuple(w and (w[0], w[1]) for w in j["weights"]))
                   for j in data["jobs"]),
             tuple(PlannedTensor(**{**t, "shape": tuple(t["shape"])}) for t in data["tensors"]),
-            tuple(data["notes"]), data["facts"], data["imatrix"] and Path(data["imatrix"]),
+            tuple(data["notes"]), data["facts"],
+            {name: np.frombuffer(base64.b64decode(raw), np.float32).reshape(shape)
+             for name, (shape, raw) in data["imatrix"].items()},
         )
 
     def digest(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..quant.recipe import TensorShape, file_type
 from . import arch
 from .config import architecture_of, canonical
 from .errors import GgufxError, InputError, raise_all
@@ -24,6 +25,7 @@ from .metadata import general_metadata
 from .naming import count_parameters, default_file_name
 from .ops import Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
+from .recipes import Chosen, Quantization, choose_types, imatrix_keys, override, with_weights
 from .residue import Source, json_value
 from .sentence import read_pooling
 from .spec import ArchSpec, Config, Hparams
@@ -42,6 +44,7 @@ class GgufOptions:
     hub_id: str | None = None
     pre: str | None = None
     plain: bool = False
+    quantization: Quantization = field(default_factory=Quantization)
 
 
 @dataclass
@@ -91,20 +94,31 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
     check_shapes(found, hp, shapes, file, reading.problems)
     raise_all(reading.problems)
 
+    # A recipe starts from the model's own type, as llama-quantize does from the converter's `auto`.
     kind = OUTTYPES.get(options.outtype) or own_type({n: (t.dtype, t.shape) for n, t in checkpoint.tensors.items()})
     tensors = [*_derived(reading, hp), *_targets(reading, kind)]
     raise_all(reading.problems)
+    chosen = None
+    if options.outtype not in ("auto", *OUTTYPES):
+        chosen = choose_types(options.outtype, [TensorShape(t.name, t.shape, t.type) for t in tensors],
+                              {"general.architecture": string(spec.name), **keys}, options.quantization, file)
+        for tensor, choice in zip(tensors, chosen.choices, strict=True):
+            tensor.type, tensor.wanted = choice.type, choice.wanted if choice.fell_back else None
+        reading.notes.extend(chosen.notes)
 
     tokens = tokenizer_metadata(folder, arch=spec.name, hf_class=checkpoint.config["architectures"][0], config=config,
                                 vocab_size=config.get("vocab_size", 0), pre=options.pre)
     general = general_metadata(
         folder, arch=spec.name, tensors_params=count_parameters((t.name, t.shape) for t in tensors),
         model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id, notes=reading.notes)
-    stored = "MXFP4" if any(t.type == "MXFP4" for t in tensors) and kind != "Q8_0" else kind
+    stored, number = _file_type(options.outtype, kind, tensors)
     key_values: Metadata = {
-        **general, **keys, "general.file_type": u32(FILE_TYPE_NUMBERS[stored]), **tokens.metadata,
+        **general, **keys, "general.file_type": u32(number), **tokens.metadata,
         "general.quantization_version": u32(QUANTIZATION_VERSION),
     }
+    if chosen is not None:
+        key_values = override(key_values, options.quantization)
+        key_values.update(imatrix_keys(chosen, options.quantization.imatrix_file))
     reading.notes.extend(tokens.notes)
     reading.notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
                          for part, count in found.parts.items())
@@ -112,8 +126,18 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
         reading.notes.extend(dropped_notes(found.ignored))
     else:
         key_values.update(_residue(reading, tokens.metadata))
-    return _assemble(reading, tensors, key_values, outfile or Path(default_file_name(general, stored, "model")),
-                     stored)
+    outfile = outfile or Path(default_file_name(general, stored, "model"))
+    return _assemble(reading, tensors, key_values, outfile, stored, chosen)
+
+
+def _file_type(outtype: str, kind: str, tensors: list[GgufTensor]) -> tuple[str, int]:
+    """Name and number of the file type."""
+    if outtype not in ("auto", *OUTTYPES):
+        found = file_type(outtype)
+        return found.name, found.number
+    if kind != "Q8_0" and any(t.type == "MXFP4" for t in tensors):
+        return "MXFP4", FILE_TYPE_NUMBERS["MXFP4"]
+    return kind, FILE_TYPE_NUMBERS[kind]
 
 
 def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], file: str,
@@ -178,9 +202,10 @@ def _residue(reading: _Reading, tokens: Metadata) -> Metadata:
     source.record_names(found.names, reading.spec.aliases)
     first_choice: dict[tuple[str, bool], str] = {}
     for rule in reading.spec.tensors:
-        first_choice.setdefault((str(rule.gguf[0]), rule.mtp), str(rule.hf[0]))
-    source.layouts = sorted({str(m.rule.hf[0]) for m in found.matches
-                             if first_choice[str(m.rule.gguf[0]), m.rule.mtp] != str(m.rule.hf[0])})
+        for made in rule.gguf:
+            first_choice.setdefault((str(made), rule.mtp), str(rule.hf[0]))
+    source.layouts = sorted({str(m.rule.hf[0]) for m in found.matches for made in m.rule.gguf
+                             if first_choice[str(made), m.rule.mtp] != str(m.rule.hf[0])})
     kept = keep(checkpoint.tensors, found, source, reading.notes)
     return {
         "ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"),
@@ -189,7 +214,7 @@ def _residue(reading: _Reading, tokens: Metadata) -> Metadata:
 
 
 def _assemble(reading: _Reading, tensors: list[GgufTensor], key_values: Metadata, outfile: Path,
-              file_type: str) -> ConversionPlan:
+              stored: str, chosen: Chosen | None) -> ConversionPlan:
     """Offsets, header, and a job per tensor (per expert where experts are stacked)."""
     laid = layout([(t.name, t.type, t.shape) for t in tensors])
     head = bytearray(encode_header(key_values, laid))
@@ -206,13 +231,15 @@ def _assemble(reading: _Reading, tensors: list[GgufTensor], key_values: Metadata
     for tensor in tensors:
         if tensor.match is not None and tensor.name not in done:
             done.update(tensor.match.gguf)
-            jobs.extend(_jobs(tensor.match, reading, paths, [regions[n] for n in tensor.match.gguf]))
+            made = _jobs(tensor.match, reading, paths, [regions[n] for n in tensor.match.gguf])
+            jobs.extend(with_weights(made, tensor.match.gguf, chosen.imatrix) if chosen else made)
     return ConversionPlan(
         "hf-to-gguf", tuple(InputFile.of(p) for p in paths), (OutputFile(outfile, size, bytes(head)),), tuple(jobs),
         tuple(PlannedTensor(t.name, t.type, t.shape, regions[t.name].nbytes, t.wanted) for t in tensors),
         tuple(reading.notes),
         {"architecture": reading.spec.name, "class": reading.checkpoint.config["architectures"][0],
-         "file_type": file_type, "parameters": sum(prod(t.shape) for t in tensors)},
+         "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors), **(chosen.facts if chosen else {})},
+        chosen.imatrix.entries if chosen and chosen.imatrix else {},
     )
 
 

@@ -1,0 +1,213 @@
+"""Quantization recipes in a plan: the type of each tensor, the importance weights of each job.
+
+The choice itself is `quant/recipe.py`'s; here it meets key-values, files and errors. Both ways to a quantized file, from
+a checkpoint and from another GGUF file, go through this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..quant import recipe
+from ..quant.imatrix import ImportanceMatrix, from_gguf, from_legacy
+from .errors import GgufxError, InputError, UnsupportedError, UsageError
+from .io.files import open_regular, read_at
+from .io.gguf import MAGIC, read_gguf
+from .io.values import Metadata, Value, boolean, f32, plain, string, u32
+from .job import unit_count
+from .ops import Op
+from .plan import Region, TensorJob
+
+MAX_IMATRIX_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What a user may ask of a quantized file beside its type. Strings as on the command line."""
+
+    pure: bool = False
+    tensor_types: tuple[str, ...] = ()  # PATTERN=TYPE
+    tensor_type_file: Path | None = None
+    output_tensor_type: str | None = None
+    token_embedding_type: str | None = None
+    leave_output_tensor: bool = False
+    allow_fallback: bool = True
+    allow_requantize: bool = False
+    override_kv: tuple[str, ...] = ()  # KEY=TYPE:VALUE
+    imatrix_file: Path | None = None
+    include_weights: tuple[str, ...] = ()
+    exclude_weights: tuple[str, ...] = ()
+
+
+@dataclass
+class Chosen:
+    """The recipe's result: a choice per tensor, in the order given, the importance matrix, and what to tell."""
+
+    choices: list[recipe.Choice]
+    imatrix: ImportanceMatrix | None
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Metadata, asked: Quantization,
+                 file: str) -> Chosen:
+    """The type of every tensor under file type `outtype`. Raises with everything that is wrong."""
+    imatrix = read_imatrix(asked) if asked.imatrix_file else None
+    try:
+        pairs = [recipe.parse_tensor_type(t) for t in asked.tensor_types]
+        if asked.tensor_type_file is not None:
+            pairs += recipe.parse_tensor_types(_text(asked.tensor_type_file))
+        options = recipe.Options(
+            asked.pure, tuple(pairs), _type(asked.output_tensor_type), _type(asked.token_embedding_type),
+            asked.leave_output_tensor, imatrix is not None and bool(imatrix.entries))
+        kind = recipe.file_type(outtype)
+    except ValueError as error:
+        raise UsageError(str(error), hint="`ggufx types` lists tensor types and file types.") from error
+    try:
+        choices = recipe.choose(kind, tensors, recipe.ModelFacts.from_metadata(plain(keys)), options)
+    except ValueError as error:
+        raise UnsupportedError(str(error), file=file) from error
+    _refuse(choices, imatrix, asked, file)
+    chosen = Chosen(choices, imatrix, facts={"bits_per_weight": round(recipe.bits_per_weight(choices), 3)})
+    if imatrix is not None:
+        quantized = [c.name for c in choices if c.eligible and len(c.shape) > 1]
+        if missing := imatrix.missing(quantized):
+            chosen.notes.append(f"the importance matrix has no entry for {len(missing)} quantized tensors: "
+                                f"{', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}")
+        for what, pairs_ in (("were never reached by a token", imatrix.unseen), ("are all zero", imatrix.zero)):
+            if pairs_:
+                chosen.notes.append(f"{len(pairs_)} entries of the importance matrix {what} and weigh every column alike: "
+                                    f"{', '.join(f'{n} {i}' for n, i in pairs_[:4])}")
+    return chosen
+
+
+def _type(name: str | None) -> str | None:
+    return None if name is None else recipe.tensor_type(name)
+
+
+def _refuse(choices: Sequence[recipe.Choice], imatrix: ImportanceMatrix | None, asked: Quantization, file: str) -> None:
+    problems: list[GgufxError] = []
+    need = [c for c in choices if c.requires_imatrix and (imatrix is None or c.name not in imatrix.entries)]
+    if need:
+        problems.append(UsageError(f"{len(need)} tensors of type {', '.join(sorted({c.type for c in need}))} need an "
+                                   f"importance matrix: {', '.join(c.name for c in need[:3])}", file=file,
+                                   hint="Give one with --imatrix, or choose another type."))
+    if not asked.allow_requantize and (again := [c for c in choices if c.requantizes]):
+        problems.append(UsageError(f"{len(again)} tensors are quantized already ({again[0].name}: {again[0].source})",
+                                   file=file, hint="Quantize from F32, F16 or BF16; or pass --allow-requantize."))
+    if not asked.allow_fallback and (fell := [c for c in choices if c.fell_back]):
+        problems.append(UnsupportedError(
+            f"{len(fell)} tensors do not fit their type: " + ", ".join(f"{c.name} {c.wanted} -> {c.type}" for c in fell[:4]),
+            file=file, hint="Without --no-fallback they are stored as the type after the arrow."))
+    if imatrix is not None:
+        for c in choices:
+            try:
+                imatrix.weights(c.name, c.shape)
+            except ValueError as error:
+                problems.append(InputError(str(error), file=asked.imatrix_file))
+    if len(problems) > 1:
+        from .errors import ManyErrors
+
+        raise ManyErrors(problems)
+    if problems:
+        raise problems[0]
+
+
+def read_imatrix(asked: Quantization) -> ImportanceMatrix:
+    """An importance matrix of either file format, filtered as asked."""
+    path = asked.imatrix_file
+    try:
+        with open_regular(path) as (file, size):
+            if size > MAX_IMATRIX_BYTES:
+                raise InputError("too large for an importance matrix", file=path, found=size)
+            raw = read_at(file, 0, size, path)
+        if raw[:4] == MAGIC:
+            parsed = read_gguf(path)
+            values = {name: np.frombuffer(raw, np.float32, prod(t.shape), t.offset).reshape(t.shape)
+                      for name, t in parsed.tensors.items() if t.type == "F32"}
+            found = from_gguf(plain(parsed.metadata), values)
+        else:
+            found = from_legacy(raw)
+        return found.select(asked.include_weights, asked.exclude_weights)
+    except ValueError as error:
+        raise InputError(f"no sound importance matrix: {error}", file=path) from error
+
+
+def imatrix_keys(chosen: Chosen, path: Path | None) -> Metadata:
+    """`quantize.imatrix.*`, as llama-quantize writes them."""
+    if chosen.imatrix is None:
+        return {}
+    return {k: u32(v) if isinstance(v, int) else string(v) for k, v in chosen.imatrix.facts(str(path)).items()}
+
+
+def with_weights(jobs: Sequence[TensorJob], names: Sequence[str], imatrix: ImportanceMatrix | None) -> list[TensorJob]:
+    """The jobs that make the tensors `names`, with their importance weights.
+
+    A stack of experts becomes one job per expert, each with its own weights.
+    """
+    if imatrix is None or not any(n in imatrix.entries for n in names):
+        return list(jobs)
+    parts = [part for job in jobs for part in (_per_expert(job) if len(job.outputs[0].shape) == 3 else [job])]
+    return [replace(part, weights=tuple(_entry(imatrix, n, len(parts), index) for n in names))
+            for index, part in enumerate(parts)]
+
+
+def _entry(imatrix: ImportanceMatrix, name: str, experts: int, index: int) -> tuple[str, int] | None:
+    values = imatrix.entries.get(name)
+    if values is None:
+        return None
+    return name, index if len(values) == experts else 0
+
+
+def _per_expert(job: TensorJob) -> list[TensorJob]:
+    count = job.outputs[0].shape[0]
+    if unit_count(job) % count:
+        raise UnsupportedError("the experts of this tensor cannot be weighted apart", tensor=job.name)
+
+    def slice_of(region: Region, e: int) -> Region:
+        return replace(region, offset=region.offset + e * (region.nbytes // count), shape=region.shape[1:])
+
+    ops: tuple[Op, ...] = job.ops
+    return [replace(job, name=f"{job.name} expert {e}", sources=tuple(slice_of(r, e) for r in job.sources), ops=ops,
+                    outputs=tuple(slice_of(r, e) for r in job.outputs)) for e in range(count)]
+
+
+def override(keys: Metadata, asked: Quantization) -> Metadata:
+    """The key-values with `--override-kv KEY=TYPE:VALUE` applied: int as u32, float, bool, str, as llama-quantize."""
+    out = dict(keys)
+    for text in asked.override_kv:
+        key, equals, typed = text.partition("=")
+        kind, colon, value = typed.partition(":")
+        try:
+            if not (key and equals and colon):
+                raise ValueError("expected KEY=TYPE:VALUE")
+            out.pop(key, None)
+            out[key] = _override_value(kind, value)
+        except ValueError as error:
+            raise UsageError(f"--override-kv {text}: {error}") from error
+    return out
+
+
+def _override_value(kind: str, text: str) -> Value:
+    if kind == "int":
+        return u32(abs(int(text)))
+    if kind == "float":
+        return f32(float(text))
+    if kind == "bool" and text in ("true", "false"):
+        return boolean(text == "true")
+    if kind == "str":
+        return string(text)
+    raise ValueError("TYPE is int, float, bool (true or false) or str")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", file=path) from error
