@@ -10,15 +10,26 @@ import typer
 from .options import (
     Checksums,
     DryRun,
+    ExcludeWeights,
     Force,
+    Imatrix,
+    IncludeWeights,
     Json,
+    LeaveOutputTensor,
     MaxMemory,
     MetadataFile,
     ModelName,
+    NoFallback,
+    OutputTensorType,
+    OverrideKv,
     Plain,
+    Pure,
     Quiet,
     Resume,
+    TensorType,
+    TensorTypeFile,
     Threads,
+    TokenEmbeddingType,
     Verbose,
 )
 from .output import Output
@@ -31,10 +42,23 @@ def command(
     outfile: Annotated[
         Path | None, typer.Option("--outfile", "-o", help="Output [default: GGUF naming convention, current folder].")
     ] = None,
-    outtype: Annotated[str, typer.Option("--outtype", help="f32, f16, bf16, q8_0 or auto: the model's own.")] = "auto",
+    outtype: Annotated[
+        str, typer.Option("--outtype", metavar="TYPE", help="Any file type (q4_k_m ...; see `ggufx types`) or auto.")
+    ] = "auto",
     pre: Annotated[
         str | None, typer.Option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not recognised.")
     ] = None,
+    imatrix: Imatrix = None,
+    include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
+    exclude_weights: ExcludeWeights = [],  # noqa: B006
+    tensor_type: TensorType = [],  # noqa: B006
+    tensor_type_file: TensorTypeFile = None,
+    output_tensor_type: OutputTensorType = None,
+    token_embedding_type: TokenEmbeddingType = None,
+    leave_output_tensor: LeaveOutputTensor = False,
+    pure: Pure = False,
+    no_fallback: NoFallback = False,
+    override_kv: OverrideKv = [],  # noqa: B006
     model_name: ModelName = None,
     metadata: MetadataFile = None,
     plain: Plain = False,
@@ -51,11 +75,15 @@ def command(
     """Convert a Hugging Face checkpoint to one GGUF file."""
     from ..converters.io.hub import cached_origin, resolve_model
     from ..converters.plan_gguf import GgufOptions, plan_hf_to_gguf
+    from ..converters.recipes import Quantization
     from .conversion import carry_out
 
     out = Output(json_mode, quiet, verbose)
     folder = resolve_model(model, progress=not quiet)
-    options = GgufOptions(outtype.lower(), model_name, metadata, cached_origin(folder), pre, plain)
+    quantization = Quantization(
+        pure, tuple(tensor_type), tensor_type_file, output_tensor_type, token_embedding_type, leave_output_tensor,
+        not no_fallback, False, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
+    options = GgufOptions(outtype.lower(), model_name, metadata, cached_origin(folder), pre, plain, quantization)
     plan = plan_hf_to_gguf(folder, outfile, options)
     carry_out(out, plan, dry_run=dry_run, checksums=checksums, threads=threads, max_memory=max_memory, resume=resume,
               force=force)

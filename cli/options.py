@@ -40,3 +40,24 @@ MetadataFile = Annotated[
     Path | None, typer.Option("--metadata", metavar="FILE", help="JSON file with general.* key-values that override.")
 ]
 Plain = Annotated[bool, typer.Option("--plain", help="No ggufx.* key-values: the way back is then not exact.")]
+
+# -- how to quantize ------------------------------------------------------------------------------------------------
+Imatrix = Annotated[Path | None, typer.Option("--imatrix", metavar="FILE", help="Importance matrix, GGUF or legacy.")]
+IncludeWeights = Annotated[list[str], typer.Option("--include-weights", help="Use only entries with this in the name.")]
+ExcludeWeights = Annotated[list[str], typer.Option("--exclude-weights", help="Leave out entries with this in the name.")]
+Pure = Annotated[bool, typer.Option("--pure", help="Every tensor the default type of the file type.")]
+TensorType = Annotated[
+    list[str], typer.Option("--tensor-type", metavar="PATTERN=TYPE", help="Type of matching tensors; may be repeated.")
+]
+TensorTypeFile = Annotated[
+    Path | None, typer.Option("--tensor-type-file", metavar="FILE", help="PATTERN=TYPE words, between white space.")
+]
+OutputTensorType = Annotated[str | None, typer.Option("--output-tensor-type", metavar="TYPE", help="Of output.weight.")]
+TokenEmbeddingType = Annotated[
+    str | None, typer.Option("--token-embedding-type", metavar="TYPE", help="Of token_embd.weight.")
+]
+LeaveOutputTensor = Annotated[bool, typer.Option("--leave-output-tensor", help="Do not quantize output.weight.")]
+NoFallback = Annotated[bool, typer.Option("--no-fallback", help="Refuse where a tensor does not fit its type.")]
+OverrideKv = Annotated[
+    list[str], typer.Option("--override-kv", metavar="KEY=TYPE:VALUE", help="int, float, bool or str; may be repeated.")
+]

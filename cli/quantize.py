@@ -1,0 +1,80 @@
+"""`ggufx quantize`: a GGUF file -> a GGUF file of another type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    Checksums,
+    DryRun,
+    ExcludeWeights,
+    Force,
+    Imatrix,
+    IncludeWeights,
+    Json,
+    LeaveOutputTensor,
+    MaxMemory,
+    NoFallback,
+    OutputTensorType,
+    OverrideKv,
+    Pure,
+    Quiet,
+    Resume,
+    TensorType,
+    TensorTypeFile,
+    Threads,
+    TokenEmbeddingType,
+    Verbose,
+)
+from .output import Output
+
+NAME = "quantize"
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(metavar="IN.gguf", help="GGUF file, first part of a split one, or org/repo:file.gguf.")
+    ],
+    outfile: Annotated[Path, typer.Argument(metavar="OUT.gguf", help="File to write.")],
+    outtype: Annotated[str, typer.Argument(metavar="TYPE", help="File type: q4_k_m ...; see `ggufx types`.")],
+    imatrix: Imatrix = None,
+    include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
+    exclude_weights: ExcludeWeights = [],  # noqa: B006
+    tensor_type: TensorType = [],  # noqa: B006
+    tensor_type_file: TensorTypeFile = None,
+    output_tensor_type: OutputTensorType = None,
+    token_embedding_type: TokenEmbeddingType = None,
+    leave_output_tensor: LeaveOutputTensor = False,
+    pure: Pure = False,
+    no_fallback: NoFallback = False,
+    override_kv: OverrideKv = [],  # noqa: B006
+    allow_requantize: Annotated[
+        bool, typer.Option("--allow-requantize", help="Quantize tensors that are quantized already: loses twice.")
+    ] = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    resume: Resume = False,
+    checksums: Checksums = None,
+    threads: Threads = None,
+    max_memory: MaxMemory = "1GiB",
+    json_mode: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Quantize a GGUF file, with the bytes of llama-quantize."""
+    from ..converters.io.hub import resolve_model
+    from ..converters.plan_quantize import QuantizeOptions, plan_quantize
+    from ..converters.recipes import Quantization
+    from .conversion import carry_out
+
+    out = Output(json_mode, quiet, verbose)
+    path = resolve_model(model, what="gguf", progress=not quiet)
+    quantization = Quantization(
+        pure, tuple(tensor_type), tensor_type_file, output_tensor_type, token_embedding_type, leave_output_tensor,
+        not no_fallback, allow_requantize, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
+    plan = plan_quantize(path, outfile, QuantizeOptions(outtype, quantization))
+    carry_out(out, plan, dry_run=dry_run, checksums=checksums, threads=threads, max_memory=max_memory, resume=resume,
+              force=force)
