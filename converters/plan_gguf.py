@@ -84,8 +84,8 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
     file = str(folder)
     spec = arch.for_class(architecture_of(checkpoint.config, file), f"{folder}/config.json")
     config = canonical(checkpoint.config, spec, f"{folder}/config.json", checkpoint.tensors.keys())
-    config.update(read_pooling(folder))
     reading = _Reading(checkpoint, spec, config, list(checkpoint.notes))
+    config.update(read_pooling(folder, reading.notes))
 
     keys = write_hparams(spec, config, reading.notes, reading.problems)
     hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"))

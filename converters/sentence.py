@@ -24,8 +24,11 @@ _NAMES = {number: name for name, number in MODES.items()}
 POOLING = H("pooling_type", KEY, need=False, codec=Codec(MODES.__getitem__, _NAMES.get))
 
 
-def read_pooling(folder: Path) -> dict[str, Any]:
-    """`{"sentence_transformers": {"pooling": mode}}`, to be merged into a config; `{}` for other folders."""
+def read_pooling(folder: Path, notes: list[str]) -> dict[str, Any]:
+    """`{"sentence_transformers": {"pooling": mode}}`, to be merged into a config; `{}` for other folders.
+
+    `notes` learn which dense layers behind the pooling are left out.
+    """
     path = folder / "modules.json"
     if not path.is_file():
         return {}
@@ -35,6 +38,9 @@ def read_pooling(folder: Path) -> dict[str, Any]:
     modules = parse_object(wrapper + raw + b"}", path, start=-len(wrapper))["modules"]
     if not isinstance(modules, list) or not all(isinstance(m, dict) for m in modules):
         raise InputError("must be a list of modules", file=path)
+    dense = [str(m.get("path", "")) for m in modules if str(m.get("type", "")).endswith("Dense")]
+    if dense:
+        notes.append(f"{', '.join(dense)}: dense layers behind the pooling are left out; vectors are those before them")
     for module in modules:
         if not str(module.get("type", "")).endswith("Pooling"):
             continue
