@@ -235,10 +235,9 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
             index.add(template, r)
     derived = {d.gguf for d in spec.derived}
     matches: dict[tuple[int, tuple], Match] = {}
-    taken: set[str] = set()
-    available = set(names)
+    available = set(names) - derived
     for name in names:
-        if name in derived or name in taken:
+        if name not in available:
             continue
         options = [(spec.tensors[r], r, _in_block(spec, spec.tensors[r], holes, hp)) for _, r, holes in index.find(name)]
         options = [o for o in options if o[2] is not None]
@@ -255,13 +254,13 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
             continue
         rule, r, holes = next((o for o in whole if str(o[0].hf[0]) in layouts), whole[0])
         at = BlockHparams(hp, holes.get("b"))
-        experts = range(at["expert_count"]) if rule.stacked else (0,)
+        experts = range(at.get("expert_count", 0)) if rule.stacked else (0,)
         hf = tuple(tuple(t.format({**holes, "e": e}) for e in experts) for t in rule.hf)
         try:
             match = Match(rule, holes, hf, tuple(op.bind(at) for op in rule.ops))
         except KeyError:
             continue
-        taken.update(match.gguf)
+        available.difference_update(match.gguf)
         matches[r, tuple(sorted(holes.items()))] = match
     ordered = [matches[key] for key in sorted(matches, key=lambda k: (k[0], str(k[1])))]
     made = {g: g for m in ordered for g in (*m.gguf, *_other_layouts(spec, m))}

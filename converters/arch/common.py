@@ -119,6 +119,7 @@ FUSED_EXPERTS = (  # as transformers 5 holds them, and the Hub's newest models
       shape="expert_count expert_gate_up_rows embedding_length"),
     R("blk.{b}.ffn_down_exps.weight", L + "mlp.experts.down_proj",
       shape="expert_count embedding_length expert_feed_forward_length"),
+    R("blk.{b}.ffn_gate_up_exps.weight", L + "mlp.experts.gate_up_proj", foreign=True),
 )
 
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from ..config import full_attention_rope
 from ..ops import MlaKv
 from ..rope import Rope
-from ..spec import ArchSpec, Codec, Computed, Config, Deviates, Fixed, H, Hparams, R, Shown, short
+from ..spec import ArchSpec, Codec, Computed, Config, Deviates, Fixed, H, Hparams, R, Shown
 from ..template import Template
 from .common import (
     BOOL,
@@ -62,8 +64,12 @@ def yarn_multiplier(config: Config) -> float | None:
 
 
 def mscale(kv: Mapping[str, Any]) -> float | None:
+    """The shortest decimal of which a tenth is the multiplier."""
     multiplier = kv.get("rope.scaling.yarn_log_multiplier")
-    return None if multiplier is None else short(10 * float(multiplier))
+    if multiplier is None:
+        return None
+    candidates = (round(10 * float(multiplier), digits) for digits in range(1, 9))
+    return next((c for c in candidates if np.float32(0.1 * c) == np.float32(multiplier)), 10 * float(multiplier))
 
 
 def gating(name: str) -> int:
@@ -119,7 +125,7 @@ V2_ROUTING = (
     Fixed("mlp_bias", False),
 )
 V3_ROUTING = (
-    H("expert_gating_func", "scoring_func", codec=GATING),
+    H("expert_gating_func", "scoring_func", codec=GATING, default="sigmoid"),
     H("expert_group_count", "n_group", default=1),
     H("expert_group_used_count", "topk_group", default=1),
     Shown("topk_method", lambda found: "noaux_tc"),
@@ -153,10 +159,6 @@ def no_query_lora(hp: Hparams, b: int) -> bool:
     return "attention.q_lora_rank" not in hp
 
 
-def split_key_value(hp: Hparams, b: int) -> bool:
-    return "attention.key_length_mla" in hp
-
-
 def dense(hp: Hparams, b: int) -> bool:
     return b < hp["leading_dense_block_count"]
 
@@ -174,10 +176,9 @@ ATTN = (
            R("blk.{b}.attn_q_b.weight", L + "self_attn.q_b_proj.weight", shape="query_rows attention.q_lora_rank")),
     R("blk.{b}.attn_kv_a_mqa.weight", L + "self_attn.kv_a_proj_with_mqa.weight", shape="latent_rows embedding_length"),
     R("blk.{b}.attn_kv_a_norm.weight", L + "self_attn.kv_a_layernorm.weight", shape="attention.kv_lora_rank"),
-    *where(split_key_value,
-           R(("blk.{b}.attn_k_b.weight", "blk.{b}.attn_v_b.weight"), L + "self_attn.kv_b_proj.weight",
-             MlaKv("attention.head_count", "unrotated_length", "value_length"),
-             shape="key_value_rows attention.kv_lora_rank")),
+    R(("blk.{b}.attn_k_b.weight", "blk.{b}.attn_v_b.weight"), L + "self_attn.kv_b_proj.weight",
+      MlaKv("attention.head_count", "unrotated_length", "value_length"),
+      shape="key_value_rows attention.kv_lora_rank"),
     R("blk.{b}.attn_kv_b.weight", L + "self_attn.kv_b_proj.weight", foreign=True),  # before 2025-04
     R("blk.{b}.attn_output.weight", L + "self_attn.o_proj.weight", shape="embedding_length value_rows"),
 )
@@ -214,7 +215,7 @@ DEEPSEEK3 = ArchSpec(
     tensors=(*TENSORS, *where(sparse, *ROUTER_BIAS)),
     defaults={**DEFAULTS, "max_position_embeddings": 4096, "first_k_dense_replace": 3, "n_shared_experts": 1,
               "routed_scaling_factor": 2.5, "norm_topk_prob": True, "num_experts_per_tok": 8, "n_group": 8,
-              "topk_group": 4, "scoring_func": "sigmoid"},
+              "topk_group": 4},
     sizes=SIZES, ignore=MTP, ignore_extra_blocks=True, example="deepseek-ai/DeepSeek-V3",
     chosen=lambda keys, tensors: keys.get("deepseek2.expert_gating_func") == 2
     or any(name.endswith(".exp_probs_b.bias") for name in tensors),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..sentence import POOLING
 from ..spec import ArchSpec, Config, Fixed, R
 from .common import (
     DECODER,
@@ -57,7 +58,7 @@ FFN = (
 
 QWEN2 = ArchSpec(
     "qwen2", ("Qwen2ForCausalLM", "Qwen2Model"), "qwen2",
-    hparams=(*DECODER, FULL_ATTENTION),
+    hparams=(*DECODER, FULL_ATTENTION, POOLING),
     tensors=(*EMBED, *NORMS, *ATTN, *QKV_BIAS, *FFN, *OUT_NORM, *HEAD),
     defaults={**DEFAULTS, "num_key_value_heads": heads_or(32)},
     sizes=SIZES, aliases=HEADLESS, example="Qwen/Qwen2.5-0.5B-Instruct",
@@ -65,7 +66,7 @@ QWEN2 = ArchSpec(
 
 QWEN3 = ArchSpec(
     "qwen3", ("Qwen3ForCausalLM", "Qwen3Model"), "qwen3",
-    hparams=(*DECODER, FULL_ATTENTION, NO_BIAS),
+    hparams=(*DECODER, FULL_ATTENTION, NO_BIAS, POOLING),
     tensors=(*EMBED, *NORMS, *ATTN, *QK_NORM, *FFN, *OUT_NORM, *HEAD),
     defaults={**DEFAULTS, "num_key_value_heads": heads_or(32), "head_dim": 128},
     sizes=SIZES, aliases=HEADLESS, example="Qwen/Qwen3-0.6B",
