@@ -10,6 +10,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "peer: judges llama.cpp on the zoo; runs only with GGUFX_PEER_CHECK=1")
+
+
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`zoo(name)`: the checkpoint folder of one model. Read only: copy it (`shutil.copytree`) to change it."""

@@ -6,35 +6,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .kinds import vocab
+
 
 @dataclass(frozen=True)
 class Fault:
     """`converter`: why the converter's file is absent or wrong; `runtime`: why the runtime's numbers are.
 
-    A converter's fault may be avoided by `config` (put into config.json), `drop` (tensors with this ending left out) or `options`
-    (arguments); then the file is right except for the key-values in `keys`. Without any of them there is no right file.
+    A converter's fault may be avoided by `config` (put into config.json), `drop` (tensors with this ending left out), `model` (the
+    SentencePiece file of this kind put in) or `options` (arguments); then the file is right except for the key-values in `keys`.
+    Without any of them there is no right file.
     """
 
     converter: str = ""
     runtime: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     drop: str = ""
+    model: str = ""
     options: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
 
     @property
     def hopeless(self) -> bool:
-        return bool(self.converter) and not (self.config or self.drop or self.options)
+        return bool(self.converter) and not (self.config or self.drop or self.model or self.options)
 
 
 _N_CTX = "reads n_ctx, which configurations of transformers 5 do not have"
 _SCORING = (
     "takes the gating from scoring_func, which configurations of transformers 5 do not have: experts are mixed by softmax"
 )
+_SCORES = "gives every piece of a tokenizer.json the score -1000, so that the runtime merges from the left"
+_BYTES = "takes the pieces of a Gemma tokenizer.json for byte-level tokens"
 _WINDOW = "has no sliding window for this architecture, and the converter drops it"
 _BUFFERS = "meets the mask buffer attn.bias, as in openai-community/gpt2, and fails; writes 4 * n_embd whatever n_inner says"
 _GROUPS = "ranks groups of experts by their two best scores; DeepSeek-V2 ranks by the best one"
 _TRUNCATE = "always rounds yarn's correction range to whole dimensions, as truncate: true asks"
+
+_SCORE, _TYPE = "tokenizer.ggml.scores", "tokenizer.ggml.token_type"
 
 FAULTS: dict[str, Fault] = {
     "gpt2": Fault(_N_CTX, config={"n_ctx": 128}),
@@ -44,6 +52,10 @@ FAULTS: dict[str, Fault] = {
     "deepseek3": Fault(_SCORING, config={"scoring_func": "sigmoid"}),
     "deepseek3-mtp": Fault(_SCORING, config={"scoring_func": "sigmoid"}),
     "qwen35": Fault("asserts that there is a multi-token-prediction head", options=("--no-nextn",)),
+    "llama-linear": Fault(_SCORES, model="llama-spm", keys=(_SCORE, _TYPE)),
+    "llama-linear-v4": Fault(_SCORES, model="llama-spm", keys=(_SCORE, _TYPE)),
+    "gemma3-json": Fault(_BYTES, model="gemma", keys=(_SCORE, _TYPE, "tokenizer.ggml.tokens")),
+    "gemma3-json-v4": Fault(_BYTES, model="gemma", keys=(_SCORE, _TYPE, "tokenizer.ggml.tokens")),
     "llama-longrope": Fault("writes the kind of scaling but not the factors' tensors"),
     "deepseek2-group": Fault(runtime=_GROUPS),
     "deepseek2-group-v4": Fault(runtime=_GROUPS),
@@ -57,9 +69,12 @@ NONE = Fault()
 
 def repaired(folder: Path, fault: Fault, copy: Path) -> Path:
     """The checkpoint as llama.cpp's converter needs it: `folder` itself, or a changed copy in the new folder `copy`."""
-    if not (fault.config or fault.drop):
+    if not (fault.config or fault.drop or fault.model):
         return folder
     shutil.copytree(folder, copy)
+    if fault.model:
+        name, data = vocab(fault.model).model or ("", b"")
+        (copy / name).write_bytes(data)
     config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
     (copy / "config.json").write_text(json.dumps(config | fault.config), encoding="utf-8")
     if fault.drop:

@@ -74,3 +74,8 @@ def differences(path: Path, name: str, outtype: str) -> list[str]:
             if mine.get(key) != right.get(key):
                 out.append(f"{what} {key}: {mine.get(key, 'absent')}, expected {right.get(key, 'absent')}")
     return out
+
+
+def source(name: str) -> str:
+    """SHA-256 of the safetensors file that the entry was made from."""
+    return _entries()[name]["source"]

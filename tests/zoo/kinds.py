@@ -367,3 +367,8 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
 def vocab(kind: str) -> Vocab:
     """The tokenizer of one kind; built once per process."""
     return VOCABS[kind]()
+
+
+def sample_ids(kind: str, count: int = 48) -> list[int]:
+    """Ordinary token ids, the same on every call, for comparing what two runtimes compute."""
+    return [(17 * n * n + 29 * n + 11) % (vocab(kind).size - 40) + 20 for n in range(count)]
