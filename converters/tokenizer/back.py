@@ -103,7 +103,7 @@ def _text(name: str, type_id: int) -> dict[str, Any]:
 def _config(stored: Stored, arch: str) -> dict[str, Any]:
     """tokenizer_config.json. The class is the one that takes tokenizer.json as it stands, in transformers 4 and 5; so
     add_bos_token is left out: given, it would replace the post-processor."""
-    config: dict[str, Any] = {"clean_up_tokenization_spaces": stored.kind == "bert"}
+    config: dict[str, Any] = {"clean_up_tokenization_spaces": False}
     if stored.context_length is not None and stored.context_length > 0:
         config["model_max_length"] = stored.context_length
     inputs = ["input_ids", "token_type_ids", "attention_mask"] if stored.kind == "bert" else ["input_ids",

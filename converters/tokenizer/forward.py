@@ -39,10 +39,16 @@ def tokenizer_metadata(folder: Path, *, arch: str, hf_class: str, config: Mappin
     values are those of llama.cpp's converter for `hf_class`, except where its result would tokenize otherwise than the
     model; CONTRIBUTING.md lists these. Raises InputError or UnsupportedError with the file and the field.
     """
-    rules = rules_for(arch)
-    source = Folder(folder)
     if vocab_size < 1:
         raise InputError("a model without a vocabulary size", file=folder, found=vocab_size)
+    try:
+        return _forward(Folder(folder), rules_for(arch), config, vocab_size, pre, hf_class)
+    except RecursionError as err:
+        raise InputError("a tokenizer file is nested too deeply", file=folder) from err
+
+
+def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab_size: int, pre: str | None,
+             hf_class: str) -> TokenizerResult:
     found = _read(source, rules, vocab_size, pre, hf_class)
     vocabulary = found.vocabulary if isinstance(found, unigram.Unigram) else found
     _check_text(vocabulary, source)

@@ -74,13 +74,17 @@ def canonical(pre_tokenizer: Mapping[str, Any] | None) -> tuple[Step, ...]:
         behavior, invert = pre_tokenizer.get("behavior"), bool(pre_tokenizer.get("invert", False))
         if invert and behavior == "Removed" and isinstance(regex, str) and regex.endswith(r"|\s+"):
             behavior, invert = "Isolated", False  # such a regex covers every character: nothing is there to be removed
-        return (("Split", regex, text, behavior, invert),)
+        return (("Split", *map(_hashable, (regex, text, behavior)), invert),)
     if kind == "ByteLevel":
         return (("ByteLevel", bool(pre_tokenizer.get("use_regex", True))),)
     if kind == "Digits":
         return (("Digits", bool(pre_tokenizer.get("individual_digits", False))),)
     rest = sorted((key, json.dumps(value, sort_keys=True)) for key, value in pre_tokenizer.items() if key != "type")
-    return ((kind, *rest),)
+    return ((_hashable(kind), *rest),)
+
+
+def _hashable(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else repr(value)
 
 
 def _normalizes(normalizer: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -91,6 +95,11 @@ def _normalizes(normalizer: Mapping[str, Any] | None) -> tuple[str, ...]:
         inner = normalizer.get("normalizers")
         return tuple(kind for item in inner or () if isinstance(item, Mapping) for kind in _normalizes(item))
     return (str(normalizer.get("type")),)
+
+
+def _normalizes_as(row: PreTokenizer, kinds: tuple[str, ...]) -> bool:
+    """Whether the model that the name stands for has these normalizers."""
+    return _normalizes((row.own or row.runtime)["normalizer"]) == kinds
 
 
 def _structures(row: PreTokenizer) -> Iterable[Mapping[str, Any]]:
@@ -137,7 +146,9 @@ def recognise(folder: Folder, preferred: Sequence[str] = ()) -> Recognised:
     if not fitting:
         raise _unrecognised(folder, kinds, steps, names, ignore_merges)
     order = {name: i for i, name in enumerate(dict.fromkeys((*preferred, *PREFERRED)))}
-    best = min(fitting, key=lambda name: order.get(name, len(order)))
+    best = min(fitting, key=lambda name: (
+        name not in preferred, bool(kinds) and not _normalizes_as(pre_table()[name], kinds),
+        order.get(name, len(order))))
     notes += _differences(pre_table()[best], kinds, steps, splitter)
     return Recognised(best, notes)
 
@@ -239,6 +250,7 @@ def _nearest(folder: Folder, steps: tuple[Step, ...]) -> tuple[list[str], str]:
     score, names = max(alike, key=lambda item: item[0])
     known = next(known for listed, known in _table_pieces() if listed is names)
     example = next(text for text, a, b in zip(texts, cut, known, strict=True) if a != b)
+    names = sorted(names, key=lambda name: PREFERRED.index(name) if name in PREFERRED else len(PREFERRED))
     return names, f"{names[0]!r} cuts {score} of {len(texts)} probe texts alike, but not {example!r}"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ..errors import InputError
 
 UNIGRAM, BPE = 1, 2
+_NORMAL = 1  # the default type of a piece
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -20,7 +21,7 @@ class SentencePieceModel:
     """`pieces` are (text, score, type); the types have the numbers of `TokenType`. Ids below zero mean "none".
 
     `rest` keeps every other field of a file that was read, in order, as (field number, bytes): with it, what is written
-    has the fields of the original, known to us or not.
+    has the fields of the original, known to us or not. `spelled_out`: pieces of the default type say so.
     """
 
     pieces: list[tuple[str, float, int]] = field(default_factory=list)
@@ -34,6 +35,7 @@ class SentencePieceModel:
     add_dummy_prefix: bool = True
     remove_extra_whitespaces: bool = True
     rest: list[tuple[int, bytes]] = field(default_factory=list)
+    spelled_out: bool = False
 
 
 class _Truncated(ValueError):
@@ -83,8 +85,8 @@ def _signed(value: int | bytes) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def _piece(data: bytes) -> tuple[str, float, int]:
-    text, score, kind = "", 0.0, 1
+def _piece(data: bytes) -> tuple[str, float, int | None]:
+    text, score, kind = "", 0.0, None
     for number, value in _fields(data):
         if number == 1 and isinstance(value, bytes):
             text = value.decode("utf-8")
@@ -92,7 +94,7 @@ def _piece(data: bytes) -> tuple[str, float, int]:
             (score,) = struct.unpack("<f", value)
         elif number == 3:
             kind = _signed(value)
-    if not 1 <= kind <= 6:
+    if kind is not None and not 1 <= kind <= 6:
         raise _Truncated(f"piece {text!r} is of unknown type {kind}")
     return text, score, kind
 
@@ -110,7 +112,9 @@ def read_model(data: bytes, file: object = None) -> SentencePieceModel:
             if not isinstance(value, bytes):
                 raise _Truncated(f"field {number} is a number")
             if number == 1:
-                model.pieces.append(_piece(value))
+                text, score, kind = _piece(value)
+                model.spelled_out |= kind == _NORMAL
+                model.pieces.append((text, score, kind or _NORMAL))
                 continue
             model.rest.append((number, value))
             if number == _TRAINER_SPEC:
@@ -159,7 +163,7 @@ def write_model(model: SentencePieceModel) -> bytes:
     out = bytearray()
     for text, score, kind in model.pieces:
         piece = _blob(1, text.encode("utf-8")) + b"\x15" + struct.pack("<f", score)
-        out += _blob(1, piece + _number(3, kind) if kind != 1 else piece)
+        out += _blob(1, piece + _number(3, kind) if kind != _NORMAL or model.spelled_out else piece)
     for number, value in model.rest or _specs(model):
         out += _blob(number, value)
     return bytes(out)

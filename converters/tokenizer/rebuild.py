@@ -61,7 +61,7 @@ def _strips(stored: Stored, arch: str) -> tuple[frozenset[str], bool]:
     """What the runtime derives from names: tokens that swallow the space before them, and whether all special tokens
     swallow the space after them; RoBERTa's and XLM-RoBERTa's own <mask> swallows the space before it, too."""
     name, pre = stored.name.lower(), stored.pre or ""
-    if any(part in name for part in ("phi-3", "phi3")):
+    if (arch == "phi3" and stored.kind == "llama") or any(part in name for part in ("phi-3", "phi3")):
         return frozenset(), True
     masks = {"<mask>"} if (pre in ("roberta-bpe", "jina-v2-de", "jina-v2-es", "jina-v2-code")
                            or arch in ("nomic-bert-moe", "jina-bert-v3")

@@ -236,7 +236,7 @@ def _keep_model(source: Folder, name: str, metadata: Metadata, spelling: Spellin
         extra[CHARSMAP_KEY] = array(ValueType.UINT8, model.charsmap)
     rest = [[number, base64.b64encode(value).decode()]
             for number, value in without_charsmap(model.rest, model.charsmap)]
-    return {"pieces": len(model.pieces), "shift": shift, "texts": folded["texts"],
+    return {"pieces": len(model.pieces), "shift": shift, "spelled_out": model.spelled_out, "texts": folded["texts"],
             "different": fold(different, lambda i: "")["groups"], "rest": rest, "charsmap": bool(model.charsmap)}
 
 

@@ -159,7 +159,7 @@ def _model(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> byt
     if kept["charsmap"]:
         key = CHARSMAP_KEY if CHARSMAP_KEY in metadata else PREFIX + "precompiled_charsmap"
         rest = with_charsmap(rest, bytes(metadata[key].data))
-    return write_model(SentencePieceModel(pieces=pieces, rest=rest))
+    return write_model(SentencePieceModel(pieces=pieces, rest=rest, spelled_out=kept["spelled_out"] is True))
 
 
 def _template(reference: Json, metadata: Mapping[str, Value]) -> str:

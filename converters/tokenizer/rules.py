@@ -38,12 +38,20 @@ _LLAMA = VocabRules(prefix_from_config=True, by_size={
     32016: VocabRules(ids={"eot": 32010}),      # CodeLlama's <EOT>
     49152: VocabRules(adds={"bos": False}),     # Granite's small models, SmolLM
 })
+_QWEN = VocabRules(pre=("qwen2", "qwen35"))
 _BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",))
 
 RULES: dict[str, VocabRules] = {
     "llama": _LLAMA,
     "mistral3": _LLAMA,
     "smollm3": _LLAMA,
+    "qwen2": _QWEN,
+    "qwen2moe": _QWEN,
+    "qwen3": _QWEN,
+    "qwen3moe": _QWEN,
+    "qwen3next": _QWEN,
+    "qwen35": _QWEN,
+    "qwen35moe": _QWEN,
     "gpt2": VocabRules(json_first=True, pre=("gpt-2",)),
     "gpt-oss": VocabRules(json_first=True, pre=("gpt-4o",)),
     "deepseek2": VocabRules(json_first=True, pre=("deepseek-v3", "deepseek-llm")),
@@ -58,5 +66,20 @@ RULES: dict[str, VocabRules] = {
 }
 
 
+# Architectures without any peculiarity but the name that their pre-tokenizer goes by.
+PRE_NAMES: dict[str, tuple[str, ...]] = {
+    "afmoe": ("afmoe",), "arcee": ("llama-bpe",), "bailingmoe": ("bailingmoe",), "bailingmoe2": ("bailingmoe2",),
+    "bloom": ("bloom",), "chameleon": ("chameleon",), "chatglm": ("chatglm-bpe",), "codeshell": ("codeshell",),
+    "cohere2": ("command-r",), "command-r": ("command-r",), "dbrx": ("dbrx",), "exaone": ("exaone",),
+    "exaone4": ("exaone4",), "falcon": ("falcon",), "falcon-h1": ("falcon-h1",), "glm4": ("glm4",),
+    "glm4moe": ("glm4",), "gptneox": ("olmo",), "granite": ("refact",), "granitemoe": ("refact",), "grok": ("grok-2",),
+    "hunyuan-dense": ("hunyuan-dense",), "hunyuan-moe": ("hunyuan",), "jais": ("jais",), "jais2": ("jais-2",),
+    "kimi-linear": ("kimi-k2",), "laguna": ("laguna",), "lfm2": ("lfm2",), "lfm2moe": ("lfm2",),
+    "llada-moe": ("llada-moe",), "llama4": ("llama4",), "minimax-m2": ("minimax-m2",), "modern-bert": ("modern-bert",),
+    "mpt": ("mpt",), "olmo": ("olmo",), "olmo2": ("olmo",), "phi2": ("phi-2",), "plm": ("qwen2",),
+    "refact": ("refact",), "stablelm": ("stablelm2",), "starcoder": ("starcoder",), "starcoder2": ("starcoder",),
+}
+
+
 def rules_for(arch: str) -> VocabRules:
-    return RULES.get(arch, VocabRules())
+    return RULES.get(arch) or VocabRules(pre=PRE_NAMES.get(arch, ()))

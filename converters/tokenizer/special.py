@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .folder import SPECIAL_NAMES, Document, Folder, token_text
-from .vocabulary import Vocabulary
+from .vocabulary import TokenType, Vocabulary
 
 PREFIX = "tokenizer.ggml."
 ID_KEYS = {"bos": "bos_token_id", "eos": "eos_token_id", "unk": "unknown_token_id", "sep": "seperator_token_id",
@@ -30,6 +30,9 @@ RUNTIME_ADDS: dict[str, dict[str, bool]] = {
 }
 
 
+# What classes add by themselves, where there is no tokenizer.json to say so.
+CLASS_ADDS = {"XLMRobertaTokenizer": ("bos", "eos", "sep"), "CamembertTokenizer": ("bos", "eos", "sep"),
+              "RobertaTokenizer": ("bos", "eos", "sep")}
 # Classes that take tokenizer.json as it stands, so that what its post-processor does not add is not added.
 JSON_CLASSES = (None, "PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")
 
@@ -167,6 +170,8 @@ def _correct_defaults(folder: Folder, config: Mapping[str, Any], vocabulary: Voc
     defaults = RUNTIME_IDS.get(vocabulary.kind, {})
     if "bos" in defaults and "bos" not in names and "cls" in names:
         names = {**names, "bos": names["cls"]}
+    if "unk" not in names and vocabulary.types.count(TokenType.UNKNOWN) == 1:
+        names = {**names, "unk": vocabulary.tokens[vocabulary.types.index(TokenType.UNKNOWN)]}
     missing = {name: names[name] for name in defaults if name not in found.ids and name in names}
     if missing:
         texts = set(missing.values())
@@ -174,8 +179,12 @@ def _correct_defaults(folder: Folder, config: Mapping[str, Any], vocabulary: Voc
         for name, text in missing.items():
             if where.get(text, defaults[name]) != defaults[name]:
                 _set(found, name, where[text], len(vocabulary.tokens))
-    as_it_stands = vocabulary.kind == "gpt2" or folder.config.get("tokenizer_class", str) in JSON_CLASSES
-    if folder.tokenizer is None or not as_it_stands:
+    kind = folder.config.get("tokenizer_class", str)
+    if folder.tokenizer is None:
+        for name in CLASS_ADDS.get((kind or "").removesuffix("Fast"), ()):
+            found.adds.setdefault(name, True)
+        return
+    if vocabulary.kind != "gpt2" and kind not in JSON_CLASSES:
         return
     adds = {**RUNTIME_ADDS.get(vocabulary.kind, {}), **({"bos": True} if adds_bos else {})}
     for name, added in adds.items():

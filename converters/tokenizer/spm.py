@@ -50,8 +50,10 @@ def from_model(folder: Folder, model: SentencePieceModel, size: int, as_written:
     """A vocabulary of `size` ids from a parsed `tokenizer.model` and the added tokens of the other files."""
     table = _Table(size, [])
     for token_id, (text, score, kind) in enumerate(model.pieces):
-        spaced = text.replace(SPACE, " ") if kind == TokenType.USER_DEFINED else text
-        table.put(token_id, spaced, score, kind)
+        if kind == TokenType.USER_DEFINED and not as_written:
+            kind = TokenType.CONTROL if looks_special(text) else kind
+            text = text if kind == TokenType.CONTROL else text.replace(SPACE, " ")
+        table.put(token_id, text, score, kind)
     for token in folder.file_added:
         table.put(token.id, token.content, ADDED_SCORE, TokenType.USER_DEFINED)
     for token in folder.config_added:
@@ -73,9 +75,9 @@ def merge_scores(vocab: Mapping[str, int], pairs: list[tuple[str, str]]) -> tupl
         rank = first.setdefault(left + right, len(first))
         unordered += rank < last
         last = max(last, rank)
-    scores = {text: -float(rank) for text, rank in first.items() if text in vocab}
+    scores = {text: 0.0 - rank for text, rank in first.items() if text in vocab}
     for text in sorted((text for text in vocab if text not in first and not BYTE_PIECE.fullmatch(text)), key=vocab.get):
-        scores[text] = -float(len(scores))
+        scores[text] = 0.0 - len(scores)
     return scores, unordered
 
 

@@ -1,0 +1,248 @@
+"""Hugging Face folder -> `tokenizer.*`: equal to llama.cpp's converter, and to what the tokenizer does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from ggufx.converters.errors import InputError, UnsupportedError
+from ggufx.converters.io.values import ValueType, array, string
+from ggufx.converters.tokenizer import tokenizer_metadata
+from vocabularies.cases import CASES, Case, plain, through_file
+from vocabularies.judges import converter_key_values, missing_converter, missing_runtime, runtime_ids
+from zoo.kinds import vocab
+from zoo.texts import HARD_TEXTS
+
+T = "tokenizer.ggml."
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("vocabularies")
+
+
+def case(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
+
+
+# Where the converter's result would tokenize otherwise than the model: key -> why ours differs.
+DEVIATIONS = {
+    "llama-spm-json": {T + "scores": "it writes -1000 for all: the runtime then merges from left to right"},
+    "gemma-v5": {T + "tokens": "user-defined pieces of tokenizer.model are taken for normal ones",
+                 T + "token_type": "the same"},
+    "gemma-json": dict.fromkeys(
+        (T + key for key in ("model", "scores", "merges", "add_space_prefix", "token_type", "pre", "tokens")),
+        "it takes a SentencePiece vocabulary for byte-level BPE"),
+    "gemma4": {T + "token_type": "special tokens without a name are taken for normal ones"},
+    "xlmr-v": {T + "tokens": "it has no <mask> and numbers the padding from one less", T + "token_type": "no <mask>",
+               T + "scores": "no <mask>"},
+    "xlmr-json": {T + "remove_extra_whitespaces": "it takes clean_up_tokenization_spaces for it"},
+}
+
+
+@pytest.mark.skipif(missing_converter() is not None, reason=str(missing_converter()))
+def test_key_values_equal_those_of_llama_cpp(root: Path):
+    """All cases in one process, which imports for seconds. Keys, their order, types and values."""
+    requests = [{"folder": str(c.write(root / c.hf_class)), "hf_class": c.hf_class, "config": c.config,
+                 "pre": vocab(c.kind).pre} for c in CASES]
+    wrong = {}
+    for c, request, theirs in zip(CASES, requests, converter_key_values(requests), strict=True):
+        assert "error" not in theirs, (c.name, theirs)
+        known = next((keys for start, keys in DEVIATIONS.items() if c.name.startswith(start)), {})
+        metadata = c.forward(Path(request["folder"])).metadata
+        ours = {key: [value.type.name, plain(value)] for key, value in metadata.items()}
+        if T + "scores" in theirs:
+            theirs[T + "scores"][1] = plain(array(ValueType.FLOAT32, theirs[T + "scores"][1]))
+        differing = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
+        if differing - known.keys():
+            wrong[c.name] = {key: (ours.get(key), theirs.get(key)) for key in differing - known.keys()}
+        elif not known:
+            assert list(ours) == list(theirs), c.name
+    assert not wrong, wrong
+
+
+@pytest.mark.skipif(missing_runtime() is not None, reason=str(missing_runtime()))
+def test_llama_cpp_gives_the_ids_of_tokenizer_json(root: Path, tmp_path: Path):
+    """Byte-level kinds whose structure the runtime has exactly, and scores made from merges."""
+    from tokenizers import Tokenizer
+
+    kinds = ("llama3", "gpt2", "phi4", "deepseek3", "smollm", "llama-spm", "phi3", "bert")
+    cases = [c for c in CASES if c.kind in kinds and not c.v4]
+    requests, expected = [], []
+    for c in cases:
+        folder = tmp_path / c.name
+        shutil.copytree(c.write(root), folder)
+        (folder / "tokenizer.model").unlink(missing_ok=True)
+        path = tmp_path / f"{c.name}.gguf"
+        named = {"general.name": string("phi-3")} if c.kind == "phi3" else {}  # by which the runtime knows its tokens
+        through_file({**named, **c.forward(folder).metadata}, c.arch, path)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        names = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+        texts = [text for text in (*HARD_TEXTS, *names, *(f"a{name}b {name} c" for name in names)) if "\0" not in text]
+        requests.append({"path": str(path), "texts": texts, "special": True, "add": True})
+        expected.append([tokenizer.encode(text).ids for text in texts])
+    for c, request, ids, wanted in zip(cases, requests, runtime_ids(requests), expected, strict=True):
+        different = [text for text, a, b in zip(request["texts"], ids, wanted, strict=True) if a != b]
+        assert not different, (c.name, different[:5])
+
+
+def test_padding_types_and_ids(root: Path):
+    c = case("qwen2-v5-Qwen2ForCausalLM")
+    metadata = c.forward(c.write(root)).metadata
+    tokens, types = plain(metadata[T + "tokens"]), plain(metadata[T + "token_type"])
+    assert len(tokens) == len(types) == c.size
+    assert tokens[-1] == f"[PAD{c.size - 1}]"
+    assert types[-1] == 5
+    assert types[tokens.index("<|im_start|>")] == 3
+    assert types[tokens.index("<think>")] == 4
+    assert types[tokens.index("<|fim_prefix|>")] == 3, "looks special"
+    assert metadata[T + "eos_token_id"].data == tokens.index("<|im_end|>")
+    assert metadata[T + "pre"].data == "qwen2"
+    assert T + "bos_token_id" not in metadata
+
+
+def test_scores_follow_the_merges(root: Path):
+    """As SentencePiece numbers them: the same order of merging as in the model that tokenizer.json was made of."""
+    with_model, without = case("llama-spm-v5-LlamaForCausalLM"), case("llama-spm-json-v5-LlamaForCausalLM")
+    a, b = (plain(c.forward(c.write(root)).metadata[T + "scores"]) for c in (with_model, without))
+    normal = range(259, vocab("llama-spm-json").size)
+    assert [a[i] for i in normal] == [b[i] for i in normal]
+
+
+def test_templates_are_carried_and_named_ones_sorted(tmp_path: Path, root: Path):
+    c = case("qwen35-v5-Qwen3_5ForConditionalGeneration")
+    shutil.copytree(c.write(root), tmp_path / "m")
+    extra = tmp_path / "m" / "additional_chat_templates"
+    (extra / "rag-2.jinja").write_text("{{ x }}\r\n", newline="")
+    metadata = c.forward(tmp_path / "m").metadata
+    assert metadata["tokenizer.chat_templates"].data == ["rag_2", "tool_use"]
+    assert metadata["tokenizer.chat_template.rag_2"].data == "{{ x }}\n"
+    assert metadata["tokenizer.chat_template"].data == vocab("qwen35").templates["default"]
+
+
+def _folder(tmp_path: Path, **files: object) -> Path:
+    folder = tmp_path / "m"
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
+    return folder
+
+
+def _convert(folder: Path, size: int = 300, arch: str = "llama", **options):
+    return tokenizer_metadata(folder, arch=arch, hf_class="LlamaForCausalLM", config={"eos_token_id": [7, 8]},
+                              vocab_size=size, **options)
+
+
+def _bpe(**model: object) -> dict:
+    from tokenizers import pre_tokenizers
+
+    vocab = {char: i for i, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    return {"model": {"type": "BPE", "vocab": vocab, "merges": [], **model}, "added_tokens": [],
+            "pre_tokenizer": {"type": "ByteLevel"}}
+
+
+def test_an_eos_list_gives_its_first_id(tmp_path: Path):
+    metadata = _convert(_folder(tmp_path, tokenizer__json=_bpe())).metadata
+    assert metadata[T + "eos_token_id"].data == 7
+    assert metadata[T + "merges"].data == []
+    assert metadata[T + "merges"].item_type is ValueType.STRING
+
+
+def test_bos_is_switched_off_where_the_name_would_switch_it_on(tmp_path: Path):
+    """llama-bpe adds BOS unless a key says otherwise; this tokenizer adds none."""
+    regex = vocab("llama3").tokenizer["pre_tokenizer"]
+    document = _bpe(ignore_merges=True) | {"pre_tokenizer": regex}
+    metadata = _convert(_folder(tmp_path, tokenizer__json=document)).metadata
+    assert metadata[T + "pre"].data == "llama-bpe"
+    assert metadata[T + "add_bos_token"].data is False
+
+
+def test_ids_beyond_the_model_are_left_out_and_named(tmp_path: Path):
+    document = _bpe() | {"added_tokens": [{"id": 400, "content": "<late>", "special": True}]}
+    result = _convert(_folder(tmp_path, tokenizer__json=document, tokenizer_config__json={"bos_token": "<late>"}))
+    assert T + "bos_token_id" not in result.metadata
+    assert any("<late>" in note for note in result.notes)
+
+
+def test_vocab_json_with_merges_txt(tmp_path: Path, root: Path):
+    """A folder without tokenizer.json gives what the one with it gives."""
+    c = case("gpt2-v4-GPT2LMHeadModel")
+    source = c.write(root)
+    document = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    merges = "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in document["model"]["merges"])
+    added = {token["content"]: token["id"] for token in document["added_tokens"]}
+    config = (source / "tokenizer_config.json").read_text(encoding="utf-8")
+    folder = _folder(tmp_path, vocab__json=document["model"]["vocab"], merges__txt=merges, added_tokens__json=added,
+                     tokenizer_config__json=config)
+    ours, wanted = c.forward(folder).metadata, c.forward(source).metadata
+    keys = (*(T + key for key in ("model", "pre", "tokens", "token_type", "merges", "eos_token_id")),)
+    assert {key: plain(ours[key]) for key in keys} == {key: plain(wanted[key]) for key in keys}
+
+
+def test_vocab_txt(tmp_path: Path, root: Path):
+    c = case("bert-v4-BertModel")
+    source = c.write(root)
+    entries = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    lines = "".join(f"{text}\n" for text in sorted(entries, key=entries.get))
+    folder = _folder(tmp_path, vocab__txt=lines,
+                     tokenizer_config__json=(source / "tokenizer_config.json").read_text(encoding="utf-8"))
+    ours, wanted = c.forward(folder).metadata, c.forward(source).metadata
+    for key in ("tokens", "token_type", "unknown_token_id", "seperator_token_id", "mask_token_id"):
+        assert plain(ours[T + key]) == plain(wanted[T + key]), key
+
+
+BAD = [
+    ("{", "not JSON"), ("[]", "wrong type at the top"), ("{}", "model: missing"), ('{"model": 1}', "model: wrong type"),
+    ('{"model": {"type": "BPE", "vocab": {}}}', "empty"), ('{"model": {"type": "BPE", "vocab": []}}', "wrong type"),
+    ('{"model": {"type": "BPE", "vocab": {"a": 300}}, "pre_tokenizer": {"type": "ByteLevel"}}', "beyond"),
+    ('{"model": {"type": "BPE", "vocab": {"a": -1}}, "pre_tokenizer": {"type": "ByteLevel"}}', "beyond"),
+    ('{"model": {"type": "BPE", "vocab": {"a": "x"}}, "pre_tokenizer": {"type": "ByteLevel"}}', "beyond"),
+    ('{"model": {"type": "BPE", "vocab": {"a": 0, "b": 0}}, "pre_tokenizer": {"type": "ByteLevel"}}', "two tokens"),
+    ('{"model": {"type": "BPE", "vocab": {"\\ud800": 0}}, "pre_tokenizer": {"type": "ByteLevel"}}', "surrogate"),
+    ('{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [3]}, "pre_tokenizer": {"type": "ByteLevel"}}',
+     "merges[0]"),
+    ('{"model": {"type": "BPE", "vocab": {"a": 0}}, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens": [1]}',
+     "added_tokens[0]"),
+    ('{"model": {"type": "BPE", "vocab": {"a": 0}}, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens": [{"id": 1}]}',
+     "content: missing"),
+    ('{"model": {"type": "Unigram", "vocab": [["a", "b"]]}}', "vocab[0]"),
+    ('{"model": {"type": "Unigram", "vocab": [["a", NaN]]}}', "vocab[0]"),
+    ('{"model": {"type": "Unigram", "vocab": [["a", 0.0]]}, "normalizer": {"type": "Precompiled", '
+     '"precompiled_charsmap": "?"}}', "base64"),
+    ("[" * 100_000 + "]" * 100_000, "not acceptable JSON"),
+    ('{"model": {"type": "WordLevel", "vocab": {"a": 0}}}', "WordLevel"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BAD, ids=[said for _, said in BAD])
+def test_bad_tokenizer_json_is_named(tmp_path: Path, text: str, said: str):
+    folder = _folder(tmp_path, tokenizer__json=text)
+    with pytest.raises((InputError, UnsupportedError)) as caught:
+        _convert(folder)
+    assert said in str(caught.value)
+    assert str(folder) in str(caught.value)
+
+
+def test_a_folder_without_tokenizer_says_what_is_expected(tmp_path: Path):
+    with pytest.raises(InputError, match=r"tokenizer\.json, tokenizer\.model"):
+        _convert(_folder(tmp_path))
+
+
+def test_a_damaged_sentencepiece_model_is_refused(tmp_path: Path):
+    folder = _folder(tmp_path)
+    (folder / "tokenizer.model").write_bytes(b"\x0a\xff\xff\xff\xff\x0f abc")
+    with pytest.raises(InputError, match="not a SentencePiece model"):
+        _convert(folder)
+
+
+def test_pre_can_be_given_by_hand(tmp_path: Path):
+    document = _bpe() | {"pre_tokenizer": {"type": "WhitespaceSplit"}}
+    folder = _folder(tmp_path, tokenizer__json=document)
+    with pytest.raises(UnsupportedError, match="--pre NAME"):
+        _convert(folder)
+    assert _convert(folder, pre="olmo").metadata[T + "pre"].data == "olmo"
+    with pytest.raises(UnsupportedError, match="qwen2"):
+        _convert(folder, pre="qwen3")
