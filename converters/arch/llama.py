@@ -19,10 +19,12 @@ from .common import (
     EMBED,
     F32,
     FFN,
+    FUSED_EXPERTS,
     HEAD,
     LOCAL_EXPERTS,
     NORMS,
     OUT_NORM,
+    ROUTER,
     SIZES,
     VOCAB_SIZE,
     L,
@@ -64,9 +66,13 @@ MIXTRAL = ArchSpec(
         R("blk.{b}.ffn_gate_exps.weight", MOE + "experts.{e}.w1.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_up_exps.weight", MOE + "experts.{e}.w3.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_down_exps.weight", MOE + "experts.{e}.w2.weight", shape="embedding_length feed_forward_length"),
+        *ROUTER, *FUSED_EXPERTS,  # as transformers 5 holds the model, which is how adapters name its weights
         *OUT_NORM, *HEAD,
     ),
-    defaults=UNSTATED_HEAD, sizes=SIZES, ignore=INV_FREQ, example="mistralai/Mixtral-8x7B-Instruct-v0.1",
+    defaults=UNSTATED_HEAD, ignore=INV_FREQ,
+    sizes={**SIZES, "expert_feed_forward_length": lambda hp: hp["feed_forward_length"],
+           "expert_gate_up_rows": lambda hp: 2 * hp["feed_forward_length"]},
+    example="mistralai/Mixtral-8x7B-Instruct-v0.1",
     chosen=lambda keys, tensors: "blk.0.ffn_gate_exps.weight" in tensors,
 )
 
