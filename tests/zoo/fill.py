@@ -1,6 +1,7 @@
 """Deterministic weights: integer hashing only, so that digests hold on every machine and for every library version."""
 
 import hashlib
+import math
 
 import numpy as np
 
@@ -58,4 +59,4 @@ def parameter(name: str, shape: tuple[int, ...], zero_centred_norms: bool = Fals
     if "conv1d" in name:
         return 0.4 * bell(name, shape)
     fan_in = int(np.prod(shape[1:])) if len(shape) != 3 else shape[-1]
-    return np.float32(1.3 / fan_in**0.5) * bell(name, shape)
+    return np.float32(1.3 / math.sqrt(fan_in)) * bell(name, shape)

@@ -91,6 +91,8 @@ def _runtime() -> _Worker:
 
 
 def _convert(script: str, pre: str, out: Path, arguments: Sequence[str]) -> Path:
+    if reason := missing_converter():
+        raise PeerError(reason)
     log = out.with_suffix(".log")
     request = {"script": script, "pre": pre, "arguments": [*arguments, "--outfile", str(out)], "log": str(log)}
     status = int(_converter().ask(request))
@@ -113,6 +115,8 @@ def llama_cpp_convert_lora(adapter: Path, base: Path, outtype: str, out: Path) -
 
 
 def _call(**request: Any) -> Any:
+    if reason := missing_runtime():
+        raise PeerError(reason)
     answer = json.loads(_runtime().ask(request))
     if "error" in answer:
         raise PeerError(answer["error"])
