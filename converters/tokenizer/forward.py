@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ UNIGRAM_FILES = ("sentencepiece.bpe.model", "spiece.model")
 
 @dataclass(slots=True)
 class TokenizerResult:
-    """The `tokenizer.*` key-values in file order, and what a person should know about them."""
+    """The `tokenizer.*` key-values in file order, what a person should know about them, and the folder as it was read."""
 
     metadata: Metadata
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
+    source: Folder
 
 
 def tokenizer_metadata(folder: Path, *, arch: str, hf_class: str, config: Mapping[str, Any], vocab_size: int,
@@ -67,7 +68,7 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
         metadata[PREFIX + "token_type_count"] = _type_count(config)
     _put_rules(metadata, rules, vocabulary, special)
     _put_space_prefix(metadata, rules, source, vocabulary)
-    return TokenizerResult(metadata, [*vocabulary.notes, *special.notes])
+    return TokenizerResult(metadata, [*vocabulary.notes, *special.notes], source)
 
 
 def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,

@@ -83,7 +83,7 @@ def _model_vocab(stored: Stored, added: Sequence[AddedToken],
     return {spell(token_id): token_id for token_id in used[:end]}
 
 
-def _merge_pairs(merges: Sequence[str], vocab: Mapping[str, int], notes: list[str]) -> list[list[str]]:
+def _merge_pairs(merges: Sequence[str], vocab: Mapping[str, int], notes: list[str]) -> list[tuple[str, str]]:
     pairs, dropped = [], 0
     for line in merges:
         left, _, right = line.partition(" ")
@@ -91,7 +91,7 @@ def _merge_pairs(merges: Sequence[str], vocab: Mapping[str, int], notes: list[st
             head, _, right = line[1:].partition(" ")
             left = " " + head
         if left in vocab and right in vocab and left + right in vocab:
-            pairs.append([left, right])
+            pairs.append((left, right))
         else:
             dropped += 1
     if dropped:
@@ -160,7 +160,7 @@ def spaced_bpe(stored: Stored, arch: str, structure: str) -> Rebuilt:
                    sequence("decoders", _SPACED_DECODER), added, row.adds_bos, notes)
 
 
-def _spaced_model(stored: Stored, vocab: Json, merges: list[list[str]]) -> Json:
+def _spaced_model(stored: Stored, vocab: Json, merges: Sequence[Sequence[str]]) -> Json:
     unknown = stored.text_of("unk")
     return {"type": "BPE", "dropout": None, "unk_token": unknown if unknown in vocab else None,
             "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": True,

@@ -82,7 +82,8 @@ def fold(items: Mapping[int, tuple[str, Any]], spelling: Callable[[int], str | N
     """{id: (text, attributes)} as groups of ids with equal attributes, and the texts that `spelling` does not give."""
     groups: dict[str, list[int]] = {}
     for token_id, (_, attributes) in items.items():
-        groups.setdefault(json.dumps(attributes, sort_keys=True), []).append(token_id)
+        key = "null" if attributes is None else json.dumps(attributes, sort_keys=True)
+        groups.setdefault(key, []).append(token_id)
     return {"groups": [[json.loads(key), runs(ids)] for key, ids in groups.items()],
             "texts": {str(i): text for i, (text, _) in items.items() if text != spelling(i)}}
 
@@ -106,9 +107,12 @@ def derived_merges(vocab: Mapping[str, int], spelling: Spelling, scores: Sequenc
         pieces, (lambda text: (-scores[pieces[text]], pieces[text])) if by_score else pieces.__getitem__, ways)
 
 
-def residue(folder: Path, metadata: Metadata) -> Metadata:
-    """The `ggufx.*` key-values for a folder whose `tokenizer.*` key-values are `metadata`."""
-    source = Folder(folder)
+def residue(folder: Path | Folder, metadata: Metadata) -> Metadata:
+    """The `ggufx.*` key-values of a folder whose `tokenizer.*` key-values are `metadata`, for an exact way back.
+
+    `TokenizerResult.source` in the place of the path spares reading the files again.
+    """
+    source = folder if isinstance(folder, Folder) else Folder(folder)
     spelling = Spelling(metadata)
     extra: Metadata = {}
     kept: Json = {"tokens": len(spelling.tokens), "check": spelling.check()}

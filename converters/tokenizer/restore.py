@@ -128,7 +128,7 @@ def _merges(kept: Json, vocab: Any, metadata: Mapping[str, Value], spelling: Spe
         lines = [" ".join(pair) for pair in pairs] if kept["form"] == "lines" else []
     else:
         lines = metadata[PREFIX + "merges" if kept["from"] == "merges" else MERGES_KEY].data
-        pairs = [line.split(" ", 1) for line in lines] if kept["form"] == "pairs" else []
+        pairs = [tuple(line.split(" ", 1)) for line in lines] if kept["form"] == "pairs" else []
     if kept["form"] == "lines":
         return list(lines)
     for index, pair in kept.get("spaced", {}).items():

@@ -24,8 +24,8 @@ def same(name: str, a: bytes, b: bytes) -> bool:
 
 
 def carried(case: Case, folder: Path, path: Path) -> Metadata:
-    metadata = case.forward(folder).metadata
-    return through_file({**metadata, **residue(folder, metadata)}, case.arch, path)
+    result = case.forward(folder)
+    return through_file({**result.metadata, **residue(folder, result.metadata)}, case.arch, path)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -71,8 +71,8 @@ def _tokenizer(vocab: object, **parts: object) -> dict:
 def _round(tmp_path: Path, files: dict[str, object], arch: str = "llama", size: int = 8) -> dict[str, bytes]:
     source = write_files({name: content if isinstance(content, bytes) else json.dumps(content).encode()
                           for name, content in files.items()}, tmp_path / "source")
-    metadata = tokenizer_metadata(source, arch=arch, hf_class="X", config={}, vocab_size=size).metadata
-    metadata = through_file({**metadata, **residue(source, metadata)}, arch, tmp_path / "v.gguf")
+    forward = tokenizer_metadata(source, arch=arch, hf_class="X", config={}, vocab_size=size)
+    metadata = through_file({**forward.metadata, **residue(forward.source, forward.metadata)}, arch, tmp_path / "v.gguf")
     result = tokenizer_files(metadata, arch=arch)
     assert result.notes == []
     before = contents(source)
