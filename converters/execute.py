@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from .. import __version__
@@ -96,7 +97,8 @@ class _Run:
         self.progress = progress
         self.jobs = [part for job in plan.jobs for part in by_address(job)]
         self.gaps = unwritten(plan, self.jobs)
-        self.journal_path = plan.outputs[0].path.with_name(plan.outputs[0].path.name + SUFFIX)
+        # The last output completes the set, and has the same name however the tensors are spread over shards.
+        self.journal_path = plan.outputs[-1].path.with_name(plan.outputs[-1].path.name + SUFFIX)
         self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
         self.last_progress = 0.0
         self.bytes_read = self.bytes_written = 0
@@ -118,7 +120,7 @@ class _Run:
                 outputs = [(p.descriptor, p.output.path) for p in staging.parts]
                 files = OpenFiles(inputs, outputs, frozenset(i for i, p in enumerate(staging.parts) if p.published))
                 staging.reserve()
-                journal = Journal(self.journal_path, self._identity(), record)
+                journal = Journal(self.journal_path, self._identity, (o.path for o in self.plan.outputs), record)
                 stack.callback(journal.close)
                 with Trail(files, outputs, checksums, journal.sync) as trail:
                     self._fill_fixed(staging, files, trail)
@@ -159,6 +161,7 @@ class _Run:
         opened.check()
         return opened
 
+    @cached_property
     def _identity(self) -> str:
         """What must be equal for the bytes of an interrupted run to be of use: the plan and the version."""
         return hashlib.sha256(f"{__version__} {self.plan.digest()}".encode()).hexdigest()
@@ -169,10 +172,9 @@ class _Run:
         if record is None:
             return None
         if not resume:
-            self.journal_path.unlink()
-            staging.leftovers.append(self.journal_path)
+            staging.clean(self.journal_path, record.outputs)
             return None
-        if record.identity not in (None, self._identity()):
+        if record.identity not in (None, self._identity):
             raise UsageError("belongs to another conversion: other options, other or changed sources, another version",
                              file=self.journal_path, hint="Start again without --resume; what was done is then lost.")
         return record

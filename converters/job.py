@@ -87,7 +87,13 @@ def by_address(job: TensorJob) -> tuple[TensorJob, ...]:
             pairs = (((s, p, weights[0]) for s, p in zip(sources, parts, strict=True)) if ops[0].undo
                      else zip(parts, outputs, weights, strict=True))
             return tuple(replace(job, sources=(s,), ops=(), outputs=(o,), weights=(w,)) for s, o, w in pairs)
+    if not ops and len(sources) == len(outputs) == 1:
+        sources, outputs = (_as_rows(sources[0]),), (_as_rows(outputs[0]),)
     return (replace(job, sources=sources, ops=ops, outputs=outputs),)
+
+
+def _as_rows(region: Region) -> Region:
+    return replace(region, shape=(math.prod(region.shape[:-1]), region.shape[-1])) if len(region.shape) > 2 else region
 
 
 def _cuts_rows(op: Crop | Split, region: Region) -> bool:
@@ -127,7 +133,8 @@ def memory(job: TensorJob) -> int:
     """Bytes that the whole job takes while it is converted: the stored forms, and float32 where it computes."""
     regions = (*job.sources, *job.outputs)
     stored = sum(r.nbytes for r in regions)
-    if len({r.type for r in regions}) == 1 and all(op.moves for op in job.ops):
+    raw = regions[0].type in RAW and all(op.moves for op in job.ops)
+    if len({r.type for r in regions}) == 1 and (raw or not job.ops):
         return 2 * stored if job.ops else stored
     return stored + 4 * sum(math.prod(r.shape) for r in regions)
 
@@ -162,8 +169,9 @@ def run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.ndar
         held = op.forward(held)
         kind = op.emits or kind
     checksums = []
-    for array, region, importance in zip(held, outputs, weights or (None,) * len(outputs), strict=True):
-        data = _encoded(job.name, array, kind, region, importance, threads, device)
+    for i, (array, region, importance) in enumerate(zip(held, outputs, weights or (None,) * len(outputs), strict=True)):
+        first = (region.offset - job.outputs[i].offset) * math.prod(region.shape[:-1]) // max(region.nbytes, 1)
+        data = _encoded(job.name, first, array, kind, region, importance, threads, device)
         files.write(region.file, region.offset, data)
         checksums.append(zlib.crc32(data))
     return tuple(checksums)
@@ -186,9 +194,9 @@ def floats(x: np.ndarray, kind: str, threads: int = 1, device: str = "cpu") -> n
     return dequantize(rows, kind, device=device, threads=threads).reshape(*x.shape[:-1], -1)
 
 
-def _encoded(name: str, x: np.ndarray, kind: str, region: Region, weights: np.ndarray | None, threads: int,
+def _encoded(name: str, first: int, x: np.ndarray, kind: str, region: Region, weights: np.ndarray | None, threads: int,
              device: str) -> np.ndarray:
-    """The bytes of the output region."""
+    """The bytes of the output region, which begins at row `first` of its tensor."""
     if kind == region.type:
         return np.ascontiguousarray(x)
     if kind in ("F16", "BF16"):
@@ -198,12 +206,12 @@ def _encoded(name: str, x: np.ndarray, kind: str, region: Region, weights: np.nd
         rows = np.ascontiguousarray(floats(x, kind, threads, device))
         rows = rows.reshape(-1, rows.shape[-1])
     if region.type not in ("F32", "BF16"):
-        _refuse_unfit(name, rows, kind, region.type)
+        _refuse_unfit(name, first, rows, kind, region.type)
     return quantize(rows, region.type, weights=weights, device=device, threads=threads,
                     source="BF16" if kind == "BF16" else None)
 
 
-def _refuse_unfit(name: str, rows: np.ndarray, kind: str, target: str) -> None:
+def _refuse_unfit(name: str, first: int, rows: np.ndarray, kind: str, target: str) -> None:
     """InputError for NaN, infinity, and values that the target's 16-bit floats cannot hold."""
     if kind == "BF16":
         bad = (rows & 0x7F80) == 0x7F80
@@ -215,5 +223,5 @@ def _refuse_unfit(name: str, rows: np.ndarray, kind: str, target: str) -> None:
     if bad.any():
         row, col = (int(i) for i in np.argwhere(bad)[0])
         value = (rows[row, col].astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else rows[row, col]
-        raise InputError(f"the value {value} in row {row}, column {col} has no place in {target}", tensor=name,
+        raise InputError(f"the value {value} in row {first + row}, column {col} has no place in {target}", tensor=name,
                          hint="Choose bf16 if the value is large; if it is not finite, the model is damaged.")

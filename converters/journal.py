@@ -10,7 +10,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from .job import Tile
 
 SUFFIX = ".ggufx-journal"
 FORMAT = 1
-MAX_LINE = 1 << 16
+MAX_LINE = 1 << 20
 WRITE_INTERVAL = 0.05  # seconds of receipts that a killed process may lose
 
 
@@ -38,12 +38,13 @@ class Receipt:
 class Record:
     """What a journal holds: the identity of its conversion (None where it cannot be read) and its receipts.
 
-    `size`: how many bytes of the file are sound.
+    `outputs`: names of the conversion's outputs in the journal's folder. `size`: how many bytes of the file are sound.
     """
 
-    identity: str | None
-    receipts: tuple[Receipt, ...]
-    size: int
+    identity: str | None = None
+    outputs: tuple[str, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    size: int = 0
 
 
 def read_journal(path: Path) -> Record | None:
@@ -54,14 +55,14 @@ def read_journal(path: Path) -> Record | None:
         return None
     except OSError as error:
         raise storage_error(error, path, "read") from error
-    identity, receipts, size = None, [], 0
+    identity, outputs, receipts, size = None, (), [], 0
     with open(descriptor, "rb") as file:
         try:
             for length, record in _records(file):
                 if identity is None:
-                    identity = record["identity"] if record["journal"] == FORMAT else None
-                    if not isinstance(identity, str):
-                        return Record(None, (), 0)
+                    if record["journal"] != FORMAT:
+                        break
+                    identity, outputs = str(record["identity"]), tuple(filter(_is_name, record["outputs"]))
                 else:
                     job, start, stop, count, *checksums = map(int, record)
                     if not 0 <= start < stop <= count:
@@ -72,7 +73,12 @@ def read_journal(path: Path) -> Record | None:
             pass  # a line that was not written by us ends the journal, like a torn one
         except OSError as error:
             raise storage_error(error, path, "read") from error
-    return Record(identity, tuple(receipts), size)
+    return Record(identity, outputs, tuple(receipts), size)
+
+
+def _is_name(text: Any) -> bool:
+    """No path that leads out of the folder."""
+    return isinstance(text, str) and text not in ("", ".", "..") and not {"/", "\\", "\0"} & set(text)
 
 
 def _records(file: Any) -> Iterator[tuple[int, Any]]:
@@ -87,8 +93,8 @@ def _records(file: Any) -> Iterator[tuple[int, Any]]:
 class Journal:
     """An open journal. It is an aid: where it cannot be written, it falls silent, and the conversion goes on."""
 
-    def __init__(self, path: Path, identity: str, record: Record | None = None) -> None:
-        """Begin a journal, or continue the sound part of `record`."""
+    def __init__(self, path: Path, identity: str, outputs: Iterable[Path], record: Record | None = None) -> None:
+        """Begin the journal of a conversion to `outputs`, or continue the sound part of `record`."""
         self.path = path
         self._lines: list[bytes] = []
         self._last_write = 0.0
@@ -99,7 +105,8 @@ class Journal:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
             os.ftruncate(self._descriptor, record.size if record else 0)
         if not record or not record.size:
-            self._add({"journal": FORMAT, "identity": identity})
+            names = [output.name for output in outputs if output.parent == path.parent]
+            self._add({"journal": FORMAT, "identity": identity, "outputs": names})
             self.write()
 
     def append(self, receipt: Receipt) -> None:

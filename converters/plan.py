@@ -47,6 +47,10 @@ class Region:
     def nbytes(self) -> int:
         return region_bytes(self.type, self.shape)
 
+    def to_json(self) -> dict[str, Any]:
+        # Not asdict(): a plan may hold hundreds of thousands of regions, and that copies each deeply.
+        return {"file": self.file, "offset": self.offset, "type": self.type, "shape": list(self.shape)}
+
 
 @dataclass(frozen=True, slots=True)
 class TensorJob:
@@ -128,8 +132,9 @@ class ConversionPlan:
             "outputs": [{"path": str(o.path), "size": o.size, "head": base64.b64encode(o.head).decode(),
                          "pieces": [[at, base64.b64encode(data).decode()] for at, data in o.pieces]}
                         for o in self.outputs],
-            "jobs": [{"name": j.name, "sources": [asdict(r) for r in j.sources], "ops": [op.to_json() for op in j.ops],
-                      "outputs": [asdict(r) for r in j.outputs], "weights": j.weights} for j in self.jobs],
+            "jobs": [{"name": j.name, "sources": [r.to_json() for r in j.sources],
+                      "ops": [op.to_json() for op in j.ops], "outputs": [r.to_json() for r in j.outputs],
+                      "weights": j.weights} for j in self.jobs],
             "tensors": [asdict(t) for t in self.tensors],
             "notes": list(self.notes),
             "facts": self.facts,

@@ -34,9 +34,9 @@ class Part:
     published: bool = False
 
 
-def part_path(output: OutputFile) -> Path:
-    """Where an output grows."""
-    return output.path.with_name(output.path.name + SUFFIX)
+def part_path(path: Path) -> Path:
+    """Where the output of this name grows."""
+    return path.with_name(path.name + SUFFIX)
 
 
 def refuse_existing(outputs: Iterable[OutputFile], force: bool, hint: str | None = None) -> None:
@@ -74,7 +74,7 @@ class Staging:
         UsageError where another process works on an output.
         """
         for output in self.outputs:
-            path = part_path(output)
+            path = part_path(output.path)
             try:
                 self._make_folder(path.parent)
                 self.parts.append(self._locked(output, path, resume))
@@ -117,6 +117,17 @@ class Staging:
                     os.close(descriptor)
                 raise
             return Part(output, path, descriptor, found)
+
+    def clean(self, journal: Path, names: Iterable[str]) -> None:
+        """Remove the journal of a dead run, and the parts of outputs that only that run had."""
+        ours = {part.path for part in self.parts}
+        for name in names:
+            path = part_path(journal.with_name(name))
+            if path not in ours and not _in_use(path):
+                path.unlink()
+                self.leftovers.append(path)
+        journal.unlink()
+        self.leftovers.append(journal)
 
     @contextmanager
     def published(self) -> Iterator[dict[int, int]]:
@@ -233,6 +244,21 @@ def _lock(descriptor: int, path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
+
+
+def _in_use(path: Path) -> bool:
+    """Whether a process works on a part, or there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        _lock(descriptor, path)
+    except UsageError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import random
 import zlib
@@ -24,7 +25,7 @@ def interrupted(make, inject, small_tiles):
 
         with inject(32, stop, "pwrite"), pytest.raises(KeyboardInterrupt):
             execute(conversion.plan, engine=small_tiles(1), keep_partial=True)
-        assert len(read_journal(conversion.folder / "shard-1.ggufx-journal").receipts) > 5
+        assert len(read_journal(conversion.folder / "config.json.ggufx-journal").receipts) > 5
         return conversion
 
     return build
@@ -40,7 +41,7 @@ def test_every_bit_of_luck(interrupted):
     rng = random.Random(2)
     for trial in range(12):
         conversion = interrupted(to=f"trial-{trial}")
-        journal = conversion.folder / "shard-1.ggufx-journal"
+        journal = conversion.folder / "config.json.ggufx-journal"
         data = bytearray(journal.read_bytes())
         for _ in range(rng.choice((1, 3))):
             data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -64,7 +65,7 @@ def test_every_byte_of_the_part(interrupted):
         conversion.check_done()
 
 
-@pytest.mark.parametrize("missing", ["shard-1.part", "config.json.part", "shard-1.ggufx-journal"])
+@pytest.mark.parametrize("missing", ["shard-1.part", "config.json.part", "config.json.ggufx-journal"])
 def test_a_part_that_is_gone(interrupted, missing):
     conversion = interrupted()
     (conversion.folder / missing).unlink()
@@ -85,7 +86,7 @@ def test_a_part_of_another_size(interrupted, size):
 def test_claims_that_are_not_true(interrupted):
     """Sound lines with impossible content: unknown jobs, other cuts, overlaps, checksums of nothing."""
     conversion = interrupted()
-    journal = conversion.folder / "shard-1.ggufx-journal"
+    journal = conversion.folder / "config.json.ggufx-journal"
     header, *rest = journal.read_bytes().splitlines(keepends=True)
     claims = [[99, 0, 1, 1, 0], [0, 0, 96, 96, 0], [0, 0, 7, 7, 1], [1, 0, 64, 64], [1, 0, 64, 64, 5],
               [0, 0, 96, 96], [2, 0, 1, 1, 12345]]
@@ -99,7 +100,7 @@ def test_claims_that_are_not_true(interrupted):
                          ids=range(9))
 def test_a_line_that_is_not_ours_ends_the_journal(interrupted, tail):
     conversion = interrupted()
-    journal = conversion.folder / "shard-1.ggufx-journal"
+    journal = conversion.folder / "config.json.ggufx-journal"
     sound = read_journal(journal)
     journal.write_bytes(journal.read_bytes() + tail + line([0, 0, 1, 1, 0]))
     assert read_journal(journal) == sound
@@ -108,11 +109,11 @@ def test_a_line_that_is_not_ours_ends_the_journal(interrupted, tail):
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"{}", line({"journal": 2, "identity": "x"}), line([1]), line("x"),
-                                     line({"journal": 1, "identity": 5})], ids=range(7))
+                                     line({"journal": 1, "identity": "x"})], ids=range(7))
 def test_no_journal_at_all(interrupted, content):
     """Without a readable first line nothing is kept."""
     conversion = interrupted()
-    (conversion.folder / "shard-1.ggufx-journal").write_bytes(content)
+    (conversion.folder / "config.json.ggufx-journal").write_bytes(content)
     assert execute(conversion.plan, resume=True).kept == 0
     conversion.check_done()
 
@@ -161,3 +162,20 @@ def test_leftovers_of_a_dead_run_are_cleaned(interrupted):
     assert conversion.left() == ["notes.part"]
     stranger.unlink()
     conversion.check_done()
+
+
+def test_leftovers_of_another_layout_are_cleaned(interrupted):
+    """A dead run that spread the tensors over other shards: its parts are known from its journal."""
+    conversion = interrupted()
+    journal = conversion.folder / "config.json.ggufx-journal"
+    header = {"journal": 1, "identity": "x",
+              "outputs": ["shard-1-of-9", "shard-1", "../outside", "..", "", "a\0b", 5, "in-use", "absent", "config.json"]}
+    journal.write_bytes(line(header))
+    (conversion.folder / "shard-1-of-9.part").write_bytes(b"other layout")
+    (conversion.folder.parent / "outside.part").write_bytes(b"precious")
+    with open(conversion.folder / "in-use.part", "wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        result = execute(conversion.plan)
+    assert "shard-1-of-9.part" in {p.name for p in result.leftovers}
+    assert (conversion.folder.parent / "outside.part").read_bytes() == b"precious"
+    assert conversion.left() == ["in-use.part"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -70,6 +71,28 @@ def test_random_moments(make, server, small_tiles):
     assert kept > 0, "no receipt was ever of use"
 
 
+@pytest.mark.parametrize("stop", [["pwrite", 30], ["replace", 3], ["unlink", 1]], ids=lambda s: s[0])
+def test_every_step_of_resuming(make, server, inject, small_tiles, stop):
+    """A run killed while it writes, publishes or tidies up; the run that resumes it killed at each step in turn."""
+    name, number = stop
+    first = make()
+    assert server.run(first.plan_file, threads=1, die_at=[[name], number])[0] == -signal.SIGKILL
+    state = first.folder.with_name("state")
+    shutil.copytree(first.folder, state)
+    with inject(0, lambda _: None, *STEPS) as calls:
+        execute(first.plan, resume=True, engine=small_tiles(1))
+    first.check_done()
+    numbers = [n for n in range(1, len(calls) + 1) if calls[n - 1] not in ("preadv", "pwrite") or n % 16 == 0]
+    for number in numbers:
+        shutil.rmtree(first.folder)
+        shutil.copytree(state, first.folder)
+        status, text = server.run(first.plan_file, threads=1, die_at=[STEPS, number], options={"resume": True})
+        assert status in (0, -signal.SIGKILL), text
+        if first.check() < len(first.expected) or first.left():
+            execute(first.plan, resume=True, engine=small_tiles(1))
+        first.check_done()
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_during_renames(make, server, force):
     """Before each rename: those that are through are complete; with --force the old set ends before the new begins."""
@@ -114,6 +137,6 @@ def test_signals(make, server, number, keep):
         assert conversion.nothing()
         assert not conversion.folder.exists(), "the folder was made by the conversion"
         return
-    assert "shard-1.ggufx-journal" in conversion.left()
+    assert "config.json.ggufx-journal" in conversion.left()
     assert execute(conversion.plan, resume=True).kept > 0
     conversion.check_done()

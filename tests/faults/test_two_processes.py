@@ -14,7 +14,7 @@ from ggufx.converters.execute import execute
 def test_second_is_refused(make, server, options):
     conversion = make()
     server.start(conversion.plan_file, delay=0.02)
-    while "shard-1.ggufx-journal" not in conversion.left():
+    while "config.json.ggufx-journal" not in conversion.left():
         time.sleep(0.01)
     with pytest.raises(UsageError, match="another process is writing this file"):
         execute(conversion.plan, **options)
@@ -29,7 +29,7 @@ def test_other_plan_with_one_output_in_common(make, server):
     plan = other.plan
     object.__setattr__(plan.outputs[0], "path", plan.outputs[0].path.with_name("own-shard"))
     server.start(conversion.plan_file, delay=0.02)
-    while "shard-1.ggufx-journal" not in conversion.left():
+    while "config.json.ggufx-journal" not in conversion.left():
         time.sleep(0.01)
     with pytest.raises(UsageError, match="another process is writing this file"):
         execute(plan)

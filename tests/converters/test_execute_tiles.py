@@ -1,0 +1,142 @@
+"""Jobs cut into tiles, and jobs that become other addresses: the bytes of the uncut job."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from ggufx.converters.job import Tile, by_address, is_copy, memory, run_tile, tiles, unit_count
+from ggufx.converters.ops import Add, Crop, Deinterleave, MlaKv, RopePermute, Split, TileHeads, Transpose
+from ggufx.converters.plan import Region, TensorJob, region_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+class Memory:
+    """Files that are arrays."""
+
+    def __init__(self, source: bytes, size: int) -> None:
+        self.source = np.frombuffer(source, np.uint8)
+        self.output = np.zeros(size, np.uint8)
+
+    def read(self, file, offset, nbytes):
+        assert offset + nbytes <= len(self.source)
+        return self.source[offset : offset + nbytes].copy()
+
+    def write(self, file, offset, data):
+        flat = np.frombuffer(memoryview(data).cast("B"), np.uint8)
+        assert offset + len(flat) <= len(self.output)
+        self.output[offset : offset + len(flat)] = flat
+
+    def copy(self, source, target, nbytes):
+        self.write(target[0], target[1], self.read(*source, nbytes))
+
+
+def job_of(ops, shapes, source: str, target: str) -> tuple[TensorJob, Memory]:
+    """A job over sources and outputs laid out one after another."""
+    sources, at = [], 0
+    for shape in shapes:
+        sources.append(Region(0, at, source, shape))
+        at += sources[-1].nbytes
+    made = list(shapes)
+    for op in ops:
+        made = op.shape(made)
+    outputs, end = [], 16
+    for shape in made:
+        outputs.append(Region(0, end, target, shape))
+        end += outputs[-1].nbytes
+    rng = np.random.default_rng(at)
+    values = rng.standard_normal(at // region_bytes(source, (1,))).astype(np.float32)
+    data = {"F32": values, "F16": values.astype(np.float16), "BF16": (values.view(np.uint32) >> 16).astype(np.uint16)}
+    return TensorJob("t", tuple(sources), tuple(ops), tuple(outputs)), Memory(data[source].tobytes(), end)
+
+
+CASES = [
+    ((), [(48, 64)]),
+    ((), [(6, 8, 64)]),
+    ((), [(48,)]),
+    ((Split((1, 1)),), [(48, 64)]),
+    ((Split((2, 1)),), [(48,)]),
+    ((Split((1, 2)),), [(4, 48, 64)]),
+    ((Split((1, 2)).inverse,), [(16, 64), (32, 64)]),
+    ((Split((1, 1), vector=True),), [(6, 64)]),
+    ((Crop(start=4),), [(48, 64)]),
+    ((Crop(start=4, stop=40), Add(1.0)), [(48, 64)]),
+    ((Crop(start=4, stop=40, rows=48).inverse,), [(36, 64)]),
+    ((Add(-1.0), Crop(start=2, rows=50).inverse), [(48, 64)]),
+    ((RopePermute(8),), [(48, 64)]),
+    ((RopePermute(8), Split((1, 1))), [(48, 64)]),
+    ((Deinterleave(2),), [(48, 64)]),
+    ((Deinterleave(2),), [(4, 48, 64)]),
+    ((TileHeads(2, 4, 16),), [(48, 64)]),
+    ((Transpose(),), [(48, 64)]),
+    ((Transpose(),), [(4, 48, 64)]),
+    ((MlaKv(4, 8, 4),), [(48, 64)]),
+]
+
+
+@pytest.mark.parametrize(("source", "target"), [("F32", "F32"), ("BF16", "BF16"), ("BF16", "F32"), ("F32", "F16")])
+@pytest.mark.parametrize(("ops", "shapes"), CASES, ids=lambda c: str(c) if isinstance(c, list) else None)
+def test_cut_jobs_write_what_the_whole_writes(ops, shapes, source, target):
+    job, whole = job_of(ops, shapes, source, target)
+    checksums = run_tile(job, Tile(0, 1, 1), whole)
+    for region, checksum in zip(job.outputs, checksums, strict=False):
+        assert checksum == zlib.crc32(whole.output[region.offset : region.offset + region.nbytes])
+    assert len(checksums) == (0 if is_copy(job) else len(job.outputs))
+    for budget in (1, 5000, 1 << 30):
+        cut = Memory(whole.source.tobytes(), len(whole.output))
+        for part in by_address(job):
+            for tile in tiles(part, budget):
+                run_tile(part, tile, cut)
+        assert np.array_equal(cut.output, whole.output), budget
+
+
+@pytest.mark.parametrize(("ops", "shapes"), [c for c in CASES if c[0] and isinstance(c[0][0], (Split, Crop))])
+def test_splits_and_crops_of_rows_can_be_cut(ops, shapes):
+    """As addresses these need no array of the whole tensor, unless the rows are not axis 0."""
+    job, _ = job_of(ops, shapes, "BF16", "BF16")
+    parts = by_address(job)
+    if len(shapes[0]) == 3 or getattr(ops[0], "vector", False):
+        assert parts == (job,)
+    else:
+        assert all(unit_count(part) == part.outputs[0].shape[0] for part in parts)
+        assert all(not any(isinstance(op, (Split, Crop)) for op in part.ops) for part in parts)
+    assert all(by_address(part) == (part,) for part in parts)
+
+
+def test_weights_follow_their_outputs():
+    job, _ = job_of((Split((1, 1)),), [(48, 64)], "F32", "F32")
+    weighted = TensorJob(job.name, job.sources, job.ops, job.outputs, (("q", 0), None))
+    assert [part.weights for part in by_address(weighted)] == [(("q", 0),), (None,)]
+
+
+@given(st.integers(1, 60), st.integers(1, 200_000), st.lists(st.tuples(st.integers(0, 59), st.integers(1, 20)), max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_tiles_cover_what_is_missing(rows, budget, taken):
+    """Done and new tiles together cover each unit exactly once, and no tile of several units exceeds the budget."""
+    job, _ = job_of((), [(rows, 64)], "F32", "F16")
+    done, free = [], [True] * rows
+    for start, length in taken:
+        stop = min(start + length, rows)
+        if start < stop and all(free[start:stop]):
+            free[start:stop] = [False] * (stop - start)
+            done.append(Tile(start, stop, rows))
+    seen = [False] * rows
+    for tile in tiles(job, budget, done):
+        assert not any(seen[tile.start : tile.stop])
+        seen[tile.start : tile.stop] = [True] * (tile.stop - tile.start)
+        assert tile.stop - tile.start == 1 or memory(job) * (tile.stop - tile.start) // rows <= budget
+    assert seen == free
+
+
+def test_a_quantized_vector_is_cut_between_blocks():
+    region = Region(0, 0, "Q8_0", (320,))
+    job = TensorJob("v", (region,), (), (region,))
+    source = bytes(range(256)) * 2
+    files = Memory(source[: region.nbytes], region.nbytes)
+    cut = list(tiles(job, 1))
+    assert len(cut) == 10
+    for tile in cut:
+        run_tile(job, tile, files)
+    assert files.output.tobytes() == source[: region.nbytes]
