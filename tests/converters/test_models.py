@@ -1,0 +1,130 @@
+"""Every model of the zoo, end to end: forward bytes, logits in llama.cpp, and both ways back.
+
+`golden` holds what llama.cpp's own converter makes of the same models, faults repaired (zoo/faults.py); so these tests
+need no peer but the runtime, for the logits.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ggufx.converters.arch import BY_CLASS, SPECS
+from safetensors import safe_open
+from zoo import golden, peers
+from zoo.faults import FAULTS, NONE
+from zoo.kinds import sample_ids
+from zoo.models import MODELS
+
+import ggufx
+
+Zoo = Callable[[str], Path]
+TEXT_PART = {name for name, row in MODELS.items() if BY_CLASS[row.cls].text_class}
+
+# What a file of standard keys cannot say, so that a checkpoint rebuilt from it computes otherwise: model -> why.
+NOT_IN_GGUF = {
+    "mistral": "the sliding window has no key", "mistral-v4": "the sliding window has no key",
+    "qwen2-window": "the sliding window has no key", "qwen2-window-v4": "the sliding window has no key",
+    "gptoss": "truncate has no key: false, as published", "gptoss-v4": "truncate has no key: false, as published",
+    "gptoss-mxfp4": "truncate has no key: false, as published",
+    "gptoss-mxfp4-v4": "truncate has no key: false, as published",
+}
+
+
+def tensors(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    import torch
+
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 a safetensors file is no dictionary
+                value = file.get_tensor(name).contiguous()
+                found[name] = (str(value.dtype), tuple(value.shape), value.flatten().view(torch.uint8).numpy().tobytes())
+    return found
+
+
+def forward(name: str, folder: Path) -> np.ndarray:
+    run = peers.transformers_embeddings if MODELS[name].embeds else peers.transformers_logits
+    return run(folder, sample_ids(MODELS[name].vocab, 24))
+
+
+def table_names(spec, found: dict) -> dict:
+    """The tensors under the table's spelling, without other parts of the model: what a text class has."""
+    out = {}
+    for name, value in found.items():
+        if name.startswith(spec.parts):
+            continue
+        table = next((t + name.removeprefix(f) for f, t in spec.aliases if name.startswith(f)), name)
+        out[table] = value
+    return out
+
+
+def test_every_class_of_the_tables_is_in_the_zoo():
+    tried = {id(BY_CLASS[row.cls]) for row in MODELS.values()}
+    assert [spec.classes[0] for spec in SPECS if id(spec) not in tried] == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_forward_bytes_are_llama_cpps(zoo: Zoo, tmp_path: Path, name: str):
+    if name not in golden.names():
+        pytest.skip(f"llama.cpp's converter {FAULTS[name].converter}")
+    for outtype in golden.OUTTYPES:
+        made = tmp_path / f"{outtype}.gguf"
+        ggufx.hf_to_gguf(zoo(name), made, outtype=outtype)
+        assert golden.differences(made, name, outtype) == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_own_files_come_back_bit_for_bit(zoo: Zoo, tmp_path: Path, name: str):
+    ggufx.hf_to_gguf(zoo(name), tmp_path / "own.gguf")
+    ggufx.gguf_to_hf(tmp_path / "own.gguf", tmp_path / "back")
+    source, back = tensors(zoo(name)), tensors(tmp_path / "back")
+    config = json.loads((zoo(name) / "config.json").read_text())
+    made = json.loads((tmp_path / "back" / "config.json").read_text())
+    if name in TEXT_PART:
+        spec = BY_CLASS[MODELS[name].cls]
+        assert {n: v for n, v in table_names(spec, source).items() if n in back} == back
+        assert made["architectures"] == [spec.text_class[0]]
+        assert all(made[key] == value for key, value in config["text_config"].items()
+                   if key not in ("architectures", "model_type", "dtype", "torch_dtype"))
+        return
+    assert back == source
+    assert made == config
+    generation = "generation_config.json"
+    if (zoo(name) / generation).exists():
+        assert (tmp_path / "back" / generation).read_bytes() == (zoo(name) / generation).read_bytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture):
+    """From standard keys alone: transformers loads the folder without a warning and computes the same numbers."""
+    ggufx.hf_to_gguf(zoo(name), tmp_path / "plain.gguf", plain=True)
+    plan = ggufx.gguf_to_hf(tmp_path / "plain.gguf", tmp_path / "back", dry_run=True)
+    ggufx.gguf_to_hf(tmp_path / "plain.gguf", tmp_path / "back")
+    assert any("no key for it" in note for note in plan.notes)
+    if name in NOT_IN_GGUF:
+        pytest.skip(NOT_IN_GGUF[name])
+    with caplog.at_level(logging.WARNING):
+        logging.getLogger("transformers").propagate = True
+        back = forward(name, tmp_path / "back")
+    assert np.array_equal(back, forward(name, zoo(name)))
+
+
+@pytest.mark.skipif(peers.missing_runtime() is not None, reason=f"no llama.cpp: {peers.missing_runtime()}")
+@pytest.mark.parametrize("name", MODELS)
+def test_llama_cpp_computes_what_transformers_does(zoo: Zoo, tmp_path: Path, name: str):
+    fault = FAULTS.get(name, NONE)
+    if fault.runtime:
+        pytest.skip(f"llama.cpp's runtime {fault.runtime}")
+    row = MODELS[name]
+    ggufx.hf_to_gguf(zoo(name), tmp_path / "f32.gguf", outtype="f32")
+    run = peers.llama_embeddings if row.embeds else peers.llama_logits
+    got = run(tmp_path / "f32.gguf", sample_ids(row.vocab, 24))
+    folder = zoo(name)
+    if row.mxfp4:  # transformers computes with its bfloat16 values of the blocks; ours in float32 are exact
+        ggufx.gguf_to_hf(tmp_path / "f32.gguf", tmp_path / "f32", dtype="f32")
+        folder = tmp_path / "f32"
+    gelu = any(kind in name for kind in ("gemma", "gpt2", "bert", "xlmr"))  # ggml looks GELU up in a table of halves
+    assert peers.relative_error(got, forward(name, folder)) < (2e-3 if gelu else 1e-4)
