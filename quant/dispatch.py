@@ -16,7 +16,8 @@ pass the pieces as rows. Arrays are writeable and their dtypes exact, so that ea
 float16 and bfloat16 input has been widened when it arrives here, tile by tile.
 
 A device is a package beside this file (`cpu/`, `cuda/`) with the same module names and with a module `rows` that offers
-`quantize(kernel, format, x, source, weights, threads, out)` and `dequantize(kernel, format, blocks, threads, out)`.
+`quantize(kernel, format, x, source, weights, index, threads, out)` and
+`dequantize(kernel, format, blocks, index, threads, out)`: `index` is the 1 of "cuda:1", None where none is named.
 """
 
 from __future__ import annotations
@@ -93,14 +94,13 @@ def kernel(format: str, direction: str, device: str) -> Callable[..., None]:
         raise ValueError(f"{format!r} is not a tensor type; known are {', '.join(FORMATS)}")
     if format not in KERNELS:
         raise ValueError(f"{format} holds no quantized weights: it cannot be {direction}d")
-    if device not in DEVICES:
-        raise ValueError(f"{device!r} is not a device; known are {', '.join(DEVICES)}")
-    module = f"{__package__}.{device}.{KERNELS[format].module}"
+    package = f"{__package__}.{device}"
+    module = f"{package}.{KERNELS[format].module}"
     name = f"{direction}_{format.lower()}"
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name not in (package, module):
             raise
     except AttributeError:
         pass
@@ -129,13 +129,13 @@ def quantize(
     Returns uint8 [rows, row_bytes]. Raises ValueError for a shape, dtype, format or device that does not fit. NaN and
     infinity in `x` are not looked for: refuse them before, they make no sensible block.
     """
-    kind = device.partition(":")[0]
+    kind, index = _device(device)
     function = kernel(format, "quantize", kind)
     if weights is None and KERNELS[format].weights is Weights.REQUIRED:
         raise ValueError(f"{format} cannot be quantized without importance weights")
     if KERNELS[format].weights is Weights.IGNORED:
         weights = None
-    return _device(kind).quantize(function, FORMATS[format], x, source, weights, threads, out)
+    return _rows(kind).quantize(function, FORMATS[format], x, source, weights, index, threads, out)
 
 
 def dequantize(blocks: Any, format: str, device: str = "cpu", threads: int | None = None, out: Any = None) -> Any:
@@ -145,15 +145,24 @@ def dequantize(blocks: Any, format: str, device: str = "cpu", threads: int | Non
     threads  how many threads share the rows (default: all available CPUs)
     out      float32 [rows, cols], C-contiguous, to be written; allocated when absent
 
-    Returns float32 [rows, cols]. Any bytes are accepted: each is some value, infinities and NaN included. Raises
-    ValueError for a shape, dtype, format or device that does not fit.
+    Returns float32 [rows, cols]. Any bytes are accepted: each is some value, infinities and NaN included (which NaN is
+    not defined: where two meet in a sum, it depends on the order in which a compiler adds them). Raises ValueError for a
+    shape, dtype, format or device that does not fit.
     """
-    kind = device.partition(":")[0]
+    kind, index = _device(device)
     function = kernel(format, "dequantize", kind)
-    return _device(kind).dequantize(function, FORMATS[format], blocks, threads, out)
+    return _rows(kind).dequantize(function, FORMATS[format], blocks, index, threads, out)
 
 
-def _device(kind: str) -> Any:
+def _device(name: str) -> tuple[str, int | None]:
+    """("cuda", 1) of "cuda:1". Raises ValueError for what is no device."""
+    kind, colon, index = name.partition(":")
+    if kind not in DEVICES or (colon and (kind == "cpu" or not index.isdecimal())):
+        raise ValueError(f"{name!r} is not a device; known are {', '.join(DEVICES)}, and numbered ones such as cuda:0")
+    return kind, int(index) if colon else None
+
+
+def _rows(kind: str) -> Any:
     return import_module(f"{__package__}.{kind}.rows")
 
 

@@ -76,7 +76,7 @@ def _exponent(most):
     whole = np.int64(float_bits(most))
     k = (whole >> 23) - 127 - shift
     short = 0x800000 - (whole & 0x7FFFFF)  # steps to the next power of two
-    if short <= ROUNDED_UP[k + 150]:
+    if k < 128 and short <= ROUNDED_UP[k + 150]:  # 128 is infinity
         k += 1
     return (k + 125) & 0xFF
 

@@ -53,10 +53,13 @@ def to_half(value):
 def from_half(half):
     """The float32 value of float16 bits; NaN comes out quiet, its payload kept."""
     a = half & 0x7FFF
-    value = float_bits(bits_float(a << 13) * bits_float(0x77800000))  # times 2^112: subnormals come out right
-    if a >= 0x7C00:
-        value = np.int32(0x7F800000 | (a & 0x3FF) << 13 | (0x400000 if a > 0x7C00 else 0))
-    return bits_float(np.int64(value) | (half & 0x8000) << 16)
+    if a < 0x400:  # subnormal, as many scales are: by way of an integer, for arithmetic on subnormal floats is slow
+        value = np.int64(float_bits(f32(a) * f32(2.0**-24)))
+    elif a < 0x7C00:
+        value = (a << 13) + 0x38000000
+    else:
+        value = 0x7F800000 | (a & 0x3FF) << 13 | (0x400000 if a > 0x7C00 else 0)
+    return bits_float(value | (half & 0x8000) << 16)
 
 
 @inline

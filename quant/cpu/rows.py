@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,6 +21,7 @@ def quantize(
     x: np.ndarray,
     source: str | None,
     weights: np.ndarray | None,
+    index: None,
     threads: int | None,
     out: np.ndarray | None,
 ) -> np.ndarray:
@@ -49,7 +51,7 @@ def quantize(
             _widen(part, source, wide)
             kernel(wide, weights, out[at : at + len(part)])
 
-    _spread(work, *x.shape, threads)
+    _spread(work, *x.shape, threads, TILE)
     return result
 
 
@@ -57,6 +59,7 @@ def dequantize(
     kernel: Callable[..., None],
     format: QuantFormat,
     blocks: np.ndarray,
+    index: None,
     threads: int | None,
     out: np.ndarray | None,
 ) -> np.ndarray:
@@ -71,7 +74,7 @@ def dequantize(
     def work(start: int, stop: int) -> None:
         kernel(_writeable(blocks[start:stop]), values[start:stop])
 
-    _spread(work, *values.shape, threads)
+    _spread(work, *values.shape, threads, 8 * TILE)
     return out
 
 
@@ -98,18 +101,19 @@ def _widen(x: np.ndarray, source: str, out: np.ndarray) -> None:
 
 
 def _check(name: str, array: np.ndarray, dtype: np.dtype | type, shape: tuple[int | None, ...]) -> None:
-    sizes = ", ".join("*" if n is None else str(n) for n in shape)
-    expected = f"{name} must be a C-contiguous {np.dtype(dtype).name} array of shape [{sizes}]"
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{expected}, not {type(array).__name__}")
     if (
-        array.dtype != dtype
-        or array.ndim != len(shape)
-        or any(n is not None and n != found for n, found in zip(shape, array.shape, strict=True))
-        or not array.flags.c_contiguous
+        isinstance(array, np.ndarray)
+        and array.dtype == dtype
+        and array.ndim == len(shape)
+        and all(n is None or n == found for n, found in zip(shape, array.shape, strict=True))
+        and array.flags.c_contiguous
     ):
-        order = "" if array.flags.c_contiguous else ", not C-contiguous"
-        raise ValueError(f"{expected}; it is {array.dtype} {list(array.shape)}{order}")
+        return
+    sizes = ", ".join("*" if n is None else str(n) for n in shape)
+    found = type(array).__name__
+    if isinstance(array, np.ndarray):
+        found = f"{array.dtype} {list(array.shape)}{'' if array.flags.c_contiguous else ', not C-contiguous'}"
+    raise ValueError(f"{name} must be a C-contiguous {np.dtype(dtype).name} array of shape [{sizes}]; it is {found}")
 
 
 def _output(out: np.ndarray | None, dtype: type, shape: tuple[int, int]) -> np.ndarray:
@@ -140,25 +144,27 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _spread(work: Callable[[int, int], None], rows: int, cols: int, threads: int | None) -> None:
-    """Call work(start, stop) over all rows, shared by `threads` threads."""
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "ggufx-quant")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
+
+
+def _spread(work: Callable[[int, int], None], rows: int, cols: int, threads: int | None, least: int) -> None:
+    """Call work(start, stop) over all rows, shared by `threads` threads in pieces of `least` elements or more."""
     if threads is None:
         threads = available_threads()
     if threads < 1:
         raise ValueError(f"threads must be 1 or more, not {threads}")
     if not rows or not cols:
         return
-    ranges = list(_ranges(rows, cols, threads))
-    if len(ranges) == 1 or threads == 1:
+    step = max(1, least // cols, -(-rows // (4 * threads)))  # a few per thread: a slow thread shall not hold up the rest
+    if threads == 1 or step >= rows:
         work(0, rows)
         return
-    with ThreadPoolExecutor(min(threads, len(ranges))) as pool:
-        for done in [pool.submit(work, start, stop) for start, stop in ranges]:
-            done.result()
-
-
-def _ranges(rows: int, cols: int, threads: int) -> Iterator[tuple[int, int]]:
-    """Ranges of rows: a few per thread, so that a slow thread does not hold up the rest; none smaller than a tile."""
-    step = max(1, TILE // cols, -(-rows // (4 * threads)))
-    for start in range(0, rows, step):
-        yield start, min(start + step, rows)
+    pieces = [(start, min(start + step, rows)) for start in range(0, rows, step)]
+    for _ in _pool(threads).map(work, *zip(*pieces, strict=True)):
+        pass

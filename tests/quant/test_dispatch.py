@@ -10,7 +10,7 @@ import pytest
 import quant_cases as cases
 from ggufx.quant import FORMATS, KERNELS, Weights, dequantize, quantize
 from ggufx.quant.cpu import rows
-from ggufx.quant.dispatch import cols_of, kernel
+from ggufx.quant.dispatch import Kernels, cols_of, kernel
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,8 @@ def test_weights_that_have_no_use_are_ignored(x, weights):
         (("I32",), "I32 holds no quantized weights: it cannot be quantized"),
         (("IQ2_XS",), "IQ2_XS cannot be quantized without importance weights"),
         (("Q4_K", None, "tpu"), "'tpu' is not a device"),
+        (("Q4_K", None, "cpu:0"), "'cpu:0' is not a device"),
+        (("Q4_K", None, "cuda:x"), "'cuda:x' is not a device"),
         (("Q4_K", None, "cpu", 0), "threads must be 1 or more"),
         (("Q4_K", np.ones(256, np.float32)), r"weights must be a C-contiguous float32 array of shape \[512\]"),
         (("Q4_K", np.ones(512)), r"weights must be .*; it is float64 \[512\]"),
@@ -141,6 +143,25 @@ def test_refused_arrays(x):
     out.flags.writeable = False
     with pytest.raises(ValueError, match="out is read-only"):
         quantize(x, "Q4_0", out=out)
+
+
+@pytest.mark.parametrize("format", cases.QUANTIZED)
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_harms_its_own_block_only(format, poison):
+    x = cases.data(4, 1024)["gaussian"]
+    clean = quantize(x, format)
+    x[1, 300:320] = poison
+    x[2, 777] = poison
+    harmed = np.repeat(~np.isfinite(x).reshape(-1, 256).all(1), 256).reshape(-1, FORMATS[format].block_size).all(1)
+    blocks = (clean.reshape(-1, FORMATS[format].block_bytes), quantize(x, format).reshape(-1, FORMATS[format].block_bytes))
+    assert np.array_equal(blocks[0][~harmed], blocks[1][~harmed])
+
+
+def test_a_missing_kernel_is_named(monkeypatch):
+    monkeypatch.setitem(KERNELS, "I8", Kernels("no_such_module", Weights.IGNORED))
+    for device in ("cpu", "tpu"):
+        with pytest.raises(ValueError, match=f"there is no kernel that can quantize I8 on {device}"):
+            kernel("I8", "quantize", device)
 
 
 def test_columns_of_a_row():
