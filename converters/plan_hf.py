@@ -99,7 +99,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     raise_all(reading.problems)
     pooling = sentence_files(foreign)
     if original:
-        config = original
+        config = original if options.dtype == "auto" else _with_dtype(original, _main_dtype(reading))
     else:
         config = _foreign_config(reading, foreign, tensors, keys)
         reading.notes.extend(f"config.json: {key} = {why}" for key, why in found.assumed.items())
@@ -209,6 +209,12 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
     return hub_style(config)
 
 
+def _with_dtype(config: Config, dtype: str) -> Config:
+    """The original config.json for weights of another type: a stored form of quantized weights goes."""
+    key = "torch_dtype" if "torch_dtype" in config else "dtype"
+    return {**{k: v for k, v in config.items() if k != "quantization_config"}, key: TORCH_NAMES[dtype]}
+
+
 def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, bytes]:
     """generation_config.json, the model card, and config.json: last, since it makes the folder a model."""
     files: dict[str, bytes] = {}
@@ -219,11 +225,8 @@ def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, by
         files["generation_config.json"] = _json({**ids, **sampling_parameters(model.metadata)})
     if (card := model_card(model.metadata)) is not None:
         files["README.md"] = card
-    if "ggufx.config" in model.metadata and original and config.get("architectures") == json.loads(
-            str(model.metadata["ggufx.config"].data)).get("architectures"):
-        files["config.json"] = str(model.metadata["ggufx.config"].data).encode()
-    else:
-        files["config.json"] = _json(config)
+    kept = str(model.metadata["ggufx.config"].data) if original else ""
+    files["config.json"] = kept.encode() if original and json.loads(kept) == config else _json(config)
     return files
 
 
