@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import UnsupportedError
+from .bpe import BYTE_TO_CHAR
 from .pre import check_name, pre_table
+from .rwkv import longest_match, unescape
 from .spm import BYTE_PIECE
 from .stored import Stored
 from .vocabulary import SPACE, AddedToken, TokenType
@@ -250,9 +252,29 @@ def whitespace(stored: Stored, arch: str, structure: str) -> Rebuilt:
                    added, notes=notes)
 
 
+def rwkv(stored: Stored, arch: str, structure: str) -> Rebuilt:
+    """rwkv: the longest token that fits, found by a pre-tokenizer."""
+    notes: list[str] = []
+    added = _added_tokens(stored, frozenset(), rstrip=False)
+    special = {token.id for token in added}
+    vocab: dict[str, int] = {}
+    for token_id in stored.used:
+        if token_id in special:
+            continue
+        text = "".join(BYTE_TO_CHAR[byte] for byte in unescape(stored.tokens[token_id]))
+        if text:
+            vocab[text] = token_id  # of two with the same bytes, the runtime finds the later one
+    model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+             "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": True,
+             "vocab": {**vocab, **{token.content: token.id for token in added}}, "merges": []}
+    split = {"type": "Split", "pattern": {"Regex": longest_match(vocab)}, "behavior": "Isolated", "invert": False}
+    bytes_first = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    return Rebuilt(model, None, sequence("pretokenizers", [bytes_first, split]), BYTE_LEVEL, added, notes=notes)
+
+
 KINDS: dict[str, Callable[[Stored, str, str], Rebuilt]] = {
     "gpt2": byte_level, "gemma4": spaced_bpe, "llama": sentencepiece, "bert": wordpiece, "t5": unigram,
-    "whitespace": whitespace,
+    "whitespace": whitespace, "rwkv": rwkv,
 }
 
 

@@ -160,6 +160,36 @@ def test_every_pre_name_gives_the_ids_of_llama_cpp(tmp_path: Path):
     assert not wrong, wrong
 
 
+def rwkv_vocabulary() -> Metadata:
+    """All bytes, some characters and words, tokens that end inside a character, spelled as GGUF spells them."""
+    longer = ["the", "th", " the", "  ", "\n\n", "é", "日本", "it's", '"quote', "\\n", "a[0]", "^$", "x-y", "&&", "#|~"]
+    pieces = [*(bytes([i]) for i in range(256)), *(text.encode() for text in longer), "日".encode()[:2], b" \xe6\x97"]
+    tokens = ["<s>", *(repr(piece)[2:-1] for piece in pieces), "[PAD300]"]
+    return {T + "model": string("rwkv"), T + "tokens": strings(tokens), T + "bos_token_id": u32(0),
+            T + "token_type": array(ValueType.INT32, [3] + [1] * len(pieces) + [5])}
+
+
+@pytest.mark.skipif(missing_runtime() is not None, reason=str(missing_runtime()))
+def test_rwkv_finds_the_longest_token_as_llama_cpp_does(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    metadata = through_file(rwkv_vocabulary(), "llama", tmp_path / "v.gguf")
+    tokenizer = load(tokenizer_files(metadata, arch="rwkv7").files, tmp_path / "made", caplog)
+    own = ("thethe  the\n\n\n日日本本 日", "it's \"quoted\" \\n\\ a[0]a[1]^$$x-y-x&&&#|~")
+    texts = [text for text in (*probes(), *HARD_TEXTS, *own) if "<s>" not in text and "\0" not in text]
+    request = {"path": str(tmp_path / "v.gguf"), "texts": texts, "special": True, "add": False}
+    assert [tokenizer.encode(text) for text in texts] == runtime_ids([request])[0]
+    assert all(tokenizer.decode(tokenizer.encode(text)) == text for text in texts)
+    assert tokenizer.encode("a<s>b") == [98, 0, 99]
+    assert len(tokenizer) == 1 + 256 + 17
+
+
+def test_rwkv_tokens_that_are_not_spelled_so_are_refused():
+    metadata = rwkv_vocabulary()
+    metadata[T + "tokens"] = strings([*list(metadata[T + "tokens"].data)[:-1], "\\xzz"])
+    metadata[T + "token_type"] = array(ValueType.INT32, [1] * len(metadata[T + "tokens"].data))
+    with pytest.raises(InputError, match="xzz"):
+        tokenizer_files(metadata, arch="rwkv7")
+
+
 def test_padding_and_broken_ids_leave_no_stray_token(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     tokens = [*BYTE_TO_CHAR.values(), "ab", "<bos>", "[PAD258]", "<eos>", "[PAD260]", "[PAD261]"]
     metadata = vocabulary("gpt-2", tokens, ["a b"], padding_token_id=u32(999), mask_token_id=u32(261))

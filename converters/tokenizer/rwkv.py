@@ -1,0 +1,72 @@
+"""RWKV's World vocabulary (`tokenizer.ggml.model` = rwkv): the longest token that fits, byte by byte.
+
+The `tokenizers` library has no such model. A pre-tokenizer does the work: a regex that is the trie of all tokens, over
+the byte characters that ByteLevel makes, cuts exactly the longest one at each place; the model then only looks it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import InputError, UnsupportedError
+
+_ESCAPES = {"t": 0x09, "n": 0x0A, "r": 0x0D}
+_META = frozenset("\\.^$*+?()[]{}|/-&~#")
+
+
+def unescape(text: str) -> bytes:
+    """The bytes of a token, which GGUF spells as Python prints bytes: `\\t`, `\\xe4`, `\\'`. Raises InputError."""
+    out = bytearray()
+    rest = iter(text)
+    for char in rest:
+        if char != "\\":
+            out += char.encode("utf-8")
+            continue
+        escaped = next(rest, "")
+        if escaped == "x":
+            digits = next(rest, "") + next(rest, "")
+            try:
+                out.append(int(digits, 16))
+            except ValueError as err:
+                raise InputError(f"tokenizer.ggml.tokens: {text!r} is not how RWKV tokens are spelled") from err
+        elif escaped in _ESCAPES:
+            out.append(_ESCAPES[escaped])
+        else:
+            out += escaped.encode("utf-8")
+    return bytes(out)
+
+
+def longest_match(tokens: Iterable[str]) -> str:
+    """A regex that matches the longest of `tokens` (none of them empty) at each place: their trie, spelled out.
+
+    Raises UnsupportedError where tokens nest too deeply in each other for a regex.
+    """
+    root: dict[str, Any] = {}
+    for token in tokens:
+        node = root
+        for char in token:
+            node = node.setdefault(char, {})
+        node[""] = True
+    try:
+        return _spell(root)
+    except RecursionError as err:
+        raise UnsupportedError("the longest tokens of this vocabulary are too long for a tokenizer.json") from err
+
+
+def _quoted(char: str) -> str:
+    return "\\" + char if char in _META else char
+
+
+def _spell(node: dict[str, Any]) -> str:
+    prefix = ""
+    while len(node) == 1 and "" not in node:  # a single way on: no need to nest
+        (char, node), = node.items()
+        prefix += _quoted(char)
+    if len(node) == 1 and "" in node:
+        return prefix
+    leaves = [char for char, inner in sorted(node.items()) if char and inner.keys() == {""}]
+    ways = [_quoted(char) + _spell(inner) for char, inner in sorted(node.items()) if char and inner.keys() != {""}]
+    if leaves:
+        ways.append(f"[{''.join(map(_quoted, leaves))}]" if len(leaves) > 1 else _quoted(leaves[0]))
+    return f"{prefix}(?:{'|'.join(ways)}){'?' if '' in node else ''}"
