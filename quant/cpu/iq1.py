@@ -13,14 +13,14 @@ from .iq_batch import batch_of, greatest, scale_codes
 from .iq_decode import dequantize_iq1_m as dequantize_iq1_m
 from .iq_decode import dequantize_iq1_s as dequantize_iq1_s
 from .iq_grid import grid
-from .iq_search import nearest_point, spread
+from .iq_search import nearest_points, spread
 from .lanes import any_lane, highest, load, magnitude, shift_right, splat, sqrt, store, to_f32, where
+from .lookup import item, repeat8
 from .search import greater
 
 f32 = np.float32
 DELTA = f32(0.125)
 LOWEST = f32(-3.4028234663852886e38)
-LEVELS = np.tile(np.array([-1, 0, 1, 2], np.float32), 4)
 
 
 @inline
@@ -38,19 +38,18 @@ def ranks_of(x, n, ranks):
 
 
 @inline
-def move_to_grid(x_wide, w_wide, n, codes, off, scales, shifts, entries, near, nearby):
-    """Groups off the grid go to the near point with the least weighted distance (iq1_find_best_neighbour2)."""
-    for group in range(n // 8):
+def move_to_grid(wide, n, codes, off, scales, shifts, entries, near):
+    """Every group goes to the near point with the least weighted distance (iq1_find_best_neighbour2)."""
+    for pair in range(n // 16):
         for lane in range(16):
-            entry = np.int64(entries[codes[16 * group + lane]])
-            off[16 * group + lane] = entry < 0
-            if entry < 0:
-                at = 4 * (lane * n + 8 * group)
-                values = splat(scales[lane]) * (load(LEVELS, 0) + splat(shifts[16 * group + lane]))
-                low, high = values - load(x_wide, at), values - load(x_wide, at + 16)
-                low = load(w_wide, at) * low * low
-                high = load(w_wide, at + 16) * high * high
-                codes[16 * group + lane] = nearest_point(near, nearby, entry, low, high, 2)
+            a = 32 * pair + lane
+            code, next_code = item(codes, a), item(codes, a + 16)
+            scale, offset = splat(item(scales, lane)), repeat8(shifts, a, a + 16) - splat(f32(1))
+            at = 128 * (n // 16 * lane + pair)
+            entry, other = item(entries, code), item(entries, next_code)
+            first, second = nearest_points(scale, f32(1), offset, wide, at, entry, other, near, 2)
+            off[a], off[a + 16] = first != code, second != next_code
+            codes[a], codes[a + 16] = first, second
 
 
 @inline
@@ -135,7 +134,7 @@ def best_cuts_s(sum_x, sum_w, tails, high):
 
 
 @kernel
-def _quantize_s(x, weights, row, entries, near, nearby, out):
+def _quantize_s(x, weights, row, places, entries, near, out):
     """IQ1_S (50 bytes): eight sub-blocks of 32 per block, so two blocks at a time."""
     n = 32
     values, w, ranks = np.empty(512, f32), np.empty(512, f32), np.empty(512, np.int32)
@@ -143,7 +142,7 @@ def _quantize_s(x, weights, row, entries, near, nearby, out):
     codes, off, shifts = np.empty(64, np.int32), np.empty(64, np.int32), np.empty(64, f32)
     scales, levels, signs = np.empty(16, f32), np.empty(16, np.int32), np.empty(16, np.int32)
     used, sums, tile = np.empty(16, np.int32), np.empty(16, f32), np.empty(512, f32)
-    x_wide, w_wide = np.empty(2048, f32), np.empty(2048, f32)
+    wide = np.empty(4096, f32)
     zero = splat(f32(0))
     blocks = x.size // 256
     for block in range(0, blocks, 2):
@@ -174,8 +173,8 @@ def _quantize_s(x, weights, row, entries, near, nearby, out):
             code = group_codes(ranks, group, first, second, turned)
             store(codes, 16 * group, where(live, code, splat(0)))
             store(shifts, 16 * group, to_f32(sign) * splat(DELTA))
-        spread(values, w, n, 2, False, x_wide, w_wide, tile)
-        move_to_grid(x_wide, w_wide, n, codes, off, scales, shifts, entries, near, nearby)
+        spread(values, w, n, 2, False, wide, tile)
+        move_to_grid(wide, n, codes, off, scales, shifts, entries, near)
         moved = (load(off, 0) | load(off, 16) | load(off, 32) | load(off, 48)) != 0
         scale = where(live, fit_again(values, w, n, codes, shifts, scale, moved), zero)
         store(scales, 0, scale)
@@ -191,7 +190,7 @@ def _quantize_s(x, weights, row, entries, near, nearby, out):
                 lane = 8 * which + sub
                 word = 0
                 for group in range(4):
-                    point = entries[codes[16 * group + lane]] if used[lane] else 0
+                    point = places[codes[16 * group + lane]] if used[lane] else 0
                     out[at + 2 + 4 * sub + group] = point & 255
                     word |= (point >> 8) << 3 * group
                 if top != f32(0):
@@ -248,7 +247,7 @@ def best_cuts_m(sums, tails, high):
 
 
 @kernel
-def _quantize_m(x, weights, weighted, row, grid_codes, entries, near, nearby, out):
+def _quantize_m(x, weights, weighted, row, grid_codes, places, entries, near, out):
     """IQ1_M (56 bytes): sixteen sub-blocks of 16 per block."""
     n = 16
     values, w, ranks = np.empty(256, f32), np.empty(256, f32), np.empty(256, np.int32)
@@ -257,7 +256,7 @@ def _quantize_m(x, weights, weighted, row, grid_codes, entries, near, nearby, ou
     codes, off, shifts = np.empty(32, np.int32), np.empty(32, np.int32), np.empty(32, f32)
     scales, levels, downs = np.empty(16, f32), np.empty(16, np.int32), np.empty(16, np.int32)
     sums, tile = np.empty(16, f32), np.empty(512, f32)
-    x_wide, w_wide = np.empty(1024, f32), np.empty(1024, f32)
+    wide = np.empty(2048, f32)
     zero = splat(f32(0))
     for block in range(x.size // 256):
         total = batch_of(x, weights, weighted, row, block, n, sums, tile, values, w)
@@ -289,8 +288,8 @@ def _quantize_m(x, weights, weighted, row, grid_codes, entries, near, nearby, ou
             store(codes, 16 * group, where(live, code, splat(grid_codes[0])))
             shifted_down = (down & (2 - group)) != 0
             store(shifts, 16 * group, where(shifted_down, splat(-DELTA), splat(DELTA)))
-        spread(values, w, n, 2, False, x_wide, w_wide, tile)
-        move_to_grid(x_wide, w_wide, n, codes, off, scales, shifts, entries, near, nearby)
+        spread(values, w, n, 2, False, wide, tile)
+        move_to_grid(wide, n, codes, off, scales, shifts, entries, near)
         moved = (load(off, 0) | load(off, 16)) != 0
         scale = where(live, fit_again(values, w, n, codes, shifts, scale, moved), zero)
         top = highest(scale)
@@ -299,7 +298,7 @@ def _quantize_m(x, weights, weighted, row, grid_codes, entries, near, nearby, ou
         level = scale_codes(scale, f32(1) / d, 7) if top != f32(0) else splat(0)
         store(levels, 0, level)
         for sub in range(16):
-            point, other = entries[codes[sub]], entries[codes[16 + sub]]
+            point, other = places[codes[sub]], places[codes[16 + sub]]
             out[at + 2 * sub] = point & 255
             out[at + 2 * sub + 1] = other & 255
             bits = point >> 8 | other >> 8 << 4

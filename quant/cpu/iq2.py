@@ -20,11 +20,11 @@ STEP, TOP = f32(0.1), f32(31)
 
 
 @inline
-def _write_xs(out, at, levels, codes, signs, entries):
+def _write_xs(out, at, levels, codes, signs, places):
     """Nine bits of grid, seven of signs; then two scales to a byte."""
     for sub in range(16):
         for group in range(2):
-            point = entries[codes[16 * group + sub]] | signs[16 * group + sub] << 9
+            point = places[codes[16 * group + sub]] | signs[16 * group + sub] << 9
             out[at + 2 + 4 * sub + 2 * group] = point & 255
             out[at + 3 + 4 * sub + 2 * group] = point >> 8
     for sub in range(0, 16, 2):
@@ -32,13 +32,13 @@ def _write_xs(out, at, levels, codes, signs, entries):
 
 
 @inline
-def _write_s(out, at, levels, codes, signs, entries):
+def _write_s(out, at, levels, codes, signs, places):
     """Eight bits of grid, eight signs, two more bits of grid; then two scales to a byte."""
     for sub in range(0, 16, 2):
         high = 0
         for i in range(4):
             place = 16 * (i & 1) + sub + i // 2
-            point = entries[codes[place]]
+            point = places[codes[place]]
             out[at + 2 + 2 * sub + i] = point & 255
             out[at + 34 + 2 * sub + i] = signs[place]
             high |= (point >> 8) << 2 * i
@@ -47,14 +47,14 @@ def _write_s(out, at, levels, codes, signs, entries):
 
 
 @kernel
-def _quantize_xs_s(x, weights, weighted, row, even, entries, near, nearby, out):
+def _quantize_xs_s(x, weights, weighted, row, even, places, entries, near, out):
     """IQ2_XS (`even`: an even number of signs is stored) and IQ2_S: sixteen sub-blocks of 16 per block."""
     n = 16
     values, w, wx, magnitudes = np.empty(256, f32), np.empty(256, f32), np.empty(256, f32), np.empty(256, f32)
     codes, off, signs = np.empty(32, np.int32), np.empty(32, np.int32), np.empty(32, np.int32)
     scales, levels = np.empty(16, f32), np.empty(16, np.int32)
     sums, tile = np.empty(16, f32), np.empty(512, f32)
-    scratch, tables = scratch_for(n, 2), (entries, near, nearby)
+    scratch, tables = scratch_for(n, 2), (places, entries, near)
     zero = splat(f32(0))
     for block in range(x.size // 256):
         total = batch_of(x, weights, weighted, row, block, n, sums, tile, values, w)
@@ -67,7 +67,7 @@ def _quantize_xs_s(x, weights, weighted, row, even, entries, near, nearby, out):
                 store(w, 16 * i, splat(f32(0.25)) * sigma2 + v * v)
         high = split_signs(values, w, n, even, magnitudes, wx, signs)
         live = high >= splat(f32(1e-15) if even else f32(1e-8))
-        spread(magnitudes, w, n, 2, True, scratch[3], scratch[4], tile)
+        spread(magnitudes, w, n, 2, True, scratch[3], tile)
         start = high / splat(f32(5))
         scale = search(magnitudes, w, wx, n, 2, live, high, start, 9, STEP, 0, codes, off, scratch, tables)
         redo = live & any_off(off, 2) & (scale > zero)
@@ -80,22 +80,22 @@ def _quantize_xs_s(x, weights, weighted, row, even, entries, near, nearby, out):
         store_half(out, at, d if even else d * f32(0.9875))
         store(levels, 0, scale_codes(scale, f32(1) / d, 15) if top != f32(0) else splat(0))
         if not even:
-            _write_s(out, at, levels, codes, signs, entries)
+            _write_s(out, at, levels, codes, signs, places)
         elif top != f32(0):
-            _write_xs(out, at, levels, codes, signs, entries)
+            _write_xs(out, at, levels, codes, signs, places)
         else:
             out[at + 2 : at + 74] = 0
 
 
 @kernel
-def _quantize_xxs(x, weights, row, entries, near, nearby, out):
+def _quantize_xxs(x, weights, row, places, entries, near, out):
     """IQ2_XXS: eight sub-blocks of 32 per block. The scales tried surround that of a search without a grid."""
     n = 32
     values, w, wx, magnitudes = np.empty(512, f32), np.empty(512, f32), np.empty(512, f32), np.empty(512, f32)
     codes, off, signs = np.empty(64, np.int32), np.empty(64, np.int32), np.empty(64, np.int32)
     scales, levels = np.empty(16, f32), np.empty(16, np.int32)
     sums, tile = np.empty(16, f32), np.empty(512, f32)
-    scratch, tables = scratch_for(n, 2), (entries, near, nearby)
+    scratch, tables = scratch_for(n, 2), (places, entries, near)
     zero = splat(f32(0))
     blocks = x.size // 256
     for block in range(0, blocks, 2):
@@ -104,7 +104,7 @@ def _quantize_xxs(x, weights, row, entries, near, nearby, out):
             v = load(values, 16 * i)
             store(w, 16 * i, load(w, 16 * i) * sqrt(sigma2 + v * v))
         high = split_signs(values, w, n, True, magnitudes, wx, signs)
-        spread(magnitudes, w, n, 2, True, scratch[3], scratch[4], tile)
+        spread(magnitudes, w, n, 2, True, scratch[3], tile)
         start = fit_positive_scale(magnitudes, w, n, f32(4), values)
         reference = start * splat(f32(3))
         live = (high >= splat(f32(1e-15))) & (reference > zero)
@@ -125,7 +125,7 @@ def _quantize_xxs(x, weights, row, entries, near, nearby, out):
                 lane = 8 * which + sub
                 word = np.int64(levels[lane]) << 28
                 for group in range(4):
-                    out[at + 2 + 8 * sub + group] = entries[codes[16 * group + lane]]
+                    out[at + 2 + 8 * sub + group] = places[codes[16 * group + lane]]
                     word |= signs[16 * group + lane] << 7 * group
                 for i in range(4):
                     out[at + 6 + 8 * sub + i] = word >> 8 * i & 255

@@ -18,13 +18,13 @@ STEP, TOP = f32(0.2), f32(31)
 
 
 @inline
-def _write_xxs(out, at, first, levels, codes, signs, entries):
+def _write_xxs(out, at, first, levels, codes, signs, places):
     """Grid points; then four times seven signs and a scale to a word. `first`: the block's first lane."""
     for sub in range(8):
         lane = first + sub
         word = np.int64(levels[lane]) << 28
         for group in range(8):
-            out[at + 2 + 8 * sub + group] = entries[codes[16 * group + lane]]
+            out[at + 2 + 8 * sub + group] = places[codes[16 * group + lane]]
         for group in range(4):
             word |= signs[16 * group + lane] << 7 * group
         for i in range(4):
@@ -32,7 +32,7 @@ def _write_xxs(out, at, first, levels, codes, signs, entries):
 
 
 @inline
-def _write_s(out, at, first, levels, codes, signs, used, entries):
+def _write_s(out, at, first, levels, codes, signs, used, places):
     """Eight bits of grid points, their ninth bits, signs, two scales to a byte.
 
     The reference does not step over a sub-block of zeros: the grid points and signs of the sub-blocks after it move up
@@ -43,7 +43,7 @@ def _write_s(out, at, first, levels, codes, signs, used, entries):
         lane = first + sub
         high = 0
         for group in range(8):
-            point = entries[codes[16 * group + lane]]
+            point = places[codes[16 * group + lane]]
             out[at + 2 + 8 * place + group] = point & 255
             high |= (point >> 8) << group
         for group in range(4):
@@ -59,14 +59,14 @@ def _write_s(out, at, first, levels, codes, signs, used, entries):
 
 
 @kernel
-def _quantize(x, weights, weighted, row, small, entries, near, nearby, out):
+def _quantize(x, weights, weighted, row, small, places, entries, near, out):
     """IQ3_XXS (`small`: an even number of signs is stored) and IQ3_S: eight sub-blocks of 32 per block."""
     n = 32
     values, w, wx, magnitudes = np.empty(512, f32), np.empty(512, f32), np.empty(512, f32), np.empty(512, f32)
     codes, off, signs = np.empty(128, np.int32), np.empty(128, np.int32), np.empty(64, np.int32)
     scales, levels, used = np.empty(16, f32), np.empty(16, np.int32), np.empty(16, np.int32)
     sums, tile = np.empty(16, f32), np.empty(512, f32)
-    scratch, tables = scratch_for(n, 3), (entries, near, nearby)
+    scratch, tables = scratch_for(n, 3), (places, entries, near)
     steps, otherwise_off = (15, 0) if small else (9, 1)
     zero = splat(f32(0))
     blocks = x.size // 256
@@ -78,7 +78,7 @@ def _quantize(x, weights, weighted, row, small, entries, near, nearby, out):
             store(w, 16 * i, load(w, 16 * i) * sqrt(sigma2 + v * v) if weighted else v * v)
         high = split_signs(values, w, n, small, magnitudes, wx, signs)
         live = high >= splat(f32(1e-8)) if small else high != zero
-        spread(magnitudes, w, n, 3, True, scratch[3], scratch[4], tile)
+        spread(magnitudes, w, n, 3, True, scratch[3], tile)
         start = high / splat(f32(15))
         scale = search(magnitudes, w, wx, n, 3, live, high, start, steps, STEP, otherwise_off, codes, off, scratch, tables)
         redo = live & any_off(off, 8) & (scale > zero)
@@ -93,9 +93,9 @@ def _quantize(x, weights, weighted, row, small, entries, near, nearby, out):
             store_half(out, at, d * (f32(1.0125) if small else f32(1.033)))
             store(levels, 0, scale_codes(scale, f32(1) / d, 15) if top != f32(0) else splat(0))
             if not small:
-                _write_s(out, at, 8 * which, levels, codes, signs, used, entries)
+                _write_s(out, at, 8 * which, levels, codes, signs, used, places)
             elif top != f32(0):
-                _write_xxs(out, at, 8 * which, levels, codes, signs, entries)
+                _write_xxs(out, at, 8 * which, levels, codes, signs, places)
             else:
                 out[at + 2 : at + 98] = 0
 

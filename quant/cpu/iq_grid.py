@@ -14,29 +14,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LANES = 16
+CHUNK = 8
 SHELLS = {"IQ2_XXS": 2, "IQ2_XS": 2, "IQ2_S": 1, "IQ1_S": 3, "IQ3_XXS": 2, "IQ3_S": 3}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid as arrays for the kernels. Near points come in chunks of LANES, filled up with the nearest one.
+    """A grid as arrays for the kernels. Near points come in chunks of CHUNK, filled up with the nearest one.
 
     codes    int32 [points]: the code of each grid point
-    entries  int32 [codes]: place in the grid of a code, or -1 - (32 * first chunk + chunks) of its near points
-    near     int32 [chunks * LANES]: near points, levels in 4 bits each (`_spread`)
-    nearby   int32 [chunks * LANES]: the codes of the same points
+    places   int32 [codes]: a code's place in the grid, -1 off the grid
+    entries  int32 [codes]: 64 * first chunk + chunks of a code's near points; on the grid, only the point itself
+    near     int32 [chunks, 2, CHUNK]: near points, levels in 4 bits each (`_spread`), and their codes; flat
     """
 
     codes: np.ndarray
+    places: np.ndarray
     entries: np.ndarray
     near: np.ndarray
-    nearby: np.ndarray
 
     @property
     def search(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What a search for near points takes."""
-        return self.entries, self.near, self.nearby
+        return self.places, self.entries, self.near
 
 
 def levels(format: str) -> np.ndarray:
@@ -68,27 +68,28 @@ def grid(format: str) -> Grid:
     count, bits = (3, 2) if size == 8 else (8, 3)
     shifts = bits * np.arange(size)
     everywhere = np.indices((count,) * size, np.uint8).reshape(size, -1).T
-    all_codes = (everywhere.astype(np.int32) << shifts).sum(1)
-    codes = (points.astype(np.int32) << shifts).sum(1)
+    all_codes = (everywhere.astype(np.int32) << shifts).sum(1, dtype=np.int32)
+    codes = (points.astype(np.int32) << shifts).sum(1, dtype=np.int32)
     distance = _squared_distances(everywhere, points)
-    entries = np.full(1 << bits * size, -1, np.int32)
-    entries[codes] = np.arange(len(codes))
-    off = np.flatnonzero(entries[all_codes] < 0)
-    distance = distance[off]
+    places = np.full(1 << bits * size, -1, np.int32)
+    places[codes] = np.arange(len(codes))
     reach = distance.min(1, keepdims=True)
     for _ in range(SHELLS[format] - 1):
-        reach = np.where(distance > reach, distance, np.iinfo(distance.dtype).max).min(1, keepdims=True)
+        farther = np.where(distance > reach, distance, np.iinfo(distance.dtype).max).min(1, keepdims=True)
+        reach = np.where(distance.min(1, keepdims=True) > 0, farther, reach)
     at, place = np.nonzero(distance <= reach)  # sorted by point, then by place
     order = np.lexsort((place, distance[at, place], at))
     at, place = at[order], place[order]
-    counts = np.bincount(at, minlength=len(off))
-    chunks = -(-counts // LANES)
+    counts = np.bincount(at, minlength=len(all_codes))
+    chunks = -(-counts // CHUNK)
     first_chunk = np.cumsum(chunks) - chunks
-    entries[all_codes[off]] = -1 - (32 * first_chunk + chunks)
+    entries = np.ones(1 << bits * size, np.int32)
+    entries[all_codes] = 64 * first_chunk + chunks
     first = np.cumsum(counts) - counts
-    chosen = np.repeat(place[first], chunks * LANES)
-    chosen[np.arange(len(at)) + np.repeat(first_chunk * LANES - first, counts)] = place
-    return Grid(codes, entries, _spread(points, bits)[chosen], codes[chosen])
+    chosen = np.repeat(place[first], chunks * CHUNK)
+    chosen[np.arange(len(at)) + np.repeat(first_chunk * CHUNK - first, counts)] = place
+    near = np.stack([part[chosen].reshape(-1, CHUNK) for part in (_spread(points, bits), codes)], axis=1)
+    return Grid(codes, places, entries, near.reshape(-1))
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -98,10 +99,11 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _spread(points: np.ndarray, bits: int) -> np.ndarray:
-    """Four bits per number: its level, above it as many bits of its place as are free. int32 [points].
+    """Four bits per number: its level, and with 2 bits for levels above it whether its place is odd. int32 [points].
 
-    So each number's four bits are an index into a table of 16 that holds all levels of 4 (of 2) neighbouring numbers.
+    So the lower three bits are an index into a table of 8 that holds the levels of one number or of two neighbours; the
+    fourth is free to choose one of two tables.
     """
     place = np.arange(points.shape[1], dtype=np.uint32)
-    marked = points | (place << bits) & 15
+    marked = points | (place << bits) & 7
     return (marked.astype(np.uint32) << 4 * place).sum(1, dtype=np.uint32).view(np.int32)

@@ -7,40 +7,34 @@ import pytest
 from ggufx.quant.cpu.iq_grid import SHELLS, grid, levels
 
 
-def unpack(code: int, size: int) -> np.ndarray:
+def unpack(code: int, size: int) -> list[int]:
     bits = 2 if size == 8 else 3
-    return np.array([code >> bits * i & (1 << bits) - 1 for i in range(size)])
+    return [code >> bits * i & (1 << bits) - 1 for i in range(size)]
 
 
 @pytest.mark.parametrize("name", SHELLS)
-def test_entries(name):
+def test_near_points(name):
     table, points = grid(name), levels(name).astype(int)
     size = points.shape[1]
-    assert [unpack(code, size).tolist() for code in table.codes] == points.tolist()
-    assert (table.entries[table.codes] == np.arange(len(points))).all()
+    assert [unpack(int(code), size) for code in table.codes] == points.tolist()
+    assert (table.places[table.codes] == np.arange(len(points))).all()
+    assert (table.places >= 0).sum() == len(points)
     rng = np.random.default_rng(5)
-    seen = 0
-    while seen < 60:
-        point = rng.integers(0, 3 if size == 8 else 8, size)
+    some = [points[0], points[-1], *rng.integers(0, 3 if size == 8 else 8, (60, size))]
+    lists = table.near.reshape(-1, 2, 8)
+    for point in some:
         code = sum(int(level) << (2 if size == 8 else 3) * i for i, level in enumerate(point))
-        entry = int(table.entries[code])
-        if entry >= 0:
-            assert points[entry].tolist() == point.tolist()
-            continue
-        seen += 1
         distance = ((points - point) ** 2).sum(1)
-        reach = np.unique(distance)[: SHELLS[name]].max()
+        shells = 1 if distance.min() == 0 else SHELLS[name]
+        reach = np.unique(distance)[:shells].max()
         order = sorted((d, at) for at, d in enumerate(distance) if d <= reach)
-        first, chunks = (-1 - entry) >> 5, (-1 - entry) & 31
-        assert chunks == -(-len(order) // 16)
-        near = table.nearby[16 * first : 16 * (first + chunks)]
+        first, chunks = table.entries[code] >> 6, table.entries[code] & 63
+        assert chunks == -(-len(order) // 8)
+        found = lists[first : first + chunks]
         expected = [table.codes[at] for _, at in order]
-        assert near.tolist() == expected + [expected[0]] * (16 * chunks - len(expected))
-        for code, spread in zip(near, table.near[16 * first : 16 * (first + chunks)], strict=True):
+        assert found[:, 1].ravel().tolist() == expected + [expected[0]] * (8 * chunks - len(expected))
+        for spread, near in zip(found[:, 0].ravel(), found[:, 1].ravel(), strict=True):
             nibbles = [int(spread) >> 4 * i & 15 for i in range(size)]
+            assert [nibble & (3 if size == 8 else 15) for nibble in nibbles] == unpack(near, size)
             if size == 8:
-                assert [n & 3 for n in nibbles] == unpack(code, 8).tolist()
-                assert [n >> 2 for n in nibbles] == [0, 1, 2, 3] * 2
-            else:
-                assert [n & 7 for n in nibbles] == unpack(code, 4).tolist()
-                assert [n >> 3 for n in nibbles] == [0, 1] * 2
+                assert [nibble >> 2 for nibble in nibbles] == [0, 1] * 4  # the fourth bit stays free
