@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InputError, UnsupportedError
 from ..io.values import Metadata, ValueType, array, boolean, string, strings, u32
-from . import bpe, spm, unigram, wordpiece
+from . import bpe, spm, tekken, unigram, wordpiece
 from .folder import Document, Folder
 from .pre import check_name, pre_table, recognise
 from .protobuf import UNIGRAM, SentencePieceModel, read_model
@@ -75,6 +75,8 @@ def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
           hf_class: str) -> Vocabulary | unigram.Unigram:
     use_json = source.tokenizer is not None and (
         rules.json_first or source.config.get("tokenizer_class", str) in rules.json_classes)
+    if source.has(tekken.FILE) and source.tokenizer is None:
+        return tekken.from_folder(source, size, rules.pre)
     if not use_json and (model := _spm_model(source)) is not None:
         if model.model_type == UNIGRAM:
             return unigram.from_model(source, model, size, fairseq=False)
@@ -89,7 +91,7 @@ def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
     if source.has("vocab.txt"):
         return wordpiece.from_folder(source, size)
     raise InputError(f"no tokenizer files for {hf_class}", file=source.path,
-                     hint=f"expected tokenizer.json, {SPM_FILE}, vocab.json with merges.txt, vocab.txt, "
+                     hint=f"expected tokenizer.json, {SPM_FILE}, {tekken.FILE}, vocab.json with merges.txt, vocab.txt, "
                           f"{' or '.join(UNIGRAM_FILES)}")
 
 
@@ -177,7 +179,7 @@ def _put_special(metadata: Metadata, special: Special, source: Folder, merges: A
     for name, added in special.adds.items():
         if name in ("bos", "eos", "sep"):
             metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
-    metadata.update(template_metadata(chat_templates(source)))
+    metadata.update(template_metadata(chat_templates(source) or tekken.template(source)))
     normalizer = source.tokenizer.section("normalizer") if source.tokenizer else None
     lowercase, strip_accents = _bert_normalizer(normalizer)
     if source.tokenizer is None and source.config.get("do_lower_case", bool) is False:

@@ -9,10 +9,11 @@ recognised by what it does: both are tried on a set of probe texts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from ..errors import UnsupportedError
@@ -130,8 +131,14 @@ def recognise(folder: Folder, preferred: Sequence[str] = ()) -> Recognised:
             return Recognised(CLASS_NAMES[kind])
         raise UnsupportedError(f"there is no tokenizer.json, and tokenizer_class {kind!r} does not tell how text is "
                                "cut", file=folder.path, hint="give the name with --pre NAME")
-    normalizer, splitter = folder.tokenizer.get("normalizer", dict), folder.tokenizer.get("pre_tokenizer", dict)
-    ignore_merges = folder.model.flag("ignore_merges")
+    return recognise_structure(
+        folder.tokenizer.get("normalizer", dict), folder.tokenizer.get("pre_tokenizer", dict),
+        folder.model.flag("ignore_merges"), preferred, lambda: _merges_reach_all(folder), folder.path / "tokenizer.json")
+
+
+def recognise_structure(normalizer: Mapping[str, Any] | None, splitter: Mapping[str, Any] | None, ignore_merges: bool,
+                        preferred: Sequence[str], merges_reach_all: Callable[[], bool], file: Path) -> Recognised:
+    """The name of a structure in the terms of tokenizer.json; `file` is where it was found."""
     kinds = _normalizes(normalizer)
     steps = canonical(splitter)
     names = [] if set(kinds) - {"NFC"} else _by_steps().get(steps, [])
@@ -141,10 +148,10 @@ def recognise(folder: Folder, preferred: Sequence[str] = ()) -> Recognised:
         if names:
             notes.append(f"pre-tokenizer {names[0]!r} recognised by what it does: its regex is spelled in another way")
     fitting = [name for name in names if pre_table()[name].ignore_merges == ignore_merges]
-    if not fitting and names and _merges_reach_all(folder):
+    if not fitting and names and merges_reach_all():
         fitting = names
     if not fitting:
-        raise _unrecognised(folder, kinds, steps, names, ignore_merges)
+        raise _unrecognised(file, splitter, kinds, steps, names, ignore_merges)
     order = {name: i for i, name in enumerate(dict.fromkeys((*preferred, *PREFERRED)))}
     best = min(fitting, key=lambda name: (
         name not in preferred, bool(kinds) and not _normalizes_as(pre_table()[name], kinds),
@@ -223,27 +230,25 @@ def _merges_reach_all(folder: Folder) -> bool:
         return False
 
 
-def _unrecognised(folder: Folder, kinds: tuple[str, ...], steps: tuple[Step, ...], names: list[str],
-                  ignore_merges: bool) -> UnsupportedError:
+def _unrecognised(file: Path, splitter: Mapping[str, Any] | None, kinds: tuple[str, ...], steps: tuple[Step, ...],
+                  names: list[str], ignore_merges: bool) -> UnsupportedError:
     if set(kinds) - {"NFC"}:
         message, nearest = f"normalizer {' + '.join(kinds)}: llama.cpp's byte-level BPE has none", []
     elif names:
         message = f"ignore_merges is {str(ignore_merges).lower()}, and merges alone do not build every token"
         nearest = names
     else:
-        nearest, message = _nearest(folder, steps)
+        nearest, message = _nearest(splitter, steps)
     hint = (f"nearest: {', '.join(nearest[:4])}; to use one of them in spite of that: --pre NAME" if nearest
             else "to choose a pre-tokenizer in spite of that: --pre NAME")
-    return UnsupportedError(f"the pre-tokenizer is none that llama.cpp has: {message}",
-                            file=folder.path / "tokenizer.json", hint=hint)
+    return UnsupportedError(f"the pre-tokenizer is none that llama.cpp has: {message}", file=file, hint=hint)
 
 
-def _nearest(folder: Folder, steps: tuple[Step, ...]) -> tuple[list[str], str]:
+def _nearest(splitter: Mapping[str, Any] | None, steps: tuple[Step, ...]) -> tuple[list[str], str]:
     if not _byte_level(steps):
         return [], f"steps {', '.join(str(step[0]) for step in steps) or 'none'}, no ByteLevel among them"
-    assert folder.tokenizer is not None
     texts = probes()
-    cut = pieces(folder.tokenizer.get("pre_tokenizer", dict), texts)
+    cut = pieces(splitter, texts)
     if cut is None:
         return [], "the tokenizers library does not accept its pre_tokenizer"
     alike = [(sum(a == b for a, b in zip(cut, known, strict=True)), names) for names, known in _table_pieces()]

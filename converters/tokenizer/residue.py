@@ -122,6 +122,8 @@ def residue(folder: Path | Folder, metadata: Metadata) -> Metadata:
     models = [name for name in MODEL_FILES if source.has(name)]
     for name in models:
         kept.setdefault("models", {})[name] = _keep_model(source, name, metadata, spelling, extra)
+    if kept.keys() <= {"tokens", "check"}:
+        return {}  # nothing that a tokenizer could be loaded from (tekken.json): it is rebuilt from the standard keys
     config = _keep_config(source, metadata, spelling)
     return {TOKENIZER_KEY: string(_text(kept)), CONFIG_KEY: string(_text(config)), **extra}
 

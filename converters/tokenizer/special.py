@@ -48,7 +48,7 @@ class Special:
 
 def special_tokens(folder: Folder, config: Mapping[str, Any], vocabulary: Vocabulary, adds_bos: bool) -> Special:
     """`adds_bos`: whether the runtime adds BOS for this `tokenizer.ggml.pre` where no key says so."""
-    found = Special()
+    found = Special(dict(vocabulary.ids), dict(vocabulary.adds))
     names = {name: text for name in SPECIAL_NAMES if (text := token_text(folder.config.data.get(f"{name}_token")))}
     types = list(SPECIAL_NAMES)
     if folder.tokenizer is not None:

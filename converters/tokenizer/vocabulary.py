@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -49,7 +49,8 @@ class AddedToken:
 class Vocabulary:
     """One vocabulary in GGUF's terms. `kind` is `tokenizer.ggml.model`, `pre` is `tokenizer.ggml.pre`.
 
-    `tokens`, `types` and `scores` (where the kind has scores) have one entry per id.
+    `tokens`, `types` and `scores` (where the kind has scores) have one entry per id. `ids` and `adds` are special ids
+    and add_* flags that the vocabulary's own file states; they come before what the other files say.
     """
 
     kind: str
@@ -58,4 +59,6 @@ class Vocabulary:
     types: Sequence[int]
     scores: Sequence[float] | None = None
     merges: Sequence[str] | None = None
+    ids: Mapping[str, int] = field(default_factory=dict)
+    adds: Mapping[str, bool] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from ggufx.converters.errors import InputError, UnsupportedError
 from ggufx.converters.io.values import ValueType, array, string
-from ggufx.converters.tokenizer import tokenizer_metadata
-from vocabularies.cases import CASES, Case, plain, through_file
+from ggufx.converters.tokenizer import residue, tokenizer_files, tokenizer_metadata
+from vocabularies.cases import CASES, Case, plain, through_file, write_files
 from vocabularies.judges import converter_key_values, missing_converter, missing_runtime, runtime_ids
-from zoo.kinds import vocab
+from zoo.kinds import TEKKEN, vocab
 from zoo.texts import HARD_TEXTS
 
 T = "tokenizer.ggml."
@@ -246,3 +246,47 @@ def test_pre_can_be_given_by_hand(tmp_path: Path):
     assert _convert(folder, pre="olmo").metadata[T + "pre"].data == "olmo"
     with pytest.raises(UnsupportedError, match="qwen2"):
         _convert(folder, pre="qwen3")
+
+
+def _tekken(**config: object) -> dict:
+    import base64
+
+    pieces = [bytes([i]) for i in range(256)] + [b"th", b"he", b"the", b" t", b" the", "é".encode()]
+    names = ("<unk>", "<s>", "</s>", "[INST]", "<pad>")
+    return {"config": {"pattern": TEKKEN, "default_num_special_tokens": 8, "version": "v7", **config},
+            "vocab": [{"rank": i, "token_bytes": base64.b64encode(piece).decode(), "token_str": None}
+                      for i, piece in enumerate(pieces)],
+            "special_tokens": [{"rank": i, "token_str": name, "is_control": True} for i, name in enumerate(names)]}
+
+
+def test_tekken_json_alone_is_enough(tmp_path: Path):
+    """Mistral's own repositories: the ids are those of transformers, which reads the file, too."""
+    from transformers import AutoTokenizer
+
+    folder = _folder(tmp_path, tekken__json=_tekken(default_vocab_size=8 + 261), config__json={"model_type": "mistral3"})
+    result = _convert(folder, size=272, arch="mistral3")
+    assert residue(result.source, result.metadata) == {}
+    metadata = through_file(result.metadata, "mistral3", tmp_path / "v.gguf")
+    assert metadata[T + "pre"].data == "tekken"
+    assert plain(metadata[T + "tokens"])[:9] == ["<unk>", "<s>", "</s>", "[INST]", "<pad>", "<SPECIAL_5>",
+                                                 "<SPECIAL_6>", "<SPECIAL_7>", "Ā"]
+    assert "Ã©" not in plain(metadata[T + "tokens"]), "beyond default_vocab_size"
+    assert metadata[T + "padding_token_id"].data == 4
+    assert metadata[T + "add_bos_token"].data is True
+    assert metadata["tokenizer.chat_template"].data == "mistral-v7-tekken"
+    theirs = AutoTokenizer.from_pretrained(folder)
+    ours = AutoTokenizer.from_pretrained(write_files(tokenizer_files(metadata, arch="mistral3").files, tmp_path / "out"))
+    texts = [*HARD_TEXTS, "[INST]the[INST] the thé"]
+    assert [ours.encode(text, add_special_tokens=False) for text in texts] == [
+        theirs.encode(text, add_special_tokens=False) for text in texts]
+    assert ours.encode("the") == [1, *theirs.encode("the", add_special_tokens=False)]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"config": None}, "config: missing"), ({"config": {}}, "pattern: missing"), ({"vocab": []}, "vocab: empty"),
+    ({"vocab": [{"token_bytes": "?"}]}, "not base64"), ({"vocab": [{"token_bytes": ""}]}, "empty"),
+    ({"special_tokens": [{"rank": 3, "token_str": "x"}]}, "ranks"),
+])
+def test_damaged_tekken_json_is_named(tmp_path: Path, change: dict, said: str):
+    with pytest.raises(InputError, match=said):
+        _convert(_folder(tmp_path, tekken__json=_tekken() | change))
