@@ -7,13 +7,14 @@ transformers-5 style (`rope_parameters`, `dtype`). Canonical: text settings at t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .errors import InputError
 from .spec import ArchSpec, Config
 
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
+MAX_BLOCKS = 1 << 14  # the deepest known models have some hundreds
 LAYER_KINDS = ("full_attention", "sliding_attention")
 TRANSFORMERS_4_ROPE = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 
@@ -38,9 +39,11 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
             out.update({k: v for k, v in inner.items() if v is not None or k not in out})
     if (dtype := out.pop("torch_dtype", None)) is not None:
         out.setdefault("dtype", dtype)
+    for key in ("num_hidden_layers", "n_layer"):
+        check_block_count(out.get(key), key, file)
     for key, value in spec.defaults.items():
         if out.get(key) is None:
-            out[key] = value(out) if callable(value) else value
+            out[key] = _computed(value, out) if callable(value) else value
     for key, observe in spec.observed.items():
         if tensors:
             out[key] = observe(out, tensors)
@@ -48,11 +51,26 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
     return out
 
 
+def check_block_count(count: Any, key: str, file: str) -> None:
+    """InputError for what is no number of blocks. Tables are worked through block by block, whatever it says."""
+    if count is not None and not (isinstance(count, int) and 0 <= count <= MAX_BLOCKS):
+        raise InputError(f"{key} is no number of blocks", file=file, expected=f"0 to {MAX_BLOCKS}", found=count)
+
+
+def _computed(default: Callable[[Config], Any], config: Config) -> Any:
+    """None where what it is computed from is missing or of another type: that is reported by its own rule."""
+    try:
+        return default(config)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
 def _rope_parameters(config: Config, file: str) -> dict[str, Any]:
     """`rope_parameters` of transformers 5, from either style."""
     given = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if not isinstance(given, Mapping):
-        raise InputError("rope_parameters must be an object", file=file, found=type(given).__name__)
+    for settings in (given, *(given.get(kind) or {} for kind in LAYER_KINDS if isinstance(given, Mapping))):
+        if not isinstance(settings, Mapping):
+            raise InputError("rope_parameters must be an object", file=file, found=type(settings).__name__)
     theta = config.get("rope_theta", 10000.0)
     if "rope_local_base_freq" in config:  # Gemma 3; the key is from before transformers 5
         both = given if any(kind in given for kind in LAYER_KINDS) else {"full_attention": given}

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .config import check_block_count
 from .errors import GgufxError, InputError
 from .io.gguf import TensorInfo
-from .io.values import Metadata, plain
+from .io.values import Metadata, ValueType, plain
 from .spec import ArchSpec, Config, Found, Hparams
 
 
@@ -40,7 +41,7 @@ def sizes(spec: ArchSpec, values: Mapping[str, Any], vocab_size: int | None) -> 
     for name, derive in spec.sizes.items():
         try:
             hp[name] = derive(hp)
-        except (KeyError, TypeError, ZeroDivisionError):
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
             continue
     return hp
 
@@ -50,14 +51,31 @@ def read_hparams(
 ) -> tuple[Config, Found]:
     """The canonical config that the file's standard keys describe, and what had to be assumed."""
     kv = _own_keys(spec, plain(metadata))
+    check_block_count(kv.get("block_count"), f"{spec.name}.block_count", file)
     found = Found(kv, {n: t.shape for n, t in tensors.items()}, {n: t.type for n, t in tensors.items()})
     config: Config = {"architectures": [spec.classes[0]], "model_type": spec.model_type}
     for rule in spec.hparams:
+        key = getattr(rule, "key", "")
+        if key in kv and not _fits(rule.type, kv[key]):
+            problems.append(InputError(f"{spec.name}.{key} has the wrong type", file=file,
+                                       expected=rule.type.name.lower(), found=type(kv[key]).__name__))
+            continue
         try:
             rule.read(found, config)
         except KeyError as error:
             problems.append(InputError(f"the file has no {spec.name}.{error.args[0]}", file=file))
+        except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
+            name = key or getattr(rule, "hf", type(rule).__name__)
+            problems.append(InputError(f"{spec.name}.{name} cannot be read: {error}", file=file))
+        except GgufxError as error:
+            problems.append(error)
     return config, found
+
+
+def _fits(kind: ValueType, value: Any) -> bool:
+    """Whether a file's value can be what a rule of this type reads: one, or a list with one per block."""
+    wanted = {ValueType.FLOAT32: (int, float), ValueType.STRING: str}.get(kind, int)
+    return all(isinstance(v, wanted) for v in (value if isinstance(value, list) else [value]))
 
 
 def _own_keys(spec: ArchSpec, values: Mapping[str, Any]) -> dict[str, Any]:

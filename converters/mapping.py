@@ -185,7 +185,7 @@ def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) ->
             continue
         blocks = spec.blocks(rule, hp)
         for b in blocks if "b" in rule.gguf[0].holes else (None,):
-            if rule.when is not None and not rule.when(hp, b):
+            if not _needed(rule, hp, b):
                 continue
             holes: Holes = {"p": "weight"} if b is None else {"p": "weight", "b": b, "m": b - blocks.start}
             for template in rule.gguf:
@@ -195,6 +195,14 @@ def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) ->
                     hf = rule.hf[0].format({**holes, "e": 0})
                     problems.append(InputError(f"missing; {name} cannot be made without it", file=file, tensor=hf))
     return problems
+
+
+def _needed(rule: TensorRule, hp: Hparams, block: int | None) -> bool:
+    """Whether the runtime needs the rule's tensors. What that depends on may be unfit; its own rule has reported it."""
+    try:
+        return rule.when is None or rule.when(hp, block)
+    except (KeyError, TypeError, IndexError):
+        return False
 
 
 def _in_block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Holes | None:

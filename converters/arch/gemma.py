@@ -59,8 +59,12 @@ def default_layer_types(config: Config) -> list[str]:
 
 def pattern(period: int, kv: Mapping[str, Any]) -> list[bool]:
     """`sliding` from a file's keys: a list, another period, or none where it is the architecture's."""
-    stated = kv.get("attention.sliding_window_pattern", period)
-    return periodic(stated, kv["block_count"]) if isinstance(stated, int) else [bool(s) for s in stated]
+    stated, count = kv.get("attention.sliding_window_pattern", period), kv["block_count"]
+    if isinstance(stated, int):
+        return periodic(stated, count)
+    if len(stated) < count:
+        raise ValueError(f"attention.sliding_window_pattern lists {len(stated)} of {count} blocks")
+    return [bool(s) for s in stated[:count]]
 
 
 def unusual(period: int) -> Callable[[Config], list[bool] | None]:

@@ -43,10 +43,11 @@ def sliding(config: Config) -> list[bool]:
 
 def of_full_layers(config: Config) -> Mapping[str, Any]:
     """What transformers 5 saves as exceptions of single blocks: the same for each that has full attention."""
-    given = {int(b): settings for b, settings in config["per_layer_config"].items() if settings}
-    full = [b for b, slides in enumerate(sliding(config)) if not slides]
-    first = given.get(full[0], {}) if full else {}
-    if given != {b: first for b in full if first} or not first.keys() <= {"head_dim", "num_key_value_heads"}:
+    given = config["per_layer_config"]
+    full = [str(b) for b, slides in enumerate(sliding(config)) if not slides]
+    first = given.get(full[0], {}) if isinstance(given, Mapping) else None
+    if (not isinstance(first, Mapping) or not first.keys() <= {"head_dim", "num_key_value_heads"}
+            or given != {b: first for b in full if first}):
         raise UnsupportedError("per_layer_config has no GGUF form", file="config.json", found=given,
                                expected="the same head_dim and num_key_value_heads for all full_attention layers")
     return first
@@ -84,7 +85,11 @@ def own_keys(count: int, shared: int) -> list[bool]:
 
 def per_block(kv: Mapping[str, Any], key: str) -> list[Any]:
     """A key that states one value for all blocks, or lists them."""
-    return kv[key] if isinstance(kv[key], list) else [kv[key]] * kv["block_count"]
+    if not isinstance(kv[key], list):
+        return [kv[key]] * kv["block_count"]
+    if len(kv[key]) < kv["block_count"]:
+        raise ValueError(f"{key} lists {len(kv[key])} of {kv['block_count']} blocks")
+    return kv[key][: kv["block_count"]]
 
 
 def of_kind(kv: Mapping[str, Any], key: str, slides: bool) -> Any:

@@ -13,7 +13,7 @@ from ggufx.converters.execute import execute
 from ggufx.converters.hparams import read_hparams, sizes, write_hparams
 from ggufx.converters.io.gguf import TensorInfo, read_gguf
 from ggufx.converters.io.safetensors import read_safetensors_header
-from ggufx.converters.io.values import ValueType
+from ggufx.converters.io.values import ValueType, array, string, u32
 from ggufx.converters.mapping import match_gguf
 from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.plan_hf import HfOptions, plan_gguf_to_hf
@@ -84,7 +84,7 @@ def test_gemma2_alternates_unless_told_otherwise():
 
 def test_a_pattern_may_be_a_period_in_files_of_others():
     keys, _ = written("Gemma3ForCausalLM", SMALL)
-    period = {**keys, "attention.sliding_window_pattern": keys["block_count"].__class__(ValueType.UINT32, 2)}
+    period = {**keys, "attention.sliding_window_pattern": u32(2)}
     assert back("Gemma3ForCausalLM", period)[0]["layer_types"] == [S, F] * 3
 
 
@@ -255,6 +255,46 @@ def test_gemma4_experts_in_the_other_layout_of_gguf():
     complained = {str(p).split()[2] for p in problems}
     assert "model.layers.0.experts.down_proj:" in complained
     assert "model.layers.0.experts.gate_up_proj:" not in complained
+
+
+# -- unfit values ---------------------------------------------------------------------------------------------------
+
+CLASSES = ("GemmaForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM", "Gemma4ForCausalLM")
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("key", [*SMALL, "layer_types", "rope_parameters", "sliding_window", "per_layer_config"])
+def test_settings_of_a_wrong_kind_are_errors_of_the_input(cls, key):
+    for value in ("six", -1, 1.5, 1 << 40, [], [1], {"a": 1}, {F: 3}, {"5": 3}):
+        try:
+            written(cls, {**SMALL, key: value})
+        except GgufxError:
+            continue
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_key_values_of_a_wrong_kind_are_errors_of_the_input(cls):
+    spec = arch.for_class(cls, "x")
+    keys, _ = written(cls, SMALL)
+    unfit = [string("six"), u32(1 << 31), array(ValueType.INT32, np.array([], np.int32)), array(ValueType.STRING, ["a"] * 6)]
+    infos = {"token_embd.weight": TensorInfo("token_embd.weight", "F32", (500, 64), 0, 0, Path("x"))}
+    for key in ("block_count", "attention.sliding_window_pattern", "expert_count", *(k for k in keys if k[:5] != "rope.")):
+        for value in unfit:
+            metadata, problems = {f"{spec.name}.{k}": v for k, v in {**keys, key: value}.items()}, []
+            try:
+                read_hparams(spec, metadata, infos, "x", problems)
+            except InputError:
+                assert key == "block_count"
+                continue
+            match_gguf(spec, sizes(spec, {k: v.data for k, v in metadata.items()}, 500), {}, "x", problems)
+            assert problems
+
+
+def test_a_pattern_that_is_too_short_is_named():
+    keys, _ = written("Gemma4ForCausalLM", SMALL)
+    keys["attention.sliding_window_pattern"] = array(ValueType.BOOL, np.array([True, False]))
+    with pytest.raises(GgufxError, match=r"attention\.sliding_window_pattern lists 2 of 6 blocks"):
+        back("Gemma4ForCausalLM", keys)
 
 
 # -- whole models ---------------------------------------------------------------------------------------------------
