@@ -25,7 +25,6 @@ from .common import (
     F32,
     FFN,
     FUSED_EXPERTS,
-    HEAD,
     MOE_SIZES,
     NORMS,
     OUT_NORM,
@@ -167,19 +166,29 @@ def sparse(hp: Hparams, b: int) -> bool:
     return b >= hp["leading_dense_block_count"]
 
 
+# The runtime multiplies with these weights without looking for adapters: an update would be ignored in silence.
 ATTN = (
     *where(no_query_lora,
-           R("blk.{b}.attn_q.weight", L + "self_attn.q_proj.weight", shape="query_rows embedding_length")),
+           R("blk.{b}.attn_q.weight", L + "self_attn.q_proj.weight", shape="query_rows embedding_length",
+             adaptable=False)),
     *where(query_lora,
-           R("blk.{b}.attn_q_a.weight", L + "self_attn.q_a_proj.weight", shape="attention.q_lora_rank embedding_length"),
+           R("blk.{b}.attn_q_a.weight", L + "self_attn.q_a_proj.weight", shape="attention.q_lora_rank embedding_length",
+             adaptable=False),
            R("blk.{b}.attn_q_a_norm.weight", L + "self_attn.q_a_layernorm.weight", shape="attention.q_lora_rank"),
-           R("blk.{b}.attn_q_b.weight", L + "self_attn.q_b_proj.weight", shape="query_rows attention.q_lora_rank")),
-    R("blk.{b}.attn_kv_a_mqa.weight", L + "self_attn.kv_a_proj_with_mqa.weight", shape="latent_rows embedding_length"),
+           R("blk.{b}.attn_q_b.weight", L + "self_attn.q_b_proj.weight", shape="query_rows attention.q_lora_rank",
+             adaptable=False)),
+    R("blk.{b}.attn_kv_a_mqa.weight", L + "self_attn.kv_a_proj_with_mqa.weight", shape="latent_rows embedding_length",
+      adaptable=False),
     R("blk.{b}.attn_kv_a_norm.weight", L + "self_attn.kv_a_layernorm.weight", shape="attention.kv_lora_rank"),
     R(("blk.{b}.attn_k_b.weight", "blk.{b}.attn_v_b.weight"), L + "self_attn.kv_b_proj.weight",
       MlaKv("attention.head_count", "unrotated_length", "value_length"),
-      shape="key_value_rows attention.kv_lora_rank"),
+      shape="key_value_rows attention.kv_lora_rank", adaptable=False),
     R("blk.{b}.attn_kv_b.weight", L + "self_attn.kv_b_proj.weight", foreign=True),  # before 2025-04
+)
+HEAD = (
+    R("output.weight", "lm_head.weight", need=False, shape="vocab_size embedding_length", adaptable=False),
+)
+ATTN_OUTPUT = (
     R("blk.{b}.attn_output.weight", L + "self_attn.o_proj.weight", shape="embedding_length value_rows"),
 )
 SHARED_EXPERTS = (
@@ -194,7 +203,7 @@ ROUTER_BIAS = (
     R("blk.{b}.exp_probs_b.bias", L + "mlp.gate.e_score_correction_bias", shape="expert_count", keep_f32=True),
 )
 TENSORS = (
-    *EMBED, *NORMS, *ATTN, *where(dense, *FFN),
+    *EMBED, *NORMS, *ATTN, *ATTN_OUTPUT, *where(dense, *FFN),
     *where(sparse, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *SHARED_EXPERTS), *OUT_NORM, *HEAD,
 )
 # What a multi-token-prediction layer has besides a block's tensors.

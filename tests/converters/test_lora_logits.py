@@ -29,7 +29,7 @@ CASES = {
     "experts-qwen3moe": ("qwen3moe", EXPERTS | {"target_modules": ["q_proj"]}),
     "experts-fused": ("qwen3moe-fused", {"target_modules": [], "target_parameters": ["mlp.experts.down_proj"]}),
     "conv1d": ("gpt2-v4", {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True}),
-    "mla": ("deepseek2", {"target_modules": ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "o_proj"]}),
+    "mla": ("deepseek2", {"target_modules": ["o_proj", "embed_tokens"]}),
     "fused-projections": ("phi3", {"target_modules": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]}),
     "gemma": ("gemma2", {"target_modules": LINEAR}),
     "linear-attention": ("qwen35", {
@@ -106,7 +106,10 @@ REFUSED = {
     "bias": ("llama-bias", {"target_modules": ["q_proj"], "bias": "lora_only"}, "trained bias"),
     "saved-modules": ("llama", {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}, "modules_to_save"),
     "tied-embedding": ("qwen2", {"target_modules": ["embed_tokens"]}, "ties its head"),
-    "mla-kv": ("deepseek2", {"target_modules": ["kv_b_proj"]}, "no LoRA update"),
+    "mla": ("deepseek2", {"target_modules": ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj"]},
+            "no LoRA update"),
+    "mla-query": ("deepseek2-lite", {"target_modules": ["q_proj"]}, "no LoRA update"),
+    "mla-head": ("deepseek3", {"target_modules": ["lm_head"]}, "no LoRA update"),
     "pissa": ("llama", {"target_modules": ["q_proj"], "init_lora_weights": "pissa"}, "changed the base weights"),
 }
 
