@@ -1,6 +1,7 @@
 """IQ1_S and IQ1_M: groups of 8 numbers -1, 0 and 1 from a grid, shifted by +-0.125, with one scale per sub-block.
 
-Three levels cut a sorted sub-block at two places, so all cuts are tried. Sixteen sub-blocks go side by side.
+Three levels cut a sorted sub-block at two places, so all cuts are tried. Sixteen sub-blocks go side by side. A lane that is
+not live (zeros, or no cut better than none) keeps code 0, which is the grid's first point, and scale 0.
 """
 
 from __future__ import annotations
@@ -135,14 +136,13 @@ def best_cuts_s(sum_x, sum_w, tails, high):
 
 @kernel
 def _quantize_s(x, weights, row, places, entries, near, out):
-    """IQ1_S (50 bytes): eight sub-blocks of 32 per block, so two blocks at a time."""
+    """IQ1_S: eight sub-blocks of 32 per block."""
     n = 32
     values, w, ranks = np.empty(512, f32), np.empty(512, f32), np.empty(512, np.int32)
     sum_x, sum_w, tails = np.empty(528, f32), np.empty(528, f32), np.empty(2112, f32)
     codes, off, shifts = np.empty(64, np.int32), np.empty(64, np.int32), np.empty(64, f32)
     scales, levels, signs = np.empty(16, f32), np.empty(16, np.int32), np.empty(16, np.int32)
-    used, sums, tile = np.empty(16, np.int32), np.empty(16, f32), np.empty(512, f32)
-    wide = np.empty(4096, f32)
+    sums, tile, wide = np.empty(16, f32), np.empty(512, f32), np.empty(4096, f32)
     zero = splat(f32(0))
     blocks = x.size // 256
     for block in range(0, blocks, 2):
@@ -179,7 +179,6 @@ def _quantize_s(x, weights, row, places, entries, near, out):
         scale = where(live, fit_again(values, w, n, codes, shifts, scale, moved), zero)
         store(scales, 0, scale)
         store(signs, 0, where(live, sign, splat(1)))
-        store(used, 0, where(live, splat(1), splat(0)))
         for which in range(min(2, blocks - block)):
             at = 50 * (block + which)
             top = greatest(scales, 8 * which, 8)
@@ -190,7 +189,7 @@ def _quantize_s(x, weights, row, places, entries, near, out):
                 lane = 8 * which + sub
                 word = 0
                 for group in range(4):
-                    point = places[codes[16 * group + lane]] if used[lane] else 0
+                    point = places[codes[16 * group + lane]]
                     out[at + 2 + 4 * sub + group] = point & 255
                     word |= (point >> 8) << 3 * group
                 if top != f32(0):
@@ -247,16 +246,15 @@ def best_cuts_m(sums, tails, high):
 
 
 @kernel
-def _quantize_m(x, weights, weighted, row, grid_codes, places, entries, near, out):
-    """IQ1_M (56 bytes): sixteen sub-blocks of 16 per block."""
+def _quantize_m(x, weights, weighted, row, places, entries, near, out):
+    """IQ1_M: sixteen sub-blocks of 16 per block."""
     n = 16
     values, w, ranks = np.empty(256, f32), np.empty(256, f32), np.empty(256, np.int32)
     x_parts, q_parts = np.empty(256, f32), np.empty(256, f32)
     cut_sums, tails = np.empty(1088, f32), np.empty(1088, f32)
     codes, off, shifts = np.empty(32, np.int32), np.empty(32, np.int32), np.empty(32, f32)
     scales, levels, downs = np.empty(16, f32), np.empty(16, np.int32), np.empty(16, np.int32)
-    sums, tile = np.empty(16, f32), np.empty(512, f32)
-    wide = np.empty(2048, f32)
+    sums, tile, wide = np.empty(16, f32), np.empty(512, f32), np.empty(2048, f32)
     zero = splat(f32(0))
     for block in range(x.size // 256):
         total = batch_of(x, weights, weighted, row, block, n, sums, tile, values, w)
@@ -285,7 +283,7 @@ def _quantize_m(x, weights, weighted, row, grid_codes, places, entries, near, ou
         store(downs, 0, down)
         for group in range(2):
             code = group_codes(ranks, group, first, second, turned)
-            store(codes, 16 * group, where(live, code, splat(grid_codes[0])))
+            store(codes, 16 * group, where(live, code, splat(0)))
             shifted_down = (down & (2 - group)) != 0
             store(shifts, 16 * group, where(shifted_down, splat(-DELTA), splat(DELTA)))
         spread(values, w, n, 2, False, wide, tile)
@@ -339,5 +337,4 @@ def quantize_iq1_s(x: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
 def quantize_iq1_m(x: np.ndarray, weights: np.ndarray | None, out: np.ndarray) -> None:
     weighted = weights is not None
     weights = weights if weighted else np.empty(0, f32)
-    table = grid("IQ1_S")  # the same grid
-    _quantize_m(x.reshape(-1), weights, weighted, x.shape[1], table.codes, *table.search, out.reshape(-1))
+    _quantize_m(x.reshape(-1), weights, weighted, x.shape[1], *grid("IQ1_S").search, out.reshape(-1))  # the same grid

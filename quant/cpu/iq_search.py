@@ -36,7 +36,10 @@ def group_size(width):
 
 @inline
 def code_of(x, at, width, factor):
-    """The codes of a group of each lane: levels nint(0.5 * (factor * x - 1)), limited to what there is."""
+    """Each lane's code of the group at `at`: levels nint(0.5 * (factor * x - 1)), limited to what there is.
+
+    nint as in ggml: what exceeds 2^22 wraps, NaN gives 0.
+    """
     top = 0x400002 if width == 2 else 0x400007
     code = splat(0)
     for i in range(group_size(width)):
@@ -58,6 +61,7 @@ def _tables(scale, factor, offset, wide, at, width):
 
 @inline
 def _picked_distances(points, tables, width):
+    """Sums over a group's numbers, in order: four bits of a point say which level a number has."""
     t0, t1, t2, t3 = tables
     points = points | load(UPPER, 0)
     d = pick(t0, points)
@@ -78,6 +82,7 @@ def _picked_distances(points, tables, width):
 
 @inline
 def _computed_distances(points, group, wide, at, width):
+    """The same sums where a table cannot be picked from fast."""
     scale, factor, offset = group
     d = splat(f32(0))
     for i in range(group_size(width)):
@@ -130,8 +135,8 @@ def nearest_points(scale, factor, offset, wide, at, entry, other, near, width):
 def spread(x, w, n, width, root, wide, scratch):
     """x, and w or its square root, once per level: what nearest_points() makes its tables from.
 
-    x, w: [n, 16]; wide: [16, pairs of groups, 4, x and w, 16]; scratch: [16, 16]. A table is for two groups: its lower half has
-    the levels of one or two numbers of the first, its upper half those of the second.
+    x, w: [n, 16]; wide: [16, pairs of groups, 4, x and w, 16]; scratch: [16, 16]. Sixteen numbers make a table for two
+    groups: its lower half is for all levels of one or two numbers of the first, its upper half for the second's.
     """
     for part in range(0, n, 16):
         transpose(x, 16 * part, 16, scratch, 0)
