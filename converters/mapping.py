@@ -100,6 +100,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
     names: dict[str, str] = {}
     ignored: list[str] = []
     others: dict[str, int] = {}
+    blocks_of = [spec.blocks(rule, hp) for rule in spec.tensors]
     for name in shapes:
         for spelling in rename(name, spec.aliases):
             found = next(index.find(spelling), None)
@@ -115,7 +116,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
                 problems.append(_unknown(name, index.texts, file))
             continue
         _, (r, t), holes = found
-        blocks = spec.blocks(spec.tensors[r], hp)
+        blocks = blocks_of[r]
         if spec.tensors[r].mtp:
             holes["b"] = blocks.start + holes.get("m", 0)
         if "b" in holes and holes["b"] not in blocks:
