@@ -25,6 +25,15 @@ def _codes(x, at, d, m, factor, low, top):
     return where(code < top, code, top)
 
 
+@inline
+def _unpack_scales(blocks, at, scale, low_scale, d, low):
+    """The scales and minimums of the eight blocks of a super-block whose packed codes are at `at`."""
+    for j in range(4):
+        a, b, c = np.int64(blocks[at + j]), np.int64(blocks[at + 4 + j]), np.int64(blocks[at + 8 + j])
+        d[j], low[j] = scale * f32(a & 63), low_scale * f32(b & 63)
+        d[4 + j], low[4 + j] = scale * f32(c & 15 | a >> 6 << 4), low_scale * f32(c >> 4 | b >> 6 << 4)
+
+
 @kernel
 def _quantize(x, weights, top, out):
     blocks = x.size // 256
@@ -38,6 +47,7 @@ def _quantize(x, weights, top, out):
     factors, lows = np.empty(128, np.float32), np.empty(128, np.float32)
     level, low_level = np.empty(128, np.float32), np.empty(128, np.float32)
     d, dmin = np.empty(16, np.float32), np.empty(16, np.float32)
+    ds, ms = np.empty(8, np.float32), np.empty(8, np.float32)
     levels = f32(top)
     weighted = weights.size > 0
     first, step, steps = f32(-0.9), f32(0.05), 36
@@ -88,18 +98,19 @@ def _quantize(x, weights, top, out):
             for j in range(4):
                 s, m = np.int64(level[16 * j + block]), np.int64(low_level[16 * j + block])
                 t, n = np.int64(level[16 * j + 64 + block]), np.int64(low_level[16 * j + 64 + block])
+                if top == 31:  # a code can exceed 63 if the search went astray; the reference limits those of Q5_K only
+                    s, m, t, n = min(s, 63), min(m, 63), min(t, 63), min(n, 63)
                 out[to + 4 + j] = s | t >> 4 << 6
                 out[to + 8 + j] = m | n >> 4 << 6
                 out[to + 12 + j] = t & 15 | (n & 15) << 4
+            _unpack_scales(out, to + 4, scale, low_scale, ds, ms)
             to += 16
             high0, high1 = splat(0), splat(0)
             for c in range(4):
                 j, k = 32 * c + block, 32 * c + 16 + block
-                d0, m0 = scale * level[j], low_scale * low_level[j]
-                d1, m1 = scale * level[k], low_scale * low_level[k]
                 for i in range(0, 32, 16):
-                    a = _codes(source, at + 64 * c + i, d0, m0, factors[j], lows[j], top)
-                    b = _codes(source, at + 64 * c + 32 + i, d1, m1, factors[k], lows[k], top)
+                    a = _codes(source, at + 64 * c + i, ds[2 * c], ms[2 * c], factors[j], lows[j], top)
+                    b = _codes(source, at + 64 * c + 32 + i, ds[2 * c + 1], ms[2 * c + 1], factors[k], lows[k], top)
                     if top == 31:
                         fifth = (shift_right(a, 4) | shift_right(b, 4) << 1) << 2 * c
                         if i == 0:
@@ -121,10 +132,7 @@ def _dequantize(blocks, five, out):
     for block in range(out.size // 256):
         at, to = block * bytes_of_block, block * 256
         scale, low_scale = load_half(blocks, at), load_half(blocks, at + 2)
-        for j in range(4):
-            a, b, c = np.int64(blocks[at + 4 + j]), np.int64(blocks[at + 8 + j]), np.int64(blocks[at + 12 + j])
-            d[j], low[j] = scale * f32(a & 63), low_scale * f32(b & 63)
-            d[4 + j], low[4 + j] = scale * f32(c & 15 | a >> 6 << 4), low_scale * f32(c >> 4 | b >> 6 << 4)
+        _unpack_scales(blocks, at + 4, scale, low_scale, d, low)
         for i in range(0, 32, 16):
             if five:
                 fifth = load(blocks, at + 16 + i) << 4

@@ -42,6 +42,11 @@ def to_bfloat16(x: np.ndarray) -> np.ndarray:
     return (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
+def _holes(cols: int, seed: int) -> np.ndarray:
+    """Columns without weight, in which outliers are: what the search does not see makes it go astray."""
+    return words(cols, seed + 21) % np.uint64(10) < 3
+
+
 def data(rows: int = ROWS, cols: int = COLS, seed: int = 1) -> dict[str, np.ndarray]:
     """Matrices float32 [rows, cols], by name."""
     n = rows * cols
@@ -55,6 +60,7 @@ def data(rows: int = ROWS, cols: int = COLS, seed: int = 1) -> dict[str, np.ndar
     sparse[-300:] = -0.0
     constant = np.repeat(bell(n // 32, seed + 4), 32)
     constant[: n // 3] = np.abs(constant[: n // 3])
+    outliers = plain.reshape(rows, cols) * np.where(_holes(cols, seed), np.float32(50), np.float32(1))
     found = {
         "gaussian": plain,
         "heavy tails": plain / (uniform(n, seed + 5) + np.float32(0.003)),
@@ -68,6 +74,8 @@ def data(rows: int = ROWS, cols: int = COLS, seed: int = 1) -> dict[str, np.ndar
         "one sign": np.abs(plain) + np.float32(0.01),
         "large": plain * np.float32(1e9),
         "huge": bell(n, seed + 10) * np.float32(2e37),
+        "outliers": outliers,
+        "more outliers": outliers * np.where(np.arange(cols) % 2 == 0, np.float32(20), np.float32(1)),
         "many scales": signs * powers,
         "scales by block": bell(n, seed + 11) * np.repeat(blocks_powers, 32),
     }
@@ -78,7 +86,7 @@ def weights(cols: int = COLS, seed: int = 1) -> dict[str, np.ndarray | None]:
     """Importance weights float32 [cols], by name; None: without."""
     random = uniform(cols, seed + 20)
     holes = random * random
-    holes[words(cols, seed + 21) % np.uint64(10) < 3] = 0
+    holes[_holes(cols, seed)] = 0
     half = np.ones(cols, np.float32)
     half[: cols // 2] = 0
     return {"none": None, "random": random, "holes": holes, "half zero": half, "zero": np.zeros(cols, np.float32)}
