@@ -83,6 +83,7 @@ class HfMatches:
     ignored: list[str]
     names: dict[str, str]
     parts: dict[str, int]  # prefix of another part of the model -> number of its tensors
+    extra_blocks: dict[int, int]  # block of multi-token prediction that is ignored -> number of its tensors
 
 
 def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str, problems: list[GgufxError],
@@ -100,6 +101,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
     names: dict[str, str] = {}
     ignored: list[str] = []
     others: dict[str, int] = {}
+    extra: dict[int, int] = {}
     blocks_of = [spec.blocks(rule, hp) for rule in spec.tensors]
     for name in shapes:
         for spelling in rename(name, spec.aliases):
@@ -122,6 +124,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
         if "b" in holes and holes["b"] not in blocks:
             if spec.ignore_extra_blocks:
                 ignored.append(name)
+                extra[holes["b"]] = extra.get(holes["b"], 0) + 1
             else:
                 problems.append(InputError("the block is beyond the model's block count", file=file, tensor=name,
                                            expected=f"blocks {blocks.start} to {blocks.stop - 1}", found=holes["b"]))
@@ -145,7 +148,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
         matches.append(match)
     if complete:
         problems.extend(_missing(spec, hp, made, file))
-    return HfMatches(matches, ignored, names, others)
+    return HfMatches(matches, ignored, names, others, extra)
 
 
 def _unknown(name: str, known: Iterable[str], file: str) -> GgufxError:

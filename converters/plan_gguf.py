@@ -122,6 +122,8 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
     reading.notes.extend(tokens.notes)
     reading.notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
                          for part, count in found.parts.items())
+    reading.notes.extend(f"layer {block}: {count} tensors of multi-token prediction are not part of the GGUF model"
+                         for block, count in found.extra_blocks.items())
     if options.plain:
         reading.notes.extend(dropped_notes(found.ignored))
     else:

@@ -211,6 +211,8 @@ def test_a_wrong_rank_is_a_wrong_shape(zoo, tmp_path):
 
 
 def test_small_layers_of_multi_token_prediction_are_kept(zoo, tmp_path):
+    plan = hf_to_gguf(zoo("deepseek3-mtp"), tmp_path / "x.gguf", dry_run=True)
+    assert any(note.startswith("layer 2: ") and "multi-token prediction" in note for note in plan.notes)
     hf_to_gguf(zoo("deepseek3-mtp"), tmp_path / "x.gguf")
     metadata, tensors = read_file(tmp_path / "x.gguf")
     assert metadata["deepseek2.block_count"].data == 2
