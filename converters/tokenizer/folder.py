@@ -213,8 +213,9 @@ class Folder:
             found.setdefault(token.content, token)
         for text in self.special_texts:
             if text not in found:
-                free = 1 + max((token.id for token in found.values()), default=-1)
-                token_id = vocabulary.get(text, max(len(vocabulary), free))
+                token_id = vocabulary.get(text)
+                if type(token_id) is not int:
+                    token_id = max(len(vocabulary), 1 + max((token.id for token in found.values()), default=-1))
                 found[text] = AddedToken(token_id, text, special=True, normalized=False)
         return sorted(found.values(), key=lambda token: token.id)
 

@@ -16,7 +16,7 @@ from .protobuf import UNIGRAM, SentencePieceModel, read_model
 from .rules import VocabRules, rules_for
 from .special import ID_KEYS, PREFIX, Special, special_tokens
 from .templates import chat_templates, template_metadata
-from .vocabulary import TokenType, Vocabulary
+from .vocabulary import MAX_SCORE, TokenType, Vocabulary
 
 SPM_FILE = "tokenizer.model"
 UNIGRAM_FILES = ("sentencepiece.bpe.model", "spiece.model")
@@ -52,7 +52,7 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
              hf_class: str) -> TokenizerResult:
     found = _read(source, rules, vocab_size, pre, hf_class)
     vocabulary = found.vocabulary if isinstance(found, unigram.Unigram) else found
-    _check_text(vocabulary, source)
+    _check(vocabulary, source)
     row = pre_table().get(vocabulary.pre or "")
     special = special_tokens(source, config, vocabulary, adds_bos=row is not None and row.adds_bos)
     metadata: Metadata = {}
@@ -137,12 +137,17 @@ def _byte_level(source: Folder, rules: VocabRules, size: int, pre: str | None) -
     return Vocabulary("gpt2", name, tokens, types, merges=merges, notes=notes)
 
 
-def _check_text(vocabulary: Vocabulary, source: Folder) -> None:
-    for lines in (vocabulary.tokens, vocabulary.merges or ()):
+def _check(vocabulary: Vocabulary, source: Folder) -> None:
+    """What GGUF can hold: texts in UTF-8, finite float32 scores."""
+    wrong = next((score for score in vocabulary.scores or () if not -MAX_SCORE <= score <= MAX_SCORE), None)
+    if wrong is not None:
+        raise InputError("a token's score is no float32 number", file=source.path, found=wrong)
+    for what, lines in (("token", vocabulary.tokens), ("merge", vocabulary.merges or ()),
+                        ("chat template", chat_templates(source).values())):
         try:
             "".join(lines).encode("utf-8")
         except UnicodeEncodeError as err:
-            raise InputError("a token holds a lone surrogate, which is no text", file=source.path,
+            raise InputError(f"a {what} holds a lone surrogate, which is no text", file=source.path,
                              found=repr(err.object[max(0, err.start - 10):err.end])) from err
 
 

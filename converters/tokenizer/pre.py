@@ -190,7 +190,9 @@ def pieces(splitter: Mapping[str, Any] | None, texts: Sequence[str]) -> list[lis
         if cutter is None:
             return [[text] for text in texts]
         return [[piece for piece, _ in cutter.pre_tokenize_str(text)] for text in texts]
-    except Exception:  # the library raises bare Exception, also for a regex that it cannot compile
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # the library raises bare Exception, and panics (which are no Exception) over hostile regexes
         return None
 
 
@@ -226,7 +228,9 @@ def _merges_reach_all(folder: Folder) -> bool:
     try:
         bpe = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).model
         return all(len(bpe.tokenize(text)) == 1 for text in folder.model.need("vocab", dict))
-    except Exception:  # see `pieces`
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # see `pieces`
         return False
 
 

@@ -27,6 +27,7 @@ from .protobuf import read_model, without_charsmap
 from .rebuild import MergeOrder, merges_of_pieces
 from .special import PREFIX
 from .templates import ADDITIONAL, KEY
+from .unigram import entries_of
 from .vocabulary import SPACE, TokenType
 
 Json = dict[str, Any]
@@ -129,7 +130,17 @@ def residue(folder: Path | Folder, metadata: Metadata) -> Metadata:
 
 
 def _text(data: Json) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text if encodable(text) else json.dumps(data, separators=(",", ":"))
+
+
+def encodable(text: str) -> bool:
+    """Whether the text is free of lone surrogates, which JSON can spell but no file can hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _keep_json(source: Folder, metadata: Metadata, spelling: Spelling, extra: Metadata) -> Json:
@@ -139,11 +150,9 @@ def _keep_json(source: Folder, metadata: Metadata, spelling: Spelling, extra: Me
     kept: Json = {}
     vocab = model.pop("vocab", None)
     if isinstance(vocab, list):
-        for i, entry in enumerate(vocab):
-            if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str):
-                raise source.model.error(f"vocab[{i}]", "wrong form", expected='["piece", score]', found=entry)
-        kept["vocab"] = fold({i: (text, None) for i, (text, _) in enumerate(vocab)}, spelling.text)
-        scores = [float(score) for _, score in vocab]
+        entries = entries_of(source.model)
+        kept["vocab"] = fold({i: (text, None) for i, (text, _) in enumerate(entries)}, spelling.text)
+        scores = [score for _, score in entries]
         stored = metadata[PREFIX + "scores"].data
         if any(single(score) != score or single(stored[i]) != score for i, score in enumerate(scores)):
             extra[SCORES_KEY] = array(ValueType.FLOAT64, scores)
@@ -151,7 +160,7 @@ def _keep_json(source: Folder, metadata: Metadata, spelling: Spelling, extra: Me
         if wrong := [text for text, token_id in vocab.items() if type(token_id) is not int or token_id < 0]:
             raise source.model.error("vocab", f"ids that are no whole numbers, such as that of {wrong[0]!r}")
         kept["vocab"] = fold({i: (text, None) for text, i in vocab.items()}, spelling.text)
-    if "merges" in model:
+    if isinstance(model.get("merges"), list):
         kept["merges"] = _keep_merges(source, model.pop("merges"), vocab, metadata, spelling, extra)
     document["model"] = model
     added = document.pop("added_tokens", None)

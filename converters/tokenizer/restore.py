@@ -23,6 +23,7 @@ from .residue import (
     Json,
     Spelling,
     derived_merges,
+    encodable,
     model_place,
 )
 from .special import PREFIX
@@ -71,7 +72,8 @@ def _restore(metadata: Mapping[str, Value]) -> dict[str, bytes]:
 
 
 def _dump(data: Any, indent: int | None = None) -> bytes:
-    return (json.dumps(data, ensure_ascii=False, indent=indent) + "\n" * (indent is not None)).encode("utf-8")
+    text = json.dumps(data, ensure_ascii=False, indent=indent) + "\n" * (indent is not None)
+    return text.encode("utf-8") if encodable(text) else json.dumps(data, indent=indent).encode("ascii")
 
 
 def unfold(folded: Json, spelling: Callable[[int], str | None]) -> Iterator[tuple[int, str, Any]]:

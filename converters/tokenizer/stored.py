@@ -123,13 +123,16 @@ def read_stored(metadata: Mapping[str, Value], arch: str) -> Stored:
         if not all(map(math.isfinite, scores)):
             raise InputError(f"{PREFIX}scores: not finite", found=next(x for x in scores if not math.isfinite(x)))
     charsmap = read.items(PREFIX + "precompiled_charsmap", (ValueType.UINT8, ValueType.INT8), "bytes")
+    charsmap = b"" if charsmap is None else bytes(byte & 0xFF for byte in charsmap)
+    if charsmap and not _is_charsmap(charsmap):
+        raise InputError(f"{PREFIX}precompiled_charsmap: damaged", found=f"{len(charsmap)} bytes")
     found = Stored(
         kind=kind, pre=read.text(PREFIX + "pre"), tokens=tokens, types=types[:len(tokens)],
         scores=None if scores is None else scores[:len(tokens)],
         merges=read.items(PREFIX + "merges", (ValueType.STRING,), "strings"), ids={}, adds={},
         space_prefix=read.flag(PREFIX + "add_space_prefix"),
         remove_extra_whitespaces=read.flag(PREFIX + "remove_extra_whitespaces"),
-        charsmap=b"" if charsmap is None else bytes(byte & 0xFF for byte in charsmap),
+        charsmap=charsmap,
         lowercase=read.flag(PREFIX + "normalizer.lowercase"),
         strip_accents=read.flag(PREFIX + "normalizer.strip_accents"),
         templates=_templates(read, metadata), name=read.text("general.name") or "",
@@ -137,6 +140,18 @@ def read_stored(metadata: Mapping[str, Value], arch: str) -> Stored:
     _read_ids(read, found)
     found.adds = dict(RUNTIME_ADDS.get(kind, {}))
     return found
+
+
+def _is_charsmap(data: bytes) -> bool:
+    """Whether the bytes are a SentencePiece character map: the size of a trie, the trie, replacement texts."""
+    size = int.from_bytes(data[:4], "little")
+    if len(data) < 4 or size % 4 or size > len(data) - 4:
+        return False
+    try:
+        data[4 + size:].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def explicit_adds(metadata: Mapping[str, Value]) -> dict[str, bool]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from dataclasses import dataclass
 
 from ..errors import InputError
 from .folder import Document, Folder
 from .protobuf import SentencePieceModel
-from .vocabulary import PADDING_SCORE, AddedToken, TokenType, Vocabulary, padding_token
+from .vocabulary import MAX_SCORE, PADDING_SCORE, AddedToken, TokenType, Vocabulary, padding_token
 
 # XLM-RoBERTa and its relatives renumber the pieces of their SentencePiece model: these four first, the rest one later.
 FAIRSEQ_HEAD = (("<s>", TokenType.CONTROL), ("<pad>", TokenType.CONTROL), ("</s>", TokenType.CONTROL),
@@ -60,18 +59,27 @@ def from_model(folder: Folder, model: SentencePieceModel, size: int, fairseq: bo
     return Unigram(result, model.add_dummy_prefix, model.remove_extra_whitespaces, model.charsmap)
 
 
+def entries_of(model: Document) -> list[tuple[str, float]]:
+    """`model.vocab` of a unigram tokenizer.json. Raises InputError for an entry that is no piece with its score."""
+    entries = []
+    for i, entry in enumerate(model.need("vocab", list)):
+        if (not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str)
+                or isinstance(entry[1], bool) or not isinstance(entry[1], (int, float))
+                or not -MAX_SCORE <= entry[1] <= MAX_SCORE):
+            raise model.error(f"vocab[{i}]", "wrong form", expected='["piece", score]', found=entry)
+        entries.append((entry[0], float(entry[1])))
+    return entries
+
+
 def from_json(folder: Folder, size: int) -> Unigram:
     """From a tokenizer.json whose model is Unigram."""
     model = folder.model
-    entries = model.need("vocab", list)
+    entries = entries_of(model)
     unknown = model.get("unk_id", int)
     result = _blank(size)
     texts: dict[str, int] = {}
-    for token_id, entry in enumerate(entries):
-        if (not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str)
-                or isinstance(entry[1], bool) or not isinstance(entry[1], (int, float)) or not math.isfinite(entry[1])):
-            raise model.error(f"vocab[{token_id}]", "wrong form", expected='["piece", score]', found=entry)
-        texts.setdefault(entry[0], token_id)
+    for token_id, (text, _) in enumerate(entries):
+        texts.setdefault(text, token_id)
     added = {token.id: token for token in folder.all_added(texts)}
     for token_id, (text, score) in enumerate(entries):
         token = added.get(token_id)
@@ -81,7 +89,7 @@ def from_json(folder: Folder, size: int) -> Unigram:
             kind = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
         else:
             kind = TokenType.NORMAL
-        _put(result, token_id, text, float(score), kind)
+        _put(result, token_id, text, score, kind)
     _added(result, [token for token_id, token in added.items() if token_id >= len(entries)])
     steps = _steps(folder.tokenizer)
     kinds = [step.data.get("type") for step in steps]

@@ -21,6 +21,7 @@ class TokenType(IntEnum):
 SPACE = "\u2581"  # SentencePiece writes a space as this character
 PADDING_SCORE = -10000.0
 ADDED_SCORE = -1000.0
+MAX_SCORE = 3.4e38  # what float32 holds
 
 
 def padding_token(index: int) -> str:
