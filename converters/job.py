@@ -24,6 +24,9 @@ RAW = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16, "F64": np.uint64, 
        "I32": np.int32, "I64": np.int64, "U8": np.uint8, "BOOL": np.uint8, "F8_E4M3": np.uint8, "F8_E5M2": np.uint8}
 
 
+CHECK_AT_ONCE = 1 << 18  # elements whose values are looked at at a time: no second array of a tile's size
+
+
 class Files(Protocol):
     """Positioned reads and writes on the files of a plan."""
 
@@ -213,15 +216,22 @@ def _encoded(name: str, first: int, x: np.ndarray, kind: str, region: Region, we
 
 def _refuse_unfit(name: str, first: int, rows: np.ndarray, kind: str, target: str) -> None:
     """InputError for NaN, infinity, and values that the target's 16-bit floats cannot hold."""
-    if kind == "BF16":
-        bad = (rows & 0x7F80) == 0x7F80
-        if target == "F16" and not bad.any():  # 65520 rounds to infinity in F16: 0x477f is the last bf16 below
-            bad = (rows & 0x7FFF) > 0x477F
-    else:
-        with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(rows) < 65520) if target == "F16" else ~np.isfinite(rows)
-    if bad.any():
+    step = max(1, CHECK_AT_ONCE // rows.shape[1])
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        bad = _unfit(part, kind, target)
+        if not bad.any():
+            continue
         row, col = (int(i) for i in np.argwhere(bad)[0])
-        value = (rows[row, col].astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else rows[row, col]
-        raise InputError(f"the value {value} in row {first + row}, column {col} has no place in {target}", tensor=name,
+        value = (part[row, col].astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else part[row, col]
+        raise InputError(f"the value {value} in row {first + start + row}, column {col} has no place in {target}",
+                         tensor=name,
                          hint="Choose bf16 if the value is large; if it is not finite, the model is damaged.")
+
+
+def _unfit(rows: np.ndarray, kind: str, target: str) -> np.ndarray:
+    if kind == "BF16":
+        # 65520 rounds to infinity in F16: 0x477f is the last bf16 below. All that is not finite lies above both.
+        return (rows & 0x7FFF) > (0x477F if target == "F16" else 0x7F7F)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        return ~(np.abs(rows) < 65520) if target == "F16" else ~np.isfinite(rows)

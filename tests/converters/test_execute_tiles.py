@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from ggufx.converters.errors import InputError
 from ggufx.converters.job import Tile, by_address, is_copy, memory, run_tile, tiles, unit_count
 from ggufx.converters.ops import Add, Crop, Deinterleave, MlaKv, RopePermute, Split, TileHeads, Transpose
 from ggufx.converters.plan import Region, TensorJob, region_bytes
@@ -128,6 +129,32 @@ def test_tiles_cover_what_is_missing(rows, budget, taken):
         seen[tile.start : tile.stop] = [True] * (tile.stop - tile.start)
         assert tile.stop - tile.start == 1 or memory(job) * (tile.stop - tile.start) // rows <= budget
     assert seen == free
+
+
+FITS = {"BF16": [0x477F, 0xC77F, 0x0001, 0x8000], "F16": [0x7BFF, 0x0001], "F32": [0x477FEFFF, 0x80000001]}
+TOO_LARGE = {"BF16": [0x4780, 0x7F7F], "F16": [], "F32": [0x477FF000, 0xFF7FFFFF]}
+NOT_FINITE = {"BF16": [0x7F80, 0xFF80, 0x7FC0, 0x7F81], "F16": [0x7C00, 0xFC00, 0x7E00, 0x7C01],
+              "F32": [0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001]}
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F16", "F32"])
+@pytest.mark.parametrize("target", ["F16", "Q8_0"])
+@pytest.mark.filterwarnings("error")
+def test_values_that_the_target_cannot_hold(kind, target):
+    """Bits at the limits: 65520 is the first float32 that rounds to infinity in F16."""
+    def convert(bits: int) -> None:
+        data = np.zeros((3, 32), np.uint32 if kind == "F32" else np.uint16)
+        data[1, 7] = bits
+        job = TensorJob("t", (Region(0, 0, kind, (3, 32)),), (), (Region(0, 0, target, (3, 32)),))
+        run_tile(job, Tile(0, 1, 1), Memory(data.tobytes(), 3 * 64))
+
+    refused = NOT_FINITE[kind] + (TOO_LARGE[kind] if target == "F16" else [])
+    for bits in FITS[kind] + [b for b in TOO_LARGE[kind] if b not in refused]:
+        convert(bits)
+    if kind != target:
+        for bits in refused:
+            with pytest.raises(InputError, match="row 1, column 7 has no place in"):
+                convert(bits)
 
 
 def test_a_quantized_vector_is_cut_between_blocks():
