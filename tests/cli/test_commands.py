@@ -1,0 +1,197 @@
+"""The command line as a user and a script meet it: output streams, documents, exit codes, messages."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ggufx.cli.exit import ExitStatus
+from ggufx.cli.options import byte_size
+
+
+def ggufx(*arguments: object, **options) -> subprocess.CompletedProcess:
+    """A ggufx process; no Hub is reached from here."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **options.pop("env", {})}
+    return subprocess.run([sys.executable, "-m", "ggufx", *map(str, arguments)], capture_output=True, text=True,
+                          env=environment, **options)
+
+
+@pytest.fixture(scope="module")
+def gguf(zoo, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "llama.gguf"
+    assert ggufx("hf-to-gguf", zoo("llama"), "-o", path).returncode == 0
+    return path
+
+
+def test_there_and_back(zoo, gguf: Path, tmp_path: Path):
+    done = ggufx("gguf-to-hf", gguf, tmp_path / "back")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "back" / "config.json").read_bytes() == (zoo("llama") / "config.json").read_bytes()
+    assert str(tmp_path / "back" / "model.safetensors") in done.stdout
+
+
+def test_json_is_one_document_on_stdout(zoo, tmp_path: Path):
+    done = ggufx("hf-to-gguf", zoo("llama"), "-o", tmp_path / "a.gguf", "--json")
+    document = json.loads(done.stdout)
+    assert document["ok"] is True
+    (file,) = document["files"]
+    assert file["sha256"] == hashlib.sha256((tmp_path / "a.gguf").read_bytes()).hexdigest()
+    assert file["size"] == (tmp_path / "a.gguf").stat().st_size
+    assert "tensors" in done.stderr
+
+
+def test_a_failure_is_a_document_too(tmp_path: Path):
+    done = ggufx("hf-to-gguf", tmp_path, "-o", tmp_path / "a.gguf", "--json")
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert json.loads(done.stdout)["ok"] is False
+    assert json.loads(done.stdout)["error"]["code"] == "input"
+
+
+def test_dry_run_writes_nothing_and_tells_the_size(zoo, tmp_path: Path):
+    done = ggufx("hf-to-gguf", zoo("llama-256"), "-o", tmp_path / "a.gguf", "--outtype", "q4_k_m", "--dry-run", "--json")
+    planned = json.loads(done.stdout)
+    assert list(tmp_path.iterdir()) == []
+    ggufx("hf-to-gguf", zoo("llama-256"), "-o", tmp_path / "a.gguf", "--outtype", "q4_k_m")
+    assert (tmp_path / "a.gguf").stat().st_size == planned["bytes"]
+    assert {t["type"] for t in planned["tensors"]} == {"F32", "Q4_K", "Q6_K"}
+
+
+def test_quiet_prints_nothing(zoo, tmp_path: Path):
+    done = ggufx("hf-to-gguf", zoo("llama"), "-o", tmp_path / "a.gguf", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_existing_output_stays(zoo, gguf: Path, tmp_path: Path):
+    target = tmp_path / "a.gguf"
+    target.write_text("mine")
+    done = ggufx("hf-to-gguf", zoo("llama"), "-o", target)
+    assert done.returncode == ExitStatus.USAGE
+    assert "--force" in done.stderr
+    assert target.read_text() == "mine"
+    assert ggufx("hf-to-gguf", zoo("llama"), "-o", target, "--force").returncode == 0
+    assert target.read_bytes() == gguf.read_bytes()
+
+
+def test_default_name_is_the_conventions(zoo, tmp_path: Path):
+    done = ggufx("hf-to-gguf", zoo("llama"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.iterdir()
+    assert path.name.endswith("-BF16.gguf")
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum")
+def test_checksums_are_what_sha256sum_reads(gguf: Path, tmp_path: Path):
+    assert ggufx("gguf-to-hf", gguf, tmp_path / "back", "--checksums", tmp_path / "sums").returncode == 0
+    assert subprocess.run(["sha256sum", "-c", "--quiet", tmp_path / "sums"]).returncode == 0
+    (tmp_path / "back" / "config.json").write_text("{}")
+    assert subprocess.run(["sha256sum", "-c", "--quiet", tmp_path / "sums"], capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), [
+    (["hf-to-gguf"], ExitStatus.USAGE, "MODEL"),
+    (["hf-to-gguf", "{zoo}", "--outtype", "q9_k", "-o", "{tmp}/a.gguf"], ExitStatus.USAGE, "unknown file type 'q9_k'"),
+    (["hf-to-gguf", "{zoo}", "--max-memory", "lots"], ExitStatus.USAGE, "not a size"),
+    (["hf-to-gguf", "{tmp}/none"], ExitStatus.BAD_INPUT, "no such file or folder"),
+    (["hf-to-gguf", "{tmp}"], ExitStatus.BAD_INPUT, "config.json"),
+    (["gguf-to-hf", "{zoo}/config.json", "{tmp}/out"], ExitStatus.BAD_INPUT, "GGUF"),
+    (["hf-to-gguf", "{other}", "-o", "{tmp}/a.gguf"], ExitStatus.UNSUPPORTED, "LlamaForCausalLM"),
+    (["hf-to-gguf", "{zoo}", "-o", "/proc/a.gguf"], ExitStatus.IO, "/proc"),
+    (["hf-to-gguf", "some/model", "-o", "{tmp}/a.gguf"], ExitStatus.NETWORK, "some/model"),
+    (["inspect", "{tmp}/none"], ExitStatus.BAD_INPUT, "no such file"),
+    (["lora-to-gguf", "{zoo}", "--base", "{zoo}"], ExitStatus.BAD_INPUT, "adapter_config.json"),
+])
+def test_exit_codes(arguments, status, words, zoo, tmp_path: Path):
+    other = tmp_path / "other"
+    shutil.copytree(zoo("llama"), other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"architectures": ["LlamaForCausalLN"]}))
+    places = {"zoo": zoo("llama"), "tmp": tmp_path, "other": other}
+    done = ggufx(*(a.format(**places) for a in arguments), cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert words in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other"]
+
+
+def test_everything_wrong_is_told_at_once(zoo, tmp_path: Path):
+    from safetensors.numpy import save_file
+    from safetensors.torch import load_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(zoo("llama-tied"), broken)
+    tensors = {n: t.numpy() for n, t in load_file(broken / "model.safetensors").items()}
+    tensors["model.layers.0.self_attn.unknown.weight"] = tensors["model.norm.weight"]
+    tensors["model.layers.1.mlp.up_proj.weight"] = tensors["model.layers.1.mlp.up_proj.weight"][:-1]
+    del tensors["model.layers.1.self_attn.k_proj.weight"]
+    save_file(tensors, broken / "model.safetensors")
+    config = json.loads((broken / "config.json").read_text())
+    del config["rms_norm_eps"]
+    (broken / "config.json").write_text(json.dumps(config))
+    done = ggufx("hf-to-gguf", broken, "-o", tmp_path / "a.gguf")
+    assert done.returncode == ExitStatus.BAD_INPUT
+    for words in ("4 problems", "unknown.weight", "up_proj", "k_proj", "rms_norm_eps"):
+        assert words in done.stderr
+    assert not (tmp_path / "a.gguf").exists()
+
+
+def test_a_reader_that_leaves_is_no_error(gguf: Path):
+    command = f"{sys.executable} -m ggufx inspect {gguf} | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+def test_no_colour_without_a_terminal(gguf: Path):
+    assert "\x1b" not in ggufx("inspect", gguf, env={"FORCE_COLOR": ""}).stdout
+
+
+def test_inspect_shows_all(zoo, gguf: Path):
+    document = json.loads(ggufx("inspect", gguf, "--json").stdout)
+    assert document["metadata"]["llama.block_count"] == {"type": "uint32", "value": 2}
+    assert {t["name"] for t in document["tensors"]} > {"token_embd.weight", "blk.1.ffn_down.weight"}
+    folder = json.loads(ggufx("inspect", zoo("llama"), "--json").stdout)
+    assert folder["config"]["architectures"] == ["LlamaForCausalLM"]
+    assert len(folder["tensors"]) == 21
+
+
+def test_quantize(zoo, tmp_path: Path):
+    assert ggufx("hf-to-gguf", zoo("llama-256"), "-o", tmp_path / "a.gguf").returncode == 0
+    assert ggufx("quantize", tmp_path / "a.gguf", tmp_path / "b.gguf", "q4_k_m").returncode == 0
+    again = ggufx("quantize", tmp_path / "b.gguf", tmp_path / "c.gguf", "q5_k_m")
+    assert again.returncode == ExitStatus.USAGE
+    assert "--allow-requantize" in again.stderr
+    fallback = ggufx("quantize", tmp_path / "a.gguf", tmp_path / "c.gguf", "iq2_xxs")
+    assert fallback.returncode == ExitStatus.USAGE
+    assert "--imatrix" in fallback.stderr
+
+
+def test_fallbacks_are_named(zoo, tmp_path: Path):
+    done = ggufx("hf-to-gguf", zoo("llama"), "-o", tmp_path / "a.gguf", "--outtype", "q4_k_m", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {f["wanted"] for f in json.loads(done.stdout)["fallbacks"]} >= {"Q4_K"}
+    assert "instead of Q4_K" in done.stderr
+    refused = ggufx("hf-to-gguf", zoo("llama"), "-o", tmp_path / "b.gguf", "--outtype", "q4_k_m", "--no-fallback")
+    assert refused.returncode == ExitStatus.UNSUPPORTED
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_signals_leave_nothing_behind(kind, zoo, tmp_path: Path):
+    code = ("import sys, os, signal, ggufx.converters.execute as e\n"
+            "from ggufx.cli.main import run\n"
+            "real = e.run_tile\n"
+            f"def stop(*a, **k): os.kill(os.getpid(), {int(kind)}); return real(*a, **k)\n"
+            "e.run_tile = stop\n"
+            f"sys.argv = ['ggufx', 'hf-to-gguf', {str(zoo('llama'))!r}, '-o', {str(tmp_path / 'a.gguf')!r}]\n"
+            "run()")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[kind], done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("text", "size"), [("5GB", 5 * 10**9), ("1GiB", 1 << 30), ("800 MB", 8 * 10**8), ("12", 12)])
+def test_byte_size(text: str, size: int):
+    assert byte_size(text) == size
