@@ -18,6 +18,7 @@ import re
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from math import prod
 from pathlib import Path
 
@@ -106,6 +107,14 @@ def read_gguf(path: str | Path) -> GgufFile:
     path = Path(path)
     with open_regular(path) as (file, size):
         return _read_header(Cursor(file, size, path))
+
+
+def planned_header(head: bytes, size: int, path: Path) -> GgufFile:
+    """The same of a file that is still to be written: `head` holds its header, `size` will be its size in bytes."""
+    cursor = Cursor(BytesIO(head), len(head), path)
+    cursor.need(len(head), "header")
+    cursor.size = size
+    return _read_header(cursor)
 
 
 def _read_header(cursor: Cursor) -> GgufFile:

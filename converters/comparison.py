@@ -1,0 +1,178 @@
+"""All pairs of tensors of two sides compared, on threads, within a budget of memory; where it helps, under both names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from math import prod
+from pathlib import Path
+
+from . import arch
+from .compare import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
+from .config import architecture_of
+from .engines.threads import Threads
+from .errors import GgufxError
+from .io.checkpoint import Checkpoint, open_checkpoint
+from .mapping import rename
+from .plan_hf import HfOptions, plan_gguf_to_hf
+from .sides import Places, Side, SideTensor, of_checkpoint, of_plan
+from .spec import ArchSpec
+
+Progress = Callable[[int, int, str], None]
+PROGRESS_INTERVAL = 0.05  # seconds
+EXACT = (Verdict.IDENTICAL, Verdict.EQUAL)
+ALONE = (Verdict.ONLY_A, Verdict.ONLY_B)
+
+
+class Comparison:
+    """How pairs are compared: `threads`, bytes in flight, and the bound that stands in for those of the types."""
+
+    def __init__(self, threads: int, max_memory: int, progress: Progress | None, max_rmse: float | None) -> None:
+        self._engine = Threads(threads)
+        self._max_memory = max_memory
+        self._progress = progress
+        self._max_rmse = max_rmse
+        self._last = 0.0
+        self._done = self._total = 0
+
+    def __call__(self, pairs: Sequence[Pair], a: Side, b: Side) -> None:
+        """Give every pair its figures and its verdict.
+
+        First the bits of what has the same type on both sides; then, of all that is not the same, the figures.
+        """
+        there = [p for p in pairs if p.comparable]
+        self._total += sum(p.weight for p in there)
+
+        def bits(part: Slice, threads: int, device: str) -> tuple[Slice, bool]:
+            return part, same_bits(part, a, b)
+
+        def figures(part: Slice, threads: int, device: str) -> tuple[Slice, Figures, Figures | None]:
+            return part, *measure(part, a, b)
+
+        for part, same in self._run((p for p in there if p.same_kind), bits):
+            part.pair.differs |= not same
+            self._count(part)
+        again = [p for p in there if not p.same_kind or p.differs]
+        self._total += sum(p.weight for p in again if p.same_kind)
+        for pair in again:
+            pair.figures = Figures()
+            pair.reversed = Figures() if pair.lossless and not pair.same_kind else None
+            pair.differs = False  # from here on it would end the run over the pair
+        for part, found, back in self._run(again, figures):
+            _take(part, found, back)
+            self._count(part)
+        for pair in again:
+            pair.differs = True
+        for pair in pairs:
+            judge(pair, self._max_rmse)
+
+    def _run(self, pairs: Iterable[Pair], convert: Callable) -> Iterator:
+        work = self._work(pairs)
+        with closing(self._engine.run(work, convert, self._max_memory)) as results:
+            yield from results
+
+    def _work(self, pairs: Iterable[Pair]) -> Iterator[Slice]:
+        budget = self._engine.tile_bytes(self._max_memory)
+        for pair in pairs:
+            for part in slices(pair, budget):
+                if pair.differs:
+                    break  # known to differ: the figures are taken in the next run
+                yield part
+
+    def _count(self, part: Slice) -> None:
+        self._done += part.pair.weight * (part.stop - part.start) // max(part.pair.a.count, 1)
+        now = time.monotonic()
+        if self._progress and now - self._last >= PROGRESS_INTERVAL:
+            self._last = now
+            self._progress(min(self._done, self._total), self._total, part.pair.name)
+
+
+def _take(part: Slice, found: Figures, back: Figures | None) -> None:
+    pair = part.pair
+    shape = pair.a.shape
+    cols = shape[-1] if shape else 1
+    add(pair.figures, found, part.start // cols, prod(shape[:-1]))
+    if pair.reversed and back:
+        add(pair.reversed, back, 0, 0)
+
+
+# ------------------------------------------------------------------------------------------------ under both names
+
+
+def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, stack: ExitStack,
+               notes: list[str]) -> list[Pair]:
+    """The pairs of a checkpoint and a GGUF file, with what GGUF's names do not settle compared under the checkpoint's.
+
+    That is what the file holds in another layout than the table's first, and values that the way to GGUF computes.
+    """
+    folder, file = (one, two) if one.form == "checkpoint" else (two, one)
+    unsettled = [p for p in pairs if not p.verdict.same and (p.verdict in ALONE or _mine(p, folder is one).computed)]
+    if (folder.form, file.form) != ("checkpoint", "gguf") or not unsettled:
+        return pairs
+    try:
+        checkpoint = open_checkpoint(folder.path)
+        plan = plan_gguf_to_hf(file.path, Path("verify"), HfOptions("f32"))
+    except GgufxError as error:
+        notes.append(f"{file.path}: cannot be compared under the checkpoint's names as well: {error}")
+        return pairs
+    own, back = of_checkpoint(checkpoint), of_plan(file.path, "gguf", plan)
+    in_file, in_folder = Places(_addresses(file)), Places(_addresses(own))
+    wanted = {p.name for p in unsettled}
+    spelled = _spellings(checkpoint)
+    seconds: dict[str, Pair] = {}
+    for name, tensor in back.tensors.items():
+        mine = spelled.get(name)
+        if mine is not None and _covered(tensor) and _origins(back, tensor, in_file) & wanted:
+            sides = (own.tensors[mine], tensor)
+            seconds[mine] = Pair(mine, *(sides if folder is one else sides[::-1]))
+    own.open(stack)
+    back.open(stack)
+    compare(list(seconds.values()), *((own, back) if folder is one else (back, own)))
+
+    made: dict[str, list[Pair]] = {}
+    for second in seconds.values():
+        for name in _origins(back, _mine(second, folder is not one), in_file):
+            made.setdefault(name, []).append(second)
+    out = {id(p): p for p in pairs}
+    for pair in unsettled:
+        mine, found = _mine(pair, folder is one), made.get(pair.name, [])
+        if pair.verdict not in ALONE:
+            if found and all(s.verdict in EXACT for s in found):
+                pair.verdict, pair.detail = Verdict.EQUAL, "as the checkpoint stores it"
+        elif found:  # only the file has it
+            out.pop(id(pair))
+            out.update((id(s), s) for s in found)
+        elif mine is not None and _origins(folder, mine, in_folder) <= seconds.keys():
+            out.pop(id(pair))  # the file's other layout has it
+    return list(out.values())
+
+
+def _mine(pair: Pair, first: bool) -> SideTensor | None:
+    return pair.a if first else pair.b
+
+
+def _covered(tensor: SideTensor) -> bool:
+    """Whether every element is made: rows that GGUF has no place for are not."""
+    return bool(tensor.pieces) and sum(p.stop - p.start for p in tensor.pieces) == tensor.count
+
+
+def _spellings(checkpoint: Checkpoint) -> dict[str, str]:
+    """The checkpoint's tensors by every name under which the table, or an own file, may know them."""
+    spec: ArchSpec = arch.for_class(architecture_of(checkpoint.config, ""), "")
+    out: dict[str, str] = {}
+    for name in checkpoint.tensors:
+        for spelling in rename(name, spec.aliases):
+            out.setdefault(spelling, name)
+    return {**out, **{name: name for name in checkpoint.tensors}}
+
+
+def _addresses(side: Side) -> dict[str, tuple[str, int]]:
+    """Where each tensor of a side by its own names begins."""
+    return {name: (str(side.inputs[s.file].path), s.offset) for name, tensor in side.tensors.items()
+            for p in tensor.pieces for s in p.job.sources}
+
+
+def _origins(side: Side, tensor: SideTensor, places: Places) -> set[str]:
+    """The stored tensors that a planned one is made of."""
+    return {places.at(str(side.inputs[s.file].path), s.offset) for p in tensor.pieces for s in p.job.sources}

@@ -1,0 +1,199 @@
+"""Differences between the settings of two checkpoints, key by key: key-values, config.json, tokenizer files.
+
+A difference *counts* where the runtime, or the model class, would do something else; names, licences, counts and dates
+are told but do not make two models different, unless everything is asked to count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .config import canonical
+from .io.files import printable
+from .io.json_file import read_json
+from .io.values import Metadata, Value
+from .spec import ArchSpec
+
+SHOWN = 120  # characters of a value
+IDENTITY = ("general.architecture", "general.type")  # of general.*, what a runtime acts on
+OWN = "ggufx."
+MAX_TOKENIZER_BYTES = 512 << 20  # as tokenizer/folder.py
+
+# Keys of config.json that say where a model comes from, or how it is stored.
+CONFIG_UNCOUNTED = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "auto_map", "quantization_config")
+ADAPTER_UNCOUNTED = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "auto_mapping")
+ADAPTER_SETS = ("target_modules", "target_parameters", "exclude_modules")  # the order says nothing
+TOKENIZER_UNCOUNTED = ("version", "truncation", "padding")  # of tokenizer.json: a caller's choice, not the model's
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`where`: key-value, or a file's name. `a`, `b`: what each side says, shortened; None where it says nothing."""
+
+    where: str
+    key: str
+    a: str | None
+    b: str | None
+    counts: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {"where": self.where, "key": self.key, "a": self.a, "b": self.b, "counts": self.counts}
+
+
+def key_values(a: Metadata, b: Metadata) -> list[Difference]:
+    """Differences of GGUF key-values, `ggufx.*` left out. Those of another architecture are compared under A's name."""
+    names = [m["general.architecture"].data if "general.architecture" in m else "" for m in (a, b)]
+    if names[0] != names[1] and all(names):
+        b = {f"{names[0]}.{k.removeprefix(f'{names[1]}.')}" if k.startswith(f"{names[1]}.") else k: v
+             for k, v in b.items()}
+    out = []
+    for key in dict.fromkeys((*a, *b)):
+        if not key.startswith(OWN) and not _same_value(a.get(key), b.get(key)):
+            shown = _shown_values(a.get(key), b.get(key))
+            out.append(Difference("key-value", key, *shown, _runtime_key(key)))
+    return out
+
+
+def _runtime_key(key: str) -> bool:
+    return key in IDENTITY or not key.startswith(("general.", "quantize.", "split."))
+
+
+def _same_value(a: Value | None, b: Value | None) -> bool:
+    if a is None or b is None or (a.type, a.item_type) != (b.type, b.item_type):
+        return False
+    if a.item_type is None:
+        return a.data == b.data or (a.data != a.data and b.data != b.data)
+    if len(a.data) != len(b.data):
+        return False
+    if isinstance(a.data, np.ndarray) and isinstance(b.data, np.ndarray):
+        return np.array_equal(a.data, b.data, equal_nan=a.data.dtype.kind == "f")
+    return a.data == b.data
+
+
+def _shown_values(a: Value | None, b: Value | None) -> tuple[str | None, str | None]:
+    if a is None or b is None:
+        return _shown(a), _shown(b)
+    if a.item_type is not None and b.item_type is not None:
+        at = next((i for i, (x, y) in enumerate(zip(a.data, b.data, strict=False)) if x != y), None)
+        if at is not None:
+            return tuple(f"{_shown(v)} [{at}] = {printable(repr(_plain(v.data[at])), 40)}" for v in (a, b))
+    x, y = _shown(a), _shown(b)
+    if x == y and isinstance(a.data, str) and isinstance(b.data, str):
+        at = next((i for i, (p, q) in enumerate(zip(a.data, b.data, strict=False)) if p != q), min(len(a.data), len(b.data)))
+        return tuple(f"character {at}: {printable(v.data[at:], SHOWN)!r}" for v in (a, b))
+    return (x, y) if x != y else (f"{x} ({_type(a)})", f"{y} ({_type(b)})")
+
+
+def _shown(value: Value | None) -> str | None:
+    if value is None:
+        return None
+    if value.item_type is not None:
+        return f"{len(value.data)} {value.item_type.name.lower()}"
+    return printable(str(value.data), SHOWN)
+
+
+def _type(value: Value) -> str:
+    return value.type.name.lower() if value.item_type is None else f"{value.item_type.name.lower()} array"
+
+
+def _plain(x: Any) -> Any:
+    return x.item() if hasattr(x, "item") else x
+
+
+# ------------------------------------------------------------------------------------------------- files of folders
+
+
+def model_files(a: Path, b: Path, specs: Sequence[ArchSpec | None]) -> list[Difference]:
+    """Differences of config.json, generation_config.json and the tokenizer files of two checkpoint folders.
+
+    With a table, config.json is compared in its canonical form: what is said in the style of transformers 4 and 5, or
+    by a class's default, is the same. Keys that only one side has count for nothing then: it is the default or unread.
+    """
+    raw = [_read(f / "config.json") for f in (a, b)]
+    known = specs[0] is not None and specs[0] is specs[1]
+    configs = [canonical(c, s, "config.json") for c, s in zip(raw, specs, strict=True)] if known else raw
+    out = list(_documents("config.json", *configs, CONFIG_UNCOUNTED, absent_counts=not known))
+    out += _documents("generation_config.json", *(_read(f / "generation_config.json") for f in (a, b)), None)
+    out += _documents("tokenizer_config.json", *(_read(f / "tokenizer_config.json") for f in (a, b)), None)
+    tokenizers = [_tokenizer(f / "tokenizer.json") for f in (a, b)]
+    both = all(t is not None for t in tokenizers)
+    if both:
+        out += _documents("tokenizer.json", *tokenizers, TOKENIZER_UNCOUNTED, depth=1)
+    elif any(t is not None for t in tokenizers):
+        out.append(Difference("tokenizer.json", "", *("present" if t is not None else None for t in tokenizers), False))
+    return out
+
+
+def adapter_files(a: Path, b: Path) -> list[Difference]:
+    """Differences of adapter_config.json of two adapter folders."""
+    configs = []
+    for folder in (a, b):
+        config = _read(folder / "adapter_config.json")
+        configs.append({k: sorted(map(str, v)) if k in ADAPTER_SETS and isinstance(v, list) else v
+                        for k, v in config.items()})
+    return list(_documents("adapter_config.json", *configs, ADAPTER_UNCOUNTED))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path, non_finite=True) if path.is_file() else {}
+
+
+def _tokenizer(path: Path) -> dict[str, Any] | None:
+    """tokenizer.json in one spelling: merges as pairs, tokens by name."""
+    if not path.is_file():
+        return None
+    found = read_json(path, max_bytes=MAX_TOKENIZER_BYTES)
+    model = found.get("model")
+    if isinstance(model, dict) and isinstance(model.get("merges"), list):
+        merges = [m.split(" ", 1) if isinstance(m, str) else m for m in model["merges"]]
+        found["model"] = {**model, "merges": merges}
+    return found
+
+
+def _documents(where: str, a: Mapping[str, Any], b: Mapping[str, Any], uncounted: tuple[str, ...] | None, *,
+               absent_counts: bool = True, depth: int = 8) -> Iterator[Difference]:
+    """Leaves of two JSON objects that differ. `uncounted`: top-level keys that never count; None: none ever does."""
+    for path, x, y in _leaves(a, b, (), depth):
+        present = x is not None and y is not None
+        counts = uncounted is not None and path[0] not in uncounted and (present or absent_counts)
+        yield Difference(where, ".".join(path), *_shown_json(x, y), counts)
+
+
+def _leaves(a: Any, b: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """(path, a, b) of what differs; an absent key is None, as null is."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping) and len(path) <= depth and max(len(a), len(b)) < 1000:
+        for key in dict.fromkeys((*a, *b)):
+            yield from _leaves(a.get(key), b.get(key), (*path, str(key)), depth)
+    elif a != b and path:
+        yield path, a, b
+
+
+def _shown_json(a: Any, b: Any) -> tuple[str | None, str | None]:
+    texts = [None if v is None else _json(v) for v in (a, b)]
+    if None in texts:
+        return tuple(t and printable(t, SHOWN) for t in texts)
+    if isinstance(a, (list, dict)) and isinstance(b, (list, dict)) and len(max(texts, key=len)) > SHOWN:
+        items = [list(v.items()) if isinstance(v, dict) else v for v in (a, b)]
+        at = next((i for i, (x, y) in enumerate(zip(*items, strict=False)) if x != y), min(map(len, items)))
+        return tuple(f"{len(v)} items [{at}] = {printable(_json(v[at]), 60) if at < len(v) else 'none'}" for v in items)
+    return tuple(printable(t, SHOWN) for t in texts)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def settle(found: Iterable[Difference], ignore: Sequence[str], strict: bool) -> list[Difference]:
+    """The differences that count first; none of the keys in `ignore` (wildcards) counts, with `strict` all others do."""
+    out = []
+    for d in found:
+        ignored = any(fnmatchcase(d.key, pattern) for pattern in ignore)
+        out.append(Difference(d.where, d.key, d.a, d.b, not ignored and (d.counts or strict)))
+    return sorted(out, key=lambda d: not d.counts)

@@ -1,0 +1,269 @@
+"""Whether two checkpoints are the same model: any two of HF folder, GGUF file, LoRA adapter.
+
+Both sides are brought under the same tensor names: two folders, or two GGUF files, have them already; a folder beside a
+GGUF file is taken through its architecture's table as if it were converted to F32, tile by tile in memory. What the file
+holds in another layout than the table's first, and values that the way to GGUF does not determine (a norm stored as
+weight + 1), are compared a second time under the folder's names, through the table's way back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import arch
+from .compare import Pair, Verdict, summary
+from .comparison import Comparison, Progress, look_again
+from .config import architecture_of
+from .engines.threads import available_cpus
+from .errors import GgufxError, UsageError
+from .io.checkpoint import Checkpoint, open_adapter, open_checkpoint
+from .io.files import open_regular
+from .io.gguf import read_gguf_model
+from .plan_gguf import GgufOptions, plan_hf_to_gguf
+from .plan_lora import LoraOptions, plan_lora_to_gguf
+from .settings import OWN, Difference, adapter_files, key_values, model_files, settle
+from .sides import Side, of_checkpoint, of_gguf, of_plan
+from .spec import ArchSpec
+
+ADAPTERS = ("adapter", "gguf adapter")
+HASH_AT_ONCE = 1 << 20
+VIRTUAL = Path("verify.gguf")  # the name of an output that is never written
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What is compared, and what counts.
+
+    `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
+    quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
+    `strict`: all others do. `tokenizer`: encode probes with both. `pre`: as for hf-to-gguf.
+    """
+
+    base: Path | None = None
+    max_rmse: float | None = None
+    ignore: tuple[str, ...] = ()
+    strict: bool = False
+    tokenizer: bool = False
+    checksums: bool = True
+    pre: str | None = None
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """A file of tensors that was compared; `sha256` in hex digits, None where checksums were not wanted."""
+
+    path: Path
+    size: int
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One side, as the report shows it. `types`: tensors and bytes of each stored type."""
+
+    path: Path
+    form: str
+    files: tuple[CheckedFile, ...]
+    types: dict[str, tuple[int, int]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"path": str(self.path), "form": self.form,
+                "files": [{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in self.files],
+                "types": {k: {"tensors": n, "bytes": size} for k, (n, size) in self.types.items()}}
+
+
+@dataclass
+class Report:
+    """Everything found. `pairs` in the order of the files, `differences` of settings, those that count first."""
+
+    a: Compared
+    b: Compared
+    pairs: list[Pair]
+    differences: list[Difference]
+    notes: list[str] = field(default_factory=list)
+    probes: Any = None  # tokenizer/probe.py's Probes, where asked for
+    seconds: float = 0.0
+
+    @property
+    def same(self) -> bool:
+        """Within what the types allow."""
+        settings = not any(d.counts for d in self.differences)
+        return settings and all(p.verdict.same for p in self.pairs) and (self.probes is None or self.probes.same)
+
+    @property
+    def verdicts(self) -> dict[Verdict, int]:
+        """How many tensors have each verdict, best first."""
+        found = Counter(p.verdict for p in self.pairs)
+        return {v: found[v] for v in Verdict if found[v]}
+
+    def worst(self) -> list[Pair]:
+        """The pairs, worst first: what differs, then by relative RMSE."""
+        order = list(Verdict)
+        return sorted(self.pairs, key=lambda p: (p.verdict.same, -(p.figures.relative if p.figures else 0.0),
+                                                 -order.index(p.verdict)))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"same": self.same, "a": self.a.to_json(), "b": self.b.to_json(),
+                "verdicts": {str(v): n for v, n in self.verdicts.items()},
+                "tensors": [summary(p) for p in self.pairs], "differences": [d.to_json() for d in self.differences],
+                "tokenizer": None if self.probes is None else self.probes.to_json(),
+                "notes": self.notes, "seconds": round(self.seconds, 3)}
+
+
+def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: int | None = None,
+           max_memory: int = 1 << 30, progress: Progress | None = None) -> Report:
+    """Compare two checkpoints; tensor data in flight stays within `max_memory` bytes.
+
+    Raises `UsageError` for two things that cannot be compared, `InputError` and `UnsupportedError` as the conversions do
+    for what cannot be read or mapped; whatever merely differs is in the report.
+    """
+    options = options or VerifyOptions()
+    begun = time.monotonic()
+    threads = threads or available_cpus()
+    with ExitStack() as stack:
+        one, two, differences = _sides(a, b, options)
+        sums = stack.enter_context(_Checksums((one, two), options.checksums))
+        one.open(stack)
+        two.open(stack)
+        compare = Comparison(threads, max_memory, progress, options.max_rmse)
+        compare(pairs := _paired(one, two), one, two)
+        notes = [f"{s.path}: {note}" for s in (one, two) for note in s.notes]
+        pairs = look_again(pairs, one, two, compare, stack, notes)
+        one.check()
+        two.check()
+        if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
+            notes.append("key-values named ggufx.* are not compared: they hold what the other side says itself")
+        probes = None
+        if options.tokenizer:
+            from .tokenizer.probe import probe
+
+            probes = probe(a, b)
+        report = Report(_compared(one, sums), _compared(two, sums), pairs,
+                        settle(differences, options.ignore, options.strict), notes, probes)
+    report.seconds = time.monotonic() - begun
+    return report
+
+
+# ----------------------------------------------------------------------------------------------- what is compared
+
+
+def form_of(path: Path) -> str:
+    """checkpoint or adapter for a folder, gguf for a file (whose header tells whether it is an adapter)."""
+    if path.is_dir():
+        return "adapter" if (path / "adapter_config.json").is_file() else "checkpoint"
+    if path.suffix in (".safetensors", ".bin", ".json"):
+        raise UsageError("a GGUF file or the folder of a checkpoint is compared", file=path, hint=f"Give {path.parent}.")
+    return "gguf"
+
+
+def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[Difference]]:
+    """Both under the same names, and how their settings differ."""
+    forms = (form_of(a), form_of(b))
+    if forms == ("checkpoint", "checkpoint"):
+        return _folders(open_checkpoint(a), open_checkpoint(b), options)
+    if forms == ("adapter", "adapter"):
+        sides = [of_checkpoint(open_adapter(p), "adapter") for p in (a, b)]
+        return *sides, adapter_files(a, b)
+    one, two = (_in_gguf_names(path, form, options) for path, form in zip((a, b), forms, strict=True))
+    if (one.form in ADAPTERS) != (two.form in ADAPTERS):
+        adapter, model = (one, two) if one.form in ADAPTERS else (two, one)
+        raise UsageError(f"{adapter.path} is an adapter, {model.path} is a model: they hold different things")
+    return one, two, key_values(one.metadata, two.metadata)
+
+
+def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
+    if form == "gguf":
+        return of_gguf(read_gguf_model(path))
+    if form == "checkpoint":
+        return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions("f32", pre=options.pre, plain=True)))
+    if options.base is None:
+        raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
+                         hint="Give --base with the base model's folder or Hub id; its config.json is enough.")
+    return of_plan(path, form, plan_lora_to_gguf(options.base, path, VIRTUAL, LoraOptions("f32")))
+
+
+def _folders(a: Checkpoint, b: Checkpoint, options: VerifyOptions) -> tuple[Side, Side, list[Difference]]:
+    """Two checkpoints by their own names; where these differ, by those that both would have in GGUF, if they can.
+
+    That is another layout (experts apart or stacked), or the text part of a model beside the whole.
+    """
+    specs = [_spec(c) for c in (a, b)]
+    differences = model_files(a.folder, b.folder, specs)
+    if a.tensors.keys() != b.tensors.keys() and None not in specs:
+        try:
+            one, two = (_in_gguf_names(c.folder, "checkpoint", options) for c in (a, b))
+        except GgufxError:
+            pass  # what is wrong shows in the names that only one of them has
+        else:
+            one.notes = (*one.notes, "names other tensors than the other folder: compared as both would be in GGUF")
+            uncounted = [replace(d, counts=False) for d in differences]
+            return one, two, key_values(one.metadata, two.metadata) + uncounted
+    return of_checkpoint(a), of_checkpoint(b), differences
+
+
+def _spec(checkpoint: Checkpoint) -> ArchSpec | None:
+    try:
+        return arch.for_class(architecture_of(checkpoint.config, ""), "")
+    except GgufxError:
+        return None
+
+
+def _paired(a: Side, b: Side) -> list[Pair]:
+    """Tensors of the same name, in the order of B's file, then those that only A has.
+
+    A GGUF file without output.weight has the runtime take the embedding in its place.
+    """
+    pairs = [Pair(name, a.tensors.get(name), b.tensors.get(name)) for name in dict.fromkeys((*b.tensors, *a.tensors))]
+    head = next((p for p in pairs if p.name == "output.weight" and (p.a is None or p.b is None)), None)
+    if head is not None and a.names == "gguf":
+        head.a = head.a or a.tensors.get("token_embd.weight")
+        head.b = head.b or b.tensors.get("token_embd.weight")
+        head.detail = "the embedding, on the side that has no head"
+    return pairs
+
+
+# ------------------------------------------------------------------------------------------------ what is reported
+
+
+class _Checksums:
+    """SHA-256 of the files of both sides, taken on a thread of its own while they are compared."""
+
+    def __init__(self, sides: Sequence[Side], wanted: bool) -> None:
+        self._pool = ThreadPoolExecutor(1, "ggufx-sha256")
+        self._stop = False
+        files = dict.fromkeys(i.path for s in sides for i in s.inputs) if wanted else {}
+        self._sums: dict[Path, Future[str]] = {path: self._pool.submit(self._sha256, path) for path in files}
+
+    def __enter__(self) -> _Checksums:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop = True
+        self._pool.shutdown(cancel_futures=True)
+
+    def of(self, path: Path) -> str | None:
+        return self._sums[path].result() if path in self._sums else None
+
+    def _sha256(self, path: Path) -> str:
+        digest = hashlib.sha256()
+        with open_regular(path) as (file, _):
+            while not self._stop and (part := file.read(HASH_AT_ONCE)):
+                digest.update(part)
+        return digest.hexdigest()
+
+
+def _compared(side: Side, sums: _Checksums) -> Compared:
+    types: dict[str, tuple[int, int]] = {}
+    for tensor in side.tensors.values():
+        count, size = types.get(tensor.type, (0, 0))
+        types[tensor.type] = (count + 1, size + tensor.nbytes)
+    files = tuple(CheckedFile(i.path, i.size, sums.of(i.path)) for i in side.inputs)
+    return Compared(side.path, side.form, files, types)
