@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -37,8 +39,13 @@ def floats():
     return np.random.default_rng(0).standard_normal((64, 96)).astype(np.float32)
 
 
-def test_conversions(tmp_path, floats):
-    """Copy, type change, arithmetic, several sources, several outputs: each against numpy."""
+@pytest.mark.parametrize("hash_at_once", [600, 1 << 30])
+def test_conversions(tmp_path, floats, monkeypatch, hash_at_once):
+    """Copy, type change, arithmetic, several sources, several outputs: each against numpy.
+
+    The checksum is right whether it is computed behind the writers or at the end.
+    """
+    monkeypatch.setattr("ggufx.converters.trail.HASH_AT_ONCE", hash_at_once)
     bits = (floats.view(np.uint32) >> 16).astype(np.uint16)
     source = floats.tobytes() + bits.tobytes()
     whole, narrow = Region(0, 0, "F32", (64, 96)), Region(0, floats.nbytes, "BF16", (64, 96))
@@ -184,6 +191,45 @@ class Counting(Small):
         return super().run(work, counted, max_memory)
 
 
+def test_first_error_stops_the_rest():
+    """No further work begins, and nothing runs any more when the caller has the error."""
+    running, begun = set(), []
+
+    def convert(item, threads, device):
+        begun.append(item)
+        running.add(item)
+        try:
+            if item == 3:
+                raise KeyError(item)
+            time.sleep(0.01)
+        finally:
+            running.discard(item)
+
+    class Item(int):
+        memory = 10
+
+    with pytest.raises(KeyError):
+        list(Threads(2).run((Item(i) for i in range(1000)), convert, 1000))
+    assert not running
+    assert len(begun) < 20
+
+
+def test_threads_of_a_large_tile():
+    """A tile that takes the memory of others takes their threads as well."""
+    seen = {}
+
+    class Item(int):
+        @property
+        def memory(self):
+            return int(self)
+
+    def convert(item, threads, device):
+        seen[int(item)] = threads
+
+    list(Threads(8).run(map(Item, (1, 100, 500, 1000, 5000)), convert, 1000))
+    assert seen == {1: 1, 100: 1, 500: 4, 1000: 8, 5000: 8}
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_memory_in_flight(tmp_path, floats, threads):
     """Tiles share the budget; a tensor that cannot be cut and exceeds it is converted alone."""
@@ -221,8 +267,6 @@ def test_same_file_in_and_out(tmp_path, floats):
 
 def test_many_tensors_take_linear_time(tmp_path):
     """Work per tensor does not grow with their number: counted as calls, not as seconds."""
-    import sys
-
     def calls(n: int) -> int:
         jobs = [TensorJob(str(i), (Region(0, 16 * i, "F32", (4,)),), (), (Region(0, 16 * i, "F32", (4,)),))
                 for i in range(n)]

@@ -142,6 +142,24 @@ def test_journal_that_cannot_grow(make, inject, small_tiles):
     conversion.check_done()
 
 
+def test_background_sync_that_fails(make, monkeypatch, small_tiles):
+    """The system tells of a lost write once, to whoever syncs first; if that is the trail, it must not be forgotten."""
+    conversion = make()
+    monkeypatch.setattr("ggufx.converters.trail.SYNC_INTERVAL", 0.0)
+    fsync, failed = os.fsync, []
+
+    def fail_once(descriptor):
+        if not failed:
+            failed.append(descriptor)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(StorageError, match="Input/output error"):
+        execute(conversion.plan, engine=small_tiles(2))
+    assert conversion.nothing()
+
+
 def test_result_is_on_disk_before_it_has_a_name(make, monkeypatch):
     """Every file is synced before it is renamed; all others are durable before the one that completes the set."""
     conversion = make()
