@@ -16,7 +16,7 @@ import numpy as np
 
 from ..quant import recipe
 from ..quant.imatrix import ImportanceMatrix, from_gguf, from_legacy
-from .errors import GgufxError, InputError, UnsupportedError, UsageError
+from .errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from .io.files import open_regular, read_at
 from .io.gguf import MAGIC, read_gguf
 from .io.values import Metadata, Value, boolean, f32, plain, string, u32
@@ -73,7 +73,9 @@ def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Meta
         choices = recipe.choose(kind, tensors, recipe.ModelFacts.from_metadata(plain(keys)), options)
     except ValueError as error:
         raise UnsupportedError(str(error), file=file) from error
-    _refuse(choices, imatrix, asked, file)
+    shaped = _refuse(choices, imatrix, asked, file)
+    if imatrix is not None:  # a legacy file does not tell experts from columns; the tensors do
+        imatrix = replace(imatrix, entries={**imatrix.entries, **shaped})
     chosen = Chosen(choices, imatrix, facts={"bits_per_weight": round(recipe.bits_per_weight(choices), 3)})
     if imatrix is not None:
         quantized = [c.name for c in choices if c.eligible and len(c.shape) > 1]
@@ -91,8 +93,11 @@ def _type(name: str | None) -> str | None:
     return None if name is None else recipe.tensor_type(name)
 
 
-def _refuse(choices: Sequence[recipe.Choice], imatrix: ImportanceMatrix | None, asked: Quantization, file: str) -> None:
+def _refuse(choices: Sequence[recipe.Choice], imatrix: ImportanceMatrix | None, asked: Quantization,
+            file: str) -> dict[str, np.ndarray]:
+    """Raise with all that cannot be done; the importance weights [experts, cols] of each tensor that has some."""
     problems: list[GgufxError] = []
+    shaped: dict[str, np.ndarray] = {}
     need = [c for c in choices if c.requires_imatrix and (imatrix is None or c.name not in imatrix.entries)]
     if need:
         problems.append(UsageError(f"{len(need)} tensors of type {', '.join(sorted({c.type for c in need}))} need an "
@@ -108,15 +113,12 @@ def _refuse(choices: Sequence[recipe.Choice], imatrix: ImportanceMatrix | None, 
     if imatrix is not None:
         for c in choices:
             try:
-                imatrix.weights(c.name, c.shape)
+                if (weights := imatrix.weights(c.name, c.shape)) is not None:
+                    shaped[c.name] = weights
             except ValueError as error:
                 problems.append(InputError(str(error), file=asked.imatrix_file))
-    if len(problems) > 1:
-        from .errors import ManyErrors
-
-        raise ManyErrors(problems)
-    if problems:
-        raise problems[0]
+    raise_all(problems)
+    return shaped
 
 
 def read_imatrix(asked: Quantization) -> ImportanceMatrix:

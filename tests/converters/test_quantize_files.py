@@ -1,0 +1,140 @@
+"""Whole quantized files: equal to llama-quantize's for every file type, and in one step from the checkpoint.
+
+tests/golden/quantize_files.json holds digests of what libllama made of the same input (scripts/make_quantize_golden.py).
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ggufx.converters.errors import GgufxError
+from ggufx.converters.execute import execute
+from ggufx.converters.io.gguf import read_gguf
+from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
+from ggufx.converters.plan_quantize import QuantizeOptions, plan_quantize
+from ggufx.converters.recipes import Quantization
+from ggufx.quant.recipe import FILE_TYPES
+from zoo.quantized import GOLDEN, MODELS, importance, write_legacy
+
+import ggufx
+
+EXPECTED = json.loads(GOLDEN.read_text())
+CASES = [(m, t) for m in MODELS for t, row in FILE_TYPES.items() if row.number is not None]
+
+
+@pytest.fixture(scope="module")
+def plain(zoo, tmp_path_factory):
+    """`plain(model)`: its GGUF file in its own type, and an importance matrix beside it."""
+    root = tmp_path_factory.mktemp("quantize")
+
+    def made(model: str) -> tuple[Path, Path]:
+        path, matrix = root / f"{model}.gguf", root / f"{model}.dat"
+        if not path.exists():
+            ggufx.hf_to_gguf(zoo(model), path, plain=True)
+            write_legacy(matrix, importance(path))
+        return path, matrix
+
+    return made
+
+
+def data(path: Path) -> bytes:
+    return path.read_bytes()[read_gguf(path).data_offset :]
+
+
+def tensors(path: Path) -> dict[str, tuple[str, bytes]]:
+    raw = path.read_bytes()
+    return {n: (t.type, raw[t.offset : t.offset + t.nbytes]) for n, t in read_gguf(path).tensors.items()}
+
+
+@pytest.mark.parametrize(("model", "kind"), CASES)
+def test_files_are_llama_quantizes(model: str, kind: str, plain, zoo, tmp_path: Path):
+    source, _ = plain(model)
+    if kind not in EXPECTED[model]["plain"]:
+        with pytest.raises(GgufxError):
+            plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions(kind))
+        return
+    execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions(kind)))
+    assert hashlib.sha256((tmp_path / "a.gguf").read_bytes()).hexdigest() == EXPECTED[model]["plain"][kind]
+    if kind in ("F32", "F16", "BF16", "Q8_0"):
+        return  # these are the converter's own types: tests/converters/test_models.py
+    execute(plan_hf_to_gguf(zoo(model), tmp_path / "b.gguf", GgufOptions(kind.lower())))
+    assert tensors(tmp_path / "b.gguf") == tensors(tmp_path / "a.gguf")
+
+
+@pytest.mark.parametrize(("model", "kind"), CASES)
+def test_files_with_importance_weights(model: str, kind: str, plain, zoo, tmp_path: Path):
+    source, matrix = plain(model)
+    options = Quantization(imatrix_file=matrix)
+    assert kind in EXPECTED[model]["imatrix"] or kind not in EXPECTED[model]["plain"]
+    if kind not in EXPECTED[model]["imatrix"]:
+        return
+    execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions(kind, options)))
+    assert hashlib.sha256(data(tmp_path / "a.gguf")).hexdigest() == EXPECTED[model]["imatrix"][kind]
+    keys = read_gguf(tmp_path / "a.gguf").metadata
+    assert keys["quantize.imatrix.entries_count"].data == len(importance(source))
+    if kind in ("F32", "F16", "BF16", "Q8_0"):
+        return
+    execute(plan_hf_to_gguf(zoo(model), tmp_path / "b.gguf", GgufOptions(kind.lower(), quantization=options)))
+    assert tensors(tmp_path / "b.gguf") == tensors(tmp_path / "a.gguf")
+
+
+def test_threads_and_memory_change_no_byte(plain, tmp_path: Path):
+    source, _ = plain("llama-256")
+    for name, threads, memory in (("a", 1, 1 << 30), ("b", 3, 1 << 16)):
+        execute(plan_quantize(source, tmp_path / name, QuantizeOptions("q4_k_m")), threads=threads, max_memory=memory)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_requantizing_is_asked_for(plain, tmp_path: Path):
+    source, _ = plain("llama-256")
+    execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions("q8_0")))
+    with pytest.raises(GgufxError, match="allow-requantize"):
+        plan_quantize(tmp_path / "a.gguf", tmp_path / "b.gguf", QuantizeOptions("q4_0"))
+    allowed = Quantization(allow_requantize=True)
+    execute(plan_quantize(tmp_path / "a.gguf", tmp_path / "b.gguf", QuantizeOptions("q4_0", allowed)))
+    assert {t.type for t in read_gguf(tmp_path / "b.gguf").tensors.values()} == {"F32", "Q4_0", "Q6_K"}
+
+
+def test_overrides_and_types_by_pattern(plain, tmp_path: Path):
+    source, _ = plain("llama-256")
+    asked = Quantization(tensor_types=(r"ffn_down=q8_0", r"attn_.*=q5_1"), token_embedding_type="q4_1",
+                         override_kv=("general.name=str:other", "llama.context_length=int:7", "x.y=bool:true", "x.z=float:0.5"))
+    execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions("q4_k_s", asked)))
+    made = read_gguf(tmp_path / "a.gguf")
+    assert {n.rpartition(".weight")[0].rpartition(".")[2]: t.type for n, t in made.tensors.items() if "norm" not in n} == {
+        "token_embd": "Q4_1", "attn_q": "Q5_1", "attn_k": "Q5_1", "attn_v": "Q5_1", "attn_output": "Q5_1",
+        "ffn_gate": "Q4_K", "ffn_up": "Q4_K", "ffn_down": "Q8_0"}
+    assert [made.metadata[k].data for k in ("general.name", "llama.context_length", "x.y", "x.z")] == ["other", 7, True, 0.5]
+
+
+@pytest.mark.parametrize("text", ["nokey", "a=int:x", "a=what:1", "a=bool:yes"])
+def test_bad_overrides(text: str, plain, tmp_path: Path):
+    with pytest.raises(GgufxError, match="override-kv") as caught:
+        plan_quantize(plain("llama-256")[0], tmp_path / "a", QuantizeOptions("q4_0", Quantization(override_kv=(text,))))
+    assert caught.value.code == "usage"
+
+
+def test_nan_is_refused_by_name_and_place(zoo, tmp_path: Path):
+    source = tmp_path / "f32.gguf"
+    ggufx.hf_to_gguf(zoo("llama-256"), source, outtype="f32", plain=True)
+    where = read_gguf(source).tensors["blk.1.ffn_up.weight"]
+    with open(source, "r+b") as file:
+        file.seek(where.offset + 4 * (3 * where.shape[1] + 5))
+        file.write(np.float32(np.nan).tobytes())
+    with pytest.raises(GgufxError, match="row 3, column 5") as caught:
+        execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions("q4_k_m")))
+    assert "blk.1.ffn_up.weight" in str(caught.value)
+    assert not (tmp_path / "a.gguf").exists()
+
+
+def test_the_imatrix_must_fit(plain, tmp_path: Path):
+    source, matrix = plain("llama-256")
+    other = tmp_path / "other.dat"
+    write_legacy(other, {"blk.0.attn_q.weight": np.ones((1, 100), np.float32)})
+    with pytest.raises(GgufxError, match="100 values"):
+        plan_quantize(source, tmp_path / "a", QuantizeOptions("q4_0", Quantization(imatrix_file=other)))
+    (tmp_path / "cut.dat").write_bytes(matrix.read_bytes()[:-3])
+    with pytest.raises(GgufxError, match="no sound importance matrix"):
+        plan_quantize(source, tmp_path / "a", QuantizeOptions("q4_0", Quantization(imatrix_file=tmp_path / "cut.dat")))
