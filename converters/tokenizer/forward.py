@@ -67,7 +67,7 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
     if rules.type_count and vocabulary.kind == "gpt2":
         metadata[PREFIX + "token_type_count"] = _type_count(config)
     _put_rules(metadata, rules, vocabulary, special)
-    _put_space_prefix(metadata, rules, source, vocabulary)
+    _put_space_prefix(metadata, rules, source, vocabulary, special.notes)
     return TokenizerResult(metadata, [*vocabulary.notes, *special.notes], source)
 
 
@@ -227,8 +227,13 @@ def _put_rules(metadata: Metadata, rules: VocabRules, vocabulary: Vocabulary, sp
             metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
 
 
-def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, vocabulary: Vocabulary) -> None:
+def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, vocabulary: Vocabulary,
+                      notes: list[str]) -> None:
+    scheme = unigram.space_scheme(source)
     if rules.space_prefix is not None:
         metadata[PREFIX + "add_space_prefix"] = boolean(rules.space_prefix)
-    elif vocabulary.kind == "llama" and not source.has(SPM_FILE) and not unigram.adds_prefix(source):
+    elif vocabulary.kind == "llama" and not source.has(SPM_FILE) and scheme == "never":
         metadata.setdefault(PREFIX + "add_space_prefix", boolean(False))
+    elif vocabulary.kind == "llama" and scheme == "first":
+        notes.append("the tokenizer puts a space before text that starts with none, llama.cpp before each text: "
+                     "ids differ on text that starts with a space")

@@ -66,8 +66,7 @@ def canonical(pre_tokenizer: Mapping[str, Any] | None) -> tuple[Step, ...]:
         return ()
     kind = pre_tokenizer.get("type")
     if kind == "Sequence":
-        inner = pre_tokenizer.get("pretokenizers")
-        return tuple(step for item in inner or () if isinstance(item, Mapping) for step in canonical(item))
+        return tuple(step for item in _objects(pre_tokenizer.get("pretokenizers")) for step in canonical(item))
     if kind == "Split":
         pattern = pre_tokenizer.get("pattern")
         regex = pattern.get("Regex") if isinstance(pattern, Mapping) else None
@@ -84,6 +83,10 @@ def canonical(pre_tokenizer: Mapping[str, Any] | None) -> tuple[Step, ...]:
     return ((_hashable(kind), *rest),)
 
 
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
 def _hashable(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else repr(value)
 
@@ -93,8 +96,7 @@ def _normalizes(normalizer: Mapping[str, Any] | None) -> tuple[str, ...]:
     if normalizer is None:
         return ()
     if normalizer.get("type") == "Sequence":
-        inner = normalizer.get("normalizers")
-        return tuple(kind for item in inner or () if isinstance(item, Mapping) for kind in _normalizes(item))
+        return tuple(kind for item in _objects(normalizer.get("normalizers")) for kind in _normalizes(item))
     return (str(normalizer.get("type")),)
 
 

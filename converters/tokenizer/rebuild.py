@@ -15,6 +15,7 @@ from ..errors import UnsupportedError
 from .bpe import BYTE_TO_CHAR
 from .pre import check_name, pre_table
 from .rwkv import longest_match, unescape
+from .special import RUNTIME_IDS
 from .spm import BYTE_PIECE
 from .stored import Stored
 from .vocabulary import SPACE, AddedToken, TokenType
@@ -227,7 +228,8 @@ def unigram(stored: Stored, arch: str, structure: str) -> Rebuilt:
     lowest = min((scores[token_id] for token_id in stored.used), default=0.0)
     end = stored.used[-1] + 1 if stored.used else 0
     entries = [[text, lowest if stored.is_padding(i) else scores[i]] for i, text in enumerate(stored.tokens[:end])]
-    model = {"type": "Unigram", "unk_id": stored.ids.get("unk"), "vocab": entries,
+    unknown = stored.ids.get("unk", RUNTIME_IDS["t5"]["unk"])
+    model = {"type": "Unigram", "unk_id": unknown if unknown < end else None, "vocab": entries,
              "byte_fallback": any(kind == TokenType.BYTE for kind in stored.types)}
     normalizer = []
     if stored.charsmap:

@@ -152,6 +152,7 @@ def _keep_json(source: Folder, metadata: Metadata, spelling: Spelling, extra: Me
     if isinstance(vocab, list):
         entries = entries_of(source.model)
         kept["vocab"] = fold({i: (text, None) for i, (text, _) in enumerate(entries)}, spelling.text)
+        kept["scored"] = True
         scores = [score for _, score in entries]
         stored = metadata[PREFIX + "scores"].data
         if any(single(score) != score or single(stored[i]) != score for i, score in enumerate(scores)):

@@ -100,7 +100,7 @@ def _json(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> Json
     vocab = None
     if "vocab" in kept:
         entries = list(unfold(kept["vocab"], spelling.text))
-        if model.get("type") == "Unigram" or SCORES_KEY in metadata:
+        if kept.get("scored"):
             scores = metadata[SCORES_KEY if SCORES_KEY in metadata else PREFIX + "scores"].data
             vocab = [[text, float(scores[i])] for i, text, _ in sorted(entries, key=lambda entry: entry[0])]
         else:

@@ -93,7 +93,7 @@ def from_json(folder: Folder, size: int) -> Unigram:
     _added(result, [token for token_id, token in added.items() if token_id >= len(entries)])
     steps = _steps(folder.tokenizer)
     kinds = [step.data.get("type") for step in steps]
-    return Unigram(result, adds_prefix(folder), _collapses_spaces(kinds, steps), _charsmap(steps))
+    return Unigram(result, space_scheme(folder) != "never", _collapses_spaces(kinds, steps), _charsmap(steps))
 
 
 def _steps(document: Document | None) -> list[Document]:
@@ -114,14 +114,15 @@ def _steps(document: Document | None) -> list[Document]:
     return found
 
 
-def adds_prefix(folder: Folder) -> bool:
-    """Whether tokenizer.json puts a space before the text."""
+def space_scheme(folder: Folder) -> str:
+    """When tokenizer.json puts a space before text: "always", "first" (not before a space that is there) or "never"."""
     steps = _steps(folder.tokenizer)
     for step in steps:
         if step.data.get("type") == "Metaspace":
             scheme = step.get("prepend_scheme", str)
-            return step.flag("add_prefix_space", True) if scheme is None else scheme != "never"
-    return any(step.data.get("type") == "Prepend" for step in steps) or folder.config.flag("add_prefix_space")
+            return scheme or ("always" if step.flag("add_prefix_space", True) else "never")
+    prepends = any(step.data.get("type") == "Prepend" for step in steps) or folder.config.flag("add_prefix_space")
+    return "always" if prepends else "never"
 
 
 def _collapses_spaces(kinds: list[object], steps: list[Document]) -> bool:

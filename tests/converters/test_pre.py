@@ -123,7 +123,8 @@ def test_a_hostile_structure_is_refused_not_run(tmp_path: Path):
     """A regex that does not compile, steps of wrong types, and nonsense instead of a sequence."""
     for splitter in ({"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False},
                      {"type": "Sequence", "pretokenizers": [1, None, BYTE_LEVEL, {"type": []}]},
-                     {"type": "Sequence", "pretokenizers": "x"}, {"type": "ByteLevel", "use_regex": {}}, {}):
+                     {"type": "Sequence", "pretokenizers": "x"}, {"type": "Sequence", "pretokenizers": 1.5},
+                     {"type": "ByteLevel", "use_regex": {}}, {}):
         whole = {"type": "Sequence", "pretokenizers": [splitter, {**BYTE_LEVEL, "use_regex": False}, splitter]}
         with pytest.raises(UnsupportedError):
             recognise(folder(tmp_path, whole))
