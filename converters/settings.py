@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,28 @@ from .config import canonical
 from .io.files import printable
 from .io.json_file import read_json
 from .io.values import Metadata, Value
-from .spec import ArchSpec
+from .spec import MISSING, ArchSpec
 
 SHOWN = 120  # characters of a value
 IDENTITY = ("general.architecture", "general.type")  # of general.*, what a runtime acts on
 OWN = "ggufx."
 MAX_TOKENIZER_BYTES = 512 << 20  # as tokenizer/folder.py
 
+# By tokenizer.ggml.model; what depends on the pre-tokenizer as well is left out.
+TOKENIZER_DEFAULTS: dict[str, dict[str, bool]] = {
+    "llama": {"add_space_prefix": True, "add_bos_token": True, "add_eos_token": False, "add_sep_token": False},
+    "gpt2": {"add_space_prefix": False, "add_eos_token": False},
+    "bert": {"add_space_prefix": False, "add_bos_token": True, "add_eos_token": False, "add_sep_token": True},
+    "t5": {"add_bos_token": False, "add_eos_token": True, "add_sep_token": False},
+    "rwkv": {"add_space_prefix": False, "add_bos_token": False, "add_eos_token": False, "add_sep_token": False},
+    "gemma4": {"add_space_prefix": False, "add_eos_token": False, "add_sep_token": False},
+}
+
 # Keys of config.json that say where a model comes from, or how it is stored.
 CONFIG_UNCOUNTED = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "auto_map", "quantization_config")
 ADAPTER_UNCOUNTED = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "auto_mapping")
 ADAPTER_SETS = ("target_modules", "target_parameters", "exclude_modules")  # the order says nothing
-TOKENIZER_UNCOUNTED = ("version", "truncation", "padding")  # of tokenizer.json: a caller's choice, not the model's
+VOCABULARY = "model.vocab"  # of tokenizer.json; the rest of it is judged by the ids that it makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +63,33 @@ def key_values(a: Metadata, b: Metadata) -> list[Difference]:
     if names[0] != names[1] and all(names):
         b = {f"{names[0]}.{k.removeprefix(f'{names[1]}.')}" if k.startswith(f"{names[1]}.") else k: v
              for k, v in b.items()}
+    defaults = [runtime_defaults(m) for m in (a, b)]
     out = []
     for key in dict.fromkeys((*a, *b)):
-        if not key.startswith(OWN) and not _same_value(a.get(key), b.get(key)):
-            shown = _shown_values(a.get(key), b.get(key))
-            out.append(Difference("key-value", key, *shown, _runtime_key(key)))
+        x, y = a.get(key), b.get(key)
+        if key.startswith(OWN) or _same_value(x, y):
+            continue
+        default = defaults[x is not None].get(key, MISSING) if x is None or y is None else MISSING
+        if default is not MISSING and default == _scalar((x or y).data):
+            out.append(Difference("key-value", key, *(_shown(v) or f"{default} (default)" for v in (x, y)), False))
+        else:
+            out.append(Difference("key-value", key, *_shown_values(x, y), _runtime_key(key)))
+    return out
+
+
+def runtime_defaults(metadata: Metadata) -> dict[str, Any]:
+    """What llama.cpp takes where a key is absent. Source: its `llama-vocab.cpp` and `llama-model.cpp` (load_hparams)."""
+    model = metadata.get("tokenizer.ggml.model")
+    out = {f"tokenizer.ggml.{k}": v for k, v in TOKENIZER_DEFAULTS.get(model.data if model else "", {}).items()}
+    name = metadata["general.architecture"].data if "general.architecture" in metadata else ""
+    heads, width = (metadata.get(f"{name}.{k}") for k in ("attention.head_count", "embedding_length"))
+    if heads is not None and heads.item_type is None:
+        out[f"{name}.attention.head_count_kv"] = heads.data
+        if width is not None and width.item_type is None and heads.data:
+            length = metadata.get(f"{name}.attention.key_length")
+            each = width.data // heads.data
+            out[f"{name}.attention.key_length"] = out[f"{name}.attention.value_length"] = each
+            out[f"{name}.rope.dimension_count"] = each if length is None else length.data
     return out
 
 
@@ -83,7 +115,7 @@ def _shown_values(a: Value | None, b: Value | None) -> tuple[str | None, str | N
     if a.item_type is not None and b.item_type is not None:
         at = next((i for i, (x, y) in enumerate(zip(a.data, b.data, strict=False)) if x != y), None)
         if at is not None:
-            return tuple(f"{_shown(v)} [{at}] = {printable(repr(_plain(v.data[at])), 40)}" for v in (a, b))
+            return tuple(f"{_shown(v)} [{at}] = {printable(repr(_scalar(v.data[at])), 40)}" for v in (a, b))
     x, y = _shown(a), _shown(b)
     if x == y and isinstance(a.data, str) and isinstance(b.data, str):
         at = next((i for i, (p, q) in enumerate(zip(a.data, b.data, strict=False)) if p != q), min(len(a.data), len(b.data)))
@@ -103,8 +135,8 @@ def _type(value: Value) -> str:
     return value.type.name.lower() if value.item_type is None else f"{value.item_type.name.lower()} array"
 
 
-def _plain(x: Any) -> Any:
-    return x.item() if hasattr(x, "item") else x
+def _scalar(x: Any) -> Any:
+    return x.item() if getattr(x, "ndim", 0) == 0 and hasattr(x, "item") else x
 
 
 # ------------------------------------------------------------------------------------------------- files of folders
@@ -123,12 +155,17 @@ def model_files(a: Path, b: Path, specs: Sequence[ArchSpec | None]) -> list[Diff
     out += _documents("generation_config.json", *(_read(f / "generation_config.json") for f in (a, b)), None)
     out += _documents("tokenizer_config.json", *(_read(f / "tokenizer_config.json") for f in (a, b)), None)
     tokenizers = [_tokenizer(f / "tokenizer.json") for f in (a, b)]
-    both = all(t is not None for t in tokenizers)
-    if both:
-        out += _documents("tokenizer.json", *tokenizers, TOKENIZER_UNCOUNTED, depth=1)
+    if all(t is not None for t in tokenizers):
+        found = _documents("tokenizer.json", *tokenizers, None, depth=1)
+        out += [replace(d, counts=d.key == VOCABULARY) for d in found]
     elif any(t is not None for t in tokenizers):
         out.append(Difference("tokenizer.json", "", *("present" if t is not None else None for t in tokenizers), False))
     return out
+
+
+def tokenizers_differ(found: Iterable[Difference]) -> bool:
+    """Whether both folders have a tokenizer.json, in other words: only their ids tell whether it is the same."""
+    return any(d.where == "tokenizer.json" and d.key for d in found)
 
 
 def adapter_files(a: Path, b: Path) -> list[Difference]:

@@ -29,9 +29,10 @@ from .io.files import open_regular
 from .io.gguf import read_gguf_model
 from .plan_gguf import GgufOptions, plan_hf_to_gguf
 from .plan_lora import LoraOptions, plan_lora_to_gguf
-from .settings import OWN, Difference, adapter_files, key_values, model_files, settle
+from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
 from .sides import Side, of_checkpoint, of_gguf, of_plan
 from .spec import ArchSpec
+from .tokenizer.probe import Probes, probe
 
 ADAPTERS = ("adapter", "gguf adapter")
 HASH_AT_ONCE = 1 << 20
@@ -44,7 +45,8 @@ class VerifyOptions:
 
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
-    `strict`: all others do. `tokenizer`: encode probes with both. `pre`: as for hf-to-gguf.
+    `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
+    case). `pre`: as for hf-to-gguf.
     """
 
     base: Path | None = None
@@ -89,7 +91,7 @@ class Report:
     pairs: list[Pair]
     differences: list[Difference]
     notes: list[str] = field(default_factory=list)
-    probes: Any = None  # tokenizer/probe.py's Probes, where asked for
+    probes: Probes | None = None
     seconds: float = 0.0
 
     @property
@@ -142,9 +144,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
             notes.append("key-values named ggufx.* are not compared: they hold what the other side says itself")
         probes = None
-        if options.tokenizer:
-            from .tokenizer.probe import probe
-
+        if options.tokenizer or tokenizers_differ(differences):
             probes = probe(a, b)
         report = Report(_compared(one, sums), _compared(two, sums), pairs,
                         settle(differences, options.ignore, options.strict), notes, probes)
