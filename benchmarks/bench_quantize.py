@@ -126,7 +126,9 @@ def machine() -> dict:
     flags = next((line.split() for line in _lines("/proc/cpuinfo") if line.startswith("flags")), [])
     vectors = [flag for flag in ("avx512f", "avx2", "sse4_2") if flag in flags]
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"system": platform.system(), "cpu": names[0] if names else platform.machine(), "cpus": cpus, "vectors": vectors}
+    cpu = names[0] if names else platform.machine()
+    load = round(os.getloadavg()[0], 1)  # well above 1: others were working too, and "all threads" says little
+    return {"system": platform.system(), "cpu": cpu, "cpus": cpus, "vectors": vectors, "load": load}
 
 
 def _lines(path: str) -> list[str]:
