@@ -60,7 +60,7 @@ def _config(config_class: type, row: Model, words: Vocab):
     if row.vocab == "llama3":
         ids["eos_token_id"] = [words.ids["eos"] - 6, words.ids["eos"] - 1, words.ids["eos"]]
     settings = dict(row.config)
-    if settings.get("hidden_size_per_layer_input"):
+    if settings.get("text_config", settings).get("hidden_size_per_layer_input"):
         ids["vocab_size_per_layer_input"] = words.size
     if "text_config" in settings:
         settings["text_config"] = settings["text_config"] | ids
@@ -121,7 +121,7 @@ def _write_weights(path: Path, row: Model, shapes: dict[str, tuple[int, ...]]) -
             scales = (bits(key + "/scales", int(np.prod(blocks[:3]))) >> np.uint64(62)).astype(np.uint8) + np.uint8(121)
             tensors[f"{name}_scales"] = torch.from_numpy(scales.reshape(blocks[:3]))
             continue
-        values = torch.from_numpy(parameter(key, shape, row.zero_norms))
+        values = torch.from_numpy(np.asarray(parameter(key, shape, row.zero_norms)))
         tensors[name] = values if name.endswith(row.float32 or ("\0",)) else values.to(getattr(torch, row.dtype))
     if row.old and row.v4 and row.v4.rename:
         tensors = {row.v4.rename(name): tensor for name, tensor in tensors.items()}

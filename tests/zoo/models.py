@@ -199,6 +199,14 @@ ROWS: tuple[Model, ...] = (
     Model("gemma4-keqv", "Gemma4ForCausalLM", "gemma4", _GEMMA4 | {
         "rope_parameters": _GEMMA4_ROPE, "hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0, "attention_k_eq_v": True,
         "num_global_key_value_heads": 1}),
+    Model("gemma4-vl", "Gemma4ForConditionalGeneration", "gemma4", {
+        "text_config": _GEMMA4 | {
+            "layer_types": ["sliding_attention", "full_attention"] * 3, "rope_parameters": _GEMMA4_ROPE,
+            "hidden_size_per_layer_input": 32, "num_kv_shared_layers": 2, "use_double_wide_mlp": True},
+        "vision_config": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
+                          "num_key_value_heads": 2, "head_dim": 16, "patch_size": 4, "position_embedding_size": 16},
+        "audio_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "subsampling_conv_channels": [4, 2],
+                         "output_proj_dims": 32}}),
     Model("embeddinggemma", "Gemma3TextModel", "gemma", _GEMMA3 | {
         "rope_parameters": _GEMMA3_ROPE, "query_pre_attn_scalar": 32, "use_bidirectional_attention": True}, "float32", zero_norms=True,
         pooling="mean", dense=(128, 64), embeds=True),
