@@ -25,7 +25,7 @@ def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Pa
 
     if checksums is not None and checksums.exists() and not run["force"]:
         raise UsageError("exists already", file=checksums, hint="Pass --force to replace it.")
-    with out.progress(plan.direction) as progress:
+    with out.compiling(), out.progress(plan.direction) as progress:
         result = execute(plan, progress=progress, **run)
     if checksums is not None:
         try:

@@ -90,7 +90,7 @@ def run() -> None:
     app()
 
 
-from . import archs, gguf_to_hf, hf_to_gguf, inspect, lora_to_gguf, quantize, types  # noqa: E402 they register on `app`
+from . import archs, gguf_to_hf, hf_to_gguf, inspect, lora_to_gguf, quantize, types, verify, warmup  # noqa: E402 they register on `app`
 
-for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, quantize, inspect, archs, types):
+for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, quantize, verify, inspect, archs, types, warmup):
     app.command(_module.NAME)(guarded(_module.command))

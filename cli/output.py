@@ -97,6 +97,24 @@ class Output:
             yield self._plain(title)
 
     @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Say once that kernels are being compiled: a first run would look hung."""
+        from ..quant.cpu import on_compile
+
+        told: list[str] = []
+
+        def tell(kernel: str) -> None:
+            if not told:
+                self.info("compiling kernels, once per machine (`ggufx warmup` does it ahead)")
+            told.append(kernel)
+
+        on_compile(tell)
+        try:
+            yield
+        finally:
+            on_compile(None)
+
+    @contextmanager
     def _bar(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
         from rich.progress import (
             BarColumn,

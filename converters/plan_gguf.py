@@ -30,8 +30,8 @@ from .residue import Source, json_value
 from .sentence import read_pooling
 from .spec import ArchSpec, Config, Hparams
 from .targets import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, target_type
-from .tokenizer.forward import tokenizer_metadata
-from .tokenizer.residue import residue as tokenizer_residue
+from .tokenizer import TokenizerResult, tokenizer_metadata
+from .tokenizer import residue as tokenizer_residue
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
         reading.notes.extend(chosen.notes)
 
     tokens = tokenizer_metadata(folder, arch=spec.name, hf_class=checkpoint.config["architectures"][0], config=config,
-                                vocab_size=config.get("vocab_size", 0), pre=options.pre)
+                                vocab_size=_vocab_rows(tensors, config), pre=options.pre)
     general = general_metadata(
         folder, arch=spec.name, tensors_params=count_parameters((t.name, t.shape) for t in tensors),
         model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id, notes=reading.notes)
@@ -127,7 +127,7 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
     if options.plain:
         reading.notes.extend(dropped_notes(found.ignored))
     else:
-        key_values.update(_residue(reading, tokens.metadata))
+        key_values.update(_residue(reading, tokens))
     outfile = outfile or Path(default_file_name(general, stored, "model"))
     return _assemble(reading, tensors, key_values, outfile, stored, chosen)
 
@@ -156,6 +156,11 @@ def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], fil
                 elif shapes[own] != shapes[found.names[names[0]]]:
                     problems.append(InputError("the experts differ in shape", file=file, tensor=own,
                                                expected=list(shapes[found.names[names[0]]]), found=list(shapes[own])))
+
+
+def _vocab_rows(tensors: list[GgufTensor], config: Config) -> int:
+    """Rows of the embedding table: what the vocabulary is padded to."""
+    return next((t.shape[0] for t in tensors if t.name == "token_embd.weight"), config.get("vocab_size", 0))
 
 
 def _derived(reading: _Reading, hp: Hparams) -> list[GgufTensor]:
@@ -195,7 +200,7 @@ def _targets(reading: _Reading, kind: str) -> list[GgufTensor]:
     return out
 
 
-def _residue(reading: _Reading, tokens: Metadata) -> Metadata:
+def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     """ggufx's own key-values: what makes the way back exact."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.dtype for t in checkpoint.tensors.values()]
@@ -211,7 +216,7 @@ def _residue(reading: _Reading, tokens: Metadata) -> Metadata:
     kept = keep(checkpoint.tensors, found, source, reading.notes)
     return {
         "ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"),
-        **json_value(checkpoint.folder / "generation_config.json"), **tokenizer_residue(checkpoint.folder, tokens), **kept,
+        **json_value(checkpoint.folder / "generation_config.json"), **tokenizer_residue(tokens.source, tokens.metadata), **kept,
     }
 
 

@@ -206,6 +206,8 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
     if not any(t.match.rule.emits for t in tensors):
         config.pop("quantization_config", None)
     config["dtype"] = TORCH_NAMES[_main_dtype(reading)]
+    # Without a version AutoTokenizer takes a Mistral tokenizer for one of those that older versions saved wrongly.
+    config["transformers_version"] = "5.0.0"
     return hub_style(config)
 
 

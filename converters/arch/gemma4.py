@@ -211,7 +211,7 @@ GEMMA4_TENSORS = (
         R("blk.{b}.post_ffw_norm_2.weight", L + "post_feedforward_layernorm_2.weight", shape="embedding_length"),
     ),
     R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "experts.gate_up_proj", Split((1, 1)),
-      need=False),  # the other layout that the runtime takes
+      foreign=True),  # the other layout that the runtime takes
     *where(
         per_layer_input,
         R("per_layer_token_embd.weight", "model.embed_tokens_per_layer.weight", shape="vocab_size per_layer_columns"),

@@ -33,6 +33,10 @@ NOT_IN_GGUF = {
 }
 
 
+# Float32 decays behind -exp(x), without ggufx's own keys: back to within a rounding.
+ROUNDED = ("qwen35-vl",)
+
+
 def tensors(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     import torch
 
@@ -109,7 +113,10 @@ def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: 
     with caplog.at_level(logging.WARNING):
         logging.getLogger("transformers").propagate = True
         back = forward(name, tmp_path / "back")
-    assert np.array_equal(back, forward(name, zoo(name)))
+    if name in ROUNDED:
+        np.testing.assert_allclose(back, forward(name, zoo(name)), atol=1e-4)
+    else:
+        assert np.array_equal(back, forward(name, zoo(name)))
 
 
 def test_another_dtype_for_packed_weights(zoo: Zoo, tmp_path: Path):

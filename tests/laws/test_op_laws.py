@@ -106,6 +106,8 @@ def test_lora_factors_pass_as_the_update_does(ops):
         with pytest.raises(LoraRefused):
             ops[0].lora([])
         return
+    if any(getattr(op, "vector", False) for op in ops):
+        return  # biases take no update
     stored = xs[0].shape
     turned = any(type(op).__name__ == "Conv1dStorage" for op in ops)
     out, inner = (stored[-1], stored[-2]) if turned else stored[-2:]
@@ -132,7 +134,7 @@ def test_json_returns_the_op(ops):
 
 
 def test_every_op_is_used_by_a_table():
-    assert {type(op).__name__ for ops in CHAINS for op in ops} | {"Op"} == set(OPS)
+    assert {type(op).__name__ for ops in CHAINS for op in ops} | {"Op", "Lora"} == set(OPS)
 
 
 @settings(max_examples=60, deadline=None)
