@@ -23,6 +23,7 @@ from .spec import MISSING, ArchSpec
 
 SHOWN = 120  # characters of a value
 IDENTITY = ("general.architecture", "general.type")  # of general.*, what a runtime acts on
+STORAGE = ("general.file_type", "general.quantization_version")
 OWN = "ggufx."
 MAX_TOKENIZER_BYTES = 512 << 20  # as tokenizer/folder.py
 
@@ -57,8 +58,11 @@ class Difference:
         return {"where": self.where, "key": self.key, "a": self.a, "b": self.b, "counts": self.counts}
 
 
-def key_values(a: Metadata, b: Metadata) -> list[Difference]:
-    """Differences of GGUF key-values, `ggufx.*` left out. Those of another architecture are compared under A's name."""
+def key_values(a: Metadata, b: Metadata, *, planned: bool) -> list[Difference]:
+    """Differences of GGUF key-values, `ggufx.*` left out. Those of another architecture are compared under A's name.
+
+    `planned`: one of them is of no file, so that how it is stored says nothing.
+    """
     names = [m["general.architecture"].data if "general.architecture" in m else "" for m in (a, b)]
     if names[0] != names[1] and all(names):
         b = {f"{names[0]}.{k.removeprefix(f'{names[1]}.')}" if k.startswith(f"{names[1]}.") else k: v
@@ -67,7 +71,7 @@ def key_values(a: Metadata, b: Metadata) -> list[Difference]:
     out = []
     for key in dict.fromkeys((*a, *b)):
         x, y = a.get(key), b.get(key)
-        if key.startswith(OWN) or _same_value(x, y):
+        if key.startswith(OWN) or (planned and key in STORAGE) or _same_value(x, y):
             continue
         default = defaults[x is not None].get(key, MISSING) if x is None or y is None else MISSING
         if default is not MISSING and default == _scalar((x or y).data):

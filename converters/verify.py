@@ -176,7 +176,8 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):
         adapter, model = (one, two) if one.form in ADAPTERS else (two, one)
         raise UsageError(f"{adapter.path} is an adapter, {model.path} is a model: they hold different things")
-    return one, two, key_values(one.metadata, two.metadata)
+    planned = not {"checkpoint", "adapter"}.isdisjoint(forms)
+    return one, two, key_values(one.metadata, two.metadata, planned=planned)
 
 
 def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
@@ -205,7 +206,7 @@ def _folders(a: Checkpoint, b: Checkpoint, options: VerifyOptions) -> tuple[Side
         else:
             one.notes = (*one.notes, "names other tensors than the other folder: compared as both would be in GGUF")
             uncounted = [replace(d, counts=False) for d in differences]
-            return one, two, key_values(one.metadata, two.metadata) + uncounted
+            return one, two, key_values(one.metadata, two.metadata, planned=True) + uncounted
     return of_checkpoint(a), of_checkpoint(b), differences
 
 
