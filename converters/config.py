@@ -37,6 +37,8 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
     for nested in TEXT_CONFIGS:
         if isinstance(inner := config.get(nested), Mapping):
             out.update({k: v for k, v in inner.items() if v is not None or k not in out})
+            if "tie_word_embeddings" in config:  # the whole model's class ties its head, whatever its text part says
+                out["tie_word_embeddings"] = config["tie_word_embeddings"]
     if (dtype := out.pop("torch_dtype", None)) is not None:
         out.setdefault("dtype", dtype)
     for key in ("num_hidden_layers", "n_layer"):

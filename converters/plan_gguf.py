@@ -92,6 +92,7 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
     shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
     found = reading.found = match_hf(spec, hp, shapes, file, reading.problems)
     check_shapes(found, hp, shapes, file, reading.problems)
+    _check_head(reading)
     raise_all(reading.problems)
 
     # A recipe starts from the model's own type, as llama-quantize does from the converter's `auto`.
@@ -140,6 +141,17 @@ def _file_type(outtype: str, kind: str, tensors: list[GgufTensor]) -> tuple[str,
     if kind != "Q8_0" and any(t.type == "MXFP4" for t in tensors):
         return "MXFP4", FILE_TYPE_NUMBERS["MXFP4"]
     return kind, FILE_TYPE_NUMBERS[kind]
+
+
+def _check_head(reading: _Reading) -> None:
+    """A head that config.json says is there, and is not. Without a word of it the runtime would take the embedding."""
+    head = next((rule for rule in reading.spec.tensors if str(rule.gguf[0]) == "output.weight"), None)
+    class_name = reading.checkpoint.config["architectures"][0]
+    untied = reading.config.get("tie_word_embeddings") is False and not class_name.endswith("Model")
+    if head is not None and untied and str(head.hf[0]) not in reading.found.names:
+        reading.problems.append(InputError(
+            "missing, and config.json says that it is not tied to the embedding", file=reading.checkpoint.folder,
+            tensor=str(head.hf[0]), hint='If the model has no head of its own, set "tie_word_embeddings": true.'))
 
 
 def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], file: str,

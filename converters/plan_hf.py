@@ -103,6 +103,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     else:
         config = _foreign_config(reading, foreign, tensors, keys)
         reading.notes.extend(f"config.json: {key} = {why}" for key, why in found.assumed.items())
+        if spec.absent:
+            reading.notes.append(spec.absent)
     files = {**texts.files, **pooling, **_side_files(model, config, original is not None)}
     return _assemble(folder, reading, tensors, files, {
         "architecture": spec.name, "class": config["architectures"][0], "dtype": _main_dtype(reading),
@@ -120,7 +122,8 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
                          expected=model.metadata["general.architecture"].data)
     if spec.text_class is not None and isinstance(config.get("text_config"), Mapping):
         dtype = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
-        config = {**dtype, **config["text_config"], "architectures": [spec.text_class[0]],
+        tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}  # the whole model's word holds
+        config = {**dtype, **config["text_config"], **tied, "architectures": [spec.text_class[0]],
                   "model_type": spec.text_class[1]}
     return config, spec
 

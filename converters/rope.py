@@ -95,6 +95,8 @@ class Rope:
             rope["factor"] = short(kv["rope.scaling.factor"])
         if (original := kv.get("rope.scaling.original_context_length")) is not None:
             rope["original_max_position_embeddings"] = original
+            if kind == "longrope":
+                rope["factor"] = config["max_position_embeddings"] / original
         if kind == "yarn":
             for hf, key in YARN:
                 if f"rope.scaling.{key}" in kv:

@@ -282,6 +282,7 @@ class ArchSpec:
     derived: tuple[Derived, ...] = ()
     sizes: Mapping[str, Callable[[Hparams], Any]] = field(default_factory=dict)  # derived sizes for ops and shapes
     example: str = ""  # a public repository of this architecture
+    absent: str = ""  # what the HF class has and GGUF has not, said on the way back
     text_class: tuple[str, str] | None = None  # (class, model_type) of the text part, for classes that hold more
     chosen: Callable[[Mapping[str, Any], Collection[str]], bool] | None = None  # (keys, tensor names) on the way back,
     # where several specs share a name; the one without it is the default
