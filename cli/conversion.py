@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..converters.errors import StorageError, UsageError
 from ..converters.plan import ConversionPlan
+from .exit import ExitStatus
 from .output import Output, human_bytes
 
+if TYPE_CHECKING:
+    from ..converters.comparison import Progress
+    from ..converters.verify import Report
 
-def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Path | None, **run: Any) -> None:
-    """Print the plan (`dry_run`), or execute it with progress and print what was written."""
+
+def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Path | None,
+              after: Callable[[Progress], Report] | None = None, **run: Any) -> ExitStatus:
+    """Print the plan (`dry_run`), or execute it with progress and print what was written.
+
+    `after` compares what was written with its source. The status is NO where that says that they differ.
+    """
     for note in plan.notes:
         out.note(note)
     for tensor in plan.tensors:
@@ -20,7 +30,7 @@ def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Pa
             out.note(f"{tensor.name}: {tensor.type} instead of {tensor.wanted}, whose blocks do not divide its rows")
     if dry_run:
         _print_plan(out, plan)
-        return
+        return ExitStatus.DONE
     from ..converters.execute import execute
 
     if checksums is not None and checksums.exists() and not run["force"]:
@@ -37,12 +47,29 @@ def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Pa
     for file in result.files:
         out.line(f"{file.path}  {human_bytes(file.size)}  sha256 {file.sha256}")
     out.info(f"{_facts(plan)}; {human_bytes(plan.output_bytes)} in {result.seconds:.1f} s")
+    report = None
+    if after is not None and plan.jobs:
+        report = _compare(out, plan, after)
+    elif after is not None:
+        out.note("nothing to verify: no tensors were written")
     out.document({
         "direction": plan.direction, **plan.facts, "plan": plan.digest(), "notes": list(plan.notes),
         "fallbacks": [{"tensor": t.name, "wanted": t.wanted, "type": t.type} for t in plan.tensors if t.wanted],
         "files": [{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in result.files],
-        "seconds": round(result.seconds, 3),
+        "seconds": round(result.seconds, 3), **({} if report is None else {"verify": report.to_json()}),
     })
+    return ExitStatus.DONE if report is None or report.same else ExitStatus.NO
+
+
+def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Report]) -> Report:
+    from .verify import show
+
+    with out.compiling(), out.progress("verify") as progress:
+        report = after(progress)
+    report.notes[:] = [note for note in report.notes if not note.endswith(plan.notes)]  # said already
+    out.line()
+    show(out, report)
+    return report
 
 
 def _facts(plan: ConversionPlan) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import Checksums, DryRun, Force, Json, MaxMemory, Quiet, Resume, Threads, Verbose, byte_size
+from .exit import ExitStatus
+from .options import After, Checksums, DryRun, Force, Json, MaxMemory, Quiet, Resume, Threads, Verbose, byte_size
 from .output import Output
 
 NAME = "gguf-to-hf"
@@ -24,6 +25,7 @@ def command(
     ] = "5GB",
     dry_run: DryRun = False,
     force: Force = False,
+    after: After = False,
     resume: Resume = False,
     checksums: Checksums = None,
     threads: Threads = None,
@@ -31,14 +33,16 @@ def command(
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
-) -> None:
+) -> ExitStatus:
     """Convert a GGUF file back to safetensors, config and tokenizer."""
     from ..converters.io.hub import resolve_model
     from ..converters.plan_hf import HfOptions, plan_gguf_to_hf
     from .conversion import carry_out
+    from .verify import afterwards
 
     out = Output(json_mode, quiet, verbose)
     path = resolve_model(model, what="gguf", progress=not quiet)
     plan = plan_gguf_to_hf(path, folder, HfOptions(dtype.lower(), max_shard_size))
-    carry_out(out, plan, dry_run=dry_run, checksums=checksums, threads=threads, max_memory=max_memory, resume=resume,
-              force=force)
+    compare = afterwards(path, folder, threads=threads, max_memory=max_memory) if after else None
+    return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+                     max_memory=max_memory, resume=resume, force=force)

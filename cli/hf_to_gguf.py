@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .exit import ExitStatus
 from .options import (
+    After,
     Checksums,
     DryRun,
     ExcludeWeights,
@@ -64,6 +66,7 @@ def command(
     plain: Plain = False,
     dry_run: DryRun = False,
     force: Force = False,
+    after: After = False,
     resume: Resume = False,
     checksums: Checksums = None,
     threads: Threads = None,
@@ -71,12 +74,13 @@ def command(
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
-) -> None:
+) -> ExitStatus:
     """Convert a Hugging Face checkpoint to one GGUF file."""
     from ..converters.io.hub import cached_origin, resolve_model
     from ..converters.plan_gguf import GgufOptions, plan_hf_to_gguf
     from ..converters.recipes import Quantization
     from .conversion import carry_out
+    from .verify import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
     folder = resolve_model(model, progress=not quiet)
@@ -85,5 +89,7 @@ def command(
         not no_fallback, False, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
     options = GgufOptions(outtype.lower(), model_name, metadata, cached_origin(folder), pre, plain, quantization)
     plan = plan_hf_to_gguf(folder, outfile, options)
-    carry_out(out, plan, dry_run=dry_run, checksums=checksums, threads=threads, max_memory=max_memory, resume=resume,
-              force=force)
+    compare = afterwards(folder, plan.outputs[0].path, threads=threads, max_memory=max_memory, pre=pre,
+                          ignore=overridden(override_kv)) if after else None
+    return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+                     max_memory=max_memory, resume=resume, force=force)

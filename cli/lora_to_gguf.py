@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .exit import ExitStatus
 from .options import (
+    After,
     Checksums,
     DryRun,
     Force,
@@ -38,6 +40,7 @@ def command(
     metadata: MetadataFile = None,
     dry_run: DryRun = False,
     force: Force = False,
+    after: After = False,
     resume: Resume = False,
     checksums: Checksums = None,
     threads: Threads = None,
@@ -45,16 +48,19 @@ def command(
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
-) -> None:
+) -> ExitStatus:
     """Convert a PEFT LoRA adapter to a GGUF adapter."""
     from ..converters.io.hub import cached_origin, resolve_model
     from ..converters.plan_lora import LoraOptions, plan_lora_to_gguf
     from .conversion import carry_out
+    from .verify import afterwards
 
     out = Output(json_mode, quiet, verbose)
     base_folder = resolve_model(base, what="config", progress=not quiet)
     folder = resolve_model(adapter, what="adapter", progress=not quiet)
     plan = plan_lora_to_gguf(base_folder, folder, outfile,
                              LoraOptions(outtype.lower(), model_name, metadata, cached_origin(folder)))
-    carry_out(out, plan, dry_run=dry_run, checksums=checksums, threads=threads, max_memory=max_memory, resume=resume,
-              force=force)
+    compare = afterwards(folder, plan.outputs[0].path, threads=threads, max_memory=max_memory,
+                          base=base_folder) if after else None
+    return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+                     max_memory=max_memory, resume=resume, force=force)

@@ -35,6 +35,9 @@ MaxMemory = Annotated[
 Checksums = Annotated[
     Path | None, typer.Option("--checksums", metavar="FILE", help="Write sha256 sums that `sha256sum -c` accepts.")
 ]
+After = Annotated[
+    bool, typer.Option("--after", help="Then verify what was written against the source; exit 1 where it differs.")
+]
 ModelName = Annotated[str | None, typer.Option("--model-name", help="general.name of the file.")]
 MetadataFile = Annotated[
     Path | None, typer.Option("--metadata", metavar="FILE", help="JSON file with general.* key-values that override.")

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .exit import ExitStatus
 from .options import (
+    After,
     Checksums,
     DryRun,
     ExcludeWeights,
@@ -56,6 +58,7 @@ def command(
     ] = False,
     dry_run: DryRun = False,
     force: Force = False,
+    after: After = False,
     resume: Resume = False,
     checksums: Checksums = None,
     threads: Threads = None,
@@ -63,12 +66,13 @@ def command(
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
-) -> None:
+) -> ExitStatus:
     """Quantize a GGUF file, with the bytes of llama-quantize."""
     from ..converters.io.hub import resolve_model
     from ..converters.plan_quantize import QuantizeOptions, plan_quantize
     from ..converters.recipes import Quantization
     from .conversion import carry_out
+    from .verify import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
     path = resolve_model(model, what="gguf", progress=not quiet)
@@ -76,5 +80,7 @@ def command(
         pure, tuple(tensor_type), tensor_type_file, output_tensor_type, token_embedding_type, leave_output_tensor,
         not no_fallback, allow_requantize, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
     plan = plan_quantize(path, outfile, QuantizeOptions(outtype, quantization))
-    carry_out(out, plan, dry_run=dry_run, checksums=checksums, threads=threads, max_memory=max_memory, resume=resume,
-              force=force)
+    compare = afterwards(path, outfile, threads=threads, max_memory=max_memory,
+                          ignore=overridden(override_kv)) if after else None
+    return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+                     max_memory=max_memory, resume=resume, force=force)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from .output import Output, human_bytes
 
 if TYPE_CHECKING:
     from ..converters.compare import Pair
+    from ..converters.comparison import Progress
     from ..converters.verify import Compared, Report
 
 NAME = "verify"
@@ -64,7 +66,7 @@ def command(
     paths = [resolve_model(x, what=_what(x, base), progress=not quiet) for x in (a, b)]
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base_folder, max_rmse, tuple(ignore), strict, tokenizer, checksums, pre)
-    with out.progress("verify") as progress:
+    with out.compiling(), out.progress("verify") as progress:
         report = verify(*paths, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:
         write_page(html, report)
@@ -78,6 +80,20 @@ def _what(reference: str, base: str | None) -> str:
     if ":" in reference:
         return "gguf"
     return "checkpoint" if base is None else "adapter"
+
+
+def afterwards(source: Path, written: Path, *, threads: int | None, max_memory: int,
+               **options: Any) -> Callable[[Progress], Report]:
+    """What `carry_out` does for --after: compare, without checksums, since the conversion has told them."""
+    from ..converters.verify import VerifyOptions, verify
+
+    chosen = VerifyOptions(checksums=False, **options)
+    return lambda progress: verify(source, written, chosen, threads=threads, max_memory=max_memory, progress=progress)
+
+
+def overridden(override_kv: list[str]) -> tuple[str, ...]:
+    """The keys that a command was told to set to another value than the source's."""
+    return tuple(text.partition("=")[0] for text in override_kv)
 
 
 def write_page(path: Path, report: Report) -> None:

@@ -4,6 +4,7 @@
     ggufx.hf_to_gguf("org/model", "model.gguf", outtype="bf16")
     ggufx.gguf_to_hf("model.gguf", "model/")
     ggufx.lora_to_gguf("adapter/", base="org/model", outfile="adapter.gguf")
+    ggufx.verify("org/model", "model.gguf").same
 
 Each verb returns what was written (`Result`), raises `GgufxError`, and writes nothing under a final name unless it is
 complete. With `dry_run=True` it returns the plan instead. Nothing heavy is imported before a verb is called.
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from .converters.errors import GgufxError
     from .converters.execute import Result
     from .converters.plan import ConversionPlan
+    from .converters.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "Result", "__version__", "gguf_to_hf", "hf_to_gguf", "lora_to_gguf"]
+__all__ = ["ConversionPlan", "GgufxError", "Report", "Result", "__version__", "gguf_to_hf", "hf_to_gguf", "lora_to_gguf",
+           "verify"]
 
-_ELSEWHERE = {"GgufxError": "errors", "Result": "execute", "ConversionPlan": "plan"}
+_ELSEWHERE = {"GgufxError": "errors", "Result": "execute", "ConversionPlan": "plan", "Report": "verify"}
 
 
 def __getattr__(name: str) -> Any:
@@ -98,6 +101,34 @@ def lora_to_gguf(
     base_folder, folder = resolve_model(base, what="config"), resolve_model(adapter, what="adapter")
     options = LoraOptions(outtype, model_name, _path(metadata_file), cached_origin(folder))
     return _carried_out(lambda: plan_lora_to_gguf(base_folder, folder, _path(outfile), options), dry_run, run)
+
+
+def verify(
+    a: str | Path,
+    b: str | Path,
+    *,
+    base: str | Path | None = None,
+    max_rmse: float | None = None,
+    ignore: tuple[str, ...] = (),
+    strict: bool = False,
+    tokenizer: bool = False,
+    checksums: bool = True,
+    **run: Any,
+) -> Report:
+    """Compare any two of checkpoint, GGUF file, adapter: `.same`, `.worst()`, `.differences`, `.to_json()`.
+
+    `base`: the base model, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for quantized
+    tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`: all others do.
+    `run`: threads, max_memory (bytes), progress.
+    """
+    from .converters.io.hub import resolve_model
+    from .converters.verify import VerifyOptions, verify
+
+    what = "checkpoint" if base is None else "adapter"
+    paths = [resolve_model(x, what="gguf" if ":" in str(x) else what) for x in (a, b)]
+    options = VerifyOptions(None if base is None else resolve_model(base, what="config"), max_rmse, tuple(ignore),
+                            strict, tokenizer, checksums)
+    return verify(*paths, options, **run)
 
 
 def _path(value: str | Path | None) -> Path | None:
