@@ -6,7 +6,9 @@ The command line maps the class to an exit status (`cli/exit.py`); nothing else 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SHOWN_PROBLEMS = 20  # of many, in the message for people
 
@@ -98,6 +100,35 @@ class ManyErrors(GgufxError):
 
     def to_json(self) -> dict[str, object]:
         return {**super().to_json(), "problems": [p.to_json() for p in self.problems]}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One of several outputs that stand for themselves was not made, and why."""
+
+    path: Path
+    error: GgufxError
+
+    def __str__(self) -> str:
+        return f"{self.path} was not made: {self.error}"
+
+    def to_json(self) -> dict[str, object]:
+        return {"path": str(self.path), "error": self.error.to_json()}
+
+
+class IncompleteError(ManyErrors):
+    """Some outputs failed, the others are complete: `result` is what was done (a `Result`), or would be (a plan)."""
+
+    def __init__(self, failures: Sequence[Failure], result: Any) -> None:
+        super().__init__([f.error for f in failures])
+        self.failures = tuple(failures)
+        self.result = result
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.failures))
+
+    def to_json(self) -> dict[str, object]:
+        return {**super().to_json(), "failures": [f.to_json() for f in self.failures]}
 
 
 def raise_all(problems: Iterable[GgufxError]) -> None:

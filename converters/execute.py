@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import __version__
 from .engines import Engine, Work
 from .engines.threads import Threads, available_cpus
-from .errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
+from .errors import Failure, GgufxError, InputError, StorageError, UnsupportedError, UsageError, raise_all
 from .files import OpenFiles, OpenInput, storage_error
 from .io.files import open_regular
 from .job import Tile, by_address, memory, run_tile, tiles
@@ -44,7 +44,7 @@ class Result:
     """What was done.
 
     `receipts` counts the tiles of this run and the `kept` ones of an interrupted run; `leftovers` are files of a dead
-    run that were removed.
+    run that were removed. `failures`: outputs of an independent plan that were not made, at least one was.
     """
 
     files: tuple[WrittenFile, ...]
@@ -54,6 +54,7 @@ class Result:
     receipts: int
     kept: int = 0
     leftovers: tuple[Path, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 def execute(
@@ -80,7 +81,8 @@ def execute(
 
     Raises `UsageError` for an existing output without `force`, an output that another process is writing, and a journal
     of another conversion; `InputError` for a source that changed, vanished or holds what cannot be converted;
-    `StorageError` for what the system refuses. Whatever is raised, no incomplete output has its final name.
+    `StorageError` for what the system refuses. Whatever is raised, no incomplete output has its final name. Where the
+    plan's outputs are independent, one that cannot hold a value of the source is given up, and the others are made.
     """
     run = _Run(plan, threads, max_memory, progress)
     return run(resume, resume if keep_partial is None else keep_partial, force, engine or Threads(threads), checksums)
@@ -102,6 +104,7 @@ class _Run:
         self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
         self.last_progress = 0.0
         self.bytes_read = self.bytes_written = 0
+        self.failed: dict[int, GgufxError] | None = {} if plan.independent else None
 
     def __call__(self, resume: bool, keep_partial: bool, force: bool, engine: Engine, checksums: bool) -> Result:
         if not resume:
@@ -131,7 +134,7 @@ class _Run:
                     digests = trail.finish(self.threads)
                 for opened in inputs:
                     opened.check()
-                staging.publish()
+                self._publish(staging)
                 journal.remove()
             except BaseException as error:
                 if journal and keep_partial:
@@ -139,15 +142,17 @@ class _Run:
                 else:
                     if journal:
                         journal.remove()
-                    staging.discard(keep_found=keep_partial or not begun)
+                    staging.discard(staging.parts, keep_found=keep_partial or not begun)
                 if isinstance(error, OSError):
                     raise storage_error(error, error.filename or self.plan.outputs[0].path, "written") from error
                 raise
             if self.progress:
                 self.progress(self.plan.output_bytes, self.plan.output_bytes, "")
-            written = (WrittenFile(o.path, o.size, d) for o, d in zip(self.plan.outputs, digests, strict=True))
+            failed = self.failed or {}
+            written = (WrittenFile(o.path, o.size, digests[i]) for i, o in enumerate(self.plan.outputs) if i not in failed)
+            failures = (Failure(self.plan.outputs[i].path, error) for i, error in sorted(failed.items()))
             return Result(tuple(written), time.monotonic() - self.begun, self.bytes_read, self.bytes_written,
-                          receipts + len(kept), len(kept), tuple(staging.leftovers))
+                          receipts + len(kept), len(kept), tuple(staging.leftovers), tuple(failures))
 
     def _resume_hint(self) -> str | None:
         if not self.journal_path.exists():
@@ -218,7 +223,8 @@ class _Run:
             job = work.job
             weights = [w and self.plan.imatrix[w[0]][w[1]] for w in job.weights]
             try:
-                return Receipt(work.index, work.tile, run_tile(job, work.tile, files, weights, threads, device))
+                checksums = run_tile(job, work.tile, files, weights, threads, device, self.failed)
+                return Receipt(work.index, work.tile, checksums)
             except ValueError as error:
                 raise UnsupportedError(str(error), tensor=job.name) from error
 
@@ -226,10 +232,29 @@ class _Run:
             for receipt in receipts:
                 count += 1
                 journal.append(receipt)
+                self._refuse_none_left()
                 self._mark(receipt, trail)
                 self.bytes_written += self._count(receipt)
                 self.bytes_read += sum(receipt.tile.of(r).nbytes for r in self.jobs[receipt.job].sources)
         return count
+
+    def _publish(self, staging: Staging) -> None:
+        if self.failed is None:
+            staging.publish(staging.parts)
+            return
+        for index, part in enumerate(staging.parts):
+            try:
+                if index not in self.failed:
+                    staging.publish([part])
+            except (StorageError, UsageError) as error:
+                self.failed[index] = error
+        self._refuse_none_left()
+        staging.discard([staging.parts[index] for index in self.failed])
+
+    def _refuse_none_left(self) -> None:
+        """Raise why, if no output is left that can be made."""
+        if self.failed and len(self.failed) == len(self.plan.outputs):
+            raise_all(self.failed.values())
 
     def _work(self, kept: Sequence[Receipt], engine: Engine) -> Iterator[Work]:
         """Tiles in the order in which the sources lie on the disk."""

@@ -1,7 +1,8 @@
 """One job of a plan, cut into tiles that fit the memory budget: read, apply the ops, encode, write.
 
 Array values are held as raw bits (uint16 for F16 and BF16) as long as ops only move them; they become float32 where an
-op computes or the type changes. A tile is a run of axis 0 that the ops can convert on its own.
+op computes or the type changes. A tile is a run of axis 0 that the ops can convert on its own. It is read, converted and
+decoded once, however many outputs it has, and outputs of equal type are encoded once.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from ..quant import FORMATS, dequantize, quantize
-from .errors import InputError
+from .errors import GgufxError, InputError
 from .ops import Crop, Op, Shape, Split
 from .plan import Region, TensorJob
 
 # Bits of one element, for types that are moved without being computed with.
 RAW = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16, "F64": np.uint64, "I8": np.int8, "I16": np.int16,
        "I32": np.int32, "I64": np.int64, "U8": np.uint8, "BOOL": np.uint8, "F8_E4M3": np.uint8, "F8_E5M2": np.uint8}
-
+FLOATS = ("F32", "F16", "BF16")
+NO_CHECKSUM = -1  # no CRC-32 equals it
 
 CHECK_AT_ONCE = 1 << 18  # elements whose values are looked at at a time: no second array of a tile's size
 
@@ -139,7 +142,8 @@ def memory(job: TensorJob) -> int:
     raw = regions[0].type in RAW and all(op.moves for op in job.ops)
     if len({r.type for r in regions}) == 1 and (raw or not job.ops):
         return 2 * stored if job.ops else stored
-    return stored + 4 * sum(math.prod(r.shape) for r in regions)
+    arrays = len(shapes_through(job.ops, [r.shape for r in job.sources]))
+    return stored + 4 * sum(math.prod(r.shape) for r in (*job.sources, *job.outputs[:arrays]))
 
 
 def tiles(job: TensorJob, budget: int, done: Iterable[Tile] = ()) -> Iterator[Tile]:
@@ -154,10 +158,11 @@ def tiles(job: TensorJob, budget: int, done: Iterable[Tile] = ()) -> Iterator[Ti
 
 
 def run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.ndarray | None] = (), threads: int = 1,
-             device: str = "cpu") -> tuple[int, ...]:
+             device: str = "cpu", failed: dict[int, GgufxError] | None = None) -> tuple[int, ...]:
     """Convert one tile and write it. The CRC-32 of what each output got; none for a copy, which its source proves.
 
-    `weights`: float32 [cols] per output, or None; empty for all None.
+    `weights`: float32 [cols] per output, or None; empty for all None. `failed`: if given, a file in which a value has no
+    place is entered here with the error, and gets nothing from then on, instead of raising it.
     """
     sources = [tile.of(r) for r in job.sources]
     outputs = [tile.of(r) for r in job.outputs]
@@ -171,12 +176,26 @@ def run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.ndar
             held, kind = [floats(x, kind, threads, device) for x in held], "F32"
         held = op.forward(held)
         kind = op.emits or kind
-    checksums = []
-    for i, (array, region, importance) in enumerate(zip(held, outputs, weights or (None,) * len(outputs), strict=True)):
-        first = (region.offset - job.outputs[i].offset) * math.prod(region.shape[:-1]) // max(region.nbytes, 1)
-        data = _encoded(job.name, first, array, kind, region, importance, threads, device)
+    widen = len({r.type for r in outputs} - {*FLOATS, kind}) > 1
+    arrays = [_Values(x, kind, widen, threads, device) for x in held]
+    made: dict[tuple[object, ...], tuple[np.ndarray, int]] = {}
+    checksums = [NO_CHECKSUM] * len(outputs)
+    for i, region in enumerate(outputs):
+        if failed and region.file in failed:
+            continue
+        key = (i % len(arrays), region.type, job.weights[i : i + 1])
+        try:
+            if key not in made:
+                first = (region.offset - job.outputs[i].offset) * math.prod(region.shape[:-1]) // max(region.nbytes, 1)
+                data = arrays[key[0]].encoded(job.name, first, region.type, weights[i] if weights else None)
+                made[key] = data, zlib.crc32(data)
+        except InputError as error:
+            if failed is None:
+                raise
+            failed.setdefault(region.file, error)
+            continue
+        data, checksums[i] = made[key]
         files.write(region.file, region.offset, data)
-        checksums.append(zlib.crc32(data))
     return tuple(checksums)
 
 
@@ -197,36 +216,64 @@ def floats(x: np.ndarray, kind: str, threads: int = 1, device: str = "cpu") -> n
     return dequantize(rows, kind, device=device, threads=threads).reshape(*x.shape[:-1], -1)
 
 
-def _encoded(name: str, first: int, x: np.ndarray, kind: str, region: Region, weights: np.ndarray | None, threads: int,
-             device: str) -> np.ndarray:
-    """The bytes of the output region, which begins at row `first` of its tensor."""
-    if kind == region.type:
-        return np.ascontiguousarray(x)
-    if kind in ("F16", "BF16"):
-        rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-        rows = rows.view(np.float16) if kind == "F16" else rows
-    else:
-        rows = np.ascontiguousarray(floats(x, kind, threads, device))
-        rows = rows.reshape(-1, rows.shape[-1])
-    if region.type not in ("F32", "BF16"):
-        _refuse_unfit(name, first, rows, kind, region.type)
-    return quantize(rows, region.type, weights=weights, device=device, threads=threads,
-                    source="BF16" if kind == "BF16" else None)
+class _Values:
+    """An array that the ops gave, in the forms that outputs are made of; each form is made once.
+
+    `widen`: several quantized types are made of it, so narrow floats are widened once for all of them.
+    """
+
+    def __init__(self, x: np.ndarray, kind: str, widen: bool, threads: int, device: str) -> None:
+        self.x, self.kind, self.widen = x, kind, widen
+        self.threads, self.device = threads, device
+
+    @cached_property
+    def wide(self) -> np.ndarray:
+        """float32 [rows, cols]."""
+        values = np.ascontiguousarray(floats(self.x, self.kind, self.threads, self.device))
+        return values.reshape(-1, values.shape[-1])
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """[rows, cols]: float32, float16, or bfloat16 as uint16; what is narrow stays so."""
+        if self.kind not in ("F16", "BF16"):
+            return self.wide
+        rows = np.ascontiguousarray(self.x).reshape(-1, self.x.shape[-1])
+        return rows.view(np.float16) if self.kind == "F16" else rows
+
+    @cached_property
+    def not_finite(self) -> tuple[int, int, np.floating] | None:
+        return _first_unfit(self.rows, self.kind, "")
+
+    def encoded(self, name: str, first: int, target: str, weights: np.ndarray | None) -> np.ndarray:
+        """The bytes as type `target`, of an array that begins at row `first` of its tensor.
+
+        InputError for NaN, infinity, and values that the target's 16-bit floats cannot hold.
+        """
+        if self.kind == target:
+            return np.ascontiguousarray(self.x)
+        if target not in ("F32", "BF16"):
+            unfit = _first_unfit(self.rows, self.kind, target) if target == "F16" else self.not_finite
+            if unfit is not None:
+                row, col, value = unfit
+                raise InputError(f"the value {value} in row {first + row}, column {col} has no place in {target}",
+                                 tensor=name,
+                                 hint="Choose bf16 if the value is large; if it is not finite, the model is damaged.")
+        rows = self.wide if self.widen and target not in FLOATS else self.rows
+        return quantize(rows, target, weights=weights, device=self.device, threads=self.threads,
+                        source="BF16" if rows.dtype == np.uint16 else None)
 
 
-def _refuse_unfit(name: str, first: int, rows: np.ndarray, kind: str, target: str) -> None:
-    """InputError for NaN, infinity, and values that the target's 16-bit floats cannot hold."""
+def _first_unfit(rows: np.ndarray, kind: str, target: str) -> tuple[int, int, np.floating] | None:
+    """Row, column and value of the first that has no place in the target."""
     step = max(1, CHECK_AT_ONCE // rows.shape[1])
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         bad = _unfit(part, kind, target)
-        if not bad.any():
-            continue
-        row, col = (int(i) for i in np.argwhere(bad)[0])
-        value = (part[row, col].astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else part[row, col]
-        raise InputError(f"the value {value} in row {first + start + row}, column {col} has no place in {target}",
-                         tensor=name,
-                         hint="Choose bf16 if the value is large; if it is not finite, the model is damaged.")
+        if bad.any():
+            row, col = (int(i) for i in np.argwhere(bad)[0])
+            value = (part[row, col].astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else part[row, col]
+            return start + row, col, value
+    return None
 
 
 def _unfit(rows: np.ndarray, kind: str, target: str) -> np.ndarray:

@@ -56,6 +56,7 @@ class Region:
 class TensorJob:
     """Read `sources`, apply `ops`, encode as each output's type, write. Jobs share nothing.
 
+    Where the ops give n arrays, `outputs[i]` is made of array i % n: one file's outputs follow another's.
     `weights`: the importance weights of each output's columns, as (entry, index) in the plan's imatrix; empty without.
     """
 
@@ -95,20 +96,25 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTensor:
-    """One tensor of the result, for people: its type, and the type the recipe wanted where that did not fit."""
+    """One tensor of the result, for people: its type, and the type the recipe wanted where that did not fit.
+
+    `file`: which of several files that each hold a whole model.
+    """
 
     name: str
     type: str
     shape: Shape
     nbytes: int
     wanted: str | None = None
+    file: int = 0
 
 
 @dataclass(frozen=True)
 class ConversionPlan:
     """`notes`: everything lost, approximated or assumed. `facts`: what the result says of itself (architecture ...).
 
-    `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to.
+    `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to. `independent`: each output stands
+    for itself, so one that fails leaves the others alone; otherwise they are one set.
     """
 
     direction: str
@@ -119,6 +125,7 @@ class ConversionPlan:
     notes: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     imatrix: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    independent: bool = False
 
     @property
     def output_bytes(self) -> int:
@@ -140,6 +147,7 @@ class ConversionPlan:
             "facts": self.facts,
             "imatrix": {name: [list(values.shape), base64.b64encode(values.tobytes()).decode()]
                         for name, values in self.imatrix.items()},
+            "independent": self.independent,
         }
 
     @classmethod
@@ -162,6 +170,7 @@ class ConversionPlan:
             tuple(data["notes"]), data["facts"],
             {name: np.frombuffer(base64.b64decode(raw), np.float32).reshape(shape)
              for name, (shape, raw) in data["imatrix"].items()},
+            data["independent"],
         )
 
     def digest(self) -> str:

@@ -187,19 +187,19 @@ class Staging:
                                    expected=f"at least {sum(p.output.size for p in self.parts)} bytes",
                                    found=f"{room.f_bavail * room.f_frsize} bytes free", hint=HINTS[errno.ENOSPC])
 
-    def publish(self) -> None:
-        """Rename every part, in order, each complete and synced. The last one completes the set.
+    def publish(self, parts: Sequence[Part]) -> None:
+        """Rename these parts, a set, in order, each complete and synced. The last one completes the set.
 
         If that fails before the last, nothing of the set stays visible. UsageError where an output appeared meanwhile.
         """
-        waiting = [p for p in self.parts if not p.published]
+        waiting = [p for p in parts if not p.published]
         refuse_existing([p.output for p in waiting], self.force)
-        folders = list(dict.fromkeys(p.path.parent for p in self.parts))
+        folders = list(dict.fromkeys(p.path.parent for p in parts))
         folders += [f.parent for f in self._folders if f.parent not in folders]
         renamed: list[Part] = []
         path = folders[0]
         try:
-            if len(self.parts) > 1 and waiting and self.force:
+            if len(parts) > 1 and waiting and self.force:
                 # The old set ends before the new one begins: without its last file it is not taken for one.
                 waiting[-1].output.path.unlink(missing_ok=True)
             for part in waiting:
@@ -222,9 +222,9 @@ class Staging:
             os.replace(part.output.path, part.path)
             part.published = False
 
-    def discard(self, keep_found: bool = False) -> None:
-        """Remove the parts and folders of a conversion that failed; what a dead run had left stays if `keep_found`."""
-        for part in self.parts:
+    def discard(self, parts: Iterable[Part], keep_found: bool = False) -> None:
+        """Remove the parts and folders of what failed; what a dead run had left stays if `keep_found`."""
+        for part in parts:
             if not part.published and not (keep_found and part.found) and _is_at(part.path, part.descriptor):
                 with suppress(OSError):
                     part.path.unlink()

@@ -1,0 +1,98 @@
+"""Many outputs, one pass: plans of the same source for several types, merged into one plan whose jobs fan out.
+
+Each plan says what a file is by itself, so each file gets the bytes that it gets alone. Jobs of equal sources and ops
+become one job with the outputs of all: a tile is read, converted and decoded once, and encoded once per type. The files
+stand for themselves: what one of them cannot hold does not keep the others back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import Failure, GgufxError, UsageError, raise_all
+from .job import by_address
+from .plan import ConversionPlan, TensorJob
+
+FILE_FACTS = ("file_type", "bits_per_weight")  # of a file; the others are the model's
+
+
+class Planner(Protocol):
+    """Plans one file after another from a source that is read once."""
+
+    def path(self, outtype: str) -> Path:
+        """The file that this type is written to. UsageError where there is no such type."""
+
+    def plan(self, outtype: str) -> ConversionPlan:
+        """The plan of that file alone. Raises what keeps it from being made."""
+
+
+def plan_outputs(planner: Planner, outtypes: Sequence[str]) -> tuple[ConversionPlan, tuple[Failure, ...]]:
+    """The plan of a file per type, and the files that cannot be made, which it leaves out.
+
+    Raises UsageError where types or names are wrong, and what is wrong with every file where none can be made.
+    """
+    if len(outtypes) == 1:
+        return planner.plan(outtypes[0]), ()
+    paths = _each(planner.path, outtypes)
+    if twice := {p for p in paths if paths.count(p) > 1}:
+        raise UsageError("several types would go to this file", file=min(twice),
+                         hint="Write {outtype} where the type belongs in the name.")
+    plans, failures = [], []
+    for outtype, path in zip(outtypes, paths, strict=True):
+        try:
+            plans.append(planner.plan(outtype))
+        except GgufxError as error:
+            failures.append(Failure(path, error))
+    if not plans:
+        raise_all({str(f.error): f.error for f in failures}.values())  # what concerns all is said once
+    return merged(plans), tuple(failures)
+
+
+def _each(path: Callable[[str], Path], outtypes: Sequence[str]) -> list[Path]:
+    paths: list[Path] = []
+    problems: list[GgufxError] = []
+    for outtype in outtypes:
+        try:
+            paths.append(path(outtype))
+        except GgufxError as error:
+            problems.append(error)
+    raise_all(problems)
+    return paths
+
+
+def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
+    """Plans of one output each as one plan with an output for each. ValueError where they do not read the same files."""
+    first = plans[0]
+    if any(plan.inputs != first.inputs for plan in plans):
+        raise ValueError("the plans read different files")
+    alike: dict[Any, list[TensorJob]] = {}
+    for job in (part for file, plan in enumerate(plans) for part in _parts(plan, file)):
+        alike.setdefault((job.sources, job.ops, tuple(r.shape for r in job.outputs)), []).append(job)
+    common = [note for note in first.notes if all(note in plan.notes for plan in plans)]
+    return ConversionPlan(
+        first.direction, first.inputs, tuple(plan.outputs[0] for plan in plans), tuple(map(_joined, alike.values())),
+        tuple(replace(tensor, file=file) for file, plan in enumerate(plans) for tensor in plan.tensors),
+        (*common, *(f"{plan.outputs[0].path.name}: {note}" for plan in plans for note in plan.notes if note not in common)),
+        {**{k: v for k, v in first.facts.items() if k not in FILE_FACTS},
+         "outputs": [{k: plan.facts[k] for k in FILE_FACTS if k in plan.facts} for plan in plans]},
+        {name: values for plan in plans for name, values in plan.imatrix.items()},
+        independent=True,
+    )
+
+
+def _parts(plan: ConversionPlan, file: int) -> Iterator[TensorJob]:
+    """The plan's jobs, cut as they are executed, so that plans which cut some of them differently share the others."""
+    for job in plan.jobs:
+        for part in by_address(job):
+            yield replace(part, outputs=tuple(replace(r, file=file) for r in part.outputs))
+
+
+def _joined(jobs: Sequence[TensorJob]) -> TensorJob:
+    if not any(job.weights for job in jobs):
+        weights: tuple[tuple[str, int] | None, ...] = ()
+    else:
+        weights = tuple(w for job in jobs for w in job.weights or (None,) * len(job.outputs))
+    return replace(jobs[0], outputs=tuple(r for job in jobs for r in job.outputs), weights=weights)
