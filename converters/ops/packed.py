@@ -1,0 +1,55 @@
+"""Operations on packed blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .base import LoraRefused, Op, multiple
+
+
+@dataclass(frozen=True)
+class PackMxfp4(Op):
+    """OpenAI's MXFP4 (blocks uint8 `[..., n, 16]`, scales uint8 `[..., n]`) into ggml's blocks, bit for bit.
+
+    The checkpoint pairs neighbouring elements in a byte (2i low, 2i+1 high); ggml pairs i and i + 16.
+    """
+
+    undo: bool = False
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    @property
+    def emits(self) -> str | None:
+        return "U8" if self.undo else "MXFP4"
+
+    @property
+    def on_blocks(self) -> bool:
+        return True
+
+    def shape(self, shapes):
+        if self.undo:
+            (s,) = shapes
+            multiple("row length", s[-1], 32)
+            return [(*s[:-1], s[-1] // 32, 16), (*s[:-1], s[-1] // 32)]
+        blocks, scales = shapes
+        if blocks != (*scales, 16):
+            raise ValueError(f"blocks {list(blocks)} do not belong to scales {list(scales)}")
+        return [(*scales[:-1], scales[-1] * 32)]
+
+    def forward(self, xs):
+        if self.undo:
+            (x,) = xs
+            x = x.reshape(*x.shape[:-1], -1, 17)
+            codes = np.concatenate([x[..., 1:] & 15, x[..., 1:] >> 4], -1)
+            return [codes[..., 0::2] | codes[..., 1::2] << 4, np.ascontiguousarray(x[..., 0])]
+        blocks, scales = xs
+        codes = np.stack([blocks & 15, blocks >> 4], -1).reshape(*blocks.shape[:-1], 32)
+        packed = np.concatenate([scales[..., None], codes[..., :16] | codes[..., 16:] << 4], -1)
+        return [packed.reshape(*scales.shape[:-1], -1)]
+
+    def lora(self, factors):
+        raise LoraRefused("an MXFP4 weight takes no update; use the bf16 checkpoint as base")
