@@ -65,6 +65,19 @@ def test_every_byte_of_the_part(interrupted):
         conversion.check_done()
 
 
+def test_bytes_between_the_tensors(interrupted):
+    """No receipt speaks for padding; it is zero again all the same."""
+    conversion = interrupted()
+    for name, at in (("shard-1", 20), ("shard-1", -3), ("shard-2", -8)):
+        part = conversion.folder / f"{name}.part"
+        left = bytearray(part.read_bytes())
+        assert left[at] == conversion.expected[conversion.folder / name][at] == 0
+        left[at] = 1
+        part.write_bytes(left)
+    execute(conversion.plan, resume=True)
+    conversion.check_done()
+
+
 @pytest.mark.parametrize("missing", ["shard-1.part", "config.json.part", "config.json.ggufx-journal"])
 def test_a_part_that_is_gone(interrupted, missing):
     conversion = interrupted()
@@ -138,15 +151,47 @@ def test_another_version(interrupted, monkeypatch):
         execute(conversion.plan, resume=True)
 
 
-def test_published_file_that_is_not_ours(interrupted):
-    """An output that stands there without its part may be published already; only its bytes can say so."""
+@pytest.mark.parametrize("right", [0, 60_000, 114_720])
+def test_published_file_that_is_not_ours(interrupted, right):
+    """An output that stands there without its part may be published already; only its bytes, all of them, can say so."""
     conversion = interrupted()
     first = conversion.plan.outputs[0]
     (conversion.folder / "shard-1.part").unlink()
-    first.path.write_bytes(bytes(first.size))
+    data = conversion.expected[first.path][:right] + b"x" * (first.size - right)
+    first.path.write_bytes(data)
     with pytest.raises(UsageError, match=r"shard-1: exists already"):
         execute(conversion.plan, resume=True)
-    assert first.path.read_bytes() == bytes(first.size)
+    assert first.path.read_bytes() == data
+    execute(conversion.plan, resume=True, force=True)
+    conversion.check_done()
+
+
+@pytest.mark.parametrize("at", [3, 20, 50_000, 110_000, -3], ids=["head", "gap", "tensor", "copy", "end"])
+def test_published_file_that_was_damaged(make, server, at):
+    """All receipts are there, the run died between two renames; then a byte of what was published changes."""
+    conversion = make()
+    assert server.run(conversion.plan_file, die_at=[["replace"], 2])[0] < 0
+    first = conversion.plan.outputs[0].path
+    data = bytearray(first.read_bytes())
+    data[at] ^= 1
+    first.write_bytes(data)
+    with pytest.raises(UsageError, match=r"shard-1: exists already"):
+        execute(conversion.plan, resume=True)
+    assert first.read_bytes() == data
+    execute(conversion.plan, resume=True, force=True)
+    conversion.check_done()
+
+
+def test_published_file_that_lost_its_receipts(make, server):
+    """Nothing vouches for a byte without a receipt, right as it may be."""
+    conversion = make()
+    assert server.run(conversion.plan_file, die_at=[["replace"], 2])[0] < 0
+    journal = conversion.folder / "config.json.ggufx-journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(text for text in lines if b" [2, 0, " not in text))
+    assert len(read_journal(journal).receipts) == len(lines) - 2
+    with pytest.raises(UsageError, match=r"shard-1: exists already"):
+        execute(conversion.plan, resume=True)
     execute(conversion.plan, resume=True, force=True)
     conversion.check_done()
 

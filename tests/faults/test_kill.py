@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,12 @@ def test_every_step(make, server, inject, small_tiles):
     whole.check_done()
     seen = set()
     tiles = range(calls.index("preadv"), len(calls) - calls[::-1].index("pwrite"))
-    numbers = {*range(1, tiles.start), *tiles[::8], *range(tiles.stop, len(calls) + 2)}
-    for turn, number in enumerate(sorted(numbers)):
+    # The journal is written by the clock, so the number of calls differs a little from run to run.
+    numbers = chain(range(1, tiles.start), tiles[::8], range(tiles.stop, 2 * len(calls)))
+    status = None
+    for turn, number in enumerate(numbers):
+        if status == 0:
+            break
         conversion = make(to=f"step-{number}")
         status, _ = server.run(conversion.plan_file, threads=1, die_at=[STEPS, number])
         assert status in (0, -signal.SIGKILL)
