@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ggufx.converters.job import Tile
 from ggufx.converters.journal import Receipt
 from ggufx.converters.plan import Region, TensorJob

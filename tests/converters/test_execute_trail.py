@@ -8,7 +8,6 @@ import random
 import time
 
 import pytest
-
 from ggufx.converters.errors import StorageError
 from ggufx.converters.files import OpenFiles
 from ggufx.converters.trail import Trail
