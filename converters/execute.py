@@ -188,19 +188,21 @@ class _Run:
         """The receipts of an interrupted run that the bytes confirm; outputs that it had published are sealed."""
         if record is None or record.identity is None:
             return []
-        with staging.published() as there:
+        in_order = not self.plan.independent
+        with staging.published(in_order) as there:
             descriptors = [there.get(i, part.descriptor) for i, part in enumerate(staging.parts)]
             files = OpenFiles(inputs, [(d, o.path) for d, o in zip(descriptors, self.plan.outputs, strict=True)])
             kept = confirmed(record.receipts, self.jobs, files, self.threads, self._count)
             for index in there:
-                if not complete(index, self.plan.outputs[index], self.gaps[index], kept, self.jobs, files):
+                if complete(index, self.plan.outputs[index], self.gaps[index], kept, self.jobs, files):
+                    staging.seal(index, descriptors[index])
+                elif in_order:
                     break
-                staging.seal(index, descriptors[index])
         foreign = {i for i in there if not staging.parts[i].published}
-        dropped = [r for r in kept if any(region.file in foreign for region in self.jobs[r.job].outputs)]
+        dropped = {r for r in kept if any(region.file in foreign for region in self.jobs[r.job].outputs)}
         for receipt in dropped:
             self._count(receipt, -1)
-        return [r for r in kept if r not in dropped] if dropped else kept
+        return [r for r in kept if r not in dropped]
 
     def _fill_fixed(self, staging: Staging, files: OpenFiles, trail: Trail) -> None:
         """What the plan itself holds, and zeros where a dead run may have left something else."""

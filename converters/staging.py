@@ -130,25 +130,20 @@ class Staging:
         self.leftovers.append(journal)
 
     @contextmanager
-    def published(self) -> Iterator[dict[int, int]]:
-        """Outputs that an interrupted run may have published (in plan order, so the first ones): index -> descriptor.
+    def published(self, in_order: bool) -> Iterator[dict[int, int]]:
+        """Outputs that an interrupted run may have published: index -> descriptor. If `in_order`, only the first ones.
 
         Whoever calls this compares the bytes, and calls `seal` for each that is complete.
         """
         with ExitStack() as opened:
             there: dict[int, int] = {}
             for index, part in enumerate(self.parts):
-                try:
-                    if part.found:
-                        break
-                    descriptor = os.open(part.output.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-                except OSError:
+                descriptor = None if part.found else _open_complete(part.output)
+                if descriptor is not None:
+                    opened.callback(os.close, descriptor)
+                    there[index] = descriptor
+                elif in_order:
                     break
-                opened.callback(os.close, descriptor)
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode) or status.st_size != part.output.size:
-                    break
-                there[index] = descriptor
             yield there
 
     def seal(self, index: int, descriptor: int) -> None:
@@ -244,6 +239,19 @@ def _lock(descriptor: int, path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
+
+
+def _open_complete(output: OutputFile) -> int | None:
+    """A descriptor of what has the output's name, if it is a file of the right size."""
+    try:
+        descriptor = os.open(output.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size == output.size:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _in_use(path: Path) -> bool:

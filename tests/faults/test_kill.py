@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ggufx.converters.execute import execute
 
@@ -115,6 +118,24 @@ def test_during_renames(make, server, force):
         result = execute(conversion.plan, resume=True, force=force)
         assert result.kept == result.receipts, "everything was done already"
         conversion.check_done()
+
+
+def test_outputs_that_do_not_belong_together(make, server):
+    """A plan of independent outputs dies between two renames, one output failed before: the others are still known."""
+    conversion = make()
+    source = conversion.plan.inputs[0].path
+    values = np.fromfile(source, np.float32)
+    values[5] = 1e6  # has no place in the F16 of the first shard; the second keeps float32
+    values.tofile(source)
+    plan = replace(make().plan, independent=True)
+    conversion.plan_file.write_text(json.dumps(plan.to_json()))
+    assert server.run(conversion.plan_file, die_at=[["replace"], 2])[0] == -signal.SIGKILL
+    names = [path.name for path in conversion.expected]
+    assert [name for name in names if (conversion.folder / name).exists()] == ["shard-2"]
+    result = execute(plan, resume=True)
+    assert result.kept > 0
+    assert [failure.path.name for failure in result.failures] == ["shard-1"]
+    assert sorted(os.listdir(conversion.folder)) == sorted(names[1:])
 
 
 def test_more_threads_or_tiles_make_no_difference_when_resuming(make, server, small_tiles):
