@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ggufx.cli.exit import ExitStatus
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_support_table_is_the_registrys():
-    done = subprocess.run([sys.executable, ROOT / "scripts" / "support_table.py", "--check"], capture_output=True, text=True)
+@pytest.mark.parametrize("script", ["support_table.py", "benchmark_table.py"])
+def test_tables_are_what_their_sources_say(script: str):
+    done = subprocess.run([sys.executable, ROOT / "scripts" / script, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

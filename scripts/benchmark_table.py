@@ -1,0 +1,52 @@
+"""Write the benchmark figures into README.md, from benchmarks/results/. With --check: fail if they are out of date."""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- benchmarks: scripts/benchmark_table.py -->", "<!-- end of the benchmarks -->"
+
+
+def conversions() -> list[str]:
+    found = json.loads((RESULTS / "convert.json").read_text())
+    rows = [f"Whole conversions of a model of {found['parameters'] / 1e9:.2f} B parameters, {found['threads']} threads:", "",
+            "| | ggufx | peer | times faster | peak memory ggufx / peer |", "|---|---|---|---|---|"]
+    for task, row in found["results"].items():
+        peer = next(who for who in row["seconds"] if who != "ggufx")
+        memory = row["peak_anonymous_mb"]
+        rows.append(f"| {task} | {row['seconds']['ggufx']:.1f} s | {peer} {row['seconds'][peer]:.1f} s | "
+                    f"**{row['times_faster']:.1f}** | {memory['ggufx']} / {memory[peer]} MB |")
+    return [*rows, "", f"({found['machine']['cpu']}, commit {found['commit']}; anonymous memory of the process.)"]
+
+
+def kernels() -> list[str]:
+    found = json.loads((RESULTS / "quantize.json").read_text())
+    table: dict[str, dict[str, dict]] = {}
+    for row in found["rows"]:
+        kind = "weights" if row["weights"] else row["direction"]
+        table.setdefault(row["format"], {})[kind] = row
+    rows = ["Kernels, one thread, as a ratio to ggml's own in the same run (MB/s of float32 in brackets):", "",
+            "| type | quantize | with importance weights | dequantize |", "|---|---|---|---|"]
+    for name, kinds in table.items():
+        cells = [f"{r['ggufx'] / r['ggml']:.1f} ({r['ggufx']:.0f})" if (r := kinds.get(k)) else ""
+                 for k in ("quantize", "weights", "dequantize")]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    versions = found["versions"]
+    return [*rows, "", f"(ggml {versions['ggml']}, Numba {versions['numba']}, {', '.join(found['machine']['vectors'])}, "
+            f"commit {found['commit']}; every byte equal.)"]
+
+
+def main() -> None:
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    wanted = "\n".join([f"{before}{BEGIN}", *conversions(), "", *kernels(), f"{END}{after}"])
+    if "--check" in sys.argv:
+        sys.exit(text != wanted and "README.md: the benchmarks are out of date; run scripts/benchmark_table.py")
+    README.write_text(wanted, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
