@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..converters.verify import Report
 
 
+SHOWN_NAMES = 3  # of tensors that fell back to another type
+
+
 def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Path | None,
               after: Callable[[Progress], Report] | None = None, **run: Any) -> ExitStatus:
     """Print the plan (`dry_run`), or execute it with progress and print what was written.
@@ -25,9 +28,7 @@ def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Pa
     """
     for note in plan.notes:
         out.note(note)
-    for tensor in plan.tensors:
-        if tensor.wanted is not None:
-            out.note(f"{tensor.name}: {tensor.type} instead of {tensor.wanted}, whose blocks do not divide its rows")
+    _note_fallbacks(out, plan)
     if dry_run:
         _print_plan(out, plan)
         return ExitStatus.DONE
@@ -61,6 +62,18 @@ def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Pa
     return ExitStatus.DONE if report is None or report.same else ExitStatus.NO
 
 
+def _note_fallbacks(out: Output, plan: ConversionPlan) -> None:
+    """Tensors that did not get the type that the recipe wanted: some by name, with --verbose all of them."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for tensor in plan.tensors:
+        if tensor.wanted is not None:
+            groups.setdefault((tensor.type, tensor.wanted), []).append(tensor.name)
+    for (got, wanted), names in groups.items():
+        shown = names if out.verbose else names[:SHOWN_NAMES]
+        more = f" and {len(names) - len(shown)} more (--verbose lists them)" if len(names) > len(shown) else ""
+        out.note(f"{got} instead of {wanted}, whose blocks do not divide the rows: {', '.join(shown)}{more}")
+
+
 def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Report]) -> Report:
     from .verify import show
 
@@ -75,7 +88,8 @@ def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Repo
 def _facts(plan: ConversionPlan) -> str:
     types = Counter(t.type for t in plan.tensors)
     name = plan.facts.get("class") or plan.facts.get("architecture", "")
-    return f"{name}: {len(plan.tensors)} tensors ({', '.join(f'{n} {t}' for t, n in types.most_common())})"
+    bits = f", {plan.facts['bits_per_weight']:.2f} bits per weight" if "bits_per_weight" in plan.facts else ""
+    return f"{name}: {len(plan.tensors)} tensors ({', '.join(f'{n} {t}' for t, n in types.most_common())}){bits}"
 
 
 def _print_plan(out: Output, plan: ConversionPlan) -> None:
