@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from math import prod
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from .io.values import Metadata
@@ -79,6 +80,14 @@ def default_file_name(
     )
     room = _MAX_STEM_BYTES - len(suffix.encode()) - 1
     return f"{_joined(stem.encode()[:room].decode(errors='ignore'), suffix)}.gguf"
+
+
+def with_type(path: Path, outtype: str) -> Path:
+    """`{outtype}` in a path filled in with the type in lower case, `{OUTTYPE}` in upper case; `{ftype}` likewise."""
+    text = str(path)
+    for word in ("outtype", "ftype"):
+        text = text.replace(f"{{{word}}}", outtype.lower()).replace(f"{{{word.upper()}}}", outtype.upper())
+    return Path(text)
 
 
 def _joined(*parts: str) -> str:

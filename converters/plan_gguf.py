@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..quant.recipe import TensorShape, file_type
+from ..quant.recipe import TensorShape
 from . import arch
 from .config import architecture_of, canonical
 from .errors import GgufxError, InputError, raise_all
@@ -22,10 +23,10 @@ from .job import shapes_through
 from .keep import dropped_notes, keep
 from .mapping import BlockHparams, HfMatches, Match, expected_shape, match_hf
 from .metadata import general_metadata
-from .naming import count_parameters, default_file_name
+from .naming import count_parameters, default_file_name, with_type
 from .ops import Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
-from .recipes import Chosen, Quantization, choose_types, imatrix_keys, override, with_weights
+from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .residue import Source, json_value
 from .sentence import read_pooling
 from .spec import ArchSpec, Config, Hparams
@@ -49,7 +50,7 @@ class GgufOptions:
 
 @dataclass
 class GgufTensor:
-    """A tensor of the file to be. `wanted`: the type asked for, where it did not fit."""
+    """A tensor of the file to be. `type`: empty where it depends on the file's. `wanted`: asked for, where it did not fit."""
 
     name: str
     type: str
@@ -57,6 +58,9 @@ class GgufTensor:
     wanted: str | None = None
     match: Match | None = None
     data: np.ndarray | None = None  # derived tensors: their values
+
+    def typed(self, type: str, wanted: str | None) -> GgufTensor:
+        return replace(self, type=type, wanted=wanted)
 
 
 @dataclass
@@ -75,72 +79,128 @@ class _Reading:
         return self.checkpoint.tensors[self.found.names[spelling]]
 
 
-def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) -> ConversionPlan:
-    """Plan `folder` -> a GGUF file; without `outfile` named by the GGUF convention, in the current folder.
+class GgufPlanner:
+    """Plans a checkpoint -> GGUF, one file after another (`fanout.Planner`). What they share is read once.
 
-    Reads headers, config and tokenizer files only. Raises InputError or UnsupportedError with everything that is wrong.
+    `outfile`: `{outtype}` in it is filled in; None: the GGUF convention's name, in the current folder.
     """
-    checkpoint = open_checkpoint(folder)
-    file = str(folder)
-    spec = arch.for_class(architecture_of(checkpoint.config, file), f"{folder}/config.json")
-    config = canonical(checkpoint.config, spec, f"{folder}/config.json", checkpoint.tensors.keys())
-    reading = _Reading(checkpoint, spec, config, list(checkpoint.notes))
-    config.update(read_pooling(folder, reading.notes))
 
-    keys = write_hparams(spec, config, reading.notes, reading.problems)
-    hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"))
-    shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
-    found = reading.found = match_hf(spec, hp, shapes, file, reading.problems)
-    check_shapes(found, hp, shapes, file, reading.problems)
-    _check_head(reading)
-    raise_all(reading.problems)
+    def __init__(self, folder: Path, outfile: Path | None, options: GgufOptions) -> None:
+        """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
+        self.outfile, self.options = outfile, options
+        checkpoint = open_checkpoint(folder)
+        file = str(folder)
+        self.spec = arch.for_class(architecture_of(checkpoint.config, file), f"{folder}/config.json")
+        config = canonical(checkpoint.config, self.spec, f"{folder}/config.json", checkpoint.tensors.keys())
+        reading = self.reading = _Reading(checkpoint, self.spec, config, list(checkpoint.notes))
+        config.update(read_pooling(folder, reading.notes))
 
-    # A recipe starts from the model's own type, as llama-quantize does from the converter's `auto`.
-    kind = OUTTYPES.get(options.outtype) or own_type({n: (t.dtype, t.shape) for n, t in checkpoint.tensors.items()})
-    tensors = [*_derived(reading, hp), *_targets(reading, kind)]
-    raise_all(reading.problems)
-    chosen = None
-    if options.outtype not in ("auto", *OUTTYPES):
-        chosen = choose_types(options.outtype, [TensorShape(t.name, t.shape, t.type) for t in tensors],
-                              {"general.architecture": string(spec.name), **keys}, options.quantization, file)
-        for tensor, choice in zip(tensors, chosen.choices, strict=True):
-            tensor.type, tensor.wanted = choice.type, choice.wanted if choice.fell_back else None
-        reading.notes.extend(chosen.notes)
+        self.keys = write_hparams(self.spec, config, reading.notes, reading.problems)
+        hp = sizes(self.spec, {k: v.data for k, v in self.keys.items()}, config.get("vocab_size"))
+        shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
+        found = reading.found = match_hf(self.spec, hp, shapes, file, reading.problems)
+        check_shapes(found, hp, shapes, file, reading.problems)
+        _check_head(reading)
+        raise_all(reading.problems)
+        self.tensors = [*_derived(reading, hp), *_targets(reading)]
+        raise_all(reading.problems)
 
-    tokens = tokenizer_metadata(folder, arch=spec.name, hf_class=checkpoint.config["architectures"][0], config=config,
-                                vocab_size=_vocab_rows(tensors, config), pre=options.pre)
-    general = general_metadata(
-        folder, arch=spec.name, tensors_params=count_parameters((t.name, t.shape) for t in tensors),
-        model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id, notes=reading.notes)
-    stored, number = _file_type(options.outtype, kind, tensors)
-    key_values: Metadata = {
-        **general, **keys, "general.file_type": u32(number), **tokens.metadata,
-        "general.quantization_version": u32(QUANTIZATION_VERSION),
-    }
-    if chosen is not None:
-        key_values = override(key_values, options.quantization)
-        key_values.update(imatrix_keys(chosen, options.quantization.imatrix_file))
-    reading.notes.extend(tokens.notes)
-    reading.notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
-                         for part, count in found.parts.items())
-    reading.notes.extend(f"layer {block}: {count} tensors of multi-token prediction are not part of the GGUF model"
-                         for block, count in found.extra_blocks.items())
-    if options.plain:
-        reading.notes.extend(dropped_notes(found.ignored))
-    else:
-        key_values.update(_residue(reading, tokens))
-    outfile = outfile or Path(default_file_name(general, stored, "model"))
-    return _assemble(reading, tensors, key_values, outfile, stored, chosen)
+        tokens = tokenizer_metadata(folder, arch=self.spec.name, hf_class=checkpoint.config["architectures"][0],
+                                    config=config, vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
+        self.tokens = tokens.metadata
+        self.general = general_metadata(
+            folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
+            model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
+            notes=reading.notes)
+        reading.notes.extend(tokens.notes)
+        reading.notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
+                             for part, count in found.parts.items())
+        reading.notes.extend(f"layer {block}: {count} tensors of multi-token prediction are not part of the GGUF model"
+                             for block, count in found.extra_blocks.items())
+        if options.plain:
+            reading.notes.extend(dropped_notes(found.ignored))
+        self.residue = {} if options.plain else _residue(reading, tokens)
+        self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
+        self.paths = list(dict.fromkeys(t.file for t in checkpoint.tensors.values()))
+        self.inputs = tuple(InputFile.of(p) for p in self.paths)
+
+    def path(self, outtype: str) -> Path:
+        """The file that this type is written to. UsageError where there is no such type."""
+        stored, _ = self._file_type(outtype)
+        if self.outfile is None:
+            return Path(default_file_name(self.general, stored, "model"))
+        return with_type(self.outfile, stored if outtype == "auto" else outtype)
+
+    def plan(self, outtype: str) -> ConversionPlan:
+        """The plan of a file of this type. Raises GgufxError with everything that keeps it from being made."""
+        outfile = self.path(outtype)
+        asked = self.options.quantization
+        kind = self._kind(outtype)
+        tensors = [t if t.type else t.typed(*target_type(t.name, t.shape, kind)) for t in self.tensors]
+        notes, chosen = [], None
+        if outtype not in ("auto", *OUTTYPES):
+            chosen = choose_types(outtype, [TensorShape(t.name, t.shape, t.type) for t in tensors],
+                                  {"general.architecture": string(self.spec.name), **self.keys}, asked, self.imatrix,
+                                  str(self.reading.checkpoint.folder))
+            tensors = [t.typed(c.type, c.wanted if c.fell_back else None)
+                       for t, c in zip(tensors, chosen.choices, strict=True)]
+            notes = chosen.notes
+        stored, number = self._file_type(outtype)
+        key_values: Metadata = {
+            **self.general, **self.keys, "general.file_type": u32(number), **self.tokens,
+            "general.quantization_version": u32(QUANTIZATION_VERSION),
+        }
+        if chosen is not None:
+            key_values = override(key_values, asked)
+            key_values.update(imatrix_keys(self.imatrix, asked.imatrix_file))
+        key_values.update(self.residue)
+        facts = {"architecture": self.spec.name, "class": self.reading.checkpoint.config["architectures"][0],
+                 "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
+                 **(chosen.facts if chosen else {})}
+        return self._assemble(tensors, key_values, outfile, (*self.reading.notes, *notes), facts)
+
+    def _kind(self, outtype: str) -> str:
+        """The converter's own type. A recipe starts from the model's, as llama-quantize does from that of `auto`."""
+        return OUTTYPES.get(outtype) or own_type({n: (t.dtype, t.shape) for n, t in self.reading.checkpoint.tensors.items()})
+
+    def _file_type(self, outtype: str) -> tuple[str, int]:
+        """Name and number of the file type."""
+        if outtype not in ("auto", *OUTTYPES):
+            found = named_type(outtype)
+            return found.name, found.number
+        kind = self._kind(outtype)
+        if kind != "Q8_0" and any(t.type == "MXFP4" for t in self.tensors):
+            kind = "MXFP4"
+        return kind, FILE_TYPE_NUMBERS[kind]
+
+    def _assemble(self, tensors: list[GgufTensor], key_values: Metadata, outfile: Path, notes: tuple[str, ...],
+                  facts: dict[str, Any]) -> ConversionPlan:
+        """Offsets, header, and a job per tensor (per expert where experts are stacked)."""
+        laid = layout([(t.name, t.type, t.shape) for t in tensors])
+        head = bytearray(encode_header(key_values, laid))
+        start = len(head)
+        size = start + (laid[-1].offset + laid[-1].nbytes if laid else 0)
+        size += -size % 32
+        regions = {t.name: Region(0, start + t.offset, t.type, t.shape) for t in laid}
+        for tensor in tensors:
+            if tensor.data is not None:  # derived tensors come first and are small: part of the head
+                head += tensor.data.tobytes() + bytes(-tensor.data.nbytes % 32)
+        jobs: list[TensorJob] = []
+        done: set[str] = set()
+        for tensor in tensors:
+            if tensor.match is not None and tensor.name not in done:
+                done.update(tensor.match.gguf)
+                made = _jobs(tensor.match, self.reading, self.paths, [regions[n] for n in tensor.match.gguf])
+                jobs.extend(with_weights(made, tensor.match.gguf, self.imatrix))
+        return ConversionPlan(
+            "hf-to-gguf", self.inputs, (OutputFile(outfile, size, bytes(head)),), tuple(jobs),
+            tuple(PlannedTensor(t.name, t.type, t.shape, regions[t.name].nbytes, t.wanted) for t in tensors),
+            notes, facts, self.imatrix.entries if self.imatrix else {})
 
 
-def _file_type(outtype: str, kind: str, tensors: list[GgufTensor]) -> tuple[str, int]:
-    """Name and number of the file type."""
-    if outtype not in ("auto", *OUTTYPES):
-        found = file_type(outtype)
-        return found.name, found.number
-    if kind != "Q8_0" and any(t.type == "MXFP4" for t in tensors):
-        return "MXFP4", FILE_TYPE_NUMBERS["MXFP4"]
-    return kind, FILE_TYPE_NUMBERS[kind]
+def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) -> ConversionPlan:
+    """Plan `folder` -> a GGUF file of type `options.outtype`; see GgufPlanner."""
+    return GgufPlanner(folder, outfile, options).plan(options.outtype)
 
 
 def _check_head(reading: _Reading) -> None:
@@ -188,8 +248,8 @@ def _derived(reading: _Reading, hp: Hparams) -> list[GgufTensor]:
     return out
 
 
-def _targets(reading: _Reading, kind: str) -> list[GgufTensor]:
-    """The GGUF tensors that the matches make, with their types."""
+def _targets(reading: _Reading) -> list[GgufTensor]:
+    """The GGUF tensors that the matches make."""
     out = []
     for match in reading.found.matches:
         first = [reading.source(names[0]) for names in match.hf]
@@ -207,8 +267,7 @@ def _targets(reading: _Reading, kind: str) -> list[GgufTensor]:
             continue
         for name, shape in zip(match.gguf, shapes, strict=True):
             whole = (len(match.hf[0]), *shape) if match.rule.stacked else shape
-            type_, wanted = (emitted, None) if emitted else target_type(name, whole, kind)
-            out.append(GgufTensor(name, type_, whole, wanted, match))
+            out.append(GgufTensor(name, emitted or "", whole, match=match))
     return out
 
 
@@ -230,36 +289,6 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
         "ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"),
         **json_value(checkpoint.folder / "generation_config.json"), **tokenizer_residue(tokens.source, tokens.metadata), **kept,
     }
-
-
-def _assemble(reading: _Reading, tensors: list[GgufTensor], key_values: Metadata, outfile: Path,
-              stored: str, chosen: Chosen | None) -> ConversionPlan:
-    """Offsets, header, and a job per tensor (per expert where experts are stacked)."""
-    laid = layout([(t.name, t.type, t.shape) for t in tensors])
-    head = bytearray(encode_header(key_values, laid))
-    start = len(head)
-    size = start + (laid[-1].offset + laid[-1].nbytes if laid else 0)
-    size += -size % 32
-    regions = {t.name: Region(0, start + t.offset, t.type, t.shape) for t in laid}
-    for tensor in tensors:
-        if tensor.data is not None:  # derived tensors come first and are small: part of the head
-            head += tensor.data.tobytes() + bytes(-tensor.data.nbytes % 32)
-    paths = list(dict.fromkeys(t.file for t in reading.checkpoint.tensors.values()))
-    jobs: list[TensorJob] = []
-    done: set[str] = set()
-    for tensor in tensors:
-        if tensor.match is not None and tensor.name not in done:
-            done.update(tensor.match.gguf)
-            made = _jobs(tensor.match, reading, paths, [regions[n] for n in tensor.match.gguf])
-            jobs.extend(with_weights(made, tensor.match.gguf, chosen.imatrix) if chosen else made)
-    return ConversionPlan(
-        "hf-to-gguf", tuple(InputFile.of(p) for p in paths), (OutputFile(outfile, size, bytes(head)),), tuple(jobs),
-        tuple(PlannedTensor(t.name, t.type, t.shape, regions[t.name].nbytes, t.wanted) for t in tensors),
-        tuple(reading.notes),
-        {"architecture": reading.spec.name, "class": reading.checkpoint.config["architectures"][0],
-         "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors), **(chosen.facts if chosen else {})},
-        chosen.imatrix.entries if chosen and chosen.imatrix else {},
-    )
 
 
 def _jobs(match: Match, reading: _Reading, paths: list[Path], outputs: list[Region]) -> list[TensorJob]:

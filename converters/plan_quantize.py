@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
-from ..quant.recipe import TensorShape, file_type, sort_key
+from ..quant.recipe import TensorShape, sort_key
 from .errors import InputError, UnsupportedError, UsageError
 from .io.gguf import encode_header, layout, read_gguf_model
 from .io.values import Metadata, u32
+from .naming import with_type
 from .ops import Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
-from .recipes import Quantization, choose_types, imatrix_keys, override, with_weights
+from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .targets import QUANTIZATION_VERSION
 
 DROPPED_KEYS = ("general.quantization_version", "general.file_type", "split.no", "split.count", "split.tensors.count",
@@ -32,48 +33,66 @@ class QuantizeOptions:
     quantization: Quantization = field(default_factory=Quantization)
 
 
-def plan_quantize(path: Path, outfile: Path, options: QuantizeOptions) -> ConversionPlan:
-    """Plan a GGUF file (or the first part of a split one) -> a GGUF file of type `options.outtype`."""
-    model = read_gguf_model(path)
-    if outfile.exists() and outfile.samefile(path):
-        raise UsageError("input and output are the same file", file=path)
-    if not model.tensors:
-        raise InputError("the file holds no tensors", file=path)
-    if "general.architecture" not in model.metadata:
-        raise InputError("the file has no general.architecture", file=path)
-    try:
-        kind = file_type(options.outtype)
-    except ValueError as error:
-        raise UsageError(str(error), hint="`ggufx types` lists the file types.") from error
-    if kind.number is None:
-        raise UnsupportedError(f"{kind.name} is no type of its own", file=path)
-    keys = override(model.metadata, options.quantization)
-    tensors = [model.tensors[name] for name in sorted(model.tensors, key=sort_key)]
-    chosen = choose_types(kind.name, [TensorShape(t.name, t.shape, t.type) for t in tensors], keys,
-                          options.quantization, str(path))
-    key_values: Metadata = {k: v for k, v in keys.items() if k not in DROPPED_KEYS}
-    key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
-    key_values["general.file_type"] = u32(kind.number)
-    key_values.update(imatrix_keys(chosen, options.quantization.imatrix_file))
+class QuantizePlanner:
+    """Plans a GGUF file (or the first part of a split one) -> GGUF, one file after another (`fanout.Planner`).
 
-    laid = layout([(c.name, c.type, squeezed(c.shape)) for c in chosen.choices])
-    head = encode_header(key_values, laid)
-    size = len(head) + laid[-1].offset + laid[-1].nbytes
-    paths = list(dict.fromkeys(t.file for t in tensors))
-    jobs = []
-    for tensor, target in zip(tensors, laid, strict=True):
-        source = Region(paths.index(tensor.file), tensor.offset, tensor.type, target.shape)
-        output = Region(0, len(head) + target.offset, target.type, target.shape)
-        job = TensorJob(tensor.name, (source,), (), (output,))
-        jobs.extend(with_weights([job], [tensor.name], chosen.imatrix) if target.type != tensor.type else [job])
-    return ConversionPlan(
-        "quantize", tuple(InputFile.of(p) for p in paths), (OutputFile(outfile, size + -size % 32, head),), tuple(jobs),
-        tuple(PlannedTensor(t.name, t.type, t.shape, t.nbytes, c.wanted if c.fell_back else None)
-              for t, c in zip(laid, chosen.choices, strict=True)),
-        tuple(chosen.notes),
-        {"architecture": model.metadata["general.architecture"].data, "file_type": kind.name,
-         "parameters": sum(prod(t.shape) for t in tensors), **chosen.facts},
-        chosen.imatrix.entries if chosen.imatrix else {})
+    `outfile`: `{outtype}` in it is filled in.
+    """
+
+    def __init__(self, path: Path, outfile: Path, quantization: Quantization) -> None:
+        """Reads the header and the importance matrix. Raises GgufxError with what is wrong."""
+        self.source, self.outfile, self.quantization = path, outfile, quantization
+        self.model = read_gguf_model(path)
+        if not self.model.tensors:
+            raise InputError("the file holds no tensors", file=path)
+        if "general.architecture" not in self.model.metadata:
+            raise InputError("the file has no general.architecture", file=path)
+        self.keys = override(self.model.metadata, quantization)
+        self.tensors = [self.model.tensors[name] for name in sorted(self.model.tensors, key=sort_key)]
+        self.imatrix = read_imatrix(quantization, ((t.name, t.shape) for t in self.tensors))
+        self.paths = list(dict.fromkeys(t.file for t in self.tensors))
+        self.inputs = tuple(InputFile.of(p) for p in self.paths)
+
+    def path(self, outtype: str) -> Path:
+        """The file that this type is written to. UsageError where there is no such type."""
+        outfile = with_type(self.outfile, outtype)
+        if outfile.exists() and outfile.samefile(self.source):
+            raise UsageError("input and output are the same file", file=outfile)
+        if named_type(outtype).number is None:
+            raise UnsupportedError(f"{outtype} is no type of its own", file=self.source)
+        return outfile
+
+    def plan(self, outtype: str) -> ConversionPlan:
+        """The plan of a file of this type. Raises GgufxError with everything that keeps it from being made."""
+        outfile, kind = self.path(outtype), named_type(outtype)
+        chosen = choose_types(kind.name, [TensorShape(t.name, t.shape, t.type) for t in self.tensors], self.keys,
+                              self.quantization, self.imatrix, str(self.source))
+        key_values: Metadata = {k: v for k, v in self.keys.items() if k not in DROPPED_KEYS}
+        key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
+        key_values["general.file_type"] = u32(kind.number)
+        key_values.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file))
+
+        laid = layout([(c.name, c.type, squeezed(c.shape)) for c in chosen.choices])
+        head = encode_header(key_values, laid)
+        size = len(head) + laid[-1].offset + laid[-1].nbytes
+        jobs = []
+        for tensor, target in zip(self.tensors, laid, strict=True):
+            source = Region(self.paths.index(tensor.file), tensor.offset, tensor.type, target.shape)
+            output = Region(0, len(head) + target.offset, target.type, target.shape)
+            jobs.extend(with_weights([TensorJob(tensor.name, (source,), (), (output,))], [tensor.name], self.imatrix))
+        return ConversionPlan(
+            "quantize", self.inputs, (OutputFile(outfile, size + -size % 32, head),), tuple(jobs),
+            tuple(PlannedTensor(t.name, t.type, t.shape, t.nbytes, c.wanted if c.fell_back else None)
+                  for t, c in zip(laid, chosen.choices, strict=True)),
+            tuple(chosen.notes),
+            {"architecture": self.model.metadata["general.architecture"].data, "file_type": kind.name,
+             "parameters": sum(prod(t.shape) for t in self.tensors), **chosen.facts},
+            self.imatrix.entries if self.imatrix else {})
+
+
+def plan_quantize(path: Path, outfile: Path, options: QuantizeOptions) -> ConversionPlan:
+    """Plan a GGUF file -> a GGUF file of type `options.outtype`; see QuantizePlanner."""
+    return QuantizePlanner(path, outfile, options.quantization).plan(options.outtype)
 
 
 def squeezed(shape: Shape) -> Shape:

@@ -6,7 +6,7 @@ a checkpoint and from another GGUF file, go through this.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -21,7 +21,7 @@ from .io.files import open_regular, read_at
 from .io.gguf import MAGIC, read_gguf
 from .io.values import Metadata, Value, boolean, f32, plain, string, u32
 from .job import unit_count
-from .ops import Op
+from .ops import Op, Shape
 from .plan import Region, TensorJob
 
 MAX_IMATRIX_BYTES = 4 << 30
@@ -47,18 +47,25 @@ class Quantization:
 
 @dataclass
 class Chosen:
-    """The recipe's result: a choice per tensor, in the order given, the importance matrix, and what to tell."""
+    """The recipe's result: a choice per tensor, in the order given, and what to tell."""
 
     choices: list[recipe.Choice]
-    imatrix: ImportanceMatrix | None
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+def named_type(outtype: str) -> recipe.FileType:
+    """The file type of this name. UsageError where there is none."""
+    try:
+        return recipe.file_type(outtype)
+    except ValueError as error:
+        raise UsageError(str(error), hint="`ggufx types` lists the file types.") from error
+
+
 def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Metadata, asked: Quantization,
-                 file: str) -> Chosen:
+                 imatrix: ImportanceMatrix | None, file: str) -> Chosen:
     """The type of every tensor under file type `outtype`. Raises with everything that is wrong."""
-    imatrix = read_imatrix(asked) if asked.imatrix_file else None
+    kind = named_type(outtype)
     try:
         pairs = [recipe.parse_tensor_type(t) for t in asked.tensor_types]
         if asked.tensor_type_file is not None:
@@ -66,17 +73,14 @@ def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Meta
         options = recipe.Options(
             asked.pure, tuple(pairs), _type(asked.output_tensor_type), _type(asked.token_embedding_type),
             asked.leave_output_tensor, imatrix is not None and bool(imatrix.entries))
-        kind = recipe.file_type(outtype)
     except ValueError as error:
-        raise UsageError(str(error), hint="`ggufx types` lists tensor types and file types.") from error
+        raise UsageError(str(error), hint="`ggufx types` lists the tensor types.") from error
     try:
         choices = recipe.choose(kind, tensors, recipe.ModelFacts.from_metadata(plain(keys)), options)
     except ValueError as error:
         raise UnsupportedError(str(error), file=file) from error
-    shaped = _refuse(choices, imatrix, asked, file)
-    if imatrix is not None:  # a legacy file does not tell experts from columns; the tensors do
-        imatrix = replace(imatrix, entries={**imatrix.entries, **shaped})
-    chosen = Chosen(choices, imatrix, facts={"bits_per_weight": round(recipe.bits_per_weight(choices), 3)})
+    _refuse(choices, imatrix, asked, file)
+    chosen = Chosen(choices, facts={"bits_per_weight": round(recipe.bits_per_weight(choices), 3)})
     if imatrix is not None:
         quantized = [c.name for c in choices if c.eligible and len(c.shape) > 1]
         if missing := imatrix.missing(quantized):
@@ -93,11 +97,9 @@ def _type(name: str | None) -> str | None:
     return None if name is None else recipe.tensor_type(name)
 
 
-def _refuse(choices: Sequence[recipe.Choice], imatrix: ImportanceMatrix | None, asked: Quantization,
-            file: str) -> dict[str, np.ndarray]:
-    """Raise with all that cannot be done; the importance weights [experts, cols] of each tensor that has some."""
+def _refuse(choices: Sequence[recipe.Choice], imatrix: ImportanceMatrix | None, asked: Quantization, file: str) -> None:
+    """Raise with all that cannot be done."""
     problems: list[GgufxError] = []
-    shaped: dict[str, np.ndarray] = {}
     need = [c for c in choices if c.requires_imatrix and (imatrix is None or c.name not in imatrix.entries)]
     if need:
         problems.append(UsageError(f"{len(need)} tensors of type {', '.join(sorted({c.type for c in need}))} need an "
@@ -110,20 +112,18 @@ def _refuse(choices: Sequence[recipe.Choice], imatrix: ImportanceMatrix | None, 
         problems.append(UnsupportedError(
             f"{len(fell)} tensors do not fit their type: " + ", ".join(f"{c.name} {c.wanted} -> {c.type}" for c in fell[:4]),
             file=file, hint="Without --no-fallback they are stored as the type after the arrow."))
-    if imatrix is not None:
-        for c in choices:
-            try:
-                if (weights := imatrix.weights(c.name, c.shape)) is not None:
-                    shaped[c.name] = weights
-            except ValueError as error:
-                problems.append(InputError(str(error), file=asked.imatrix_file))
     raise_all(problems)
-    return shaped
 
 
-def read_imatrix(asked: Quantization) -> ImportanceMatrix:
-    """An importance matrix of either file format, filtered as asked."""
+def read_imatrix(asked: Quantization, shapes: Iterable[tuple[str, Shape]]) -> ImportanceMatrix | None:
+    """An importance matrix of either file format, filtered as asked; None where none is given.
+
+    Entries become float32 [experts, cols], as the tensors' names and shapes tell; a legacy file does not. Raises
+    InputError with everything that does not fit.
+    """
     path = asked.imatrix_file
+    if path is None:
+        return None
     try:
         with open_regular(path) as (file, size):
             if size > MAX_IMATRIX_BYTES:
@@ -136,16 +136,25 @@ def read_imatrix(asked: Quantization) -> ImportanceMatrix:
             found = from_gguf(plain(parsed.metadata), values)
         else:
             found = from_legacy(raw)
-        return found.select(asked.include_weights, asked.exclude_weights)
+        found = found.select(asked.include_weights, asked.exclude_weights)
     except ValueError as error:
         raise InputError(f"no sound importance matrix: {error}", file=path) from error
+    entries, problems = dict(found.entries), []
+    for name, shape in shapes:
+        try:
+            if (weights := found.weights(name, shape)) is not None:
+                entries[name] = weights
+        except ValueError as error:
+            problems.append(InputError(str(error), file=path))
+    raise_all(problems)
+    return replace(found, entries=entries)
 
 
-def imatrix_keys(chosen: Chosen, path: Path | None) -> Metadata:
+def imatrix_keys(imatrix: ImportanceMatrix | None, path: Path | None) -> Metadata:
     """`quantize.imatrix.*`, as llama-quantize writes them."""
-    if chosen.imatrix is None:
+    if imatrix is None:
         return {}
-    return {k: u32(v) if isinstance(v, int) else string(v) for k, v in chosen.imatrix.facts(str(path)).items()}
+    return {k: u32(v) if isinstance(v, int) else string(v) for k, v in imatrix.facts(str(path)).items()}
 
 
 def with_weights(jobs: Sequence[TensorJob], names: Sequence[str], imatrix: ImportanceMatrix | None) -> list[TensorJob]:
@@ -156,13 +165,14 @@ def with_weights(jobs: Sequence[TensorJob], names: Sequence[str], imatrix: Impor
     if imatrix is None or not any(n in imatrix.entries for n in names):
         return list(jobs)
     parts = [part for job in jobs for part in (_per_expert(job) if len(job.outputs[0].shape) == 3 else [job])]
-    return [replace(part, weights=tuple(_entry(imatrix, n, len(parts), index) for n in names))
+    return [replace(part, weights=tuple(_entry(imatrix, n, r.shape[-1], len(parts), index)
+                                        for n, r in zip(names, part.outputs, strict=True)))
             for index, part in enumerate(parts)]
 
 
-def _entry(imatrix: ImportanceMatrix, name: str, experts: int, index: int) -> tuple[str, int] | None:
+def _entry(imatrix: ImportanceMatrix, name: str, cols: int, experts: int, index: int) -> tuple[str, int] | None:
     values = imatrix.entries.get(name)
-    if values is None:
+    if values is None or values.shape[-1] != cols:  # of a token embedding; others are refused
         return None
     return name, index if len(values) == experts else 0
 
