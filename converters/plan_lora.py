@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from . import arch
+from .adapter_config import MERGE, AdapterSettings, read_settings
 from .config import architecture_of, canonical
 from .errors import GgufxError, InputError, UnsupportedError, raise_all
 from .hparams import sizes, write_hparams
@@ -28,9 +27,7 @@ from .targets import OUTTYPES, QUANTIZATION_VERSION, target_type
 from .template import Holes, TemplateIndex
 
 PREFIX = "base_model.model."
-MERGE = "Merge the adapter into its base model (peft: merge_and_unload) and convert the result with hf-to-gguf."
-# Initialisations that change the base weights: the saved factors belong to a base that nobody has.
-BASE_CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
+HEADLESS = ("bert", "gemma-embedding")  # the runtime's graph ends in hidden states
 NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save", "one of modules_to_save"),
               ("bias", "a trained bias"))
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?:\.default)?(?:\.weight)?")
@@ -77,24 +74,22 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
     keys = write_hparams(spec, config, [], problems)
     hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"))
     checkpoint = open_adapter(adapter)
-    settings = checkpoint.config
-    problems.extend(_refusals(settings, str(adapter)))
-    tied = bool(config.get("tie_word_embeddings"))
+    settings = read_settings(checkpoint.config, str(adapter), problems)
+    tied = bool(config.get("tie_word_embeddings")) and spec.name not in HEADLESS
     notes = list(checkpoint.notes)
     pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
     groups = _groups(spec, hp, pairs, settings, str(adapter), problems, tied)
     raise_all(problems)
 
-    alpha = float(settings.get("lora_alpha", 0))
-    jobs_parts = [(g, _lora_op(g, hp, settings, alpha)) for g in groups]
+    jobs_parts = [(g, _lora_op(g, hp, settings)) for g in groups]
     planned = _targets(jobs_parts, options.outtype, str(adapter), problems)
     raise_all(problems)
     general = general_metadata(
         adapter, arch=spec.name, kind="adapter", model_name=options.model_name, override_file=options.metadata_file,
         hub_id=options.hub_id, tensors_params=count_parameters([(t.name, t.shape) for t in planned]))
-    key_values: Metadata = {**general, "adapter.lora.alpha": f32(alpha)}
-    if tokens := settings.get("alora_invocation_tokens"):
-        key_values["adapter.alora.invocation_tokens"] = array(ValueType.UINT32, list(tokens))
+    key_values: Metadata = {**general, "adapter.lora.alpha": f32(settings.alpha)}
+    if settings.invocation_tokens:
+        key_values["adapter.alora.invocation_tokens"] = array(ValueType.UINT32, list(settings.invocation_tokens))
     key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
 
     laid = layout([(t.name, t.type, t.shape) for t in planned])
@@ -112,29 +107,7 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
     return ConversionPlan(
         "lora-to-gguf", tuple(InputFile.of(p) for p in paths), (output,), tuple(jobs),
         tuple(planned), tuple(notes),
-        {"architecture": spec.name, "class": spec.classes[0], "alpha": alpha, "modules": len(pairs)})
-
-
-def _refusals(settings: Mapping[str, Any], file: str) -> list[GgufxError]:
-    """What the adapter's config asks for and a GGUF adapter cannot express."""
-    found: list[str] = []
-    if settings.get("peft_type", "LORA") != "LORA":
-        found.append(f"peft_type {settings['peft_type']}")
-    for key, what in (("use_dora", "DoRA"), ("lora_bias", "trained biases (lora_bias)"),
-                      ("modules_to_save", "modules_to_save"), ("trainable_token_indices", "trainable tokens"),
-                      ("layer_replication", "replicated layers"), ("use_qalora", "QALoRA")):
-        if settings.get(key):
-            found.append(f"{what} ({settings[key]})" if isinstance(settings[key], (list, dict)) else what)
-    if settings.get("bias", "none") != "none":
-        found.append(f"trained biases (bias = {settings['bias']!r})")
-    init = str(settings.get("init_lora_weights", "")).lower()
-    if init.startswith(BASE_CHANGING):
-        found.append(f"an adapter whose initialisation ({init}) changed the base weights")
-    problems: list[GgufxError] = [
-        UnsupportedError(f"a GGUF adapter cannot express {what}", file=file, hint=MERGE) for what in found]
-    if not isinstance(settings.get("lora_alpha"), (int, float)):
-        problems.append(InputError("adapter_config.json has no lora_alpha", file=file))
-    return problems
+        {"architecture": spec.name, "class": spec.classes[0], "alpha": settings.alpha, "modules": len(pairs)})
 
 
 def _without_base(tensors: Mapping[str, SourceTensor], spec: ArchSpec, hp: Hparams,
@@ -180,11 +153,11 @@ def _pairs(tensors: Mapping[str, SourceTensor], file: str, problems: list[GgufxE
     return [p for p in pairs.values() if p.a is not None and p.b is not None]
 
 
-def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: Mapping[str, Any], file: str,
+def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: AdapterSettings, file: str,
             problems: list[GgufxError], tied: bool) -> list[_Group]:
     """Which rule takes which pairs."""
     index = _index(spec)
-    parameters = [str(t).rpartition(".")[2] for t in settings.get("target_parameters") or ()]
+    parameters = list(dict.fromkeys(p.rpartition(".")[2] for p in settings.parameters))
     groups: dict[tuple[str, tuple], _Group] = {}
     for pair in pairs:
         kind = EMBEDDING if pair.embedding else MATRIX
@@ -192,8 +165,7 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: Mapping[s
         if found is None and parameters:
             kind, found = FUSED, _fused(index, spec, hp, pair, parameters)
         if found is None:
-            problems.append(InputError("the base model has no such weight", file=file, tensor=pair.a.name,
-                                       hint="Is --base the model that the adapter was trained on?"))
+            problems.append(_no_place(spec, f"{pair.module}.weight", file, pair.a.name))
             continue
         rule, holes = found
         problem = _unfit(rule, holes, pair, kind, hp, tied)
@@ -206,6 +178,17 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: Mapping[s
         key = (str(rule.hf[0]), tuple(sorted(holes.items())))
         groups.setdefault(key, _Group(rule, holes, kind, ops)).pairs[expert] = pair
     return list(groups.values())
+
+
+def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError:
+    """Why no rule takes an update of this weight."""
+    if weight.startswith(spec.parts):
+        return UnsupportedError("belongs to a part of the model that a GGUF model leaves out", file=file, tensor=tensor,
+                                hint=MERGE)
+    if any(template.match(name) for name in rename(weight, spec.aliases) for template in spec.ignore):
+        return UnsupportedError("GGUF has no place for the weight that it belongs to", file=file, tensor=tensor)
+    return InputError("the base model has no such weight", file=file, tensor=tensor,
+                      hint="Is --base the model that the adapter was trained on?")
 
 
 def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
@@ -244,7 +227,7 @@ def _unfit(rule: TensorRule, holes: Holes, pair: _Pair, kind: str, hp: Hparams, 
     at = BlockHparams(hp, holes.get("b"))
     gguf = rule.gguf[0].text
     if not rule.adaptable:
-        return UnsupportedError("the runtime applies no LoRA update to this weight", hint=MERGE)
+        return UnsupportedError("the runtime applies no LoRA update to this weight, or not as peft does", hint=MERGE)
     if tied and gguf in ("output.weight", "token_embd.weight"):
         return UnsupportedError("the base model ties its head to its embedding, so that neither takes an update alone",
                                 hint=MERGE)
@@ -262,7 +245,7 @@ def _unfit(rule: TensorRule, holes: Holes, pair: _Pair, kind: str, hp: Hparams, 
         experts, shape = shape[0], shape[1:]
     turned = stored_turned(rule.ops) or (rule.ops and isinstance(rule.ops[0], Conv1dStorage)) or kind == EMBEDDING
     out, inner = (shape[1], shape[0]) if turned else shape
-    if rank % experts or (pair.b.shape[0], pair.a.shape[1]) != (out, inner):
+    if not 0 < rank <= experts * max(out, inner) or rank % experts or (pair.b.shape[0], pair.a.shape[1]) != (out, inner):
         stack = f", {experts} experts in r" if experts > 1 else ""
         return InputError("the factors do not fit the weight of the base model",
                           expected=f"A [r, {inner}], B [{out}, r]{stack}",
@@ -270,7 +253,7 @@ def _unfit(rule: TensorRule, holes: Holes, pair: _Pair, kind: str, hp: Hparams, 
     return None
 
 
-def _lora_op(group: _Group, hp: Hparams, settings: Mapping[str, Any], alpha: float) -> Lora:
+def _lora_op(group: _Group, hp: Hparams, settings: AdapterSettings) -> Lora:
     """The op that makes the GGUF factors, with everything that the runtime's `alpha / rank` does not say folded in."""
     at = BlockHparams(hp, group.holes.get("b"))
     fused = group.kind == FUSED
@@ -278,20 +261,11 @@ def _lora_op(group: _Group, hp: Hparams, settings: Mapping[str, Any], alpha: flo
     pairs = sorted(group.pairs.items())
     ranks = [p.a.shape[0] // (experts if fused else 1) for _, p in pairs]
     rank = max(ranks)
-    scales = [_scaling(pair.module, r, settings) for (_, pair), r in zip(pairs, ranks, strict=True)]
-    runtime = alpha / rank if alpha else 1.0
+    parameter = str(group.rule.hf[0]).rpartition(".")[2] if fused else "weight"
+    scales = [settings.scaling(pair.module, parameter, r) for (_, pair), r in zip(pairs, ranks, strict=True)]
+    runtime = settings.alpha / rank if settings.alpha else 1.0
     return Lora(group.ops, group.kind, tuple(s / runtime for s in scales), rank, experts,
                 tuple(e for e, _ in pairs) if group.rule.stacked else ())
-
-
-def _scaling(module: str, rank: int, settings: Mapping[str, Any]) -> float:
-    """peft's scale of a module: its alpha over its rank, or over the rank's square root (rsLoRA)."""
-    alpha = settings["lora_alpha"]
-    for pattern, value in (settings.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            alpha = value
-            break
-    return alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
 
 
 def _names(group: _Group) -> list[str]:

@@ -21,7 +21,7 @@ SHAPE = (
 )
 EMBEDDINGS = (
     R("token_embd.weight", "embeddings.word_embeddings.weight", shape="vocab_size embedding_length"),
-    R("token_types.weight", "embeddings.token_type_embeddings.weight"),
+    R("token_types.weight", "embeddings.token_type_embeddings.weight", adaptable=False),
     R("token_embd_norm.weight", "embeddings.LayerNorm.weight", shape="embedding_length"),
     R("token_embd_norm.bias", "embeddings.LayerNorm.bias", shape="embedding_length"),
 )
@@ -49,7 +49,11 @@ NO_POOLER = "the pooler is not in GGUF: transformers makes a new one, which sent
 BERT = ArchSpec(
     "bert", ("BertModel", "BertForMaskedLM"), "bert",
     hparams=SHAPE,
-    tensors=(*EMBEDDINGS, R("position_embd.weight", POSITIONS, shape="context_length embedding_length"), *LAYERS),
+    tensors=(
+        *EMBEDDINGS,
+        R("position_embd.weight", POSITIONS, shape="context_length embedding_length", adaptable=False),
+        *LAYERS,
+    ),
     aliases=(("bert.", ""),), ignore=HEADS, example="BAAI/bge-small-en-v1.5", absent=NO_POOLER,
 )
 
@@ -63,7 +67,8 @@ ROBERTA_SHAPE = (
 )
 ROBERTA_TENSORS = (
     *EMBEDDINGS,
-    R("position_embd.weight", POSITIONS, Crop(start=POSITION_OFFSET), shape="position_rows embedding_length"),
+    R("position_embd.weight", POSITIONS, Crop(start=POSITION_OFFSET), shape="position_rows embedding_length",
+      adaptable=False),
     *LAYERS,
 )
 POSITION_ROWS = {"position_rows": lambda hp: hp["context_length"] + POSITION_OFFSET}

@@ -203,8 +203,9 @@ GEMMA4_TENSORS = (
         R("blk.{b}.ffn_gate_inp.scale", L + "router.scale", shape="embedding_length"),
         R("blk.{b}.ffn_gate_up_exps.weight", L + "experts.gate_up_proj",
           shape="expert_count expert_gate_up_rows embedding_length"),
+        # The runtime would add an update behind the experts' scale, not before it.
         R("blk.{b}.ffn_down_exps.weight", L + "experts.down_proj",
-          shape="expert_count embedding_length expert_feed_forward_length"),
+          shape="expert_count embedding_length expert_feed_forward_length", adaptable=False),
         R("blk.{b}.ffn_down_exps.scale", L + "router.per_expert_scale", shape="expert_count"),
         R("blk.{b}.post_ffw_norm_1.weight", L + "post_feedforward_layernorm_1.weight", shape="embedding_length"),
         R("blk.{b}.pre_ffw_norm_2.weight", L + "pre_feedforward_layernorm_2.weight", shape="embedding_length"),
@@ -214,9 +215,10 @@ GEMMA4_TENSORS = (
       foreign=True),  # the other layout that the runtime takes
     *where(
         per_layer_input,
-        R("per_layer_token_embd.weight", "model.embed_tokens_per_layer.weight", shape="vocab_size per_layer_columns"),
+        R("per_layer_token_embd.weight", "model.embed_tokens_per_layer.weight", shape="vocab_size per_layer_columns",
+          adaptable=False),
         R("per_layer_model_proj.weight", "model.per_layer_model_projection.weight",
-          shape="per_layer_columns embedding_length"),
+          shape="per_layer_columns embedding_length", adaptable=False),
         R("per_layer_proj_norm.weight", "model.per_layer_projection_norm.weight",
           shape="embedding_length_per_layer_input"),
         R("blk.{b}.inp_gate.weight", L + "per_layer_input_gate.weight",

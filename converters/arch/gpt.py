@@ -41,7 +41,7 @@ GPT2 = ArchSpec(
     ),
     tensors=(
         R("token_embd.weight", "transformer.wte.weight", shape="vocab_size embedding_length"),
-        R("position_embd.weight", "transformer.wpe.weight", shape="context_length embedding_length"),
+        R("position_embd.weight", "transformer.wpe.weight", shape="context_length embedding_length", adaptable=False),
         R("blk.{b}.attn_norm.weight", T + "ln_1.weight", shape="embedding_length"),
         R("blk.{b}.attn_norm.bias", T + "ln_1.bias", shape="embedding_length"),
         R("blk.{b}.attn_qkv.weight", T + "attn.c_attn.weight", CONV1D, shape="embedding_length qkv_rows"),

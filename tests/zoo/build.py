@@ -29,10 +29,11 @@ Made for tests.
 """
 
 
-def build(name: str, folder: Path) -> Path:
+def build(name: str, folder: Path, seed: int = 0) -> Path:
     """Write the model `name` of the zoo into the new folder `folder` and return that.
 
-    Weights, configuration and tokenizer are the same on every machine and for every version of torch.
+    Weights, configuration and tokenizer are the same on every machine and for every version of torch; another `seed`
+    gives other weights.
     """
     import torch
     import transformers
@@ -44,14 +45,20 @@ def build(name: str, folder: Path) -> Path:
     model = cls(_config(cls.config_class, row, words)).to(getattr(torch, row.dtype))
     model.save_pretrained(folder)
     shapes = {key: tuple(size) for key, size in _header(folder / "model.safetensors").items()}
-    _write_weights(folder / "model.safetensors", row, hub_layout(shapes, row))
+    _write_weights(folder / "model.safetensors", row, hub_layout(shapes, row), weights_name(row, seed))
     _write_config(folder, row)
     words.write(folder, v4=row.old)
     if row.pooling:
-        _write_sentence_modules(folder, row)
+        _write_sentence_modules(folder, row, weights_name(row, seed))
     if row.card:
         (folder / "README.md").write_text(CARD, encoding="utf-8")
     return folder
+
+
+def weights_name(row: Model, seed: int) -> str:
+    """What the weights are keyed by: a model and its form of transformers 4 have the same."""
+    name = row.name.removesuffix("-v4")
+    return f"{name}@{seed}" if seed else name
 
 
 def _config(config_class: type, row: Model, words: Vocab):
@@ -105,13 +112,13 @@ def _fused(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     return out
 
 
-def _write_weights(path: Path, row: Model, shapes: dict[str, tuple[int, ...]]) -> None:
+def _write_weights(path: Path, row: Model, shapes: dict[str, tuple[int, ...]], weights: str) -> None:
     import torch
     from safetensors.torch import save_file
 
     tensors = {}
     for name, shape in shapes.items():
-        key = f"{row.name.removesuffix('-v4')}/{name}"
+        key = f"{weights}/{name}"
         if row.mxfp4 and name.endswith(("gate_up_proj", "down_proj")):
             # stored [experts, in, out]; packed [experts, out, in / 32, 16] with one exponent for 32 values
             blocks = (shape[0], shape[2], shape[1] // 32, 16)
@@ -152,7 +159,7 @@ def _write_config(folder: Path, row: Model) -> None:
     dump(folder / "config.json", as_v4(config, row.v4) if row.old and row.v4 else config)
 
 
-def _write_sentence_modules(folder: Path, row: Model) -> None:
+def _write_sentence_modules(folder: Path, row: Model, weights: str) -> None:
     """modules.json, the pooling's configuration and dense layers, as sentence-transformers stores them."""
     import torch
     from safetensors.torch import save_file
@@ -187,7 +194,7 @@ def _write_sentence_modules(folder: Path, row: Model) -> None:
                 "activation_function": "torch.nn.modules.linear.Identity",
             },
         )
-        weight = torch.from_numpy(parameter(f"{row.name}/{place.name}", (out, width)))
+        weight = torch.from_numpy(parameter(f"{weights}/{place.name}", (out, width)))
         save_file({"linear.weight": weight}, place / "model.safetensors", metadata={"format": "pt"})
         width = out
     modules.append(

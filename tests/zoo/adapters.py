@@ -1,0 +1,50 @@
+"""PEFT adapters for models of the zoo, with factors of ordinary size, so that they make a difference."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from .fill import bell
+
+
+def load(base: Path) -> Any:
+    """The model of a checkpoint folder, by the class that its config names."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    name = json.loads((base / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+    return getattr(transformers, name).from_pretrained(base)
+
+
+def make_adapter(base: Path, folder: Path, settings: dict[str, Any], rank: int = 4, seed: int = 0) -> Path:
+    """Write the adapter that LoraConfig(**settings) makes of the model in `base`; another `seed`, other factors."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(load(base), LoraConfig(**{"r": rank, "lora_alpha": 8, **settings}))
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            key = f"{name}@{seed}" if seed else name
+            parameter.data = torch.from_numpy(0.3 * bell(key, tuple(parameter.shape))).to(parameter.dtype)
+    model.save_pretrained(folder)
+    return folder
+
+
+def every_weight(base: Path, without: Collection[str] = ()) -> dict[str, Any]:
+    """Settings that put factors on every matrix of the model, router and stack of experts, but for those whose name
+    starts with one of `without`. (peft takes `down_proj` and the like for experts, wherever DeepSeek has them.)"""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    model, skip = load(base), tuple(without)
+    kinds = (torch.nn.Linear, Conv1D, torch.nn.Embedding)
+    matrices = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    parameters = [name for name, p in model.named_parameters()
+                  if p.ndim in (2, 3) and name.rpartition(".")[0] not in matrices
+                  and "conv" not in name and not name.endswith("bias")]
+    return {
+        "target_modules": [name for name in matrices if not name.startswith(skip)],
+        "target_parameters": [name for name in parameters if not name.startswith(skip)] or None,
+        "fan_in_fan_out": any(isinstance(module, Conv1D) for module in matrices.values()),
+    }
