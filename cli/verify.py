@@ -87,7 +87,7 @@ def afterwards(source: Path, written: Path, *, threads: int | None, max_memory: 
     """What `carry_out` does for --after: compare, without checksums, since the conversion has told them."""
     from ..converters.verify import VerifyOptions, verify
 
-    chosen = VerifyOptions(checksums=False, **options)
+    chosen = VerifyOptions(checksums=False, made=True, **options)
     return lambda progress: verify(source, written, chosen, threads=threads, max_memory=max_memory, progress=progress)
 
 

@@ -265,8 +265,12 @@ def bits_per_weight(tensor: SideTensor) -> float:
     return 8 * tensor.nbytes / max(tensor.count, 1)
 
 
-def judge(pair: Pair, max_rmse: float | None) -> None:
-    """Set the verdict of a pair and why. `max_rmse` stands in for the bounds of the quantized types."""
+def judge(pair: Pair, max_rmse: float | None, made: bool) -> None:
+    """Set the verdict of a pair and why.
+
+    `max_rmse` stands in for the bounds of the quantized types. `made`: B was made of A, so that B may be the rounding
+    of A to its own type, but not the other way round.
+    """
     if pair.a is None or pair.b is None:
         pair.verdict = Verdict.ONLY_B if pair.a is None else Verdict.ONLY_A
     elif pair.a.shape != pair.b.shape:
@@ -276,7 +280,7 @@ def judge(pair: Pair, max_rmse: float | None) -> None:
         pair.verdict = Verdict.IDENTICAL if pair.a.type == pair.b.type else Verdict.EQUAL
         pair.figures = Figures(pair.a.count)
     elif pair.lossless:
-        _judge_floats(pair)
+        _judge_floats(pair, made)
     elif pair.a.kind in KERNELS and pair.b.kind in KERNELS:
         _judge_quantized(pair, max_rmse)
     else:
@@ -286,12 +290,13 @@ def judge(pair: Pair, max_rmse: float | None) -> None:
         pair.figures.rows = None
 
 
-def _judge_floats(pair: Pair) -> None:
+def _judge_floats(pair: Pair, made: bool) -> None:
     found = pair.figures
+    back = None if made else pair.reversed
     if found.non_finite:
         pair.verdict = Verdict.DIFFERENT
         pair.detail = f"{found.non_finite} elements are numbers on one side only"
-    elif not found.differing or (pair.reversed and not pair.reversed.differing):
+    elif not found.differing or (back and not back.differing):
         pair.verdict = Verdict.EQUAL
         narrow = pair.b if not found.differing else pair.a
         pair.detail = f"rounded to {narrow.kind}" if found.squares else ""
@@ -300,8 +305,8 @@ def _judge_floats(pair: Pair) -> None:
         pair.verdict = Verdict.CLOSE
         pair.detail = "computed; the last bits of float32 differ"
     else:
-        if pair.reversed:
-            found.differing = min(found.differing, pair.reversed.differing)
+        if back:
+            found.differing = min(found.differing, back.differing)
         pair.verdict = Verdict.DIFFERENT
         pair.detail = f"{found.differing} of {found.elements} elements"
 

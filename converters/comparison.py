@@ -26,13 +26,14 @@ ALONE = (Verdict.ONLY_A, Verdict.ONLY_B)
 
 
 class Comparison:
-    """How pairs are compared: `threads`, bytes in flight, and the bound that stands in for those of the types."""
+    """How pairs are compared: `threads`, bytes in flight; `max_rmse` and `made` as for `judge`."""
 
-    def __init__(self, threads: int, max_memory: int, progress: Progress | None, max_rmse: float | None) -> None:
+    def __init__(self, threads: int, max_memory: int, progress: Progress | None, max_rmse: float | None,
+                 made: bool) -> None:
         self._engine = Threads(threads)
         self._max_memory = max_memory
         self._progress = progress
-        self._max_rmse = max_rmse
+        self._max_rmse, self._made = max_rmse, made
         self._last = 0.0
         self._done = self._total = 0
 
@@ -65,7 +66,7 @@ class Comparison:
         for pair in again:
             pair.differs = True
         for pair in pairs:
-            judge(pair, self._max_rmse)
+            judge(pair, self._max_rmse, self._made)
 
     def _run(self, pairs: Iterable[Pair], convert: Callable) -> Iterator:
         work = self._work(pairs)

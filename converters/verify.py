@@ -46,7 +46,7 @@ class VerifyOptions:
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
-    case). `pre`: as for hf-to-gguf.
+    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`: as for hf-to-gguf.
     """
 
     base: Path | None = None
@@ -55,6 +55,7 @@ class VerifyOptions:
     strict: bool = False
     tokenizer: bool = False
     checksums: bool = True
+    made: bool = False
     pre: str | None = None
 
 
@@ -135,7 +136,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         sums = stack.enter_context(_Checksums((one, two), options.checksums))
         one.open(stack)
         two.open(stack)
-        compare = Comparison(threads, max_memory, progress, options.max_rmse)
+        compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes = [f"{s.path}: {note}" for s in (one, two) for note in s.notes]
         pairs = look_again(pairs, one, two, compare, stack, notes)
