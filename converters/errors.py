@@ -95,7 +95,7 @@ class ManyErrors(GgufxError):
     def __str__(self) -> str:
         shown = [f"- {p}" for p in self.problems[:SHOWN_PROBLEMS]]
         if more := self.problems[SHOWN_PROBLEMS:]:
-            shown.append(f"- and {len(more)} more; --json lists them all")
+            shown.append(f"- and {len(more)} more problems; --json lists them all")
         return "\n".join([f"{len(self.problems)} problems:", *shown])
 
     def to_json(self) -> dict[str, object]:

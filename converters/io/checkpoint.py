@@ -48,7 +48,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     problems: list[GgufxError] = []
     config = _attempt(lambda: config_only(folder), problems) or {}
     tensors, notes = _read_weights(folder, "model", "pytorch_model", problems)
-    _raise_some(problems)
+    raise_all(problems)
     return Checkpoint(folder, config, tensors, notes)
 
 
@@ -58,7 +58,7 @@ def open_adapter(folder: str | Path) -> Checkpoint:
     problems: list[GgufxError] = []
     config = _attempt(lambda: _read_config(folder, "adapter_config.json"), problems) or {}
     tensors, notes = _read_weights(folder, "adapter_model", "adapter_model", problems)
-    _raise_some(problems)
+    raise_all(problems)
     return Checkpoint(folder, config, tensors, notes)
 
 
@@ -200,9 +200,3 @@ def _attempt(read: Callable[[], T], problems: list[GgufxError]) -> T | None:
     except GgufxError as error:
         problems.append(error)
     return None
-
-
-def _raise_some(problems: list[GgufxError]) -> None:
-    """Raise the first problems and the number of the rest: a hostile index could make a million."""
-    rest = len(problems) - MAX_PROBLEMS
-    raise_all([*problems[:MAX_PROBLEMS], InputError(f"and {rest} more problems")] if rest > 0 else problems)
