@@ -201,7 +201,7 @@ def test_index_of_very_many_faults_has_a_bounded_message(folder):
     write_index(folder, {f"t{i}": f"../{i}" for i in range(10_000)})
     with pytest.raises(ManyErrors) as caught:
         open_checkpoint(folder)
-    assert len(caught.value.problems) == 21
+    assert len(str(caught.value)) < 5000
     assert "and 9980 more problems" in str(caught.value)
     write_index(folder, {f"t{i}": f"{i}.safetensors" for i in range(10_000)})
     assert len(message(open_checkpoint, folder)) < 1000
