@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..converters.errors import StorageError, UsageError
+from ..converters.errors import Failure, StorageError, UsageError
 from ..converters.plan import ConversionPlan
-from .exit import ExitStatus
+from .exit import ExitStatus, status_of
 from .output import Output, human_bytes
 
 if TYPE_CHECKING:
@@ -20,18 +20,24 @@ if TYPE_CHECKING:
 SHOWN_NAMES = 3  # of tensors that fell back to another type
 
 
-def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Path | None,
-              after: Callable[[Progress], Report] | None = None, **run: Any) -> ExitStatus:
+def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = (), *, dry_run: bool, checksums: Path | None,
+              after: Mapping[Path, Callable[[Progress], Report]] | None = None, **run: Any) -> ExitStatus:
     """Print the plan (`dry_run`), or execute it with progress and print what was written.
 
-    `after` compares what was written with its source. The status is NO where that says that they differ.
+    `refused`: files that were asked for and are not part of the plan. `after` compares what was written with its source.
+    The status is that of the first failure, or NO where a comparison says that the two differ.
     """
+    for failure in refused:
+        out.failure(failure)
     for note in plan.notes:
         out.note(note)
-    _note_fallbacks(out, plan)
+    for tensor in plan.tensors:
+        if tensor.wanted is not None:
+            where = f"{plan.outputs[tensor.file].path.name}: " if plan.independent else ""
+            out.note(f"{where}{tensor.name}: {tensor.type} instead of {tensor.wanted}, whose blocks do not divide its rows")
     if dry_run:
-        _print_plan(out, plan)
-        return ExitStatus.DONE
+        _print_plan(out, plan, refused)
+        return _status(refused)
     from ..converters.execute import execute
 
     if checksums is not None and checksums.exists() and not run["force"]:
@@ -45,33 +51,57 @@ def carry_out(out: Output, plan: ConversionPlan, *, dry_run: bool, checksums: Pa
             raise StorageError(f"cannot be written: {error.strerror}", file=checksums) from error
     for leftover in result.leftovers:
         out.note(f"removed {leftover}, left behind by a run that died")
-    for file in result.files:
-        out.line(f"{file.path}  {human_bytes(file.size)}  sha256 {file.sha256}")
-    out.info(f"{_facts(plan)}; {human_bytes(plan.output_bytes)} in {result.seconds:.1f} s")
-    report = None
-    if after is not None and plan.jobs:
-        report = _compare(out, plan, after)
-    elif after is not None:
-        out.note("nothing to verify: no tensors were written")
-    out.document({
-        "direction": plan.direction, **plan.facts, "plan": plan.digest(), "notes": list(plan.notes),
-        "fallbacks": [{"tensor": t.name, "wanted": t.wanted, "type": t.type} for t in plan.tensors if t.wanted],
-        "files": [{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in result.files],
-        "seconds": round(result.seconds, 3), **({} if report is None else {"verify": report.to_json()}),
-    })
-    return ExitStatus.DONE if report is None or report.same else ExitStatus.NO
+    for failure in result.failures:
+        out.failure(failure)
+    failures = (*refused, *result.failures)
+    facts = _facts_by_file(plan)
+    if plan.independent:
+        rows = [(f.path, *facts[f.path].values(), human_bytes(f.size), f.sha256) for f in result.files]
+        rows += [(f.path, "not made", "", "", "") for f in failures]
+        out.table(["file", "type", "bits/weight", "size", "sha256"], rows)
+    else:
+        for file in result.files:
+            out.line(f"{file.path}  {human_bytes(file.size)}  sha256 {file.sha256}")
+    out.info(f"{_facts(plan)}; {human_bytes(sum(f.size for f in result.files))} in {result.seconds:.1f} s")
+    reports = {}
+    for written, compare in (after or {}).items():
+        if not plan.jobs:
+            out.note("nothing to verify: no tensors were written")
+        elif written not in {f.path for f in failures}:
+            reports[written] = _compare(out, plan, compare)
+    files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path]} for f in result.files]
+    document = {**_document(plan, failures), "files": files, "seconds": round(result.seconds, 3)}
+    for written, report in reports.items():
+        told = next(f for f in files if f["path"] == str(written)) if plan.independent else document
+        told["verify"] = report.to_json()
+    out.document(document)
+    if failures:
+        return _status(failures)
+    return ExitStatus.DONE if all(report.same for report in reports.values()) else ExitStatus.NO
 
 
-def _note_fallbacks(out: Output, plan: ConversionPlan) -> None:
-    """Tensors that did not get the type that the recipe wanted: some by name, with --verbose all of them."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for tensor in plan.tensors:
-        if tensor.wanted is not None:
-            groups.setdefault((tensor.type, tensor.wanted), []).append(tensor.name)
-    for (got, wanted), names in groups.items():
-        shown = names if out.verbose else names[:SHOWN_NAMES]
-        more = f" and {len(names) - len(shown)} more (--verbose lists them)" if len(names) > len(shown) else ""
-        out.note(f"{got} instead of {wanted}, whose blocks do not divide the rows: {', '.join(shown)}{more}")
+def _status(failures: Sequence[Failure]) -> ExitStatus:
+    return status_of(failures[0].error) if failures else ExitStatus.DONE
+
+
+def _facts_by_file(plan: ConversionPlan) -> dict[Path, dict[str, Any]]:
+    """Type and bits per weight of each of several files; nothing where the plan's outputs are one set."""
+    if not plan.independent:
+        return {o.path: {} for o in plan.outputs}
+    return {o.path: {"file_type": facts["file_type"], "bits_per_weight": facts["bits_per_weight"]}
+            for o, facts in zip(plan.outputs, plan.facts["outputs"], strict=True)}
+
+
+def _document(plan: ConversionPlan, failures: Sequence[Failure]) -> dict[str, Any]:
+    """What the documents of a plan and of a result have in common."""
+    facts = {k: v for k, v in plan.facts.items() if k != "outputs"}
+    several = [{"file": str(plan.outputs[t.file].path)} if plan.independent else {} for t in plan.tensors]
+    return {
+        "ok": not failures, "direction": plan.direction, **facts, "plan": plan.digest(), "notes": list(plan.notes),
+        "fallbacks": [{**file, "tensor": t.name, "wanted": t.wanted, "type": t.type}
+                      for t, file in zip(plan.tensors, several, strict=True) if t.wanted],
+        **({"failures": [f.to_json() for f in failures]} if plan.independent else {}),
+    }
 
 
 def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Report]) -> Report:
@@ -86,29 +116,47 @@ def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Repo
 
 
 def _facts(plan: ConversionPlan) -> str:
-    types = Counter(t.type for t in plan.tensors)
     name = plan.facts.get("class") or plan.facts.get("architecture", "")
-    bits = f", {plan.facts['bits_per_weight']:.2f} bits per weight" if "bits_per_weight" in plan.facts else ""
-    return f"{name}: {len(plan.tensors)} tensors ({', '.join(f'{n} {t}' for t, n in types.most_common())}){bits}"
+    if plan.independent:
+        return f"{name}: {len({t.name for t in plan.tensors})} tensors in each of {len(plan.outputs)} files"
+    types = Counter(t.type for t in plan.tensors)
+    return f"{name}: {len(plan.tensors)} tensors ({', '.join(f'{n} {t}' for t, n in types.most_common())})"
 
 
-def _print_plan(out: Output, plan: ConversionPlan) -> None:
-    sizes: dict[str, list[int]] = {}
-    for t in plan.tensors:
-        count = sizes.setdefault(t.type, [0, 0])
-        count[0] += 1
-        count[1] += t.nbytes
-    out.table(["tensor", "type", "shape", "bytes"],
-              [(t.name, t.type, "x".join(map(str, t.shape)), t.nbytes) for t in plan.tensors])
-    out.line()
-    out.table(["type", "tensors", "size"], [(k, n, human_bytes(b)) for k, (n, b) in sizes.items()])
-    out.line()
-    for file in plan.outputs:
-        out.line(f"{file.path}  {human_bytes(file.size)}")
+def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -> None:
+    facts = _facts_by_file(plan)
+    if plan.independent:
+        _print_types(out, plan, facts)
+    else:
+        sizes: dict[str, list[int]] = {}
+        for t in plan.tensors:
+            count = sizes.setdefault(t.type, [0, 0])
+            count[0] += 1
+            count[1] += t.nbytes
+        out.table(["tensor", "type", "shape", "bytes"],
+                  [(t.name, t.type, "x".join(map(str, t.shape)), t.nbytes) for t in plan.tensors])
+        out.line()
+        out.table(["type", "tensors", "size"], [(k, n, human_bytes(b)) for k, (n, b) in sizes.items()])
+        out.line()
+        for file in plan.outputs:
+            out.line(f"{file.path}  {human_bytes(file.size)}")
     out.info(f"{_facts(plan)}; {human_bytes(plan.output_bytes)} in all; nothing was written")
     out.document({
-        "direction": plan.direction, **plan.facts, "plan": plan.digest(), "notes": list(plan.notes),
-        "tensors": [{"name": t.name, "type": t.type, "shape": list(t.shape), "bytes": t.nbytes, "wanted": t.wanted}
-                    for t in plan.tensors],
-        "files": [{"path": str(f.path), "size": f.size} for f in plan.outputs], "bytes": plan.output_bytes,
+        **_document(plan, refused),
+        "tensors": [{**({"file": str(plan.outputs[t.file].path)} if plan.independent else {}), "name": t.name,
+                     "type": t.type, "shape": list(t.shape), "bytes": t.nbytes, "wanted": t.wanted} for t in plan.tensors],
+        "files": [{"path": str(f.path), "size": f.size, **facts[f.path]} for f in plan.outputs],
+        "bytes": plan.output_bytes,
     })
+
+
+def _print_types(out: Output, plan: ConversionPlan, facts: dict[Path, dict[str, Any]]) -> None:
+    """The types of each tensor, a column per file; then the files."""
+    rows: dict[str, list[str]] = {}
+    for t in plan.tensors:
+        row = rows.setdefault(t.name, [t.name, "x".join(map(str, t.shape)), *[""] * len(plan.outputs)])
+        row[2 + t.file] = t.type
+    out.table(["tensor", "shape", *(f["file_type"] for f in facts.values())], list(rows.values()))
+    out.line()
+    out.table(["file", "type", "bits/weight", "size"],
+              [(o.path, *facts[o.path].values(), human_bytes(o.size)) for o in plan.outputs])

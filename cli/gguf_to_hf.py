@@ -43,6 +43,6 @@ def command(
     out = Output(json_mode, quiet, verbose)
     path = resolve_model(model, what="gguf", progress=not quiet)
     plan = plan_gguf_to_hf(path, folder, HfOptions(dtype.lower(), max_shard_size))
-    compare = afterwards(path, folder, threads=threads, max_memory=max_memory) if after else None
+    compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory)} if after else None
     return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
                      max_memory=max_memory, resume=resume, force=force)

@@ -42,10 +42,10 @@ NAME = "hf-to-gguf"
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Checkpoint folder, or Hub id org/name[@revision].")],
     outfile: Annotated[
-        Path | None, typer.Option("--outfile", "-o", help="Output [default: GGUF naming convention, current folder].")
+        Path | None, typer.Option("--outfile", "-o", help="Output; {outtype} is filled in [default: GGUF naming convention].")
     ] = None,
     outtype: Annotated[
-        str, typer.Option("--outtype", metavar="TYPE", help="Any file type (q4_k_m ...; see `ggufx types`) or auto.")
+        str, typer.Option("--outtype", metavar="TYPE[,TYPE]", help="File types (q4_k_m ...; see `ggufx types`), or auto.")
     ] = "auto",
     pre: Annotated[
         str | None, typer.Option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not recognised.")
@@ -75,9 +75,10 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> ExitStatus:
-    """Convert a Hugging Face checkpoint to one GGUF file."""
+    """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
+    from ..converters.fanout import plan_outputs
     from ..converters.io.hub import cached_origin, resolve_model
-    from ..converters.plan_gguf import GgufOptions, plan_hf_to_gguf
+    from ..converters.plan_gguf import GgufOptions, GgufPlanner
     from ..converters.recipes import Quantization
     from .conversion import carry_out
     from .verify import afterwards, overridden
@@ -87,9 +88,10 @@ def command(
     quantization = Quantization(
         pure, tuple(tensor_type), tensor_type_file, output_tensor_type, token_embedding_type, leave_output_tensor,
         not no_fallback, False, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
-    options = GgufOptions(outtype.lower(), model_name, metadata, cached_origin(folder), pre, plain, quantization)
-    plan = plan_hf_to_gguf(folder, outfile, options)
-    compare = afterwards(folder, plan.outputs[0].path, threads=threads, max_memory=max_memory, pre=pre,
-                          ignore=overridden(override_kv)) if after else None
-    return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+    options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre, plain=plain,
+                          quantization=quantization)
+    plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtype)
+    compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre,
+                                  ignore=overridden(override_kv)) for o in plan.outputs} if after else None
+    return carry_out(out, plan, refused, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
                      max_memory=max_memory, resume=resume, force=force)

@@ -60,7 +60,8 @@ def command(
     folder = resolve_model(adapter, what="adapter", progress=not quiet)
     plan = plan_lora_to_gguf(base_folder, folder, outfile,
                              LoraOptions(outtype.lower(), model_name, metadata, cached_origin(folder)))
-    compare = afterwards(folder, plan.outputs[0].path, threads=threads, max_memory=max_memory,
-                          base=base_folder) if after else None
+    path = plan.outputs[0].path
+    compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
+                                base=base_folder)} if after else None
     return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
                      max_memory=max_memory, resume=resume, force=force)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..converters.errors import GgufxError
+from ..converters.errors import Failure, GgufxError
 
 PLAIN_LINE_SECONDS = 10  # how often a log (no terminal) gets a line of progress
 
@@ -73,9 +73,13 @@ class Output:
         if not self.quiet:
             self._err.print(text, markup=False)
 
+    def failure(self, what: GgufxError | Failure) -> None:
+        """What failed, also under --quiet."""
+        self._err.print(f"error: {what}", style="red", markup=False)
+
     def error(self, error: GgufxError) -> None:
-        """An error, also under --quiet; with --json as a document as well."""
-        self._err.print(f"error: {error}", style="red", markup=False)
+        """The error that ends a command; with --json as a document as well."""
+        self.failure(error)
         if self.json_mode:
             self.document({"ok": False, "error": error.to_json()})
 

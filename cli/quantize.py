@@ -40,8 +40,10 @@ def command(
     model: Annotated[
         str, typer.Argument(metavar="IN.gguf", help="GGUF file, first part of a split one, or org/repo:file.gguf.")
     ],
-    outfile: Annotated[Path, typer.Argument(metavar="OUT.gguf", help="File to write.")],
-    outtype: Annotated[str, typer.Argument(metavar="TYPE", help="File type: q4_k_m ...; see `ggufx types`.")],
+    outfile: Annotated[Path, typer.Argument(metavar="OUT.gguf", help="File to write; {outtype} is filled in.")],
+    outtype: Annotated[
+        str, typer.Argument(metavar="TYPE[,TYPE]", help="File types: q4_k_m ...; see `ggufx types`.")
+    ],
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
     exclude_weights: ExcludeWeights = [],  # noqa: B006
@@ -67,9 +69,10 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> ExitStatus:
-    """Quantize a GGUF file, with the bytes of llama-quantize."""
+    """Quantize a GGUF file, in one pass to a file of each TYPE, with the bytes of llama-quantize."""
+    from ..converters.fanout import plan_outputs
     from ..converters.io.hub import resolve_model
-    from ..converters.plan_quantize import QuantizeOptions, plan_quantize
+    from ..converters.plan_quantize import QuantizePlanner
     from ..converters.recipes import Quantization
     from .conversion import carry_out
     from .verify import afterwards, overridden
@@ -79,8 +82,8 @@ def command(
     quantization = Quantization(
         pure, tuple(tensor_type), tensor_type_file, output_tensor_type, token_embedding_type, leave_output_tensor,
         not no_fallback, allow_requantize, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
-    plan = plan_quantize(path, outfile, QuantizeOptions(outtype, quantization))
-    compare = afterwards(path, outfile, threads=threads, max_memory=max_memory,
-                          ignore=overridden(override_kv)) if after else None
-    return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+    plan, refused = plan_outputs(QuantizePlanner(path, outfile, quantization), outtype)
+    compare = {o.path: afterwards(path, o.path, threads=threads, max_memory=max_memory,
+                                  ignore=overridden(override_kv)) for o in plan.outputs} if after else None
+    return carry_out(out, plan, refused, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
                      max_memory=max_memory, resume=resume, force=force)

@@ -29,11 +29,14 @@ class Planner(Protocol):
         """The plan of that file alone. Raises what keeps it from being made."""
 
 
-def plan_outputs(planner: Planner, outtypes: Sequence[str]) -> tuple[ConversionPlan, tuple[Failure, ...]]:
-    """The plan of a file per type, and the files that cannot be made, which it leaves out.
+def plan_outputs(planner: Planner, outtype: str | Sequence[str]) -> tuple[ConversionPlan, tuple[Failure, ...]]:
+    """The plan of a file per type (a list, or text with commas), and the files that cannot be made, which it leaves out.
 
     Raises UsageError where types or names are wrong, and what is wrong with every file where none can be made.
     """
+    outtypes = [name.strip().lower() for name in (outtype.split(",") if isinstance(outtype, str) else outtype)]
+    if not all(outtypes) or not outtypes:
+        raise UsageError("a type is missing", found=outtype, hint="Write q4_k_m, or several as in q4_k_m,q6_k,q8_0.")
     if len(outtypes) == 1:
         return planner.plan(outtypes[0]), ()
     paths = _each(planner.path, outtypes)

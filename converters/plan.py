@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
@@ -107,6 +107,11 @@ class PlannedTensor:
     nbytes: int
     wanted: str | None = None
     file: int = 0
+
+
+def bits_per_weight(tensors: Sequence[PlannedTensor]) -> float:
+    """Real bits per weight of a whole model, norms included, without padding."""
+    return round(8 * sum(t.nbytes for t in tensors) / max(sum(prod(t.shape) for t in tensors), 1), 3)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from .mapping import BlockHparams, HfMatches, Match, expected_shape, match_hf
 from .metadata import general_metadata
 from .naming import count_parameters, default_file_name, with_type
 from .ops import Shape
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
+from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight
 from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .residue import Source, json_value
 from .sentence import read_pooling
@@ -154,10 +153,7 @@ class GgufPlanner:
             key_values = override(key_values, asked)
             key_values.update(imatrix_keys(self.imatrix, asked.imatrix_file))
         key_values.update(self.residue)
-        facts = {"architecture": self.spec.name, "class": self.reading.checkpoint.config["architectures"][0],
-                 "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
-                 **(chosen.facts if chosen else {})}
-        return self._assemble(tensors, key_values, outfile, (*self.reading.notes, *notes), facts)
+        return self._assemble(tensors, key_values, outfile, stored, (*self.reading.notes, *notes))
 
     def _kind(self, outtype: str) -> str:
         """The converter's own type. A recipe starts from the model's, as llama-quantize does from that of `auto`."""
@@ -173,8 +169,8 @@ class GgufPlanner:
             kind = "MXFP4"
         return kind, FILE_TYPE_NUMBERS[kind]
 
-    def _assemble(self, tensors: list[GgufTensor], key_values: Metadata, outfile: Path, notes: tuple[str, ...],
-                  facts: dict[str, Any]) -> ConversionPlan:
+    def _assemble(self, tensors: list[GgufTensor], key_values: Metadata, outfile: Path, stored: str,
+                  notes: tuple[str, ...]) -> ConversionPlan:
         """Offsets, header, and a job per tensor (per expert where experts are stacked)."""
         laid = layout([(t.name, t.type, t.shape) for t in tensors])
         head = bytearray(encode_header(key_values, laid))
@@ -192,10 +188,13 @@ class GgufPlanner:
                 done.update(tensor.match.gguf)
                 made = _jobs(tensor.match, self.reading, self.paths, [regions[n] for n in tensor.match.gguf])
                 jobs.extend(with_weights(made, tensor.match.gguf, self.imatrix))
+        planned = tuple(PlannedTensor(t.name, t.type, t.shape, regions[t.name].nbytes, t.wanted) for t in tensors)
         return ConversionPlan(
-            "hf-to-gguf", self.inputs, (OutputFile(outfile, size, bytes(head)),), tuple(jobs),
-            tuple(PlannedTensor(t.name, t.type, t.shape, regions[t.name].nbytes, t.wanted) for t in tensors),
-            notes, facts, self.imatrix.entries if self.imatrix else {})
+            "hf-to-gguf", self.inputs, (OutputFile(outfile, size, bytes(head)),), tuple(jobs), planned, notes,
+            {"architecture": self.spec.name, "class": self.reading.checkpoint.config["architectures"][0],
+             "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
+             "bits_per_weight": bits_per_weight(planned)},
+            self.imatrix.entries if self.imatrix else {})
 
 
 def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) -> ConversionPlan:

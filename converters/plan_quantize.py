@@ -17,7 +17,7 @@ from .io.gguf import encode_header, layout, read_gguf_model
 from .io.values import Metadata, u32
 from .naming import with_type
 from .ops import Shape
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
+from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight
 from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .targets import QUANTIZATION_VERSION
 
@@ -80,13 +80,13 @@ class QuantizePlanner:
             source = Region(self.paths.index(tensor.file), tensor.offset, tensor.type, target.shape)
             output = Region(0, len(head) + target.offset, target.type, target.shape)
             jobs.extend(with_weights([TensorJob(tensor.name, (source,), (), (output,))], [tensor.name], self.imatrix))
+        planned = tuple(PlannedTensor(t.name, t.type, t.shape, t.nbytes, c.wanted if c.fell_back else None)
+                        for t, c in zip(laid, chosen.choices, strict=True))
         return ConversionPlan(
-            "quantize", self.inputs, (OutputFile(outfile, size + -size % 32, head),), tuple(jobs),
-            tuple(PlannedTensor(t.name, t.type, t.shape, t.nbytes, c.wanted if c.fell_back else None)
-                  for t, c in zip(laid, chosen.choices, strict=True)),
+            "quantize", self.inputs, (OutputFile(outfile, size + -size % 32, head),), tuple(jobs), planned,
             tuple(chosen.notes),
             {"architecture": self.model.metadata["general.architecture"].data, "file_type": kind.name,
-             "parameters": sum(prod(t.shape) for t in self.tensors), **chosen.facts},
+             "parameters": sum(prod(t.shape) for t in self.tensors), "bits_per_weight": bits_per_weight(planned)},
             self.imatrix.entries if self.imatrix else {})
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -51,7 +50,6 @@ class Chosen:
 
     choices: list[recipe.Choice]
     notes: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def named_type(outtype: str) -> recipe.FileType:
@@ -80,7 +78,7 @@ def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Meta
     except ValueError as error:
         raise UnsupportedError(str(error), file=file) from error
     _refuse(choices, imatrix, asked, file)
-    chosen = Chosen(choices, facts={"bits_per_weight": round(recipe.bits_per_weight(choices), 3)})
+    chosen = Chosen(choices)
     if imatrix is not None:
         quantized = [c.name for c in choices if c.eligible and len(c.shape) > 1]
         if missing := imatrix.missing(quantized):

@@ -12,7 +12,7 @@ complete. With `dry_run=True` it returns the plan instead. Nothing heavy is impo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def hf_to_gguf(
     model: str | Path,
     outfile: str | Path | None = None,
     *,
-    outtype: str = "auto",
+    outtype: str | Sequence[str] = "auto",
     model_name: str | None = None,
     metadata_file: str | Path | None = None,
     pre: str | None = None,
@@ -50,17 +50,25 @@ def hf_to_gguf(
     dry_run: bool = False,
     **run: Any,
 ) -> Result | ConversionPlan:
-    """A checkpoint (folder or Hub id `org/name[@revision]`) -> a GGUF file.
+    """A checkpoint (folder or Hub id `org/name[@revision]`) -> a GGUF file, or one of each type in a single pass.
 
-    `outfile` None: named by the GGUF convention, in the current folder. `run`: threads, max_memory (bytes), force,
-    resume, progress (a callable `(done, total, name)`).
+    `outfile` None: named by the GGUF convention, in the current folder; `{outtype}` in it is filled in. `run`: threads,
+    max_memory (bytes), force, resume, progress (a callable `(done, total, name)`). Of several types some may fail while
+    the others are made: `IncompleteError` then holds the result.
     """
+    from .converters.errors import IncompleteError
+    from .converters.fanout import plan_outputs
     from .converters.io.hub import cached_origin, resolve_model
-    from .converters.plan_gguf import GgufOptions, plan_hf_to_gguf
+    from .converters.plan_gguf import GgufOptions, GgufPlanner
 
     folder = resolve_model(model)
-    options = GgufOptions(outtype, model_name, _path(metadata_file), cached_origin(folder), pre, plain)
-    return _carried_out(lambda: plan_hf_to_gguf(folder, _path(outfile), options), dry_run, run)
+    options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
+                          plain=plain)
+    plan, refused = plan_outputs(GgufPlanner(folder, _path(outfile), options), outtype)
+    result = _carried_out(lambda: plan, dry_run, run)
+    if failures := (*refused, *(() if dry_run else result.failures)):
+        raise IncompleteError(failures, result)
+    return result
 
 
 def gguf_to_hf(
