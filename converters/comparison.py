@@ -119,29 +119,29 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
         return pairs
     own, back = of_checkpoint(checkpoint), of_plan(file.path, "gguf", plan)
     in_file, in_folder = Places(_addresses(file)), Places(_addresses(own))
-    wanted = {p.name for p in unsettled}
     spelled = _spellings(checkpoint)
     seconds: dict[str, Pair] = {}
+    made: dict[str, list[Pair | None]] = {p.name: [] for p in unsettled}  # of each tensor; None: the folder lacks it
     for name, tensor in back.tensors.items():
-        mine = spelled.get(name)
-        if mine is not None and _covered(tensor) and _origins(back, tensor, in_file) & wanted:
-            sides = (own.tensors[mine], tensor)
-            seconds[mine] = Pair(mine, *(sides if folder is one else sides[::-1]))
+        if origins := _origins(back, tensor, in_file) & made.keys():
+            mine = spelled.get(name)
+            if mine is not None and _covered(tensor):
+                sides = (own.tensors[mine], tensor)
+                seconds[mine] = Pair(mine, *(sides if folder is one else sides[::-1]))
+            for origin in origins:
+                made[origin].append(seconds.get(mine))
     own.open(stack)
     back.open(stack)
     compare(list(seconds.values()), *((own, back) if folder is one else (back, own)))
 
-    made: dict[str, list[Pair]] = {}
-    for second in seconds.values():
-        for name in _origins(back, _mine(second, folder is not one), in_file):
-            made.setdefault(name, []).append(second)
     out = {id(p): p for p in pairs}
     for pair in unsettled:
-        mine, found = _mine(pair, folder is one), made.get(pair.name, [])
+        mine, found = _mine(pair, folder is one), made[pair.name]
+        complete = bool(found) and None not in found
         if pair.verdict not in ALONE:
-            if found and all(s.verdict in EXACT for s in found):
+            if complete and all(s.verdict in EXACT for s in found):
                 pair.verdict, pair.detail = Verdict.EQUAL, "as the checkpoint stores it"
-        elif found:  # only the file has it
+        elif complete:  # only the file has it
             out.pop(id(pair))
             out.update((id(s), s) for s in found)
         elif mine is not None and _origins(folder, mine, in_folder) <= seconds.keys():

@@ -225,7 +225,7 @@ def _put_together(plan: ConversionPlan, regions: Mapping[str, Region]) -> dict[s
         parts = sorted(pieces[name], key=lambda p: p.start)
         if not parts:
             head = plan.outputs[region.file].head
-            data = np.frombuffer(head, np.uint8, region.nbytes, region.offset) if region.offset < len(head) else None
+            data = np.frombuffer(head, np.uint8, region.nbytes, region.offset).copy() if region.offset < len(head) else None
             tensors[name] = SideTensor(name, region.type, region.shape, region.type, (), True, data)
             continue
         kinds = {p.job.outputs[p.output].type for p in parts}

@@ -68,9 +68,12 @@ def _transformers_ids(folder: Path, texts: list[str]) -> list[list[int]]:
                                file=folder, hint="pip install transformers") from None
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     except Exception as error:
         raise InputError(f"transformers loads no tokenizer from it: {error}", file=folder) from error
+    if not any(ids):
+        raise InputError("transformers finds no tokenizer in it", file=folder)
+    return ids
 
 
 def _runtime_ids(path: Path, texts: list[str]) -> list[list[int]]:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from ggufx.converters.compare import Verdict
 from ggufx.converters.errors import UsageError
-from ggufx.converters.io.values import string, u32
+from ggufx.converters.io.gguf import read_gguf
+from ggufx.converters.io.values import i32, string, u16, u32
 from ggufx.converters.verify import Report, VerifyOptions, verify
 from ggufx.quant import dequantize, quantize
 from zoo.changed import as_type, change_folder, change_gguf, rows, with_rows
@@ -250,6 +251,50 @@ def test_an_unsplit_kv_b_of_older_files_is_compared_under_the_checkpoints_name(z
     bad = change_gguf(converted("deepseek2"), tmp_path / "bad.gguf", lambda held: unsplit(held, flip=1))
     assert differing(ggufx.verify(zoo("deepseek2"), bad)) == [
         "model.layers.0.self_attn.kv_b_proj.weight", "model.layers.1.self_attn.kv_b_proj.weight"]
+
+
+def test_gates_and_ups_of_experts_in_one_tensor_are_compared_under_the_checkpoints_name(zoo: Zoo, converted, tmp_path: Path):
+    def joined(held: dict) -> None:
+        for block in range(2):
+            parts = [held.pop(f"blk.{block}.ffn_{part}_exps.weight") for part in ("gate", "up")]
+            experts, width, cols = parts[0][1]
+            raw = np.concatenate([raw.reshape(experts, width, -1) for _, _, raw in parts], 1)
+            held[f"blk.{block}.ffn_gate_up_exps.weight"] = (parts[0][0], (experts, 2 * width, cols), raw)
+
+    other = change_gguf(converted("qwen3moe-fused"), tmp_path / "other.gguf", joined)
+    report = ggufx.verify(zoo("qwen3moe-fused"), other)
+    assert report.same
+    assert found(report, "model.layers.1.mlp.experts.gate_up_proj").verdict is Verdict.IDENTICAL
+
+
+def test_what_the_other_layout_does_not_hold_stays_missing(zoo: Zoo, converted, tmp_path: Path):
+    def more(held: dict) -> None:
+        held["blk.1.attn_q.bias"] = ("F32", (64,), np.zeros(256, np.uint8))
+
+    report = ggufx.verify(zoo("llama"), change_gguf(converted("llama"), tmp_path / "more.gguf", more))
+    assert differing(report) == ["blk.1.attn_q.bias"]
+    assert found(report, "blk.1.attn_q.bias").verdict is Verdict.ONLY_B
+
+
+def test_a_split_file_is_one_model(zoo: Zoo, converted, tmp_path: Path):
+    names = list(read_gguf(converted("llama")).tensors)
+
+    def part(number: int) -> Path:
+        def keys(metadata: dict) -> None:
+            metadata |= {"split.no": u16(number), "split.count": u16(2), "split.tensors.count": i32(len(names))}
+
+        def tensors(held: dict) -> None:
+            for name in names[10:] if number == 0 else names[:10]:
+                del held[name]
+
+        return change_gguf(converted("llama"), tmp_path / f"m-0000{number + 1}-of-00002.gguf", tensors, keys)
+
+    first, second = part(0), part(1)
+    report = ggufx.verify(zoo("llama"), first)
+    assert report.same
+    assert len(report.pairs) == len(names)
+    assert [file.path for file in report.b.files] == [first, second]
+    assert ggufx.verify(first, converted("llama"), strict=True).same
 
 
 def test_experts_apart_and_stacked_are_compared_in_two_folders(zoo: Zoo, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,12 @@ def test_a_tokenizer_file_that_is_none_is_an_error_of_that_file(zoo: Zoo, tmp_pa
 
 def test_a_folder_without_tokenizer_json_is_read_by_transformers(zoo: Zoo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     folder = change_folder(zoo("gpt2-v4"), tmp_path / "old")
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
     (folder / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match="no tokenizer"):  # transformers makes an empty one
+        probe(folder, folder)
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    (folder / "merges.txt").write_text("\n".join(m if isinstance(m, str) else " ".join(m) for m in model["merges"]))
     assert probe(folder, zoo("gpt2-v4")).same
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UnsupportedError, match="transformers is not installed"):
