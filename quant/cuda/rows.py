@@ -125,18 +125,15 @@ def _tensor(name: str, array: Any) -> torch.Tensor:
 
 def _values(x: Any, source: str | None) -> torch.Tensor:
     """x as float32, float16 or bfloat16."""
-    if isinstance(x, np.ndarray) and x.dtype.name == "bfloat16":
+    if isinstance(x, np.ndarray) and x.dtype.name == "bfloat16":  # a dtype of other packages
         x, source = x.view(np.uint16), source or "BF16"
-    if isinstance(x, np.ndarray) and x.dtype == np.uint16:
-        x = x.view(np.int16)
     try:
         tensor = _tensor("x", x)
     except TypeError:  # a dtype that torch does not have
-        tensor, found = None, None
-    else:
-        if tensor.dtype in (torch.int16, torch.uint16) and source == "BF16":
-            tensor = tensor.view(torch.bfloat16)
-        found = SOURCES.get(tensor.dtype)
+        tensor = None
+    if tensor is not None and tensor.dtype == torch.uint16 and source == "BF16":
+        tensor = tensor.view(torch.bfloat16)
+    found = None if tensor is None else SOURCES.get(tensor.dtype)
     if found is None or source not in (None, found):
         raise ValueError(
             f"x has dtype {x.dtype}{f' and source={source!r}' if source else ''}; "
