@@ -138,3 +138,44 @@ def test_the_imatrix_must_fit(plain, tmp_path: Path):
     (tmp_path / "cut.dat").write_bytes(matrix.read_bytes()[:-3])
     with pytest.raises(GgufxError, match="no sound importance matrix"):
         plan_quantize(source, tmp_path / "a", QuantizeOptions("q4_0", Quantization(imatrix_file=tmp_path / "cut.dat")))
+
+
+@pytest.mark.parametrize(("model", "kind"), [("llama-256", "q4_k_m"), ("qwen3moe", "q5_0"), ("gemma2", "q8_0")])
+def test_decoded_weights_lose_nothing_more(model: str, kind: str, plain, tmp_path: Path):
+    """Quantized -> HF in float32 -> GGUF in F32 is the decoded file, exactly."""
+    from gguf.quants import dequantize
+    from zoo.peers import read_peer_gguf
+
+    source, _ = plain(model)
+    execute(plan_quantize(source, tmp_path / "q.gguf", QuantizeOptions(kind)))
+    ggufx.gguf_to_hf(tmp_path / "q.gguf", tmp_path / "hf", dtype="f32")
+    ggufx.hf_to_gguf(tmp_path / "hf", tmp_path / "f32.gguf", outtype="f32", plain=True)
+    again = tensors(tmp_path / "f32.gguf")
+    for name, (_, shape, raw) in read_peer_gguf(tmp_path / "q.gguf").tensors.items():
+        info = read_gguf(tmp_path / "q.gguf").tensors[name]
+        from gguf import GGMLQuantizationType
+
+        if info.type == "F32" and model != "gemma2":  # gemma's norms are an offset from one: (w + 1) - 1 + 1
+            assert again[name][1] == raw
+        elif info.type not in ("F32", "F16", "BF16"):
+            blocks = np.frombuffer(raw, np.uint8).reshape(*shape[:-1], -1)
+            assert again[name][1] == dequantize(blocks, GGMLQuantizationType[info.type]).astype(np.float32).tobytes()
+
+
+def test_bf16_is_rounded_once_and_f16_names_what_overflows(plain, tmp_path: Path):
+    source, _ = plain("llama-256")
+    execute(plan_quantize(source, tmp_path / "q.gguf", QuantizeOptions("q4_0")))
+    ggufx.gguf_to_hf(tmp_path / "q.gguf", tmp_path / "auto")
+    from safetensors.torch import load_file
+
+    ggufx.gguf_to_hf(tmp_path / "q.gguf", tmp_path / "f32", dtype="f32")
+    once, exact = (load_file(tmp_path / n / "model.safetensors") for n in ("auto", "f32"))
+    assert all(once[name].equal(value.bfloat16()) for name, value in exact.items())
+    raw = bytearray((tmp_path / "q.gguf").read_bytes())
+    where = read_gguf(tmp_path / "q.gguf").tensors["blk.0.ffn_up.weight"]
+    raw[where.offset : where.offset + 18] = np.float16(60000).tobytes() + bytes([0] * 16)  # -8 * 60000
+    (tmp_path / "big.gguf").write_bytes(raw)
+    with pytest.raises(GgufxError, match="-480000") as caught:
+        ggufx.gguf_to_hf(tmp_path / "big.gguf", tmp_path / "f16", dtype="f16")
+    assert "ffn_up" in str(caught.value)
+    assert not (tmp_path / "f16").exists()
