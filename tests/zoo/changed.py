@@ -50,6 +50,18 @@ def as_type(tensor: Tensor, kind: str) -> Tensor:
     return kind, tensor[1], quantize(values, kind).reshape(-1)
 
 
+def swapped_rows(held: dict[str, Tensor]) -> None:
+    """Rows 5 and 9 of the embedding change places."""
+    table = rows(held["token_embd.weight"])
+    table[[5, 9]] = table[[9, 5]]
+    held["token_embd.weight"] = with_rows(held["token_embd.weight"], table)
+
+
+def dropped(held: dict[str, Tensor]) -> None:
+    """A tensor that every model needs is gone."""
+    del held["blk.1.ffn_up.weight"]
+
+
 def change_folder(source: Path, target: Path, tensors: Callable[[dict], None] | None = None,
                   config: Callable[[dict], None] | None = None) -> Path:
     """A copy of a checkpoint's folder after `tensors` (torch, by name) and `config` have changed what they are given."""
