@@ -185,7 +185,7 @@ def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError
     if weight.startswith(spec.parts):
         return UnsupportedError("belongs to a part of the model that a GGUF model leaves out", file=file, tensor=tensor,
                                 hint=MERGE)
-    if any(template.match(name) for name in rename(weight, spec.aliases) for template in spec.ignore):
+    if any(t.match(name) is not None for name in rename(weight, spec.aliases) for t in spec.ignore):
         return UnsupportedError("GGUF has no place for the weight that it belongs to", file=file, tensor=tensor)
     return InputError("the base model has no such weight", file=file, tensor=tensor,
                       hint="Is --base the model that the adapter was trained on?")

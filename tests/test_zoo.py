@@ -14,16 +14,14 @@ import numpy as np
 import pytest
 from zoo import golden, peers
 from zoo.build import build
-from zoo.faults import FAULTS, NONE, repaired
+from zoo.faults import FAULTS, NONE, RUNTIME_TOKENS, repaired
+from zoo.files import stored
 from zoo.fill import bell, bits, parameter
 from zoo.kinds import VOCABS, sample_ids, vocab
 from zoo.models import MODELS
 from zoo.texts import HARD_TEXTS
 
 Zoo = Callable[[str], Path]
-
-# not what llama.cpp's runtime can express: NFC normalisation, Metaspace that adds no blank before a blank, literal U+2581
-RUNTIME_TOKENS = {"qwen2": 3, "qwen35": 3, "llama-spm-json": 11, "gemma": 1, "gemma-json": 1, "xlmr": 1, "xlmr-json": 1}
 
 
 def test_weights_come_from_integers_alone():
@@ -40,6 +38,16 @@ def test_a_row_has_the_same_bytes_each_time(tmp_path: Path):
     names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert names
     assert [(first / name).read_bytes() for name in names] == [(second / name).read_bytes() for name in names]
+
+
+def test_another_seed_gives_other_weights_of_the_same_model(tmp_path: Path):
+    first, second = build("embeddinggemma", tmp_path / "1"), build("embeddinggemma", tmp_path / "2", seed=2)
+    names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    changed = [str(name) for name in names if (first / name).read_bytes() != (second / name).read_bytes()]
+    assert changed == ["2_Dense/model.safetensors", "3_Dense/model.safetensors", "model.safetensors"]
+    one, two = stored(first), stored(second)
+    assert one.keys() == two.keys()
+    assert not [name for name in one if one[name][:2] != two[name][:2] or one[name][2] == two[name][2]]
 
 
 def test_transformers_4_and_5_configurations_mean_the_same_model(zoo: Zoo):
@@ -123,8 +131,8 @@ def test_llama_cpp_reads_text_as_the_tokenizer_does(zoo: Zoo, kind: str, tmp_pat
     texts = [text for text in HARD_TEXTS if "\0" not in text]
     ours = peers.tokenize(made, texts)
     theirs = [tool.encode(text, add_special_tokens=False).ids for text in texts]
-    wrong = [text for text, mine, other in zip(texts, ours, theirs, strict=True) if mine != other]
-    assert len(wrong) <= RUNTIME_TOKENS.get(kind, 0), wrong
+    _, excused = RUNTIME_TOKENS.get(kind, ("", lambda text: False))
+    assert [text for text, mine, other in zip(texts, ours, theirs, strict=True) if mine != other and not excused(text)] == []
 
 
 @peer

@@ -12,57 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.converters.arch import BY_CLASS, SPECS
-from safetensors import safe_open
 from zoo import golden, peers
-from zoo.faults import FAULTS, NONE
+from zoo.faults import FAULTS, NONE, NOT_IN_GGUF, rounded
+from zoo.files import stored
 from zoo.kinds import sample_ids
 from zoo.models import MODELS
+from zoo.proof import TEXT_PART, forward, table_names
 
 import ggufx
 
 Zoo = Callable[[str], Path]
-TEXT_PART = {name for name, row in MODELS.items() if BY_CLASS[row.cls].text_class}
-
-# What a file of standard keys cannot say, so that a checkpoint rebuilt from it computes otherwise: model -> why.
-NOT_IN_GGUF = {
-    "mistral": "the sliding window has no key", "mistral-v4": "the sliding window has no key",
-    "qwen2-window": "the sliding window has no key", "qwen2-window-v4": "the sliding window has no key",
-    "gptoss": "truncate has no key: false, as published", "gptoss-v4": "truncate has no key: false, as published",
-    "gptoss-mxfp4": "truncate has no key: false, as published",
-    "gptoss-mxfp4-v4": "truncate has no key: false, as published",
-}
-
-
-# Float32 decays behind -exp(x), without ggufx's own keys: back to within a rounding.
-ROUNDED = ("qwen35-vl",)
-
-
-def tensors(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    import torch
-
-    found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 a safetensors file is no dictionary
-                value = file.get_tensor(name).contiguous()
-                found[name] = (str(value.dtype), tuple(value.shape), value.flatten().view(torch.uint8).numpy().tobytes())
-    return found
-
-
-def forward(name: str, folder: Path) -> np.ndarray:
-    run = peers.transformers_embeddings if MODELS[name].embeds else peers.transformers_logits
-    return run(folder, sample_ids(MODELS[name].vocab, 24))
-
-
-def table_names(spec, found: dict) -> dict:
-    """The tensors under the table's spelling, without other parts of the model: what a text class has."""
-    out = {}
-    for name, value in found.items():
-        if name.startswith(spec.parts):
-            continue
-        table = next((t + name.removeprefix(f) for f, t in spec.aliases if name.startswith(f)), name)
-        out[table] = value
-    return out
 
 
 def test_every_class_of_the_tables_is_in_the_zoo():
@@ -84,7 +43,7 @@ def test_forward_bytes_are_llama_cpps(zoo: Zoo, tmp_path: Path, name: str):
 def test_own_files_come_back_bit_for_bit(zoo: Zoo, tmp_path: Path, name: str):
     ggufx.hf_to_gguf(zoo(name), tmp_path / "own.gguf")
     ggufx.gguf_to_hf(tmp_path / "own.gguf", tmp_path / "back")
-    source, back = tensors(zoo(name)), tensors(tmp_path / "back")
+    source, back = stored(zoo(name)), stored(tmp_path / "back")
     config = json.loads((zoo(name) / "config.json").read_text())
     made = json.loads((tmp_path / "back" / "config.json").read_text())
     if name in TEXT_PART:
@@ -123,7 +82,7 @@ def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: 
         AutoTokenizer.from_pretrained(tmp_path / "back")
     warned = [r.getMessage() for r in caplog.records if not any(words in r.getMessage() for words in OTHER_WARNINGS)]
     assert warned == ([] if not MODELS[name].embeds or "pooler" not in str(plan.notes) else warned[:1])
-    if name in ROUNDED:
+    if rounded(MODELS[name]):
         np.testing.assert_allclose(back, forward(name, zoo(name)), atol=1e-4)
     else:
         assert np.array_equal(back, forward(name, zoo(name)))
@@ -133,7 +92,7 @@ def test_another_dtype_for_packed_weights(zoo: Zoo, tmp_path: Path):
     """MXFP4 blocks decoded on the way back: float32 values, and a config that does not call them packed."""
     ggufx.hf_to_gguf(zoo("gptoss-mxfp4"), tmp_path / "own.gguf")
     ggufx.gguf_to_hf(tmp_path / "own.gguf", tmp_path / "f32", dtype="f32")
-    assert {kind for kind, _, _ in tensors(tmp_path / "f32").values()} == {"torch.float32"}
+    assert {kind for kind, _, _ in stored(tmp_path / "f32").values()} == {"torch.float32"}
     config = json.loads((tmp_path / "f32" / "config.json").read_text())
     assert "quantization_config" not in config
     assert config["dtype"] == "float32"

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .kinds import vocab
+from .models import Model
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,30 @@ FAULTS: dict[str, Fault] = {
     "qwen2-window-v4": Fault(runtime=_WINDOW),
 }
 NONE = Fault()
+
+# What a file of standard keys cannot say, so that a checkpoint rebuilt from it computes otherwise: model -> why.
+NOT_IN_GGUF = {
+    **dict.fromkeys(("mistral", "mistral-v4", "qwen2-window", "qwen2-window-v4"), "without ggufx's keys the sliding window is lost"),
+    **dict.fromkeys(("gptoss", "gptoss-v4", "gptoss-mxfp4", "gptoss-mxfp4-v4"), "without ggufx's keys yarn's truncate is false, as published"),
+}
+
+
+def rounded(row: Model) -> bool:
+    """Whether there are decays behind -exp(x): without ggufx's own keys they come back to within a rounding of float32."""
+    return row.cls.startswith("Qwen3_5")
+
+
+# Where llama.cpp cuts text otherwise than the model's tokenizer.json: kind -> what it does, and in which texts.
+_RUN, _MASK = "cuts U+2581 out of the text as the space it stands for", "does not let <mask> swallow the space before it"
+_NFC = "does not normalise (NFC)"
+_SPACE = "puts a space before every text and every part behind a special token, tokenizer.json only where there is none"
+RUNTIME_TOKENS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    **dict.fromkeys(("qwen2", "qwen35"), (_NFC, lambda text: not unicodedata.is_normalized("NFC", text))),
+    **dict.fromkeys(("gemma", "gemma-json"), (_RUN, lambda text: "▁▁" in text)),
+    **dict.fromkeys(("xlmr", "xlmr-json"), (_RUN, lambda text: "▁" in text)),
+    "llama-spm-json": (_SPACE, lambda text: text.startswith((" ", "▁")) or "> " in text),
+    "roberta": (_MASK, lambda text: " <mask>" in text),
+}
 
 
 def repaired(folder: Path, fault: Fault, copy: Path) -> Path:

@@ -42,6 +42,17 @@ def load_folder(folder: Path) -> dict[str, Any]:
     return {name: t for path in sorted(folder.glob("*.safetensors")) for name, t in load_file(path).items()}
 
 
+def stored(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """Type, shape and bytes of all tensors of a checkpoint, as the safetensors library reads them."""
+    import torch
+
+    found = {}
+    for name, value in load_folder(folder).items():
+        raw = value.contiguous().flatten().view(torch.uint8)
+        found[name] = (str(value.dtype), tuple(value.shape), raw.numpy().tobytes())
+    return found
+
+
 def changed_copy(source: Path, target: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
                  **config: Any) -> Path:
     """A copy of a checkpoint folder. `change` edits its tensors, or returns others; `config` sets keys, MISSING drops them."""

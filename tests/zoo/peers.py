@@ -161,6 +161,11 @@ def _loaded(folder: str, adapter: str | None):
     return loaded.float().eval()
 
 
+def forget() -> None:
+    """Let go of the models that transformers loaded: their folders may be gone."""
+    _loaded.cache_clear()
+
+
 def _forward(folder: Path, ids: Sequence[int], adapter: Path | None):
     import torch
 

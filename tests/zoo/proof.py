@@ -1,0 +1,241 @@
+"""The whole loop on one model of the zoo, judged by transformers, peft and llama.cpp: what scripts/prove prints.
+
+Five questions, one function each. An answer has a figure for the table; where something is known to be beyond GGUF or
+wrong in the runtime (zoo/faults.py), it says why instead of failing.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ggufx.converters.arch import BY_CLASS
+from ggufx.converters.errors import GgufxError, UnsupportedError
+from ggufx.converters.spec import ArchSpec
+
+import ggufx
+
+from . import peers
+from .adapters import every_weight, make_adapter
+from .build import build
+from .faults import FAULTS, NONE, NOT_IN_GGUF, RUNTIME_TOKENS, rounded
+from .files import stored
+from .kinds import sample_ids
+from .models import MODELS, Model
+from .texts import HARD_TEXTS
+
+TEXT_PART = {name for name, row in MODELS.items() if BY_CLASS[row.cls].text_class}
+TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
+ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`figure` for the table, `size` where it is a number; `why`: what failed, or what is known to be otherwise."""
+
+    ok: bool
+    figure: str
+    why: tuple[str, ...] = ()
+    size: float | None = None
+
+
+class Loop:
+    """One model with the weights of one seed, and what ggufx makes of it; everything lies in the new folder `work`."""
+
+    def __init__(self, name: str, seed: int, work: Path) -> None:
+        self.name, self.seed, self.work = name, seed, work
+        self.row: Model = MODELS[name]
+        self.spec: ArchSpec = BY_CLASS[self.row.cls]
+        # Named by the model: general.name comes from it, by which llama.cpp knows how Phi-3 strips special tokens.
+        self.folder = build(name, work / name, seed)
+
+    def __enter__(self) -> "Loop":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        peers.forget()
+        shutil.rmtree(self.work)
+
+    @cached_property
+    def own(self) -> Path:
+        return self._file("own.gguf")
+
+    @cached_property
+    def own_back(self) -> Path:
+        return self._back(self.own, "own")
+
+    @cached_property
+    def foreign_back(self) -> Path:
+        """Through a file without any key of ggufx's own."""
+        return self._back(self._file("foreign.gguf", plain=True), "foreign")
+
+    @cached_property
+    def f32(self) -> Path:
+        """For the runtime: packed weights are unpacked, as it would quantise activations for them and lose more."""
+        if self.row.mxfp4:
+            ggufx.gguf_to_hf(self.own, self.work / "unpacked", dtype="f32")
+        source = self.work / "unpacked" if self.row.mxfp4 else self.folder
+        ggufx.hf_to_gguf(source, self.work / "f32.gguf", outtype="f32")
+        return self.work / "f32.gguf"
+
+    @property
+    def tolerance(self) -> float:
+        return replace(self.row, mxfp4=False).tolerance
+
+    def _file(self, name: str, **options: Any) -> Path:
+        ggufx.hf_to_gguf(self.folder, self.work / name, **options)
+        return self.work / name
+
+    def _back(self, gguf: Path, name: str) -> Path:
+        ggufx.gguf_to_hf(gguf, self.work / name)
+        return self.work / name
+
+    def here(self, folder: Path, adapter: Path | None = None) -> np.ndarray:
+        """What transformers computes."""
+        return forward(self.name, folder, adapter)
+
+    def there(self, gguf: Path, adapter: Path | None = None) -> np.ndarray:
+        """What llama.cpp computes."""
+        run = peers.llama_embeddings if self.row.embeds else peers.llama_logits
+        return run(gguf, sample_ids(self.row.vocab, 24), lora=adapter)
+
+
+def forward(name: str, folder: Path, adapter: Path | None = None) -> np.ndarray:
+    """Logits, or embeddings, that transformers computes for the model `name` from `folder`."""
+    run = peers.transformers_embeddings if MODELS[name].embeds else peers.transformers_logits
+    return run(folder, sample_ids(MODELS[name].vocab, 24), adapter)
+
+
+def table_names(spec: ArchSpec, found: dict[str, Any]) -> dict[str, Any]:
+    """The tensors under the table's spelling, without other parts of the model: what a text class has."""
+    out = {}
+    for name, value in found.items():
+        if not name.startswith(spec.parts):
+            out[next((t + name.removeprefix(f) for f, t in spec.aliases if name.startswith(f)), name)] = value
+    return out
+
+
+def bits(loop: Loop) -> Answer:
+    """Own files come back: every bit of every tensor, the settings, the tokenizer's files."""
+    source, back = stored(loop.folder), stored(loop.own_back)
+    configs = [json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in (loop.folder, loop.own_back)]
+    wrong = []
+    if loop.name in TEXT_PART:
+        source = {name: value for name, value in table_names(loop.spec, source).items() if name in back}
+        if not np.array_equal(loop.here(loop.own_back), loop.here(loop.folder)):
+            wrong.append("logits of the text part")
+    elif configs[0] != configs[1]:
+        wrong.append("config.json")
+    wrong += [name for name in source.keys() | back.keys() if source.get(name) != back.get(name)]
+    files = [path for pattern in TOKENIZER_FILES for path in loop.folder.glob(pattern) if path.is_file()]
+    files += [path for path in (loop.folder / "generation_config.json",) if path.exists()]
+    wrong += [path.name for path in files if not _same(path, loop.own_back / path.relative_to(loop.folder))]
+    return Answer(not wrong and bool(back), f"{len(back)} tensors", tuple(f"{what} differs" for what in sorted(wrong)[:5]),
+                  len(back))
+
+
+def _same(one: Path, two: Path) -> bool:
+    if not two.exists():
+        return False
+    a, b = one.read_bytes(), two.read_bytes()
+    return a == b or (one.suffix == ".json" and json.loads(a) == json.loads(b))
+
+
+def foreign(loop: Loop) -> Answer:
+    """Files without ggufx's keys come back as a model that computes the same numbers."""
+    back = loop.here(loop.foreign_back)
+    if loop.name in NOT_IN_GGUF:
+        return Answer(bool(np.isfinite(back).all()), "-", (NOT_IN_GGUF[loop.name],))
+    error = peers.relative_error(back, loop.here(loop.folder))
+    if rounded(loop.row):
+        return Answer(error < 1e-5, "equal" if not error else f"{error:.1e}",
+                      ("decays behind -exp(x) come back to within a rounding of float32",) if error else (), error)
+    return Answer(error == 0, "equal" if not error else f"{error:.1e}", (), error)
+
+
+def logits(loop: Loop) -> Answer:
+    """llama.cpp computes what transformers does."""
+    fault = FAULTS.get(loop.name, NONE)
+    error = peers.relative_error(loop.there(loop.f32), loop.here(loop.folder))
+    if fault.runtime:
+        return Answer(math.isfinite(error), "-", (f"llama.cpp {fault.runtime}",))
+    return Answer(error <= loop.tolerance, f"{error:.1e}", (), error)
+
+
+def tokens(loop: Loop) -> Answer:
+    """The ids of hard texts: tokenizer.json's in llama.cpp, and AutoTokenizer's after both ways back.
+
+    Where the runtime is known to differ from tokenizer.json, a tokenizer from standard keys may as well.
+    """
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    given = Tokenizer.from_file(str(loop.folder / "tokenizer.json"))
+    names = [token.content for token in given.get_added_tokens_decoder().values()]
+    texts = [text for text in (*HARD_TEXTS, *names, *(f"a{name}b {name} c" for name in names)) if "\0" not in text]
+    wanted = [given.encode(text).ids for text in texts]
+    runtime = peers.tokenize(loop.own, texts, add_special=True)
+    before, after, rebuilt = (AutoTokenizer.from_pretrained(f) for f in (loop.folder, loop.own_back, loop.foreign_back))
+    wrong: dict[str, list[str]] = {"own": [], "foreign": [], "runtime": []}
+    why, excused = RUNTIME_TOKENS.get(loop.row.vocab, ("", lambda text: False))
+    same = 0
+    for text, model, llama in zip(texts, wanted, runtime, strict=True):
+        for split in (False, True):
+            if before.encode(text, split_special_tokens=split) != after.encode(text, split_special_tokens=split):
+                wrong["own"].append(text)
+        same += llama == model
+        if excused(text):
+            continue
+        if rebuilt.encode(text) not in (model, before.encode(text)):
+            wrong["foreign"].append(text)
+        if llama != model:
+            wrong["runtime"].append(text)
+    failed = tuple(f"{what}: {found[:3]}" for what, found in wrong.items() if found)
+    known = (f"llama.cpp {why}",) if same < len(texts) else ()
+    return Answer(not failed, f"{same}/{len(texts)}", failed or known, same / len(texts))
+
+
+def lora(loop: Loop) -> Answer:
+    """With factors on every weight llama.cpp computes what peft does; the weights that cannot take any are refused by name."""
+    skip, reasons = list(loop.spec.parts), set()
+    for attempt in range(3):
+        adapter = make_adapter(loop.folder, loop.work / f"adapter{attempt}", every_weight(loop.folder, skip), seed=loop.seed)
+        try:
+            ggufx.lora_to_gguf(adapter, base=loop.folder, outfile=loop.work / "adapter.gguf")
+            break
+        except GgufxError as error:
+            problems = getattr(error, "problems", [error])
+            if attempt or not all(isinstance(p, UnsupportedError) and p.tensor for p in problems):
+                return Answer(False, "failed", (str(error),))
+            reasons |= {p.message for p in problems if "base_layer" not in p.tensor}
+            skip += [p.tensor.removeprefix("base_model.model.").partition(".lora_")[0].replace(".base_layer", "") for p in problems]
+    count = len(peers.read_peer_gguf(loop.work / "adapter.gguf").tensors) // 2
+    expected, plain = loop.here(loop.folder, adapter), loop.here(loop.folder)
+    error = peers.relative_error(loop.there(loop.f32, loop.work / "adapter.gguf"), expected)
+    if FAULTS.get(loop.name, NONE).runtime:
+        return Answer(math.isfinite(error), "-", (f"llama.cpp {FAULTS[loop.name].runtime}",))
+    limit = ADAPTED * loop.tolerance
+    if peers.relative_error(plain, expected) < max(0.1, limit):
+        return Answer(False, "failed", ("the adapter makes no difference",))
+    return Answer(error <= limit, f"{error:.1e} ({count})", tuple(f"refused: {reason}" for reason in sorted(reasons)), error)
+
+
+QUESTIONS: dict[str, Callable[[Loop], Answer]] = {
+    "bits": bits, "foreign": foreign, "logits": logits, "tokens": tokens, "lora": lora}
+
+
+def answers(name: str, seed: int, work: Path) -> dict[str, Answer]:
+    """All five, whatever goes wrong in one of them."""
+    out = {}
+    with Loop(name, seed, work) as loop:
+        for question, ask in QUESTIONS.items():
+            try:
+                out[question] = ask(loop)
+            except Exception as error:
+                out[question] = Answer(False, "failed", (f"{type(error).__name__}: {error}",))
+    return out
