@@ -62,7 +62,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     else:
         for file in result.files:
             out.line(f"{file.path}  {human_bytes(file.size)}  sha256 {file.sha256}")
-    out.info(f"{_facts(plan)}; {human_bytes(sum(f.size for f in result.files))} in {result.seconds:.1f} s")
+    out.info(f"{_facts(plan, len(result.files))}; {human_bytes(sum(f.size for f in result.files))} in {result.seconds:.1f} s")
     reports = {}
     for written, compare in (after or {}).items():
         if not plan.jobs:
@@ -115,10 +115,10 @@ def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Repo
     return report
 
 
-def _facts(plan: ConversionPlan) -> str:
+def _facts(plan: ConversionPlan, files: int) -> str:
     name = plan.facts.get("class") or plan.facts.get("architecture", "")
     if plan.independent:
-        return f"{name}: {len({t.name for t in plan.tensors})} tensors in each of {len(plan.outputs)} files"
+        return f"{name}: {len({t.name for t in plan.tensors})} tensors in {files} {'file' if files == 1 else 'files'}"
     types = Counter(t.type for t in plan.tensors)
     return f"{name}: {len(plan.tensors)} tensors ({', '.join(f'{n} {t}' for t, n in types.most_common())})"
 
@@ -140,7 +140,7 @@ def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -
         out.line()
         for file in plan.outputs:
             out.line(f"{file.path}  {human_bytes(file.size)}")
-    out.info(f"{_facts(plan)}; {human_bytes(plan.output_bytes)} in all; nothing was written")
+    out.info(f"{_facts(plan, len(plan.outputs))}; {human_bytes(plan.output_bytes)} in all; nothing was written")
     out.document({
         **_document(plan, refused),
         "tensors": [{**({"file": str(plan.outputs[t.file].path)} if plan.independent else {}), "name": t.name,

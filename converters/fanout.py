@@ -42,7 +42,7 @@ def plan_outputs(planner: Planner, outtype: str | Sequence[str]) -> tuple[Conver
     paths = _each(planner.path, outtypes)
     if twice := {p for p in paths if paths.count(p) > 1}:
         raise UsageError("several types would go to this file", file=min(twice),
-                         hint="Write {outtype} where the type belongs in the name.")
+                         hint="Name each type once, and write {outtype} where it belongs in the file's name.")
     plans, failures = [], []
     for outtype, path in zip(outtypes, paths, strict=True):
         try:

@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 
 from ..quant.recipe import TensorShape, sort_key
-from .errors import InputError, UnsupportedError, UsageError
+from .errors import InputError, UsageError
 from .io.gguf import encode_header, layout, read_gguf_model
 from .io.values import Metadata, u32
 from .naming import with_type
@@ -55,11 +55,10 @@ class QuantizePlanner:
 
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
+        named_type(outtype)
         outfile = with_type(self.outfile, outtype)
         if outfile.exists() and outfile.samefile(self.source):
             raise UsageError("input and output are the same file", file=outfile)
-        if named_type(outtype).number is None:
-            raise UnsupportedError(f"{outtype} is no type of its own", file=self.source)
         return outfile
 
     def plan(self, outtype: str) -> ConversionPlan:

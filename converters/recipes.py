@@ -53,11 +53,15 @@ class Chosen:
 
 
 def named_type(outtype: str) -> recipe.FileType:
-    """The file type of this name. UsageError where there is none."""
+    """The file type of this name. UsageError where there is none that a file can be of."""
+    hint = "`ggufx types` lists the file types."
     try:
-        return recipe.file_type(outtype)
+        found = recipe.file_type(outtype)
     except ValueError as error:
-        raise UsageError(str(error), hint="`ggufx types` lists the file types.") from error
+        raise UsageError(str(error), hint=hint) from error
+    if found.number is None:
+        raise UsageError(f"{found.name} is not a type of its own", hint=hint)
+    return found
 
 
 def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Metadata, asked: Quantization,
