@@ -14,7 +14,9 @@ from typing import Any
 from .errors import GgufxError, InputError
 from .ops import Op, Shape
 from .spec import ArchSpec, Hparams, TensorRule
-from .template import Holes, TemplateIndex
+from .template import Holes, TemplateIndex, skeletons
+
+MAX_HINTS = 200
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
     for template in spec.ignore:
         dropped.add(template, None)
 
+    unknown = _Unknown(index.texts, file)
     groups: dict[tuple[int, tuple], dict[tuple[int, int], str]] = {}
     names: dict[str, str] = {}
     ignored: list[str] = []
@@ -115,7 +118,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
             elif any(next(dropped.find(s), None) for s in rename(name, spec.aliases)):
                 ignored.append(name)
             else:
-                problems.append(_unknown(name, index.texts, file))
+                problems.append(unknown(name))
             continue
         _, (r, t), holes = found
         blocks = blocks_of[r]
@@ -151,10 +154,21 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
     return HfMatches(matches, ignored, names, others, extra)
 
 
-def _unknown(name: str, known: Iterable[str], file: str) -> GgufxError:
-    near = difflib.get_close_matches(name, list(known), 1, 0.6)
-    return InputError("no rule of this architecture takes the tensor", file=file, tensor=name,
-                      hint=f"The nearest is {near[0]}." if near else None)
+class _Unknown:
+    """Makes the problem of a name that no rule takes. The nearest template is looked for once per kind of name, and for
+    so many kinds: each search takes a millisecond, and a file can hold a hundred thousand names."""
+
+    def __init__(self, known: Iterable[str], file: str) -> None:
+        self._known, self._file = list(known), file
+        self._near: dict[str, list[str]] = {}
+
+    def __call__(self, name: str) -> GgufxError:
+        kind = skeletons(name)[0]
+        if kind not in self._near and len(self._near) < MAX_HINTS:
+            self._near[kind] = difflib.get_close_matches(name, self._known, 1, 0.6)
+        near = self._near.get(kind)
+        return InputError("no rule of this architecture takes the tensor", file=self._file, tensor=name,
+                          hint=f"The nearest is {near[0]}." if near else None)
 
 
 def _grouped(rule: TensorRule, holes: Holes, parts: dict[tuple[int, int], str], hp: Hparams, file: str,
@@ -248,6 +262,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     derived = {d.gguf for d in spec.derived}
     matches: dict[tuple[int, tuple], Match] = {}
     available = set(names) - derived
+    unknown = _Unknown(index.texts, file)
     for name in names:
         if name not in available:
             continue
@@ -262,7 +277,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
                 absent = [part for part in parts if part not in available]
                 problems.append(InputError(f"{', '.join(absent)} missing beside it", file=file, tensor=name))
             else:
-                problems.append(_unknown(name, index.texts, file))
+                problems.append(unknown(name))
             continue
         rule, r, holes = next((o for o in whole if str(o[0].hf[0]) in layouts), whole[0])
         at = BlockHparams(hp, holes.get("b"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
@@ -79,6 +79,11 @@ class InputFile:
     def of(cls, path: Path) -> InputFile:
         status = path.stat()
         return cls(path, status.st_size, status.st_mtime_ns)
+
+
+def numbered(files: Iterable[Path]) -> dict[Path, int]:
+    """Each file once, with its number among a plan's inputs, by which regions name it."""
+    return {path: number for number, path in enumerate(dict.fromkeys(files))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from .mapping import BlockHparams, HfMatches, Match, expected_shape, match_hf
 from .metadata import general_metadata
 from .naming import count_parameters, default_file_name, with_type
 from .ops import Shape
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight
+from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .residue import Source, json_value
 from .sentence import read_pooling
@@ -120,8 +120,8 @@ class GgufPlanner:
             reading.notes.extend(dropped_notes(found.ignored))
         self.residue = {} if options.plain else _residue(reading, tokens)
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
-        self.paths = list(dict.fromkeys(t.file for t in checkpoint.tensors.values()))
-        self.inputs = tuple(InputFile.of(p) for p in self.paths)
+        self.files = numbered(t.file for t in checkpoint.tensors.values())
+        self.inputs = tuple(InputFile.of(path) for path in self.files)
 
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
@@ -186,7 +186,7 @@ class GgufPlanner:
         for tensor in tensors:
             if tensor.match is not None and tensor.name not in done:
                 done.update(tensor.match.gguf)
-                made = _jobs(tensor.match, self.reading, self.paths, [regions[n] for n in tensor.match.gguf])
+                made = _jobs(tensor.match, self.reading, self.files, [regions[n] for n in tensor.match.gguf])
                 jobs.extend(with_weights(made, tensor.match.gguf, self.imatrix))
         planned = tuple(PlannedTensor(t.name, t.type, t.shape, regions[t.name].nbytes, t.wanted) for t in tensors)
         return ConversionPlan(
@@ -290,15 +290,17 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     }
 
 
-def _jobs(match: Match, reading: _Reading, paths: list[Path], outputs: list[Region]) -> list[TensorJob]:
+def _jobs(match: Match, reading: _Reading, files: Mapping[Path, int],
+          outputs: list[Region]) -> list[TensorJob]:
     def region(spelling: str) -> Region:
         tensor = reading.source(spelling)
-        return Region(paths.index(tensor.file), tensor.offset, tensor.dtype, tensor.shape)
+        return Region(files[tensor.file], tensor.offset, tensor.dtype, tensor.shape)
 
+    name = match.gguf[0]
     if not match.rule.stacked:
-        return [TensorJob(match.gguf[0], tuple(region(names[0]) for names in match.hf), match.ops, tuple(outputs))]
+        return [TensorJob(name, tuple(region(names[0]) for names in match.hf), match.ops, tuple(outputs))]
     (whole,) = outputs
     step = whole.nbytes // whole.shape[0]
-    return [TensorJob(f"{match.gguf[0]} expert {e}", (region(name),), match.ops,
+    return [TensorJob(f"{name} expert {e}", (region(source),), match.ops,
                       (Region(0, whole.offset + e * step, whole.type, whole.shape[1:]),))
-            for e, name in enumerate(match.hf[0])]
+            for e, source in enumerate(match.hf[0])]

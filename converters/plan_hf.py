@@ -24,7 +24,7 @@ from .mapping import Match, match_gguf
 from .metadata import sampling_parameters
 from .model_card import model_card
 from .ops import Crop, Op, Shape
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, region_bytes
+from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from .residue import KEPT, Source
 from .sentence import sentence_files
 from .spec import ArchSpec, Config
@@ -260,7 +260,7 @@ def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: M
     texts = {"model.safetensors.index.json": encode_index(shards)} if len(shards) > 1 else {}
     outputs += [OutputFile(folder / name, len(data), data) for name, data in {**texts, **files}.items()]
 
-    paths = list(dict.fromkeys(t.file for t in model.tensors.values()))
+    numbers = numbered(t.file for t in model.tensors.values())
     jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
     for t in tensors:
         if t.name in kept and kept[t.name]["rows"] is None:
@@ -269,8 +269,8 @@ def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: M
         offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0])
         jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
     return ConversionPlan(
-        "gguf-to-hf", tuple(InputFile.of(p) for p in paths), tuple(outputs),
-        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, paths), _back(match.ops), tuple(made))
+        "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
+        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers), _back(match.ops), tuple(made))
               for (_, expert), (match, made) in jobs.items()),
         tuple(PlannedTensor(n, d, s, region_bytes(d, s)) for n, d, s in rows), tuple(reading.notes), facts)
 
@@ -280,14 +280,14 @@ def _job_name(match: Match, expert: int) -> str:
     return f"{match.gguf[0]} expert {expert}" if match.rule.stacked else match.gguf[0]
 
 
-def _sources(match: Match, expert: int, model: GgufFile, paths: list[Path]) -> tuple[Region, ...]:
+def _sources(match: Match, expert: int, model: GgufFile, numbers: Mapping[Path, int]) -> tuple[Region, ...]:
     out = []
     for name in match.gguf:
         t = model.tensors[name]
         shape, offset = t.shape, t.offset
         if match.rule.stacked:
             shape, offset = shape[1:], offset + expert * (t.nbytes // shape[0])
-        out.append(Region(paths.index(t.file), offset, t.type, shape))
+        out.append(Region(numbers[t.file], offset, t.type, shape))
     return tuple(out)
 
 

@@ -21,7 +21,7 @@ from .mapping import BlockHparams, expected_shape, rename
 from .metadata import general_metadata
 from .naming import count_parameters, default_file_name
 from .ops import Conv1dStorage, LoraRefused, Op
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob
+from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
 from .spec import ArchSpec, Hparams, TensorRule
 from .targets import OUTTYPES, QUANTIZATION_VERSION, target_type
 from .template import Holes, TemplateIndex
@@ -96,16 +96,16 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
     head = encode_header(key_values, laid)
     size = len(head) + (laid[-1].offset + laid[-1].nbytes if laid else 0)
     regions = {t.name: Region(0, len(head) + t.offset, t.type, t.shape) for t in laid}
-    paths = list(dict.fromkeys(t.file for t in checkpoint.tensors.values()))
+    files = numbered(t.file for t in checkpoint.tensors.values())
     jobs = []
     for group, op in jobs_parts:
-        sources = tuple(Region(paths.index(t.file), t.offset, t.dtype, t.shape)
+        sources = tuple(Region(files[t.file], t.offset, t.dtype, t.shape)
                         for _, pair in sorted(group.pairs.items()) for t in (pair.a, pair.b))
         jobs.append(TensorJob(_names(group)[0], sources, (op,), tuple(regions[n] for n in _names(group))))
     name = default_file_name(general, OUTTYPES[options.outtype], "adapter")
     output = OutputFile(outfile or Path(name), size + -size % 32, head)
     return ConversionPlan(
-        "lora-to-gguf", tuple(InputFile.of(p) for p in paths), (output,), tuple(jobs),
+        "lora-to-gguf", tuple(InputFile.of(path) for path in files), (output,), tuple(jobs),
         tuple(planned), tuple(notes),
         {"architecture": spec.name, "class": spec.classes[0], "alpha": settings.alpha, "modules": len(pairs)})
 

@@ -17,7 +17,7 @@ from .io.gguf import encode_header, layout, read_gguf_model
 from .io.values import Metadata, u32
 from .naming import with_type
 from .ops import Shape
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight
+from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .targets import QUANTIZATION_VERSION
 
@@ -50,8 +50,8 @@ class QuantizePlanner:
         self.keys = override(self.model.metadata, quantization)
         self.tensors = [self.model.tensors[name] for name in sorted(self.model.tensors, key=sort_key)]
         self.imatrix = read_imatrix(quantization, ((t.name, t.shape) for t in self.tensors))
-        self.paths = list(dict.fromkeys(t.file for t in self.tensors))
-        self.inputs = tuple(InputFile.of(p) for p in self.paths)
+        self.files = numbered(t.file for t in self.tensors)
+        self.inputs = tuple(InputFile.of(path) for path in self.files)
 
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
@@ -76,7 +76,7 @@ class QuantizePlanner:
         size = len(head) + laid[-1].offset + laid[-1].nbytes
         jobs = []
         for tensor, target in zip(self.tensors, laid, strict=True):
-            source = Region(self.paths.index(tensor.file), tensor.offset, tensor.type, target.shape)
+            source = Region(self.files[tensor.file], tensor.offset, tensor.type, target.shape)
             output = Region(0, len(head) + target.offset, target.type, target.shape)
             jobs.extend(with_weights([TensorJob(tensor.name, (source,), (), (output,))], [tensor.name], self.imatrix))
         planned = tuple(PlannedTensor(t.name, t.type, t.shape, t.nbytes, c.wanted if c.fell_back else None)

@@ -25,7 +25,7 @@ from .io.gguf import GgufFile, planned_header
 from .io.values import Metadata
 from .job import RAW, Tile, by_address, memory, run_tile, unit_count
 from .ops import Shape
-from .plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJob, region_bytes
+from .plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +137,19 @@ class _Sink:
 
 def of_gguf(model: GgufFile) -> Side:
     """A GGUF file by its own names."""
-    paths = list(dict.fromkeys([model.path, *(t.file for t in model.tensors.values())]))
-    tensors = {t.name: _stored(t.name, t.type, t.shape, paths.index(t.file), t.offset) for t in model.tensors.values()}
+    files = numbered([model.path, *(t.file for t in model.tensors.values())])
+    tensors = {t.name: _stored(t.name, t.type, t.shape, files[t.file], t.offset) for t in model.tensors.values()}
     keys = model.metadata
     adapter = "general.type" in keys and keys["general.type"].data == "adapter"
-    return Side(model.path, "gguf adapter" if adapter else "gguf", "gguf", tensors, _inputs(paths), keys)
+    return Side(model.path, "gguf adapter" if adapter else "gguf", "gguf", tensors, _inputs(files), keys)
 
 
 def of_checkpoint(checkpoint: Checkpoint, form: str = "checkpoint") -> Side:
     """A checkpoint or adapter folder by its own names."""
-    paths = list(dict.fromkeys(t.file for t in checkpoint.tensors.values()))
-    tensors = {t.name: _stored(t.name, t.dtype, t.shape, paths.index(t.file), t.offset, t.nbytes)
+    files = numbered(t.file for t in checkpoint.tensors.values())
+    tensors = {t.name: _stored(t.name, t.dtype, t.shape, files[t.file], t.offset, t.nbytes)
                for t in checkpoint.tensors.values()}
-    return Side(checkpoint.folder, form, "hf", tensors, _inputs(paths), config=checkpoint.config,
+    return Side(checkpoint.folder, form, "hf", tensors, _inputs(files), config=checkpoint.config,
                 notes=tuple(checkpoint.notes))
 
 
