@@ -21,6 +21,19 @@ def conversions() -> list[str]:
     return [*rows, "", f"({found['machine']['cpu']}, commit {found['commit']}; anonymous memory of the process.)"]
 
 
+def many() -> list[str]:
+    found = json.loads((RESULTS / "multi.json").read_text())
+    rows = ["Many file types of one model, in one pass:", "",
+            "| | types | one pass | one by one | llama.cpp | times faster than one by one / llama.cpp |",
+            "|---|---|---|---|---|---|"]
+    for task, counts in found["results"].items():
+        for row in counts.values():
+            s, faster = row["seconds"], row["times_faster_than"]
+            rows.append(f"| {task} | {len(row['types'])} | {s['one pass']:.1f} s | {s['one by one']:.1f} s | "
+                        f"{s['llama.cpp']:.1f} s | **{faster['one by one']:.1f}** / **{faster['llama.cpp']:.1f}** |")
+    return [*rows, "", f"({found['source_bytes'] / 1e6:.0f} MB of bf16, {found['threads']} threads, commit {found['commit']}.)"]
+
+
 def kernels() -> list[str]:
     found = json.loads((RESULTS / "quantize.json").read_text())
     table: dict[str, dict[str, dict]] = {}
@@ -42,7 +55,7 @@ def main() -> None:
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    wanted = "\n".join([f"{before}{BEGIN}", *conversions(), "", *kernels(), f"{END}{after}"])
+    wanted = "\n".join([f"{before}{BEGIN}", *conversions(), "", *many(), "", *kernels(), f"{END}{after}"])
     if "--check" in sys.argv:
         sys.exit(text != wanted and "README.md: the benchmarks are out of date; run scripts/benchmark_table.py")
     README.write_text(wanted, encoding="utf-8")
