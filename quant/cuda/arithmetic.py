@@ -68,16 +68,15 @@ def load_half(at):
 
 
 @triton.jit
-def store_half(at, value, live):
-    """Store a scale as float16, to nearest even; NaN as what x86 makes of an invalid operation, 0xfe00."""
-    half = tl.where(value == value, value.to(tl.float16).to(tl.int16, bitcast=True), -0x200)
-    tl.store(at.to(tl.pointer_type(tl.int16)), half, mask=live)
+def half_bits(value):
+    """The bits of a scale as float16 (int16), to nearest even; NaN as what x86 makes of an invalid operation, 0xfe00."""
+    return tl.where(value == value, value.to(tl.float16).to(tl.int16, bitcast=True), -0x200)
 
 
 @triton.jit
-def as_half(value):
-    """A float32 as it comes back from float16."""
-    return value.to(tl.float16).to(tl.float32)
+def store_half(at, value, live):
+    """Store half_bits() at a pointer to bytes (an even address)."""
+    tl.store(at.to(tl.pointer_type(tl.int16)), half_bits(value), mask=live)
 
 
 @triton.jit

@@ -13,17 +13,34 @@ from .launch import launch_lanes
 
 
 @triton.jit
+def _columns(tile):
+    """[ROWS, n] -> its columns, n tensors [ROWS]; n is a power of two."""
+    n: tl.constexpr = tile.shape[1]
+    if n == 1:
+        return (tl.reshape(tile, (tile.shape[0],)),)
+    else:  # noqa: RET505 - what follows a return is compiled too
+        even, odd = tl.split(tl.reshape(tile, (tile.shape[0], n // 2, 2)))
+        evens, odds = _columns(even), _columns(odd)
+        columns = ()
+        for i in tl.static_range(n // 2):
+            columns += (evens[i], odds[i])
+        return columns
+
+
+@triton.jit
 def load_lanes(at, N: tl.constexpr):
-    """N neighbouring float32 from each pointer, four to a load (they are asked for together, then taken apart)."""
-    four = tl.arange(0, 4)
-    values = ()
-    for i in tl.static_range(0, N, 4):
-        pairs = tl.reshape(tl.load(at[:, None] + (i + four)[None, :]), (at.shape[0], 2, 2))
-        even, odd = tl.split(pairs)
-        a, c = tl.split(even)
-        b, d = tl.split(odd)
-        values += (a, b, c, d)
-    return values
+    """N neighbouring numbers (a power of two, 4 or more) from each pointer.
+
+    Up to eight are loaded by the thread that will have them, four at a time. More are loaded as a tile, by neighbouring
+    threads from neighbouring places, and handed over; that is also compiled sooner, being one load.
+    """
+    if N <= 8:
+        columns = ()
+        for i in tl.static_range(0, N, 4):
+            columns += _columns(tl.load(at[:, None] + (i + tl.arange(0, 4))[None, :]))
+        return columns
+    else:  # noqa: RET505 - what follows a return is compiled too
+        return _columns(tl.load(at[:, None] + tl.arange(0, N)[None, :]))
 
 
 @triton.jit
@@ -95,9 +112,10 @@ def _sums_of_squares(x, out, parts, count, ROWS: tl.constexpr):
     total = tl.zeros((ROWS,), tl.float32)
     part = tl.zeros((), tl.int32)
     while part < parts:  # the interpreter of Triton 3.6 has no range() over a number that is not known before
-        xs = load_lanes(at + part * 32, 32)
-        for i in tl.static_range(32):
-            total += xs[i] * xs[i]
+        for eight in tl.static_range(4):
+            xs = load_lanes(at + part * 32 + eight * 8, 8)
+            for i in tl.static_range(8):
+                total += xs[i] * xs[i]
         part += 1
     tl.store(out + row, total, mask=row < count)
 

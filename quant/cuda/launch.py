@@ -19,20 +19,23 @@ if INTERPRETED:  # an operation costs the same for few and for many numbers
     LANES, TILE = 1 << 13, 1 << 17
 
 
-def launch_lanes(kernel: Any, rows: int, *arguments: Any, **constants: Any) -> None:
-    """Run `kernel` with one lane per row. It gets `arguments`, `rows` as count, `constants`, and ROWS per program."""
-    _launch(kernel, rows, LANES, arguments, constants)
+def launch_lanes(kernel: Any, rows: int, *arguments: Any, warps: int = WARPS, **constants: Any) -> None:
+    """Run `kernel` with one lane per row. It gets `arguments`, `rows` as count, `constants`, and ROWS per program.
+
+    Fewer warps suit a kernel whose lanes wait for the slowest one of their program.
+    """
+    _launch(kernel, rows, LANES * warps // WARPS, arguments, constants, warps)
 
 
 def launch_tiles(kernel: Any, rows: int, width: int, *arguments: Any, **constants: Any) -> None:
     """Run `kernel` with tiles of rows, of each of which some `width` numbers are in registers at a time. Else as above."""
-    _launch(kernel, rows, TILE // width, arguments, constants)
+    _launch(kernel, rows, TILE // width, arguments, constants, WARPS)
 
 
-def _launch(kernel: Any, rows: int, most: int, arguments: tuple, constants: dict[str, Any]) -> None:
+def _launch(kernel: Any, rows: int, most: int, arguments: tuple, constants: dict[str, Any], warps: int) -> None:
     if INTERPRETED:
         most = min(most, triton.next_power_of_2(rows))
     with np.errstate(all="ignore"):  # the interpreter computes with numpy
         kernel[(triton.cdiv(rows, most),)](
-            *arguments, count=rows, **constants, ROWS=most, num_warps=WARPS, enable_fp_fusion=False
+            *arguments, count=rows, **constants, ROWS=most, num_warps=warps, enable_fp_fusion=False
         )

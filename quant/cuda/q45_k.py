@@ -56,9 +56,12 @@ def _scales(found, sums, out, count, FIVE: tl.constexpr, ROWS: tl.constexpr):
     store_half(to + 2, dmin, live)
     a, b, c = (), (), ()
     for j in tl.static_range(4):
-        a += (s[j] | s[4 + j] >> 4 << 6,)
-        b += (m[j] | m[4 + j] >> 4 << 6,)
-        c += (s[4 + j] & 15 | (m[4 + j] & 15) << 4,)
+        p, q, r, t = s[j], m[j], s[4 + j], m[4 + j]
+        if FIVE:  # a code can exceed 63 if the search went astray; the reference limits those of Q5_K only
+            p, q, r, t = tl.minimum(p, 63), tl.minimum(q, 63), tl.minimum(r, 63), tl.minimum(t, 63)
+        a += (p | r >> 4 << 6,)
+        b += (q | t >> 4 << 6,)
+        c += (r & 15 | (t & 15) << 4,)
     at = to[:, None] + 4 + tl.arange(0, 4)[None, :]
     store_byte(at, stacked(a), live[:, None])
     store_byte(at + 4, stacked(b), live[:, None])

@@ -11,7 +11,7 @@ import triton.language as tl
 
 from .arithmetic import load_byte, load_half, negative, reciprocal, round_away, store_byte, store_half
 from .decode import decoder
-from .lanes import load_lanes
+from .lanes import load_lanes, stacked
 from .launch import launch_lanes, launch_tiles
 
 
@@ -40,15 +40,16 @@ def _quantize_q1_0(x, out, count, ROWS: tl.constexpr):
     live = row < count
     at, to = x + tl.minimum(row, count - 1) * 128, out + row * 18
     total = tl.zeros((ROWS,), tl.float32)
-    for part in range(4):
-        xs = load_lanes(at + part * 32, 32)
-        for j in tl.static_range(4):
+    for part in range(8):
+        packed = ()
+        for j in tl.static_range(2):
+            xs = load_lanes(at + part * 16 + 8 * j, 8)
             signs = tl.zeros((ROWS,), tl.int32)
             for k in tl.static_range(8):
-                v = xs[8 * j + k]
-                total += tl.abs(v)
-                signs |= tl.where(v >= 0, 1 << k, 0)
-            store_byte(to + 2 + part * 4 + j, signs, live)
+                total += tl.abs(xs[k])
+                signs |= tl.where(xs[k] >= 0, 1 << k, 0)
+            packed += (signs,)
+        store_byte((to + 2 + part * 2)[:, None] + tl.arange(0, 2)[None, :], stacked(packed), live[:, None])
     store_half(to, tl.div_rn(total, 128.0), live)
 
 

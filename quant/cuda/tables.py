@@ -10,7 +10,7 @@ import functools
 import numpy as np
 import torch
 
-from ..cpu.iq_grid import decoded
+from ..cpu.iq_grid import decoded, grid
 from ..reference import IQ4_VALUES
 
 
@@ -21,18 +21,17 @@ def _rounded_up() -> np.ndarray:
     return np.floor(2.0**octave / np.log2(np.e)).astype(np.int32)
 
 
-def _table(name: str) -> np.ndarray:
-    if name == "rounded_up":
-        return _rounded_up()
-    if name == "iq4":
-        return IQ4_VALUES
-    return decoded(name)
-
-
 @functools.cache
 def on_device(name: str, device: torch.device) -> torch.Tensor:
     """A table by name: "rounded_up" (above), "iq4" (float32 [16]: the values of codes), or that of a format's grid:
 
     int8 [points * (8 or 4)], the points as decoding multiplies them.
     """
-    return torch.from_numpy(_table(name)).to(device)
+    table = _rounded_up() if name == "rounded_up" else IQ4_VALUES if name == "iq4" else decoded(name)
+    return torch.from_numpy(table).to(device)
+
+
+@functools.cache
+def grid_on_device(format: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What a search for grid points takes: places, entries and near points, as in cpu/iq_grid.Grid."""
+    return tuple(torch.from_numpy(part).to(device) for part in grid(format).search)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,15 @@ import pytest
 import quant_cases as cases
 from ggufx.quant import FORMATS, KERNELS, Weights, dequantize, quantize
 
-if find_spec("triton") is None:
+if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
 ROWS, COLS = 3, 1024
+_spec = importlib.util.spec_from_file_location(
+    "make_iq_golden", Path(__file__).parents[2] / "scripts" / "make_iq_golden.py"
+)
+iq = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(iq)
 
 
 class Interpreter:
@@ -71,6 +76,16 @@ def test_blocks(cuda, stacked, weights, format):
     _check(format, names, cuda.blocks_of(x, format), quantize(x, format))
     if KERNELS[format].weights is Weights.USED:
         _check(format, names, cuda.blocks_of(x, format, weights), quantize(x, format, weights))
+
+
+@pytest.mark.parametrize("format", iq.NAMES)
+def test_blocks_of_grids(cuda, format):
+    """As above with the data of IQ1, IQ2 and IQ3, five super-blocks of each set; weights are random, then with zeros."""
+    data = iq.samples()
+    x = np.concatenate([values[:1] for values in data.values()])
+    weights = np.concatenate([iq.weights("random")[:768], iq.weights("zeros")[768:]])
+    for w in (weights,) if format in iq.REQUIRED else (weights, None):
+        _check(format, list(data), cuda.blocks_of(x, format, w), quantize(x, format, w))
 
 
 def _same(found: np.ndarray, expected: np.ndarray) -> None:
