@@ -15,6 +15,7 @@ from .spec import ArchSpec, Config
 
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 MAX_BLOCKS = 1 << 14  # the deepest known models have some hundreds
+MAX_EXPERTS = 1 << 14  # so have the widest
 LAYER_KINDS = ("full_attention", "sliding_attention")
 TRANSFORMERS_4_ROPE = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 
@@ -55,8 +56,17 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
 
 def check_block_count(count: Any, key: str, file: str) -> None:
     """InputError for what is no number of blocks. Tables are worked through block by block, whatever it says."""
-    if count is not None and not (isinstance(count, int) and 0 <= count <= MAX_BLOCKS):
-        raise InputError(f"{key} is no number of blocks", file=file, expected=f"0 to {MAX_BLOCKS}", found=count)
+    _check_count(count, key, "blocks", MAX_BLOCKS, file)
+
+
+def check_expert_count(count: Any, key: str, file: str) -> None:
+    """InputError for what is no number of experts: each of them is a tensor of every block on the way back."""
+    _check_count(count, key, "experts", MAX_EXPERTS, file)
+
+
+def _check_count(count: Any, key: str, what: str, most: int, file: str) -> None:
+    if count is not None and not (isinstance(count, int) and 0 <= count <= most):
+        raise InputError(f"{key} is no number of {what}", file=file, expected=f"0 to {most}", found=count)
 
 
 def _computed(default: Callable[[Config], Any], config: Config) -> Any:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .config import check_block_count
+from .config import check_block_count, check_expert_count
 from .errors import GgufxError, InputError
 from .io.gguf import TensorInfo
 from .io.values import Metadata, ValueType, plain
-from .spec import ArchSpec, Config, Found, Hparams
+from .spec import ArchSpec, Config, Found, HparamGroup, Hparams
+
+UNFIT = (TypeError, ValueError, IndexError, AttributeError, ArithmeticError)  # what arithmetic on odd settings raises
 
 
 def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: list[GgufxError]) -> Metadata:
@@ -23,11 +25,18 @@ def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: li
         except KeyError as error:
             problems.append(InputError(f"config.json has no {error.args[0]}", file="config.json",
                                        hint=f"{spec.classes[0]} cannot be described without it."))
-        except (TypeError, ValueError) as error:
-            problems.append(InputError(f"config.json: {getattr(rule, 'hf', '')}: {error}", file="config.json"))
+        except UNFIT as error:
+            problems.append(_unfit(rule, error))
         except GgufxError as error:
             problems.append(error)
     return {f"{spec.name}.{key}": value for key, value in out.items()}
+
+
+def _unfit(rule: HparamGroup, error: Exception) -> InputError:
+    """A setting that a rule cannot compute with, by its name in config.json or in the file."""
+    hf = getattr(rule, "hf", None) or getattr(rule, "key", None) or type(rule).__name__.lower()
+    name = hf if isinstance(hf, str) else " or ".join(hf)
+    return InputError(f"config.json: {name} cannot be used: {error}", file="config.json")
 
 
 def sizes(spec: ArchSpec, values: Mapping[str, Any], vocab_size: int | None) -> Hparams:
@@ -52,6 +61,8 @@ def read_hparams(
     """The canonical config that the file's standard keys describe, and what had to be assumed."""
     kv = _own_keys(spec, plain(metadata))
     check_block_count(kv.get("block_count"), f"{spec.name}.block_count", file)
+    for count in (n if isinstance(n := kv.get("expert_count"), list) else [n]):
+        check_expert_count(count, f"{spec.name}.expert_count", file)
     found = Found(kv, {n: t.shape for n, t in tensors.items()}, {n: t.type for n, t in tensors.items()})
     config: Config = {"architectures": [spec.classes[0]], "model_type": spec.model_type}
     for rule in spec.hparams:
@@ -64,7 +75,7 @@ def read_hparams(
             rule.read(found, config)
         except KeyError as error:
             problems.append(InputError(f"the file has no {spec.name}.{error.args[0]}", file=file))
-        except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
+        except UNFIT as error:
             name = key or getattr(rule, "hf", type(rule).__name__)
             problems.append(InputError(f"{spec.name}.{name} cannot be read: {error}", file=file))
         except GgufxError as error:

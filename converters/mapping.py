@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from .errors import GgufxError, InputError
@@ -17,6 +18,7 @@ from .spec import ArchSpec, Hparams, TensorRule
 from .template import Holes, TemplateIndex, skeletons
 
 MAX_HINTS = 200
+MAX_HF_TENSORS = 1 << 20  # as many as a GGUF file may have; the largest models have a tenth
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,10 @@ class HfMatches:
     extra_blocks: dict[int, int]  # block of multi-token prediction that is ignored -> number of its tensors
 
 
-def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str, problems: list[GgufxError],
-             *, complete: bool = True) -> HfMatches:
-    """Group a checkpoint's tensors by rule. With `complete` False (adapters), nothing has to be there."""
+def match_hf(
+    spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str, problems: list[GgufxError]
+) -> HfMatches:
+    """Group a checkpoint's tensors by rule."""
     index: TemplateIndex[tuple[int, int]] = TemplateIndex()
     for r, rule in enumerate(spec.tensors):
         for t, template in enumerate(rule.hf) if not rule.foreign else ():
@@ -140,7 +143,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
 
     matches, made = [], {}
     for (r, items), parts in sorted(groups.items(), key=lambda g: (g[0][0], str(g[0][1]))):
-        match = _grouped(spec.tensors[r], dict(items), parts, hp, file, problems, complete)
+        match = _grouped(spec.tensors[r], dict(items), parts, hp, file, problems)
         if match is None:
             continue
         for gguf in match.gguf:
@@ -149,8 +152,7 @@ def match_hf(spec: ArchSpec, hp: Hparams, shapes: Mapping[str, Shape], file: str
                                            tensor=gguf))
             made[gguf] = match.hf[0][0]
         matches.append(match)
-    if complete:
-        problems.extend(_missing(spec, hp, made, file))
+    problems.extend(_missing(spec, hp, made, file))
     return HfMatches(matches, ignored, names, others, extra)
 
 
@@ -172,26 +174,36 @@ class _Unknown:
 
 
 def _grouped(rule: TensorRule, holes: Holes, parts: dict[tuple[int, int], str], hp: Hparams, file: str,
-             problems: list[GgufxError], complete: bool) -> Match | None:
+             problems: list[GgufxError]) -> Match | None:
     """One match from the names found for it; None, with a problem, where a part is missing."""
     at = BlockHparams(hp, holes.get("b"))
-    experts = at.get("expert_count", 0) if rule.stacked else 1
-    lists = tuple(tuple(parts[t, e] for e in range(experts) if (t, e) in parts) for t in range(len(rule.hf)))
-    absent = [rule.hf[t].format({**holes, "e": e}) for t in range(len(rule.hf)) for e in range(experts)
-              if (t, e) not in parts]
+    experts = _experts(rule, at)
     beyond = [name for (_, e), name in parts.items() if e >= experts]
     for name in beyond:
         problems.append(InputError("the expert is beyond the model's expert count", file=file, tensor=name,
                                    expected=f"experts 0 to {experts - 1}"))
-    if absent and complete:
-        shown = ", ".join(absent[:3]) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
+    absent = len(rule.hf) * experts - (len(parts) - len(beyond))  # a number: config.json may claim billions of experts
+    if absent:
+        first = islice((rule.hf[t].format({**holes, "e": e}) for t in range(len(rule.hf)) for e in range(experts)
+                        if (t, e) not in parts), 3)
+        shown = ", ".join(first) + (f" and {absent - 3} more" if absent > 3 else "")
         problems.append(InputError(f"{shown} missing beside {next(iter(parts.values()))}", file=file))
-    if (absent and complete) or beyond:
+    if absent or beyond:
         return None
+    lists = tuple(tuple(parts[t, e] for e in range(experts)) for t in range(len(rule.hf)))
     try:
         return Match(rule, holes, lists, tuple(op.bind(at) for op in rule.ops))
     except KeyError:
         return None  # the missing hyperparameter has been reported
+    except ValueError as error:
+        problems.append(InputError(str(error), file=file, tensor=lists[0][0]))
+        return None
+
+
+def _experts(rule: TensorRule, at: Hparams) -> int:
+    """How many HF tensors stand at each of the rule's templates."""
+    count = at.get("expert_count", 0) if rule.stacked else 1
+    return count if isinstance(count, int) else 0
 
 
 def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) -> list[GgufxError]:
@@ -261,6 +273,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
             index.add(template, r)
     derived = {d.gguf for d in spec.derived}
     matches: dict[tuple[int, tuple], Match] = {}
+    count = 0
     available = set(names) - derived
     unknown = _Unknown(index.texts, file)
     for name in names:
@@ -281,12 +294,19 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
             continue
         rule, r, holes = next((o for o in whole if str(o[0].hf[0]) in layouts), whole[0])
         at = BlockHparams(hp, holes.get("b"))
-        experts = range(at.get("expert_count", 0)) if rule.stacked else (0,)
-        hf = tuple(tuple(t.format({**holes, "e": e}) for e in experts) for t in rule.hf)
+        hf = tuple(tuple(t.format({**holes, "e": e}) for e in range(_experts(rule, at))) for t in rule.hf)
         try:
             match = Match(rule, holes, hf, tuple(op.bind(at) for op in rule.ops))
         except KeyError:
             continue
+        except ValueError as error:
+            problems.append(InputError(str(error), file=file, tensor=name))
+            continue
+        count += sum(len(made) for made in hf)
+        if count > MAX_HF_TENSORS:
+            problems.append(InputError("the file would make too many HF tensors", file=file, tensor=name,
+                                       expected=f"at most {MAX_HF_TENSORS}"))
+            break
         available.difference_update(match.gguf)
         matches[r, tuple(sorted(holes.items()))] = match
     ordered = [matches[key] for key in sorted(matches, key=lambda k: (k[0], str(k[1])))]

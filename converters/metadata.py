@@ -118,7 +118,8 @@ def sampling_parameters(metadata: Metadata) -> dict[str, Any]:
     """`general.sampling.*` under generation_config.json's names, floats as the shortest decimals that float32 keeps."""
     found = {}
     for key, (kind, names) in _SAMPLING.items():
-        if (value := metadata.get(f"general.sampling.{key}")) is not None:
+        value = metadata.get(f"general.sampling.{key}")
+        if value is not None and value.type is kind:
             found[names[-1]] = float(str(np.float32(value.data))) if kind is ValueType.FLOAT32 else value.data
     return found
 

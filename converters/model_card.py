@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import GgufxError
 from .io.files import open_regular, printable, read_at
-from .io.values import Metadata
+from .io.values import Metadata, ValueType
 
 ORIGIN_FIELDS = ("name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url")
 
@@ -81,16 +81,21 @@ def model_card(metadata: Metadata) -> bytes | None:
     """
     import yaml
 
-    def of(key: str) -> Any:
-        return metadata[f"general.{key}"].data if f"general.{key}" in metadata else None
+    def of(key: str) -> str:
+        value = metadata.get(f"general.{key}")
+        return value.data if value is not None and value.type is ValueType.STRING else ""
 
-    tags = [str(tag) for tag in of("tags") or ()]
+    def all_of(key: str) -> list[str]:
+        value = metadata.get(f"general.{key}")
+        return list(value.data) if value is not None and value.item_type is ValueType.STRING else []
+
+    tags = all_of("tags")
     task = tags.pop() if tags and tags[-1] in _TASKS else None
-    licences = (of("license") or "").split(",")
+    licences = of("license").split(",")
     front = {
         **{name: of(key) for key, name in _CARD_KEYS.items()},
         "license": licences if len(licences) > 1 else licences[0],
-        "language": [str(language) for language in of("languages") or ()],
+        "language": all_of("languages"),
         "base_model": [_origin_id(entry) for entry in _entries(metadata, "general.base_model")],
         "datasets": [_origin_id(entry) for entry in _entries(metadata, "general.dataset")],
         "pipeline_tag": task,

@@ -13,7 +13,7 @@ from ..quant.recipe import TensorShape
 from . import arch
 from .config import architecture_of, canonical
 from .errors import GgufxError, InputError, raise_all
-from .hparams import sizes, write_hparams
+from .hparams import UNFIT, sizes, write_hparams
 from .io.checkpoint import Checkpoint, open_checkpoint
 from .io.gguf import encode_header, layout
 from .io.safetensors import SourceTensor
@@ -242,6 +242,10 @@ def _derived(reading: _Reading, hp: Hparams) -> list[GgufTensor]:
         except GgufxError as error:
             reading.problems.append(error)
             continue
+        except (*UNFIT, KeyError) as error:
+            reading.problems.append(InputError(f"config.json: its rotary settings cannot be used: {error}",
+                                               file="config.json", tensor=rule.gguf))
+            continue
         if values is not None:
             out.append(GgufTensor(rule.gguf, "F32", values.shape, data=values))
     return out
@@ -254,7 +258,7 @@ def _targets(reading: _Reading) -> list[GgufTensor]:
         first = [reading.source(names[0]) for names in match.hf]
         try:
             shapes = shapes_through(match.ops, [t.shape for t in first])
-        except ValueError as error:
+        except UNFIT as error:
             reading.problems.append(InputError(str(error), file=reading.checkpoint.folder, tensor=first[0].name))
             continue
         emitted = match.rule.emits

@@ -14,11 +14,12 @@ import numpy as np
 from . import arch
 from .config import hub_style
 from .errors import GgufxError, InputError, UnsupportedError, raise_all
-from .hparams import read_hparams, sizes
+from .hparams import UNFIT, read_hparams, sizes
+from .io.files import printable
 from .io.gguf import GgufFile, TensorInfo, read_gguf_model
 from .io.json_file import parse_object
 from .io.safetensors import encode_index, encode_safetensors_header, shard
-from .io.values import plain
+from .io.values import plain, string
 from .job import shapes_through
 from .mapping import Match, match_gguf
 from .metadata import sampling_parameters
@@ -73,8 +74,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     name = keys.get("general.architecture")
     if not isinstance(name, str):
         raise InputError("the file has no general.architecture", file=path)
-    if keys.get("general.type", "model") != "model":
-        raise UnsupportedError(f"a GGUF file of type {keys['general.type']!r} is not a model", file=path)
+    kind = model.metadata.get("general.type", string("model"))
+    if kind != string("model"):
+        raise UnsupportedError(f"a GGUF file of type '{printable(str(kind.data))}' is not a model", file=path)
     own = Source.of(model.metadata, path)
     texts = tokenizer_files(model.metadata, arch=name)
     notes = list(texts.notes)
@@ -167,7 +169,7 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
         crop = next((op for op in match.ops if isinstance(op, Crop)), None)
         try:
             shapes = shapes_through(_back(match.ops), shapes)
-        except ValueError as error:
+        except UNFIT as error:
             reading.problems.append(InputError(str(error), file=reading.model.path, tensor=match.gguf[0]))
             continue
         for part, names in enumerate(match.hf):

@@ -26,6 +26,9 @@ YARN = (
     ("beta_fast", "yarn_beta_fast"),
     ("beta_slow", "yarn_beta_slow"),
 )
+KINDS = {"rope.scaling.type": str, "rope.scaling.original_context_length": int,
+         **dict.fromkeys(("rope.freq_base", "rope.freq_base_swa", "rope.scaling.factor",
+                          *(f"rope.scaling.{key}" for _, key in YARN)), (int, float))}
 OTHER_KINDS = ("default", "llama3", "longrope", "su", "proportional")  # scaled by tensors, or not at all
 
 
@@ -83,6 +86,9 @@ class Rope:
 
     def read(self, found: Found, config: Config) -> None:
         kv = found.kv
+        for key, kinds in KINDS.items():
+            if key in kv and not isinstance(kv[key], kinds):
+                raise TypeError(f"{key} has the wrong type")
         rope: dict[str, Any] = {"rope_type": "default", "rope_theta": self.default_theta}
         if "rope.freq_base" in kv:
             rope["rope_theta"] = short(kv["rope.freq_base"])
@@ -229,6 +235,8 @@ def _make_proportional(config: Config, hp: Hparams) -> np.ndarray | None:
     if rope["rope_type"] != "proportional":
         return np.ones(pairs, np.float32)  # the runtime always wants the table
     rotated = int(rope.get("partial_rotary_factor", 1.0) * 2 * pairs // 2)
+    if not 0 <= rotated <= pairs:
+        raise ValueError("partial_rotary_factor is no part of the head")
     return np.array([rope.get("factor", 1.0)] * rotated + [UNROTATED] * (pairs - rotated), np.float32)
 
 

@@ -20,6 +20,9 @@ from .template import Template
 Config = dict[str, Any]  # a canonical config.json (see config.py)
 Hparams = Mapping[str, Any]  # GGUF keys without the architecture prefix, and the derived sizes of hparams.py
 MISSING: Any = object()
+PLAIN_TYPES = {ValueType.FLOAT32: (int, float), ValueType.BOOL: bool, ValueType.STRING: str}  # of the rest: int
+LIMITS = {ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 - 1),
+          ValueType.FLOAT32: (-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max))}
 
 
 def get_path(config: Mapping[str, Any], path: str) -> Any:
@@ -214,15 +217,32 @@ class Deviates:
 
 
 def typed(kind: ValueType, value: Any) -> Value:
-    """A scalar or, for a list, an array of that item type; counts in arrays are INT32, as existing files have them."""
+    """A scalar or, for a list, an array of that item type; counts in arrays are INT32, as existing files have them.
+
+    TypeError or ValueError for a value that is not of this type, or beyond it: sizes are computed from these.
+    """
     if isinstance(value, (list, tuple)):
-        return array(ValueType.INT32 if kind == ValueType.UINT32 else kind, list(value))
-    return Value(kind, float(value) if kind == ValueType.FLOAT32 else value)
+        kind = ValueType.INT32 if kind == ValueType.UINT32 else kind
+        return array(kind, [_checked(kind, item) for item in value])
+    return Value(kind, _checked(kind, value))
+
+
+def _checked(kind: ValueType, value: Any) -> Any:
+    wanted = PLAIN_TYPES.get(kind, int)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind != ValueType.BOOL):
+        raise TypeError(f"{value!r:.80} is not of type {kind.name.lower()}")
+    if kind in LIMITS and not LIMITS[kind][0] <= value <= LIMITS[kind][1]:
+        raise ValueError(f"{value!r:.80} is beyond {kind.name.lower()}")
+    return float(value) if kind == ValueType.FLOAT32 else value
 
 
 def short(value: Any) -> Any:
-    """The shortest decimal that is this float32: 1e-06, not 9.999999974752427e-07."""
-    return float(str(np.float32(value))) if isinstance(value, (float, np.floating)) else value
+    """The shortest decimal that is this float32: 1e-06, not 9.999999974752427e-07. ValueError for NaN and infinity."""
+    if not isinstance(value, (float, np.floating)):
+        return value
+    if not np.isfinite(value):
+        raise ValueError(f"{value} is no finite number")
+    return float(str(np.float32(value)))
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,13 @@ class Op:
         return type(self) is Op
 
     def bind(self, hp: Mapping[str, Any]) -> Self:
-        """Replace the names of hyperparameters by their values. KeyError names one that is missing."""
+        """Replace the names of hyperparameters by their values. KeyError names one that is missing, ValueError one that
+        is no size."""
         names = {f.name: v for f in fields(self) if f.type == "Size" and isinstance(v := getattr(self, f.name), str)}
-        return replace(self, **{field: hp[name] for field, name in names.items()}) if names else self
+        sizes = {field: hp[name] for field, name in names.items()}
+        if wrong := [name for field, name in names.items() if not isinstance(sizes[field], int)]:
+            raise ValueError(f"{wrong[0]} is no whole number")
+        return replace(self, **sizes) if names else self
 
     @property
     def inverse(self) -> Op:
