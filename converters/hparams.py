@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .config import check_block_count, check_expert_count
-from .errors import GgufxError, InputError
+from .errors import GgufxError, InputError, raise_all
 from .io.gguf import TensorInfo
 from .io.values import Metadata, ValueType, plain
 from .spec import ArchSpec, Config, Found, HparamGroup, Hparams
@@ -60,17 +60,17 @@ def read_hparams(
 ) -> tuple[Config, Found]:
     """The canonical config that the file's standard keys describe, and what had to be assumed."""
     kv = _own_keys(spec, plain(metadata))
-    check_block_count(kv.get("block_count"), f"{spec.name}.block_count", file)
+    for key in ("block_count", "nextn_predict_layers"):
+        check_block_count(kv.get(key), f"{spec.name}.{key}", file)
     for count in (n if isinstance(n := kv.get("expert_count"), list) else [n]):
         check_expert_count(count, f"{spec.name}.expert_count", file)
     found = Found(kv, {n: t.shape for n, t in tensors.items()}, {n: t.type for n, t in tensors.items()})
     config: Config = {"architectures": [spec.classes[0]], "model_type": spec.model_type}
-    for rule in spec.hparams:
-        key = getattr(rule, "key", "")
-        if key in kv and not _fits(rule.type, kv[key]):
-            problems.append(InputError(f"{spec.name}.{key} has the wrong type", file=file,
-                                       expected=rule.type.name.lower(), found=type(kv[key]).__name__))
-            continue
+    rules = [(getattr(rule, "key", ""), rule) for rule in spec.hparams]
+    raise_all(InputError(f"{spec.name}.{key} has the wrong type", file=file, expected=rule.type.name.lower(),
+                         found=type(kv[key]).__name__)
+              for key, rule in rules if key in kv and not _fits(rule.type, kv[key]))
+    for key, rule in rules:
         try:
             rule.read(found, config)
         except KeyError as error:

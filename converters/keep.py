@@ -64,8 +64,8 @@ def dropped_notes(names: list[str]) -> list[str]:
 
 def rows_outside(crop: Crop, rows: int) -> list[list[int]]:
     """The runs of rows that a crop leaves out."""
-    (kept,) = crop.index(rows)
-    first, last = (int(kept[0]), int(kept[-1]) + 1) if len(kept) else (rows, rows)
+    (kept,) = crop.lengths(rows)
+    first, last = (crop.start, crop.start + kept) if kept else (rows, rows)
     return [run for run in ([0, first], [last, rows]) if run[0] < run[1]]
 
 

@@ -261,6 +261,9 @@ def _targets(reading: _Reading) -> list[GgufTensor]:
         except UNFIT as error:
             reading.problems.append(InputError(str(error), file=reading.checkpoint.folder, tensor=first[0].name))
             continue
+        if not all(all(t.shape) for t in first):
+            reading.problems.append(InputError("has no elements", file=first[0].file, tensor=first[0].name))
+            continue
         emitted = match.rule.emits
         unusual = emitted is None and first[0].dtype not in ("F32", "F16", "BF16", "F64")
         if unusual:

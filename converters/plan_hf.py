@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from . import arch
-from .config import hub_style
+from .config import architecture_of, hub_style
 from .errors import GgufxError, InputError, UnsupportedError, raise_all
 from .hparams import UNFIT, read_hparams, sizes
 from .io.files import printable
 from .io.gguf import GgufFile, TensorInfo, read_gguf_model
 from .io.json_file import parse_object
 from .io.safetensors import encode_index, encode_safetensors_header, shard
-from .io.values import plain, string
+from .io.values import ValueType, plain, string
 from .job import shapes_through
 from .mapping import Match, match_gguf
 from .metadata import sampling_parameters
@@ -33,6 +33,7 @@ from .tokenizer.back import tokenizer_files
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 TORCH_NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+FLOATS = ("F64", "F32", "F16", "BF16")  # what weights come back as
 DEFAULT_SHARD_BYTES = 5 * 10**9
 
 
@@ -92,10 +93,14 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     hp = sizes(spec, keys, _vocab_rows(model))
     matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, str(path), reading.problems,
                          frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
+    raise_all(reading.problems)
     for derived in spec.derived:
         if derived.gguf in matched.derived and not original:
-            derived.recover(_values(model.tensors[derived.gguf]), found, foreign)
-    raise_all(reading.problems)
+            try:
+                derived.recover(_values(model.tensors[derived.gguf]), found, foreign)
+            except (*UNFIT, KeyError) as error:
+                raise InputError(f"stands for settings and cannot be read: {error}", file=path,
+                                 tensor=derived.gguf) from error
 
     tensors = _targets(reading, matched.matches)
     raise_all(reading.problems)
@@ -118,7 +123,7 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
     if own is None or "ggufx.config" not in model.metadata:
         return None
     config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path)
-    spec = arch.for_class(config["architectures"][0], str(path))
+    spec = arch.for_class(architecture_of(config, str(path)), str(path))
     if spec.name != model.metadata["general.architecture"].data:
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)
@@ -172,6 +177,10 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
         except UNFIT as error:
             reading.problems.append(InputError(str(error), file=reading.model.path, tensor=match.gguf[0]))
             continue
+        if not all(all(shape) for shape in shapes):
+            reading.problems.append(InputError("makes a tensor without elements", file=reading.model.path,
+                                               tensor=match.gguf[0]))
+            continue
         for part, names in enumerate(match.hf):
             for expert, table_name in enumerate(names):
                 name = own.original_name(table_name) if own else table_name
@@ -179,9 +188,19 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
                 if crop is not None:
                     first = crop.start
                     kept = own.kept.get(name) if own else None
-                    shape = tuple(kept["shape"]) if kept else (crop.rows_before(shape[0]), *shape[1:])
-                out.append(HfTensor(name, _dtype(reading, match, name), shape, match, expert, shapes[part], first))
+                    shape = (_rows_with(kept, shape) if kept else crop.rows_before(shape[0]), *shape[1:])
+                tensor = HfTensor(name, _dtype(reading, match, name), shape, match, expert, shapes[part], first)
+                kept = own.kept.get(name) if own and reading.options.dtype == "auto" else None
+                if kept is not None and (kept["dtype"], tuple(kept["shape"])) != (tensor.dtype, shape):
+                    reading.problems.append(InputError("ggufx.source keeps another tensor under this name", tensor=name,
+                                                       file=reading.model.path, found=kept["shape"], expected=list(shape)))
+                out.append(tensor)
     return out
+
+
+def _rows_with(kept: Mapping[str, Any], shape: Shape) -> int:
+    """The rows of a table of which `shape` is in GGUF and the rest is kept."""
+    return shape[0] + sum(stop - start for start, stop in kept["rows"] or ())
 
 
 def _dtype(reading: _Reading, match: Match, name: str) -> str:
@@ -191,7 +210,11 @@ def _dtype(reading: _Reading, match: Match, name: str) -> str:
     if reading.options.dtype != "auto":
         return _main_dtype(reading)
     if reading.own is not None:
-        return reading.own.dtypes.get(name, reading.own.dtype)
+        dtype = reading.own.dtypes.get(name, reading.own.dtype)
+        if dtype not in FLOATS:
+            reading.problems.append(InputError("ggufx.source gives a weight the wrong type", file=reading.model.path,
+                                               tensor=name, expected=", ".join(FLOATS), found=dtype))
+        return dtype
     return "F32" if match.rule.keep_f32 else _main_dtype(reading)
 
 
@@ -300,7 +323,7 @@ def _kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: in
     whole = region_bytes(dtype, shape)
     step = whole // shape[0] if shape and shape[0] else whole
     runs = kept["rows"] if kept["rows"] is not None else [[0, shape[0] if shape else 1]]
-    data = b"" if value is None else np.asarray(value.data, np.uint8).tobytes()
+    data = np.asarray(value.data).tobytes() if value is not None and value.item_type is ValueType.UINT8 else b""
     if len(data) != sum(stop - start for start, stop in runs) * step:
         raise InputError(f"{KEPT}{name} does not hold what ggufx.source says", file=model.path)
     pieces = []

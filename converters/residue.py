@@ -11,14 +11,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .errors import InputError
 from .io.json_file import parse_object
+from .io.safetensors import MAX_ELEMENTS
 from .io.values import Metadata, ValueType, array, string
 
 VERSION = 1
+ELEMENT_TYPES = frozenset(("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",
+                           "F8_E4M3", "F8_E5M2"))
 MAX_KEPT_BYTES = 8 << 20  # all kept tensors of a file together: a hundredth of a small model, nothing of a large one
 KEPT = "ggufx.kept."
 
@@ -48,8 +52,9 @@ class Source:
             raise InputError("ggufx.source has another version", file=file, expected=VERSION,
                              hint="Use the ggufx that wrote the file, or strip the ggufx.* keys.")
         known = {f: data.get(f, getattr(cls(), f)) for f in vars(cls())}
-        if set(data) - set(known) or any(not isinstance(v, type(getattr(cls(), k))) for k, v in known.items()):
-            raise InputError("ggufx.source is damaged", file=file)
+        if set(data) - set(known) or not _sound(known):
+            raise InputError("ggufx.source is damaged", file=file,
+                             hint="Without it (and the other ggufx.* keys) the file is read as any other maker's.")
         known["aliases"] = [tuple(pair) for pair in known["aliases"]]
         return cls(**known)
 
@@ -79,6 +84,38 @@ class Source:
         self.aliases = [a for a in aliases if any(own == a[0] + t.removeprefix(a[1]) and t.startswith(a[1])
                                                   for t, own in changed.items())]
         self.names = {table: own for table, own in names.items() if self.original_name(table) != own}
+
+
+def _sound(data: Mapping[str, Any]) -> bool:
+    """Whether the fields of `Source` have the types that they are read as."""
+    return (_dtype(data["dtype"])
+            and all(isinstance(data[f], dict) and all(map(_name, data[f])) for f in ("dtypes", "names", "dropped", "kept"))
+            and all(map(_dtype, data["dtypes"].values())) and all(map(_name, data["names"].values()))
+            and all(isinstance(data[f], list) for f in ("aliases", "layouts")) and all(map(_text, data["layouts"]))
+            and all(isinstance(p, list) and len(p) == 2 and all(map(_text, p)) for p in data["aliases"])
+            and all(map(_kept, data["kept"].values())))
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _name(value: Any) -> bool:
+    return _text(value) and value != ""
+
+
+def _dtype(value: Any) -> bool:
+    return isinstance(value, str) and value in ELEMENT_TYPES
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(n) is int and 0 <= n <= MAX_ELEMENTS for n in value)
+
+
+def _kept(value: Any) -> bool:
+    return (isinstance(value, dict) and value.keys() == {"dtype", "shape", "rows"} and _dtype(value["dtype"])
+            and _counts(value["shape"]) and (value["rows"] is None or (isinstance(value["rows"], list) and all(
+                _counts(run) and len(run) == 2 and run[0] <= run[1] for run in value["rows"]))))
 
 
 def kept_value(raw: np.ndarray):

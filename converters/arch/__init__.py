@@ -48,7 +48,8 @@ def for_gguf(arch: str, keys: Mapping[str, Any], tensors: Collection[str], file:
     if not specs:
         raise UnsupportedError(f"architecture {arch!r} is not supported", file=file, found=arch,
                                hint=_nearest(arch, {s.name for s in SPECS}))
-    chosen = [s for s in specs if s.chosen is not None and s.chosen(keys, tensors)]
+    plain = {key: value for key, value in keys.items() if isinstance(value, (str, int, float))}  # no arrays
+    chosen = [s for s in specs if s.chosen is not None and s.chosen(plain, tensors)]
     return (chosen or [s for s in specs if s.chosen is None])[0]
 
 

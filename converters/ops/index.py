@@ -27,6 +27,11 @@ class IndexMap(Op):
     def index(self, n: int) -> list[Array]:
         raise NotImplementedError
 
+    def lengths(self, n: int) -> list[int]:
+        """How many positions `index(n)` selects for each output. ValueError where n does not fit. Costs nothing: n may be
+        what a hostile header claims."""
+        raise NotImplementedError
+
     @property
     def inverse(self) -> Op:
         return replace(self, undo=not self.undo)
@@ -49,15 +54,16 @@ class IndexMap(Op):
 
         if self.undo:
             n = self._length_back([s[axis] for s in shapes])
-            if [len(i) for i in self.index(n)] != [s[axis] for s in shapes]:
+            if self.lengths(n) != [s[axis] for s in shapes]:
                 raise ValueError(f"shapes {shapes} are not what {type(self).__name__} makes of {n} rows")
             return [with_length(shapes[0], n)]
         (s,) = shapes
-        return [with_length(s, len(i)) for i in self.index(s[axis])]
+        return [with_length(s, length) for length in self.lengths(s[axis])]
 
     def forward(self, xs):
         axis = self._axis(xs[0].ndim)
         if not self.undo:
+            self.lengths(xs[0].shape[axis])  # raises where it does not fit
             return [np.take(xs[0], i, axis) for i in self.index(xs[0].shape[axis])]
         (shape,) = self.shape([x.shape for x in xs])
         out = np.zeros(shape, xs[0].dtype)
@@ -81,7 +87,7 @@ class IndexMap(Op):
     def units(self, shapes):
         first = shapes[0]
         axis = self._axis(len(first)) % len(first)
-        if axis == 0 and len(shapes) == 1 and len(self.index(first[0])) == 1:
+        if axis == 0 and len(shapes) == 1 and len(self.lengths(first[0])) == 1:
             return first[0] // self.unit_rows(first[0])
         return 1 if axis == 0 else math.gcd(*(s[0] for s in shapes))
 
@@ -92,8 +98,12 @@ class RopePermute(IndexMap):
 
     head_length: Size
 
-    def index(self, n):
+    def lengths(self, n):
         multiple("number of rows", n, self.head_length)
+        multiple("head length", self.head_length, 2)
+        return [n]
+
+    def index(self, n):
         pairs = np.arange(n).reshape(-1, 2, self.head_length // 2).swapaxes(1, 2).ravel()
         return [pairs]
 
@@ -107,8 +117,11 @@ class Split(IndexMap):
 
     sizes: tuple[int, ...]
 
-    def index(self, n):
+    def lengths(self, n):
         multiple("number of rows", n, sum(self.sizes))
+        return [size * n // sum(self.sizes) for size in self.sizes]
+
+    def index(self, n):
         return np.split(np.arange(n), np.cumsum(self.sizes)[:-1] * (n // sum(self.sizes)))
 
 
@@ -118,8 +131,11 @@ class Deinterleave(IndexMap):
 
     count: int = 2
 
-    def index(self, n):
+    def lengths(self, n):
         multiple("number of rows", n, self.count)
+        return [n // self.count] * self.count
+
+    def index(self, n):
         return [np.arange(i, n, self.count) for i in range(self.count)]
 
 
@@ -131,8 +147,14 @@ class TileHeads(IndexMap):
     value_heads: Size
     start: Size = 0
 
-    def index(self, n):
+    def lengths(self, n):
+        if not 0 <= self.start <= n:
+            raise ValueError(f"{n} rows are fewer than the {self.start} before the value heads")
         multiple("number of value rows", n - self.start, self.value_heads)
+        multiple("number of value heads", self.value_heads, self.key_heads)
+        return [n]
+
+    def index(self, n):
         heads = np.arange(self.start, n).reshape(self.key_heads, self.value_heads // self.key_heads, -1)
         return [np.concatenate([np.arange(self.start), heads.swapaxes(0, 1).ravel()])]
 
@@ -164,6 +186,9 @@ class Crop(IndexMap):
         bound = super().bind(hp)
         optional = {k: hp.get(v) for k in ("stop", "rows") if isinstance(v := getattr(bound, k), str)}
         return replace(bound, **optional)
+
+    def lengths(self, n):
+        return [max(0, (n if self.stop is None else min(n, self.stop)) - self.start)]
 
     def index(self, n):
         return [np.arange(self.start, n if self.stop is None else min(n, self.stop))]
