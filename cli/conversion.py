@@ -51,6 +51,8 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
             raise StorageError(f"cannot be written: {error.strerror}", file=checksums) from error
     for leftover in result.leftovers:
         out.note(f"removed {leftover}, left behind by a run that died")
+    for note in result.notes:
+        out.note(note)
     for failure in result.failures:
         out.failure(failure)
     failures = (*refused, *result.failures)
@@ -62,7 +64,9 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     else:
         for file in result.files:
             out.line(f"{file.path}  {human_bytes(file.size)}  sha256 {file.sha256}")
-    out.info(f"{_facts(plan, len(result.files))}; {human_bytes(sum(f.size for f in result.files))} in {result.seconds:.1f} s")
+    where = "" if result.devices == ("cpu",) else f" on {', '.join(result.devices)}"
+    size = human_bytes(sum(f.size for f in result.files))
+    out.info(f"{_facts(plan, len(result.files))}; {size} in {result.seconds:.1f} s{where}")
     reports = {}
     for written, compare in (after or {}).items():
         if not plan.jobs:
@@ -70,7 +74,9 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
         elif written not in {f.path for f in failures}:
             reports[written] = _compare(out, plan, compare)
     files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path]} for f in result.files]
-    document = {**_document(plan, failures), "files": files, "seconds": round(result.seconds, 3)}
+    document = {**_document(plan, failures), "files": files, "seconds": round(result.seconds, 3),
+                "devices": list(result.devices)}
+    document["notes"] += result.notes
     for written, report in reports.items():
         told = next(f for f in files if f["path"] == str(written)) if plan.independent else document
         told["verify"] = report.to_json()

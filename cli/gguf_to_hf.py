@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .exit import ExitStatus
-from .options import After, Checksums, DryRun, Force, Json, MaxMemory, Quiet, Resume, Threads, Verbose, byte_size
+from .options import After, Checksums, Device, DryRun, Force, Json, MaxMemory, Quiet, Resume, Threads, Verbose, byte_size
 from .output import Output
 
 NAME = "gguf-to-hf"
@@ -30,6 +30,7 @@ def command(
     checksums: Checksums = None,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
+    device: Device = "auto",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -45,4 +46,4 @@ def command(
     plan = plan_gguf_to_hf(path, folder, HfOptions(dtype.lower(), max_shard_size))
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory)} if after else None
     return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
-                     max_memory=max_memory, resume=resume, force=force)
+                     max_memory=max_memory, device=device, resume=resume, force=force)

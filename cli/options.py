@@ -19,6 +19,15 @@ def byte_size(text: str) -> int:
     return size
 
 
+def device_name(text: str) -> str:
+    """`auto`, `cpu`, `cuda`, `cuda:1`."""
+    from ..converters.engines.choice import NAME
+
+    if not NAME.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is not a device; choose auto, cpu, cuda, or one GPU such as cuda:0")
+    return text
+
+
 # -- how to talk ----------------------------------------------------------------------------------------------------
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; everything for people on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -31,6 +40,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupt
 Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Threads [default: all cores].")]
 MaxMemory = Annotated[
     int, typer.Option("--max-memory", parser=byte_size, metavar="SIZE", help="Bytes in flight, for any model.")
+]
+Device = Annotated[
+    str, typer.Option("--device", parser=device_name, metavar="DEVICE",
+                      help="auto, cpu, cuda (all GPUs) or cuda:N. The bytes are the same."),
 ]
 Checksums = Annotated[
     Path | None, typer.Option("--checksums", metavar="FILE", help="Write sha256 sums that `sha256sum -c` accepts.")

@@ -11,6 +11,7 @@ from .exit import ExitStatus
 from .options import (
     After,
     Checksums,
+    Device,
     DryRun,
     ExcludeWeights,
     Force,
@@ -65,6 +66,7 @@ def command(
     checksums: Checksums = None,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
+    device: Device = "auto",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -86,4 +88,4 @@ def command(
     compare = {o.path: afterwards(path, o.path, threads=threads, max_memory=max_memory,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
     return carry_out(out, plan, refused, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
-                     max_memory=max_memory, resume=resume, force=force)
+                     max_memory=max_memory, device=device, resume=resume, force=force)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..quant import FORMATS, quantize
 from ..quant.dispatch import KERNELS
-from .job import floats
+from .device import Cpu
 from .sides import Side, SideTensor
 
 # The largest relative RMSE that quantizing a weight of this type makes, with and without importance weights: about
@@ -202,10 +202,10 @@ def _values(raw: np.ndarray, kind: str, shape: tuple[int, ...]) -> np.ndarray | 
         flat = raw.view(dtype).astype(np.float32)
     elif kind in FLOATS:
         width = FORMATS[kind].block_bytes
-        flat = floats(raw.view(f"u{width}").reshape(1, -1), kind)
+        flat = Cpu().floats(raw.view(f"u{width}").reshape(1, -1), kind)
     elif kind in KERNELS:
         rows = raw.reshape(-1, FORMATS[kind].row_bytes(cols)) if cols else raw.reshape(1, -1)
-        flat = floats(rows, kind)
+        flat = Cpu().floats(rows, kind)
     else:
         return None
     return flat.reshape(-1, cols) if cols else flat.reshape(1, -1)

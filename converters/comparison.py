@@ -11,6 +11,7 @@ from pathlib import Path
 from . import arch
 from .compare import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
 from .config import architecture_of
+from .device import Device
 from .engines.threads import Threads
 from .errors import GgufxError
 from .io.checkpoint import Checkpoint, open_checkpoint
@@ -45,10 +46,10 @@ class Comparison:
         there = [p for p in pairs if p.comparable]
         self._total += sum(p.weight for p in there)
 
-        def bits(part: Slice, threads: int, device: str) -> tuple[Slice, bool]:
+        def bits(part: Slice, device: Device) -> tuple[Slice, bool]:
             return part, same_bits(part, a, b)
 
-        def figures(part: Slice, threads: int, device: str) -> tuple[Slice, Figures, Figures | None]:
+        def figures(part: Slice, device: Device) -> tuple[Slice, Figures, Figures | None]:
             return part, *measure(part, a, b)
 
         for part, same in self._run((p for p in there if p.same_kind), bits):

@@ -14,16 +14,19 @@ from functools import cached_property
 from pathlib import Path
 
 from .. import __version__
+from .device import Device
 from .engines import Engine, Work
-from .engines.threads import Threads, available_cpus
+from .engines.choice import choose
+from .engines.threads import available_cpus
 from .errors import Failure, GgufxError, InputError, StorageError, UnsupportedError, UsageError, raise_all
 from .files import OpenFiles, OpenInput, storage_error
 from .io.files import open_regular
-from .job import Tile, by_address, memory, run_tile, tiles
+from .job import Tile, by_address, memory, tiles
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
 from .plan import ConversionPlan, TensorJob
 from .resume import Ranges, complete, confirmed
 from .staging import Staging, refuse_existing
+from .tile import run_tile
 from .trail import Trail
 
 Progress = Callable[[int, int, str], None]
@@ -44,7 +47,8 @@ class Result:
     """What was done.
 
     `receipts` counts the tiles of this run and the `kept` ones of an interrupted run; `leftovers` are files of a dead
-    run that were removed. `failures`: outputs of an independent plan that were not made, at least one was.
+    run that were removed. `failures`: outputs of an independent plan that were not made, at least one was. `devices`:
+    what converted, "cpu" or "cuda:0 (NVIDIA H200)"; `notes`: what should be known of how it went.
     """
 
     files: tuple[WrittenFile, ...]
@@ -55,6 +59,8 @@ class Result:
     kept: int = 0
     leftovers: tuple[Path, ...] = ()
     failures: tuple[Failure, ...] = ()
+    devices: tuple[str, ...] = ("cpu",)
+    notes: tuple[str, ...] = ()
 
 
 def execute(
@@ -62,6 +68,7 @@ def execute(
     *,
     threads: int | None = None,
     max_memory: int = 1 << 30,
+    device: str = "auto",
     resume: bool = False,
     keep_partial: bool | None = None,
     force: bool = False,
@@ -72,7 +79,8 @@ def execute(
     """Write the plan's outputs.
 
     threads       of the default engine and of checking and hashing (default: all CPUs). No byte depends on it.
-    max_memory    bytes of tensor data in flight
+    max_memory    bytes of tensor data in flight, on each GPU as well
+    device        cpu, cuda (all GPUs), cuda:N, or auto: GPUs where there are any and the work is worth it. Same bytes.
     resume        continue an interrupted run of the same plan; what it left is checked, not trusted
     keep_partial  leave `.part` files and the journal behind for `resume` if this fails (default: only if `resume`)
     force         replace existing outputs
@@ -81,11 +89,13 @@ def execute(
 
     Raises `UsageError` for an existing output without `force`, an output that another process is writing, and a journal
     of another conversion; `InputError` for a source that changed, vanished or holds what cannot be converted;
-    `StorageError` for what the system refuses. Whatever is raised, no incomplete output has its final name. Where the
-    plan's outputs are independent, one that cannot hold a value of the source is given up, and the others are made.
+    `StorageError` for what the system refuses; `UnsupportedError` where there is no such device. Whatever is raised, no
+    incomplete output has its final name. Where the plan's outputs are independent, one that cannot hold a value of the
+    source is given up, and the others are made.
     """
     run = _Run(plan, threads, max_memory, progress)
-    return run(resume, resume if keep_partial is None else keep_partial, force, engine or Threads(threads), checksums)
+    engine = engine or choose(device, plan.jobs, threads)
+    return run(resume, resume if keep_partial is None else keep_partial, force, engine, checksums)
 
 
 class _Run:
@@ -152,7 +162,8 @@ class _Run:
             written = (WrittenFile(o.path, o.size, digests[i]) for i, o in enumerate(self.plan.outputs) if i not in failed)
             failures = (Failure(self.plan.outputs[i].path, error) for i, error in sorted(failed.items()))
             return Result(tuple(written), time.monotonic() - self.begun, self.bytes_read, self.bytes_written,
-                          receipts + len(kept), len(kept), tuple(staging.leftovers), tuple(failures))
+                          receipts + len(kept), len(kept), tuple(staging.leftovers), tuple(failures),
+                          tuple(engine.devices), tuple(engine.notes))
 
     def _resume_hint(self) -> str | None:
         if not self.journal_path.exists():
@@ -221,11 +232,11 @@ class _Run:
         """All tiles that are not kept; how many."""
         count = 0
 
-        def convert(work: Work, threads: int, device: str) -> Receipt:
+        def convert(work: Work, device: Device) -> Receipt:
             job = work.job
             weights = [w and self.plan.imatrix[w[0]][w[1]] for w in job.weights]
             try:
-                checksums = run_tile(job, work.tile, files, weights, threads, device, self.failed)
+                checksums = run_tile(job, work.tile, files, weights, device, self.failed)
                 return Receipt(work.index, work.tile, checksums)
             except ValueError as error:
                 raise UnsupportedError(str(error), tensor=job.name) from error
@@ -263,12 +274,11 @@ class _Run:
         finished: dict[int, list[Tile]] = {}
         for receipt in kept:
             finished.setdefault(receipt.job, []).append(receipt.tile)
-        budget = engine.tile_bytes(self.max_memory)
         order = sorted(range(len(self.jobs)), key=lambda i: [(r.file, r.offset) for r in self.jobs[i].sources[:1]])
         for index in order:
             job = self.jobs[index]
             whole = memory(job)
-            for tile in tiles(job, budget, finished.get(index, ())):
+            for tile in tiles(job, engine.tile_bytes(self.max_memory, job), finished.get(index, ())):
                 yield Work(index, job, tile, whole * (tile.stop - tile.start) // tile.count)
 
     def _mark(self, receipt: Receipt, trail: Trail) -> None:

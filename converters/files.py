@@ -65,7 +65,7 @@ class OpenInput:
 
 
 class OpenFiles:
-    """`job.Files` on descriptors. `outputs` are (descriptor, path to be named in errors).
+    """`device.Files` on descriptors. `outputs` are (descriptor, path to be named in errors).
 
     Outputs in `sealed` are known to be complete: writing to them does nothing.
     """
@@ -76,11 +76,9 @@ class OpenFiles:
         self._outputs = outputs
         self._sealed = sealed
 
-    def read(self, file: int, offset: int, nbytes: int) -> np.ndarray:
-        """uint8 [nbytes] from an input. InputError where the file ends before, StorageError where reading fails."""
-        data = np.empty(nbytes, np.uint8)
+    def read(self, file: int, offset: int, data: np.ndarray) -> None:
+        """Fill uint8 [n] from an input. InputError where the file ends before, StorageError where reading fails."""
         _fill(memoryview(data), *self._inputs[file], offset)
-        return data
 
     def write(self, file: int, offset: int, data: np.ndarray | bytes | memoryview) -> None:
         """All of a contiguous array into an output. StorageError where writing fails."""

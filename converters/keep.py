@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from ..quant import quantize
+from .device import WIDTHS, Cpu
 from .io.safetensors import SourceTensor
 from .io.values import Metadata
-from .job import RAW, floats
 from .mapping import HfMatches, Match
 from .ops import Crop
 from .residue import KEPT, MAX_KEPT_BYTES, Source, kept_value
@@ -84,8 +84,8 @@ def read_rows(tensor: SourceTensor, runs: Iterable[list[int]]) -> np.ndarray:
 
 def returns(match: Match, tensor: SourceTensor) -> bool:
     """Whether the float32 values behind the ops give the tensor back bit for bit."""
-    raw = read_tensor(tensor).view(RAW[tensor.dtype]).reshape(tensor.shape)
-    xs = [floats(raw, tensor.dtype)]
+    raw = read_tensor(tensor).view(f"u{WIDTHS[tensor.dtype]}").reshape(tensor.shape)
+    xs = [Cpu().floats(raw, tensor.dtype)]
     with np.errstate(all="ignore"):
         for op in match.ops:
             xs = op.forward(xs)

@@ -23,9 +23,10 @@ from .io.checkpoint import Checkpoint
 from .io.files import open_regular
 from .io.gguf import GgufFile, planned_header
 from .io.values import Metadata
-from .job import RAW, Tile, by_address, memory, run_tile, unit_count
+from .job import Tile, by_address, memory, native_kind, unit_count
 from .ops import Shape
 from .plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
+from .tile import run_tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +121,20 @@ class Side:
 
 @dataclass
 class _Sink:
-    """`job.Files` that keeps what is written, in the order of a job's outputs."""
+    """`device.Files` that keeps what is written, in the order of a job's outputs."""
 
     files: OpenFiles
     written: list[np.ndarray] = field(default_factory=list)
 
-    def read(self, file: int, offset: int, nbytes: int) -> np.ndarray:
-        return self.files.read(file, offset, nbytes)
+    def read(self, file: int, offset: int, data: np.ndarray) -> None:
+        self.files.read(file, offset, data)
 
     def write(self, file: int, offset: int, data: np.ndarray) -> None:
         self.written.append(np.ascontiguousarray(data).reshape(-1).view(np.uint8))
 
     def copy(self, source: tuple[int, int], target: tuple[int, int], nbytes: int) -> None:
-        self.written.append(self.files.read(*source, nbytes))
+        self.written.append(np.empty(nbytes, np.uint8))
+        self.files.read(*source, self.written[-1])
 
 
 def of_gguf(model: GgufFile) -> Side:
@@ -235,16 +237,6 @@ def _put_together(plan: ConversionPlan, regions: Mapping[str, Region]) -> dict[s
         stored = parts[0].job.sources[0].type if computed else kind
         tensors[name] = SideTensor(name, stored, region.shape, kind, tuple(parts), computed)
     return tensors
-
-
-def native_kind(job: TensorJob) -> str:
-    """The type of the values behind the ops, before any is rounded: raw bits as long as ops only move them."""
-    kind = job.sources[0].type
-    for op in job.ops:
-        if not op.moves or (kind not in RAW and not op.on_blocks):
-            kind = "F32"
-        kind = op.emits or kind
-    return kind
 
 
 def _as_kind(piece: Piece, kind: str) -> Piece:

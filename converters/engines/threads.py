@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
+from ..device import Cpu, Device
+from ..plan import TensorJob
 from . import T, Work
 
 MAX_TILE = 8 << 20  # small enough for progress, Ctrl-C and balance; large enough that Python's part does not show
@@ -18,16 +20,18 @@ def available_cpus() -> int:
 
 
 class Threads:
-    """An `Engine` of `threads` threads (default: all CPUs) that convert on `device`."""
+    """An `Engine` of `threads` threads (default: all CPUs)."""
 
-    def __init__(self, threads: int | None = None, device: str = "cpu") -> None:
+    devices = ("cpu",)
+
+    def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or available_cpus()
-        self.device = device
+        self.notes: list[str] = []
 
-    def tile_bytes(self, max_memory: int) -> int:
+    def tile_bytes(self, max_memory: int, job: TensorJob | None = None) -> int:
         return min(MAX_TILE, max_memory // (4 * self.threads))
 
-    def run(self, work: Iterable[Work], convert: Callable[[Work, int, str], T], max_memory: int) -> Iterator[T]:
+    def run(self, work: Iterable[Work], convert: Callable[[Work, Device], T], max_memory: int) -> Iterator[T]:
         finished: SimpleQueue[tuple[Work, Future[T]]] = SimpleQueue()
         flying = held = 0
         pool = ThreadPoolExecutor(self.threads, "ggufx")
@@ -39,7 +43,7 @@ class Threads:
                     flying, held = flying - 1, held - done.memory
                     yield future.result()
                 flying, held = flying + 1, held + item.memory
-                future = pool.submit(convert, item, self._threads_for(item, max_memory), self.device)
+                future = pool.submit(convert, item, Cpu(self._threads_for(item, max_memory)))
                 future.add_done_callback(lambda f, item=item: finished.put((item, f)))
             while flying:
                 _, future = finished.get()

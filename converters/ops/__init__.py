@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .base import Array, Factors, LoraRefused, Op, Shape, Size, multiple
+from .arrays import Array
+from .base import Factors, LoraRefused, Op, Shape, Size, multiple
 from .index import Crop, Deinterleave, IndexMap, RopePermute, Split, TileHeadColumns, TileHeads
 from .packed import PackMxfp4
 from .values import Add, Conv1dStorage, MlaKv, NegExp, Squeeze, Transpose

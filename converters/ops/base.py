@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
-import numpy as np
+from .arrays import Array
 
-Array = np.ndarray
 Shape = tuple[int, ...]
 Size = int | str  # a number, or (in a table) the name of the hyperparameter that holds it
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from .base import Array, Factors, LoraRefused, Op, Shape, Size, multiple
+from .arrays import namespace, take, zeros
+from .base import Factors, LoraRefused, Op, Shape, Size, multiple
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class IndexMap(Op):
     vector: bool = False
     columns: ClassVar[bool] = False
 
-    def index(self, n: int) -> list[Array]:
+    def index(self, n: int) -> list[np.ndarray]:
         raise NotImplementedError
 
     def lengths(self, n: int) -> list[int]:
@@ -64,12 +65,12 @@ class IndexMap(Op):
         axis = self._axis(xs[0].ndim)
         if not self.undo:
             self.lengths(xs[0].shape[axis])  # raises where it does not fit
-            return [np.take(xs[0], i, axis) for i in self.index(xs[0].shape[axis])]
+            return [take(xs[0], i, axis) for i in self.index(xs[0].shape[axis])]
         (shape,) = self.shape([x.shape for x in xs])
-        out = np.zeros(shape, xs[0].dtype)
-        rows = np.moveaxis(out, axis, 0)
+        out, xp = zeros(shape, xs[0]), namespace(xs[0])
+        rows = xp.moveaxis(out, axis, 0)
         for i, x in zip(self.index(shape[axis]), xs, strict=True):
-            rows[i] = np.moveaxis(x, axis, 0)
+            rows[i] = xp.moveaxis(x, axis, 0)
         return [out]
 
     def lora(self, factors):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from .arrays import contiguous, namespace
 from .base import LoraRefused, Op, multiple
 
 
@@ -41,14 +40,15 @@ class PackMxfp4(Op):
         return [(*scales[:-1], scales[-1] * 32)]
 
     def forward(self, xs):
+        xp = namespace(xs[0])
         if self.undo:
             (x,) = xs
             x = x.reshape(*x.shape[:-1], -1, 17)
-            codes = np.concatenate([x[..., 1:] & 15, x[..., 1:] >> 4], -1)
-            return [codes[..., 0::2] | codes[..., 1::2] << 4, np.ascontiguousarray(x[..., 0])]
+            codes = xp.concatenate([x[..., 1:] & 15, x[..., 1:] >> 4], -1)
+            return [codes[..., 0::2] | codes[..., 1::2] << 4, contiguous(x[..., 0])]
         blocks, scales = xs
-        codes = np.stack([blocks & 15, blocks >> 4], -1).reshape(*blocks.shape[:-1], 32)
-        packed = np.concatenate([scales[..., None], codes[..., :16] | codes[..., 16:] << 4], -1)
+        codes = xp.stack([blocks & 15, blocks >> 4], -1).reshape(*blocks.shape[:-1], 32)
+        packed = xp.concatenate([scales[..., None], codes[..., :16] | codes[..., 16:] << 4], -1)
         return [packed.reshape(*scales.shape[:-1], -1)]
 
     def lora(self, factors):

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from .arrays import contiguous, namespace
 from .base import Factors, LoraRefused, Op, Size
 
 
@@ -21,7 +22,7 @@ class Transpose(Op):
         return [(*s[:-2], s[-1], s[-2]) for s in shapes]
 
     def forward(self, xs):
-        return [np.ascontiguousarray(x.swapaxes(-1, -2)) for x in xs]
+        return [contiguous(x.swapaxes(-1, -2)) for x in xs]
 
     def lora(self, factors):
         return [Factors(*self.forward([f.b, f.a])) for f in factors]
@@ -136,11 +137,11 @@ class MlaKv(Op):
     def forward(self, xs):
         if self.undo:
             k_b, v_b = xs
-            return [np.concatenate([k_b.swapaxes(1, 2), v_b], 1).reshape(-1, v_b.shape[2])]
+            return [namespace(k_b).concatenate([k_b.swapaxes(1, 2), v_b], 1).reshape(-1, v_b.shape[2])]
         (x,) = xs
         kv = x.reshape(-1, self.key_length + self.value_length, x.shape[1])
         key = kv[:, : self.key_length].swapaxes(1, 2)
-        return [np.ascontiguousarray(key), np.ascontiguousarray(kv[:, self.key_length :])]
+        return [contiguous(key), contiguous(kv[:, self.key_length :])]
 
     def lora(self, factors):
         # Per head, (B_h A)^T = A^T B_h^T: the key's factors change places; A is shared by all heads.

@@ -6,6 +6,8 @@ interpreter never contracts, so it does not show whether this is given.
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ LANES = 32 * WARPS  # one block or sub-block per thread
 TILE = 16 * LANES  # numbers of a tile: sixteen per thread, so that enough loads are under way at a time
 if INTERPRETED:  # an operation costs the same for few and for many numbers
     LANES, TILE = 1 << 13, 1 << 17
+_TURN = threading.Lock() if INTERPRETED else nullcontext()  # the interpreter serves one thread at a time
 
 
 def launch_lanes(kernel: Any, rows: int, *arguments: Any, warps: int = WARPS, **constants: Any) -> None:
@@ -35,7 +38,7 @@ def launch_tiles(kernel: Any, rows: int, width: int, *arguments: Any, **constant
 def _launch(kernel: Any, rows: int, most: int, arguments: tuple, constants: dict[str, Any], warps: int) -> None:
     if INTERPRETED:
         most = min(most, triton.next_power_of_2(rows))
-    with np.errstate(all="ignore"):  # the interpreter computes with numpy
+    with _TURN, np.errstate(all="ignore"):  # the interpreter computes with numpy
         kernel[(triton.cdiv(rows, most),)](
             *arguments, count=rows, **constants, ROWS=most, num_warps=warps, enable_fp_fusion=False
         )

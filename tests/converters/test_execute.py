@@ -23,7 +23,7 @@ from ggufx.quant import quantize
 class Small(Threads):
     """Tiles of a few rows."""
 
-    def tile_bytes(self, max_memory):
+    def tile_bytes(self, max_memory, job=None):
         return 4096
 
 
@@ -184,9 +184,9 @@ class Counting(Small):
             with lock:
                 self.now -= item.memory
 
-        def counted(item, threads, device):
+        def counted(item, device):
             with flying(item):
-                return convert(item, threads, device)
+                return convert(item, device)
 
         return super().run(work, counted, max_memory)
 
@@ -195,7 +195,7 @@ def test_first_error_stops_the_rest():
     """No further work begins, and nothing runs any more when the caller has the error."""
     running, begun = set(), []
 
-    def convert(item, threads, device):
+    def convert(item, device):
         begun.append(item)
         running.add(item)
         try:
@@ -223,8 +223,8 @@ def test_threads_of_a_large_tile():
         def memory(self):
             return int(self)
 
-    def convert(item, threads, device):
-        seen[int(item)] = threads
+    def convert(item, device):
+        seen[int(item)] = device.threads
 
     list(Threads(8).run(map(Item, (1, 100, 500, 1000, 5000)), convert, 1000))
     assert seen == {1: 1, 100: 1, 500: 4, 1000: 8, 5000: 8}

@@ -7,9 +7,10 @@ import zlib
 import numpy as np
 import pytest
 from ggufx.converters.errors import InputError
-from ggufx.converters.job import Tile, by_address, is_copy, memory, run_tile, tiles, unit_count
+from ggufx.converters.job import Tile, by_address, is_copy, memory, tiles, unit_count
 from ggufx.converters.ops import Add, Crop, Deinterleave, MlaKv, RopePermute, Split, TileHeads, Transpose
 from ggufx.converters.plan import Region, TensorJob, region_bytes
+from ggufx.converters.tile import run_tile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,9 +22,9 @@ class Memory:
         self.source = np.frombuffer(source, np.uint8)
         self.output = np.zeros(size, np.uint8)
 
-    def read(self, file, offset, nbytes):
-        assert offset + nbytes <= len(self.source)
-        return self.source[offset : offset + nbytes].copy()
+    def read(self, file, offset, data):
+        assert offset + len(data) <= len(self.source)
+        data[:] = self.source[offset : offset + len(data)]
 
     def write(self, file, offset, data):
         flat = np.frombuffer(memoryview(data).cast("B"), np.uint8)
@@ -31,7 +32,7 @@ class Memory:
         self.output[offset : offset + len(flat)] = flat
 
     def copy(self, source, target, nbytes):
-        self.write(target[0], target[1], self.read(*source, nbytes))
+        self.write(target[0], target[1], self.source[source[1] : source[1] + nbytes])
 
 
 def job_of(ops, shapes, source: str, target: str) -> tuple[TensorJob, Memory]:

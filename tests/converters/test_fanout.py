@@ -9,19 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ggufx.converters import job as job_module
+from ggufx.converters import device
 from ggufx.converters.engines.threads import Threads
 from ggufx.converters.errors import GgufxError, IncompleteError, InputError, ManyErrors, StorageError, UsageError
 from ggufx.converters.execute import execute
 from ggufx.converters.fanout import merged, plan_outputs
 from ggufx.converters.io.gguf import read_gguf
-from ggufx.converters.job import NO_CHECKSUM, Tile, by_address, memory, run_tile
+from ggufx.converters.job import Tile, by_address, memory
 from ggufx.converters.journal import read_journal
 from ggufx.converters.ops import Add, Crop, Deinterleave, RopePermute, Split, Transpose
 from ggufx.converters.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.plan_gguf import GgufOptions, GgufPlanner
 from ggufx.converters.plan_quantize import QuantizePlanner
 from ggufx.converters.recipes import Quantization
+from ggufx.converters.tile import NO_CHECKSUM, run_tile
 from zoo.quantized import importance, write_legacy
 
 import ggufx
@@ -30,7 +31,7 @@ import ggufx
 class SmallTiles(Threads):
     """Many tiles, however small the tensors."""
 
-    def tile_bytes(self, max_memory: int) -> int:
+    def tile_bytes(self, max_memory: int, job=None) -> int:
         return 1 << 14
 
 
@@ -116,9 +117,9 @@ def test_the_source_is_read_once(zoo, tmp_path: Path, monkeypatch):
 
     decoded, encoded = [], []
     monkeypatch.setattr(os, "preadv", counted)
-    dequantize, quantize = job_module.dequantize, job_module.quantize
-    monkeypatch.setattr(job_module, "dequantize", lambda x, *a, **k: decoded.append(len(x)) or dequantize(x, *a, **k))
-    monkeypatch.setattr(job_module, "quantize", lambda x, *a, **k: encoded.append((len(x), a[0])) or quantize(x, *a, **k))
+    dequantize, quantize = device.dequantize, device.quantize
+    monkeypatch.setattr(device, "dequantize", lambda x, *a, **k: decoded.append(len(x)) or dequantize(x, *a, **k))
+    monkeypatch.setattr(device, "quantize", lambda x, *a, **k: encoded.append((len(x), a[0])) or quantize(x, *a, **k))
     execute(plan, engine=SmallTiles(1), checksums=False)
     tensors = source.tensors.values()
     assert read[0] == sum(t.nbytes for t in tensors)
@@ -202,8 +203,8 @@ class Sink:
     def __init__(self, data: bytes) -> None:
         self.data = data
 
-    def read(self, file, offset, nbytes):
-        return np.frombuffer(bytearray(self.data[offset : offset + nbytes]), np.uint8)
+    def read(self, file, offset, data):
+        data[:] = np.frombuffer(self.data, np.uint8, len(data), offset)
 
     def write(self, file, offset, data):
         pass

@@ -31,7 +31,7 @@ class Slow(Threads):
     def __init__(self, threads, seconds):
         super().__init__(threads)
         self.seconds = seconds
-    def tile_bytes(self, max_memory):
+    def tile_bytes(self, max_memory, job=None):
         return 1 << 14
     def run(self, work, convert, max_memory):
         def slowly(*arguments):
@@ -135,7 +135,7 @@ def server() -> Iterator[Server]:
 class SmallTiles(Threads):
     """Many tiles, however small the tensors."""
 
-    def tile_bytes(self, max_memory: int) -> int:
+    def tile_bytes(self, max_memory: int, job=None) -> int:
         return 1 << 14
 
 

@@ -146,3 +146,22 @@ def test_moves_keep_any_bits(ops, seed):
         return
     bits = np.random.default_rng(seed).integers(0, 2**16, xs[0].shape, np.uint16)
     assert np.array_equal(inverse(ops, forward(ops, [bits]))[0], bits)
+
+
+@pytest.mark.parametrize("ops", MOVES, ids=str)
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_moves_are_the_same_on_tensors(ops, width):
+    """Raw bits of any width, as numpy's arrays and as torch's tensors: forward and back."""
+    import torch
+
+    xs = inputs(ops)
+    if not isinstance(ops[0], PackMxfp4):
+        bits = np.random.default_rng(width).integers(0, 256, (*xs[0].shape, width), np.uint8)
+        xs = [bits.view(f"i{width}" if width > 1 else np.uint8)[..., 0]]
+    ys = forward(ops, xs)
+    tensors = forward(ops, [torch.from_numpy(x) for x in xs])
+    for y, tensor in zip(ys, tensors, strict=True):
+        assert np.array_equal(tensor.numpy(), y)
+        assert tensor.is_contiguous() or not y.flags.c_contiguous
+    for x, tensor in zip(inverse(ops, ys), inverse(ops, tensors), strict=True):
+        assert np.array_equal(tensor.numpy(), x)

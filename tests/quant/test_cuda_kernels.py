@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import quant_cases as cases
 from ggufx.quant import FORMATS, KERNELS, Weights, dequantize, quantize
+from interpreter import Interpreter
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
@@ -24,31 +22,11 @@ iq = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(iq)
 
 
-class Interpreter:
-    """Calls functions of interpreter.py in a process of its own."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("interpreter.py"))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def __getattr__(self, name: str):
-        def call(*arguments, **keywords):
-            pickle.dump((name, arguments, keywords), self.process.stdin)
-            self.process.stdin.flush()
-            fine, answer = pickle.load(self.process.stdout)
-            if not fine:
-                raise answer
-            return answer
-
-        return call
-
-
 @pytest.fixture(scope="module")
 def cuda():
-    interpreter = Interpreter()
+    interpreter = Interpreter(Path(__file__).with_name("interpreted.py"))
     yield interpreter
-    interpreter.process.stdin.close()
-    assert interpreter.process.wait() == 0
+    interpreter.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,99 @@
+"""Where a tile's arrays are while it is converted, and what computes on them: this machine's memory and processors, or a
+GPU (engines/cuda.py).
+
+An array holds raw bits as long as ops only move them: whole numbers as wide as the elements. Blocks are rows of uint8.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from ..quant import FORMATS, dequantize, quantize
+from .job import RAW
+from .ops import Array
+from .plan import PLAIN_BYTES, Region
+
+WIDTHS = {kind: PLAIN_BYTES.get(kind) or FORMATS[kind].block_bytes for kind in RAW}  # bytes of an element
+
+
+class Files(Protocol):
+    """Positioned reads and writes on the files of a plan."""
+
+    def read(self, file: int, offset: int, data: np.ndarray) -> None:
+        """Fill uint8 [n] from an input; StorageError or InputError where the file is not what was planned."""
+
+    def write(self, file: int, offset: int, data: np.ndarray) -> None:
+        """All of a contiguous array into an output."""
+
+    def copy(self, source: tuple[int, int], target: tuple[int, int], nbytes: int) -> None:
+        """Bytes from (input, offset) to (output, offset)."""
+
+
+class Device(Protocol):
+    """What the conversion of a tile asks of the place where it happens. `kind` is a type's name, "BF16" or "Q4_K"."""
+
+    looked_at: int  # elements whose values are looked at at a time
+
+    def read(self, files: Files, region: Region) -> Array:
+        """An array of an input: raw bits in the region's shape, or blocks uint8 [..., row_bytes]."""
+
+    def floats(self, x: Array, kind: str) -> Array:
+        """float32 values of raw bits or blocks."""
+
+    def rows(self, x: Array, kind: str) -> Array:
+        """[rows, cols] as `quantize` takes it: float32, or the 16 bits of F16 and BF16 as they are."""
+
+    def bits(self, rows: Array) -> Array:
+        """The same elements as whole numbers."""
+
+    def quantize(self, rows: Array, target: str, weights: np.ndarray | None) -> Array:
+        """uint8 [rows, row_bytes]: the blocks of what `rows` gave."""
+
+    def fetch(self, x: Array) -> np.ndarray:
+        """The array, contiguous, in this machine's memory; it is there after `wait`."""
+
+    def wait(self) -> None:
+        """Until all that was asked for is done."""
+
+
+class Cpu:
+    """This machine's memory; kernels share `threads` threads."""
+
+    looked_at = 1 << 18  # no second array of a tile's size
+
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+
+    def read(self, files: Files, region: Region) -> np.ndarray:
+        data = np.empty(region.nbytes, np.uint8)
+        files.read(region.file, region.offset, data)
+        if region.type in RAW:
+            return data.view(f"u{WIDTHS[region.type]}").reshape(region.shape or (1,))
+        return data.reshape(*region.shape[:-1], -1)
+
+    def floats(self, x: np.ndarray, kind: str) -> np.ndarray:
+        if kind == "F32":
+            return x.view(np.float32)
+        if kind == "F64":
+            return x.view(np.float64).astype(np.float32)
+        rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1]).view(np.uint8)
+        return dequantize(rows, kind, threads=self.threads).reshape(*x.shape[:-1], -1)
+
+    def rows(self, x: np.ndarray, kind: str) -> np.ndarray:
+        values = np.ascontiguousarray(x if kind in ("F16", "BF16") else self.floats(x, kind))
+        rows = values.reshape(-1, values.shape[-1])
+        return rows.view(np.float16) if kind == "F16" else rows
+
+    def bits(self, rows: np.ndarray) -> np.ndarray:
+        return rows.view(f"u{rows.itemsize}")
+
+    def quantize(self, rows: np.ndarray, target: str, weights: np.ndarray | None) -> np.ndarray:
+        return quantize(rows, target, weights, threads=self.threads, source="BF16" if rows.dtype == np.uint16 else None)
+
+    def fetch(self, x: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(x)
+
+    def wait(self) -> None:
+        pass

@@ -1,0 +1,50 @@
+"""Which engine carries out a plan: what `--device` means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import prod
+
+from ...quant.cuda.present import driver, gpus
+from ..errors import UnsupportedError, UsageError
+from ..job import native_kind
+from ..plan import TensorJob
+from ..tile import FLOATS
+from . import Engine
+from .threads import Threads
+
+NAME = re.compile(r"auto|cpu|cuda(?::(\d{1,4}))?")
+WORTH = 1 << 30  # below, threads are done before a GPU's kernels are loaded
+GRIDS = ("IQ1", "IQ2", "IQ3")  # a number costs about eight times a K-quant's (benchmarks/results/quantize.json)
+
+
+def choose(device: str, jobs: Sequence[TensorJob], threads: int | None) -> Engine:
+    """The engine for `device`: cpu, cuda (all GPUs), cuda:N, or auto.
+
+    Raises UsageError for what is no device, UnsupportedError with the reason where it is not there.
+    """
+    match = NAME.fullmatch(device)
+    if match is None:
+        raise UsageError(f"{device!r} is not a device", hint="Choose auto, cpu, cuda, or one GPU such as cuda:0.")
+    if device == "cpu" or (device == "auto" and (effort(jobs) < WORTH or not driver())):
+        return Threads(threads)
+    try:
+        names = gpus()
+    except ValueError as error:
+        if device == "auto":
+            return Threads(threads)
+        raise UnsupportedError(f"cannot convert on {device}: {error}",
+                               hint="--device cpu writes the same bytes. GPUs need torch with CUDA, and triton.") from error
+    chosen = range(len(names)) if match[1] is None else [int(match[1])]
+    if chosen[-1] >= len(names):
+        raise UnsupportedError(f"there is no {device}", found=", ".join(f"cuda:{i} ({n})" for i, n in enumerate(names)))
+    from .cuda import CudaThreads
+
+    return CudaThreads({i: names[i] for i in chosen}, threads)
+
+
+def effort(jobs: Sequence[TensorJob]) -> int:
+    """Numbers to be quantized, over all outputs; those of formats with a grid count eightfold."""
+    return sum(prod(r.shape) * (8 if r.type.startswith(GRIDS) else 1)
+               for job in jobs for r in job.outputs if r.type not in FLOATS and r.type != native_kind(job))

@@ -1,0 +1,240 @@
+"""Tiles over threads that have a stream of a GPU each: while one waits for its file, another's tile is on the bus or computed.
+
+A thread reads a tile into pinned memory, has it copied, converted and copied back on its own stream, and writes it. The
+streams of several threads keep both directions of the bus and the kernels busy at the same time; no thread waits for
+another. What gains nothing from a GPU is done by the same threads as without one: copies, vectors, ops that compute.
+The bytes are the same in any case, so whatever fails on a GPU is done again here, and said.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from itertools import cycle, islice
+from math import prod
+
+import numpy as np
+import torch
+from triton.errors import TritonError
+
+from ...quant import KERNELS, dequantize, quantize
+from ...quant.cuda import proof
+from ...quant.cuda.launch import INTERPRETED
+from ..device import WIDTHS, Cpu, Device, Files
+from ..job import RAW, Tile, native_kind
+from ..plan import Region, TensorJob
+from ..tile import FLOATS
+from . import T, Work
+from .threads import Threads, available_cpus
+
+MAX_TILE = 64 << 20  # a few million numbers: enough lanes for a large GPU
+LEAST = 1 << 18  # numbers of a job or tile; fewer are done before a GPU is told of them
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}
+
+
+class Proofs:
+    """Which kernels of which GPU made the bytes that they must; each is tried when it is first needed."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._found: dict[tuple[str, str, int], bool] = {}
+        self._lock = threading.Lock()
+
+    def hold(self, format: str, trial: str, index: int) -> bool:
+        """Whether a kernel may be used. Says of one that may not why the CPU's takes its place."""
+        key = (format, trial, index)
+        with self._lock:  # who comes second needs the same kernel, compiled
+            if key not in self._found:
+                self._found[key] = self._holds(*key)
+            return self._found[key]
+
+    def _holds(self, format: str, trial: str, index: int) -> bool:
+        verb = "decoded" if trial == proof.VALUES else "quantized"
+        try:
+            if not proof.fails(format, trial, f"cuda:{index}"):
+                return True
+            why = f"cuda:{index} gave other bytes than it must; please report it"
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, TritonError) as error:
+            why = f"cuda:{index}: {_first_line(error)}"
+        self._say(f"{format} was {verb} by the CPU: {why}")
+        return False
+
+
+class Cuda:
+    """A `Device`: one stream of a GPU. Nothing waits but `wait`, and what looks at values."""
+
+    looked_at = 1 << 31  # all at once
+
+    def __init__(self, index: int, proofs: Proofs) -> None:
+        self.index, self._proofs = index, proofs
+        self._device = torch.device("cpu") if INTERPRETED else torch.device("cuda", index)
+        self._stream = None if INTERPRETED else torch.cuda.Stream(self._device)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Within it, what the calling thread asks of torch and Triton happens on this stream."""
+        with ExitStack() as stack:
+            if self._stream is not None:
+                stack.enter_context(torch.cuda.device(self._device))
+                stack.enter_context(torch.cuda.stream(self._stream))
+            yield
+
+    def _pinned(self, shape: Iterable[int], dtype: torch.dtype) -> torch.Tensor:
+        """Memory that the GPU copies from and to by itself; torch keeps it for the next tile."""
+        return torch.empty(tuple(shape), dtype=dtype, pin_memory=not INTERPRETED)
+
+    def read(self, files: Files, region: Region) -> torch.Tensor:
+        data = self._pinned((region.nbytes,), torch.uint8)
+        files.read(region.file, region.offset, data.numpy())
+        x = data.to(self._device, non_blocking=True)
+        if region.type in RAW:
+            return x.view(BITS[WIDTHS[region.type]]).reshape(region.shape or (1,))
+        return x.reshape(*region.shape[:-1], -1)
+
+    def floats(self, x: torch.Tensor, kind: str) -> torch.Tensor:
+        if kind == "F32":
+            return x.view(torch.float32)
+        if kind == "F64":
+            return x.view(torch.float64).to(torch.float32)
+        rows = x.contiguous().reshape(-1, x.shape[-1])
+        if self._proofs.hold(kind, proof.VALUES, self.index):
+            values = dequantize(rows.view(torch.uint8), kind, device="cuda")
+        else:
+            values = torch.from_numpy(Cpu().floats(self._here(rows), kind)).to(self._device)
+        return values.reshape(*x.shape[:-1], -1)
+
+    def rows(self, x: torch.Tensor, kind: str) -> torch.Tensor:
+        values = x if kind in HALVES else self.floats(x, kind)
+        return values.contiguous().reshape(-1, values.shape[-1]).view(HALVES.get(kind, torch.float32))
+
+    def bits(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows.view(BITS[rows.element_size()])
+
+    def quantize(self, rows: torch.Tensor, target: str, weights: np.ndarray | None) -> torch.Tensor | np.ndarray:
+        weighted = weights is not None and proof.WEIGHTED in proof.trials(target)
+        if self._proofs.hold(target, proof.WEIGHTED if weighted else proof.PLAIN, self.index):
+            return quantize(rows, target, weights, "cuda")
+        bits = self._here(self.bits(rows))
+        here = bits.view({torch.float16: np.float16, torch.bfloat16: np.uint16}.get(rows.dtype, np.float32))
+        return Cpu().quantize(here, target, weights)
+
+    def fetch(self, x: torch.Tensor | np.ndarray) -> np.ndarray:
+        if isinstance(x, np.ndarray):  # the CPU's kernel made it
+            return x
+        return self._pinned(x.shape, x.dtype).copy_(x, non_blocking=True).numpy()
+
+    def wait(self) -> None:
+        if self._stream is not None:
+            self._stream.synchronize()
+
+    def _here(self, x: torch.Tensor) -> np.ndarray:
+        data = self.fetch(x)
+        self.wait()
+        return data
+
+
+class CudaThreads:
+    """An `Engine` of threads that share `gpus` (index -> name). `threads`: at least one per GPU [all CPUs]."""
+
+    def __init__(self, gpus: Mapping[int, str], threads: int | None = None) -> None:
+        self._threads = Threads(max(threads or available_cpus(), len(gpus)))
+        self.devices = tuple(f"cuda:{index} ({name})" for index, name in gpus.items())
+        self.notes: list[str] = []
+        self._proofs = Proofs(self._say)
+        self._dealt = cycle(gpus)
+        self._own = threading.local()
+        self._lock, self._alone = threading.Lock(), threading.Lock()
+        self._lost: set[int] = set()
+
+    def tile_bytes(self, max_memory: int, job: TensorJob) -> int:
+        if not gains(job):
+            return self._threads.tile_bytes(max_memory, job)
+        return min(MAX_TILE, max_memory // (2 * self._threads.threads))
+
+    def run(self, work: Iterable[Work], convert: Callable[[Work, Device], T], max_memory: int) -> Iterator[T]:
+        def converted(item: Work, cpu: Device) -> list[T]:
+            return self._converted(item, convert, cpu) if gains(item.job) else [convert(item, cpu)]
+
+        with closing(self._threads.run(work, converted, max_memory)) as results:
+            for found in results:
+                yield from found
+
+    def _converted(self, item: Work, convert: Callable[[Work, Device], T], cpu: Device) -> list[T]:
+        gpu = self._gpu()
+        if gpu is None:
+            return [convert(item, cpu)]
+        try:
+            with gpu.current():
+                return [convert(item, gpu)]
+        except torch.OutOfMemoryError:
+            pass  # what was allocated is freed when the exception is
+        except (RuntimeError, TritonError) as error:
+            with self._lock:
+                self._lost.add(gpu.index)
+            self._say(f"cuda:{gpu.index} failed and was left alone: {_first_line(error)}")
+            return [convert(item, cpu)]
+        return self._with_less(item, convert, cpu)
+
+    def _with_less(self, item: Work, convert: Callable[[Work, Device], T], cpu: Device) -> list[T]:
+        """Half a tile after the other; what is little goes to the CPU. One thread at a time asks for memory again."""
+        self._say("the GPU's memory was not enough for all tiles: some were cut smaller")
+        tile, middle = item.tile, (item.tile.start + item.tile.stop) // 2
+        if middle == tile.start or _numbers(tile.of(r) for r in item.job.sources) < 2 * LEAST:
+            return [convert(item, cpu)]
+        halves = [Work(item.index, item.job, Tile(start, stop, tile.count), item.memory // 2)
+                  for start, stop in ((tile.start, middle), (middle, tile.stop))]
+        with self._exclusive():
+            if not INTERPRETED:
+                torch.cuda.empty_cache()
+            return [result for half in halves for result in self._converted(half, convert, cpu)]
+
+    def _exclusive(self) -> AbstractContextManager:
+        """Held by the thread that cuts a tile, also while it cuts it once more."""
+        if getattr(self._own, "alone", False):
+            return nullcontext()
+        return self._holding()
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        with self._alone:
+            self._own.alone = True
+            try:
+                yield
+            finally:
+                self._own.alone = False
+
+    def _gpu(self) -> Cuda | None:
+        """The calling thread's, None where all are lost; GPUs are dealt to threads in turn."""
+        gpu = getattr(self._own, "gpu", None)
+        if gpu is None or gpu.index in self._lost:
+            with self._lock:
+                left = (i for i in islice(self._dealt, len(self.devices)) if i not in self._lost)
+                index = next(left, None)
+            self._own.gpu = gpu = None if index is None else Cuda(index, self._proofs)
+        return gpu
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            if text not in self.notes:
+                self.notes.append(text)
+
+
+def gains(job: TensorJob) -> bool:
+    """Whether a GPU helps: something is encoded or decoded, ops only move elements, and it is not little."""
+    kind, source = native_kind(job), job.sources[0].type
+    known = all(r.type in KERNELS for r in (*job.sources, *job.outputs)) and kind in KERNELS
+    computes = any(r.type != kind for r in job.outputs) or (kind != source and source not in FLOATS)
+    moves = all(op.moves for op in job.ops)
+    return known and computes and moves and _numbers(job.sources) >= LEAST
+
+
+def _numbers(regions: Iterable[Region]) -> int:
+    return sum(prod(r.shape) for r in regions)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

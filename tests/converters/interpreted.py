@@ -1,0 +1,118 @@
+"""What test_engine_cuda.py does in Triton's interpreter (see ../interpreter.py)."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from ggufx.converters.engines import cuda
+from ggufx.converters.execute import execute
+from ggufx.converters.fanout import plan_outputs
+from ggufx.converters.plan_gguf import GgufOptions, GgufPlanner
+from ggufx.quant import dispatch
+from ggufx.quant.cuda import proof
+
+import ggufx
+
+cuda.LEAST = 1 << 12  # the models are tiny
+TILE = 1 << 20
+
+
+class Small(cuda.CudaThreads):
+    """Several tiles of each matrix."""
+
+    def tile_bytes(self, max_memory, job):
+        return TILE
+
+
+def plan(folder: Path, outfile: Path, outtypes: str):
+    return plan_outputs(GgufPlanner(folder, outfile, GgufOptions()), outtypes)[0]
+
+
+def told(result) -> tuple[list[str], tuple[str, ...], tuple[str, ...]]:
+    """Digests of the files, devices, notes."""
+    return [f.sha256 for f in result.files], result.devices, result.notes
+
+
+def forward(folder, outfile, outtypes):
+    """Also how many tiles the GPU's stream got."""
+    with patch.object(cuda.Cuda, "current", autospec=True, side_effect=cuda.Cuda.current) as entered:
+        result = told(execute(plan(folder, outfile, outtypes), device="cuda", threads=2, force=True))
+    return *result, entered.call_count
+
+
+def back(file, folder, dtype):
+    result = ggufx.gguf_to_hf(file, folder, device="cuda:0", dtype=dtype)
+    return told(result)
+
+
+def failing(folder, outfile, outtypes, *, error=RuntimeError, calls=(), rows=None, gpus=("a",)):
+    """With an error at some calls of the quantizer, or wherever it gets more than so many rows.
+
+    Also which GPU each call was for.
+    """
+    real, seen = cuda.Cuda.quantize, []
+
+    def quantize(self, x, target, weights):
+        seen.append(self.index)
+        if len(seen) in calls or (rows is not None and len(x) > rows):
+            raise error("out of luck\nand more")
+        return real(self, x, target, weights)
+
+    engine = Small(dict(enumerate(gpus)), 2)
+    with patch.object(cuda.Cuda, "quantize", quantize):
+        result = execute(plan(folder, outfile, outtypes), engine=engine, force=True, max_memory=16 << 20)
+    return *told(result), seen
+
+
+def out_of_memory(folder, outfile, outtypes, rows):
+    return failing(folder, outfile, outtypes, error=torch.OutOfMemoryError, rows=rows)
+
+
+def unproven(folder, outfile, outtypes, wrong=(), broken=()):
+    """Where the proofs of some formats fail, or their kernels cannot be compiled. Also what the GPU quantized."""
+    real, done = proof.digest, []
+
+    def digest(format, trial, device):
+        if format in broken:
+            raise RuntimeError("no such instruction")
+        return "0" if format in wrong else real(format, trial, device)
+
+    def quantize(x, format, *arguments):
+        done.append(format)
+        return dispatch.quantize(x, format, *arguments)
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(proof, "digest", digest))
+        stack.enter_context(patch.object(cuda, "quantize", quantize))
+        return *told(execute(plan(folder, outfile, outtypes), engine=Small({0: "a"}, 2), force=True)), set(done)
+
+
+def error_of(folder, outfile, outtypes):
+    try:
+        execute(plan(folder, outfile, outtypes), device="cuda", force=True)
+    except ggufx.GgufxError as error:
+        return type(error).__name__, str(error)
+
+
+def interrupted(folder, outfile, outtypes):
+    """Stopped after some tiles; what is left is for --resume."""
+
+    class Stopping(Small):
+        def run(self, work, convert, max_memory):
+            for i, receipt in enumerate(super().run(work, convert, max_memory)):
+                if i == 8:
+                    raise KeyboardInterrupt
+                yield receipt
+
+    try:
+        execute(plan(folder, outfile, outtypes), engine=Stopping({0: "a"}, 1), resume=True)
+    except KeyboardInterrupt:
+        return True
+
+
+def proven(trials):
+    """Of pairs of format and trial, those that fail."""
+    return [pair for pair in trials if proof.fails(*pair, "cuda")]
