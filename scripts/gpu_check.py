@@ -1,14 +1,15 @@
 """Check the CUDA kernels on a machine with a GPU: every byte, then their speed beside a copy's. Needs torch, Triton, numpy.
 
     scripts/gpu_check                      everything; writes benchmarks/results/gpu-<name of the GPU>.json
-    scripts/gpu_check --formats Q4_K,Q6_K  only these
+    scripts/gpu_check --only bytes         a part of it: bytes, speed, bulk (see gpu_bulk.py)
+    scripts/gpu_check --formats Q4_K,Q6_K  only these formats
     scripts/gpu_check --compile 90         without a GPU: compile all kernels for compute capability 9.0 and look for
                                            instructions that would change bytes; 2 to 4 minutes
     TRITON_INTERPRET=1 scripts/gpu_check --tiny    without a GPU: a little data, interpreted; no speed
     GGUFX_LIBGGML=/path/to/libggml-base.so scripts/gpu_check --record    write the digests anew, with ggml itself
 
 The digests (tests/golden/gpu_digests.json) are those of ggml's own bytes and values, on random and on hostile data. ggufx
-need not be installed: `quant` is taken from this checkout. Numba is used where it is there (the speed of the CPU kernels), and
+need not be installed: it is taken from this checkout. Numba is used where it is there (the speed of the CPU kernels), and
 gguf is not needed: its grids are recorded too (tests/golden/iq_grids.json). Exits with 1 if a byte differs.
 """
 
@@ -47,11 +48,9 @@ def _load(name: str, path: Path, **more: Any) -> Any:
 
 
 def mount() -> None:
-    """Make `ggufx.quant` importable from this checkout, whatever is installed."""
-    sys.modules["ggufx"] = types.ModuleType("ggufx")
-    sys.modules["ggufx"].__path__ = []
-    folder = ROOT / "quant"
-    sys.modules["ggufx"].quant = _load("ggufx.quant", folder / "__init__.py", submodule_search_locations=[str(folder)])
+    """Make `ggufx` importable from this checkout, whatever is installed."""
+    folder = ROOT / "src" / "ggufx"
+    _load("ggufx", folder / "__init__.py", submodule_search_locations=[str(folder), str(ROOT)])
 
 
 def recorded_grids() -> None:
@@ -105,7 +104,6 @@ class Data:
             parts = np.split(quantize(x, format, weights), len(names))
             found |= {f"{kind}, {name}": self.cases.digest(part) for name, part in zip(names, parts, strict=True)}
         return found | {"values": self.cases.digest(dequantize(self.blocks(format), format))}
-
 
     def own_digests(self) -> dict[str, str]:
         """Of the numbers themselves: where they differ, nothing else can be equal."""
@@ -335,6 +333,9 @@ def check(formats: list[str], shape: str) -> dict[str, list[str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--formats", help="comma-separated; default: all")
+    parser.add_argument("--only", default="bytes,speed,bulk", help="comma-separated parts; default: all")
+    parser.add_argument("--work", type=Path, help="folder for the files of the bulk conversion; default: a temporary one")
+    parser.add_argument("--layers", type=int, default=28, help="of its model: 28 make 2 B parameters")
     parser.add_argument("--tiny", action="store_true", help="a little data, and no speed")
     parser.add_argument("--compile", type=int, metavar="CAPABILITY", help="compile only, for 80, 90, 100 ...; needs no GPU")
     parser.add_argument("--record", action="store_true", help="write the digests with ggml (GGUFX_LIBGGML)")
@@ -352,11 +353,19 @@ def main() -> int:
         report["compiled"] = compile_all(formats, options.compile)
         failed = any(row["suspect"] for row in report["compiled"])
     else:
-        report["different"] = check(formats, "tiny" if options.tiny else "full")
-        failed = any(report["different"].values())
-    if report["gpu"] and not (options.tiny or options.compile):
-        report |= {"unit": "GB/s of float32", "copy GB/s": round(copy_speed(), 1)}
-        report["speeds"] = all_speeds(formats, report["copy GB/s"], options.numbers)
+        failed = False
+        parts = options.only.split(",")
+        if "bytes" in parts:
+            report["different"] = check(formats, "tiny" if options.tiny else "full")
+            failed |= any(report["different"].values())
+        if "speed" in parts and report["gpu"] and not options.tiny:
+            report |= {"unit": "GB/s of float32", "copy GB/s": round(copy_speed(), 1)}
+            report["speeds"] = all_speeds(formats, report["copy GB/s"], options.numbers)
+        if "bulk" in parts:
+            from gpu_bulk import bulk
+
+            report["bulk"] = bulk(0 if options.tiny else options.layers, options.work)
+            failed |= not report["bulk"]["same bytes"]
     output = options.output
     if output is None and report["gpu"] and not options.compile:
         name = re.sub(r"[^a-z0-9]+", "-", report["gpu"]["name"].lower()).strip("-")

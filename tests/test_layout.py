@@ -62,7 +62,9 @@ def test_the_wheel_holds_everything(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    for path in (*modules(), *(ROOT / "converters").rglob("*.json")):
+    data = [path for package in PACKAGES for path in (ROOT / package).rglob("*.json")]
+    assert data
+    for path in (*modules(), *data):
         assert f"ggufx/{path.relative_to(ROOT)}" in names
     assert "ggufx/py.typed" in names
     assert not any(name.startswith(("cli/", "converters/", "quant/", "tests/")) for name in names)

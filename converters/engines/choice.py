@@ -24,24 +24,33 @@ def choose(device: str, jobs: Sequence[TensorJob], threads: int | None) -> Engin
 
     Raises UsageError for what is no device, UnsupportedError with the reason where it is not there.
     """
-    match = NAME.fullmatch(device)
-    if match is None:
+    if not NAME.fullmatch(device):
         raise UsageError(f"{device!r} is not a device", hint="Choose auto, cpu, cuda, or one GPU such as cuda:0.")
     if device == "cpu" or (device == "auto" and (effort(jobs) < WORTH or not driver())):
         return Threads(threads)
     try:
-        names = gpus()
-    except ValueError as error:
+        chosen = named_gpus("cuda" if device == "auto" else device)
+    except UnsupportedError:
         if device == "auto":
             return Threads(threads)
-        raise UnsupportedError(f"cannot convert on {device}: {error}",
-                               hint="--device cpu writes the same bytes. GPUs need torch with CUDA, and triton.") from error
-    chosen = range(len(names)) if match[1] is None else [int(match[1])]
-    if chosen[-1] >= len(names):
-        raise UnsupportedError(f"there is no {device}", found=", ".join(f"cuda:{i} ({n})" for i, n in enumerate(names)))
+        raise
     from .cuda import CudaThreads
 
-    return CudaThreads({i: names[i] for i in chosen}, threads)
+    return CudaThreads(chosen, threads)
+
+
+def named_gpus(device: str) -> dict[int, str]:
+    """Names of the GPUs of "cuda" or "cuda:1", by index. UnsupportedError where they are not there, with the reason."""
+    try:
+        names = gpus()
+    except ValueError as error:
+        raise UnsupportedError(f"{device} cannot be used: {error}",
+                               hint="--device cpu writes the same bytes. GPUs need torch with CUDA, and triton.") from error
+    number = NAME.fullmatch(device)[1]
+    chosen = {i: name for i, name in enumerate(names) if number in (None, str(i))}
+    if not chosen:
+        raise UnsupportedError(f"there is no {device}", found=", ".join(f"cuda:{i} ({n})" for i, n in enumerate(names)))
+    return chosen
 
 
 def effort(jobs: Sequence[TensorJob]) -> int:

@@ -51,17 +51,10 @@ class Proofs:
             return self._found[key]
 
     def _holds(self, format: str, trial: str, index: int) -> bool:
-        verb = "decoded" if trial == proof.VALUES else "quantized"
-        try:
-            if not proof.fails(format, trial, f"cuda:{index}"):
-                return True
-            why = f"cuda:{index} gave other bytes than it must; please report it"
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, TritonError) as error:
-            why = f"cuda:{index}: {_first_line(error)}"
-        self._say(f"{format} was {verb} by the CPU: {why}")
-        return False
+        why = proof.verdict(format, trial, f"cuda:{index}")
+        if why is not None:
+            self._say(f"{format} was {'decoded' if trial == proof.VALUES else 'quantized'} by the CPU; cuda:{index}: {why}")
+        return why is None
 
 
 class Cuda:
@@ -90,10 +83,14 @@ class Cuda:
     def read(self, files: Files, region: Region) -> torch.Tensor:
         data = self._pinned((region.nbytes,), torch.uint8)
         files.read(region.file, region.offset, data.numpy())
-        x = data.to(self._device, non_blocking=True)
+        x = self.send(data)
         if region.type in RAW:
             return x.view(BITS[WIDTHS[region.type]]).reshape(region.shape or (1,))
         return x.reshape(*region.shape[:-1], -1)
+
+    def send(self, data: torch.Tensor) -> torch.Tensor:
+        """A copy of pinned memory on the GPU."""
+        return data.to(self._device, non_blocking=True)
 
     def floats(self, x: torch.Tensor, kind: str) -> torch.Tensor:
         if kind == "F32":
@@ -175,7 +172,7 @@ class CudaThreads:
         except (RuntimeError, TritonError) as error:
             with self._lock:
                 self._lost.add(gpu.index)
-            self._say(f"cuda:{gpu.index} failed and was left alone: {_first_line(error)}")
+            self._say(f"cuda:{gpu.index} failed and was left alone: {proof.first_line(error)}")
             return [convert(item, cpu)]
         return self._with_less(item, convert, cpu)
 
@@ -234,7 +231,3 @@ def gains(job: TensorJob) -> bool:
 
 def _numbers(regions: Iterable[Region]) -> int:
     return sum(prod(r.shape) for r in regions)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

@@ -29,9 +29,27 @@ def trials(format: str) -> tuple[str, ...]:
     return (*(() if KERNELS[format].weights is Weights.REQUIRED else (PLAIN,)), *weighted, VALUES)
 
 
-def fails(format: str, trial: str, device: str) -> bool:
-    """Whether a kernel's result on `device` ("cuda:0") differs from the recorded one. Raises what the kernel raises."""
-    return digest(format, trial, device) != _recorded()[format][trial]
+def verdict(format: str, trial: str, device: str) -> str | None:
+    """Why a kernel cannot be used on `device` ("cuda:0"): it fails, or makes other bytes than it must. None: it can.
+
+    Raises torch's OutOfMemoryError, which says nothing of the kernel.
+    """
+    import torch
+    from triton.errors import TritonError
+
+    try:
+        if digest(format, trial, device) == recorded()[format][trial]:
+            return None
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TritonError) as error:
+        return first_line(error)
+    return "other bytes than it must make; please report it"
+
+
+def first_line(error: Exception) -> str:
+    """The kind of an error, and where its message begins: those of compilers fill pages."""
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
 def digest(format: str, trial: str, device: str) -> str:
@@ -45,7 +63,7 @@ def digest(format: str, trial: str, device: str) -> str:
 
 
 @cache
-def _recorded() -> dict[str, dict[str, Any]]:
+def recorded() -> dict[str, dict[str, Any]]:
     return json.loads(RECORDED.read_text())
 
 

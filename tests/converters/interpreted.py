@@ -115,4 +115,4 @@ def interrupted(folder, outfile, outtypes):
 
 def proven(trials):
     """Of pairs of format and trial, those that fail."""
-    return [pair for pair in trials if proof.fails(*pair, "cuda")]
+    return [pair for pair in trials if proof.verdict(*pair, "cuda")]
