@@ -5,6 +5,9 @@
     scripts/gpu_check --formats Q4_K,Q6_K  only these formats
     scripts/gpu_check --compile 90         without a GPU: compile all kernels for compute capability 9.0 and look for
                                            instructions that would change bytes; 2 to 4 minutes
+    scripts/gpu_check --emulate 90         without a GPU: as that, and every byte of what the compiled kernels make when
+                                           their PTX is executed on numpy (see gpu_compile.py)
+    scripts/gpu_check --emulate 90 --tiny  as that, with a little data; a minute, once all is compiled
     TRITON_INTERPRET=1 scripts/gpu_check --tiny    without a GPU: a little data, interpreted; no speed
     GGUFX_LIBGGML=/path/to/libggml-base.so scripts/gpu_check --record    write the digests anew, with ggml itself
 
@@ -233,69 +236,6 @@ def _cpu_seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-# Compiled without a GPU
-
-TYPES = {"float32": "*fp32", "uint8": "*u8", "int8": "*i8", "int16": "*i16", "int32": "*i32"}
-# Fused or approximate float32 arithmetic, subnormals flushed to zero, anything in double precision
-SUSPECT = re.compile(r"\b(fma\.[\w.]*f32|mad\.[\w.]*f32|div\.full[\w.]*|[\w.]*\.approx[\w.]*|[\w.]*\.ftz[\w.]*|[\w.]*\.f64)\b")
-
-
-def objections(ptx: str) -> list[str]:
-    """Instructions that have no place in a kernel whose every rounding counts."""
-    return sorted(set(SUSPECT.findall(ptx)))
-
-
-def compile_all(formats: list[str], capability: int) -> list[dict[str, Any]]:
-    """Compile what the kernels of `formats` launch, in place of launching it; a row per compiled kernel."""
-    import torch
-    import triton
-    from ggufx.quant import FORMATS, KERNELS, Weights
-    from ggufx.quant.cuda import launch
-    from ggufx.quant.dispatch import kernel
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    rows: list[dict[str, Any]] = []
-    seen = set()
-
-    def compiled(function: Any, count: int, most: int, arguments: tuple, constants: dict[str, Any], warps: int) -> None:
-        values = dict(zip(function.arg_names, arguments, strict=False)) | constants | {"count": count, "ROWS": most}
-        signature, fixed, attributes = {}, {}, {}
-        for place, parameter in enumerate(function.params):
-            name, value = parameter.name, values[parameter.name]
-            if parameter.is_constexpr or value is None:
-                signature[name], fixed[name] = "constexpr", value
-            elif isinstance(value, torch.Tensor):
-                signature[name] = TYPES[str(value.dtype).removeprefix("torch.")]
-                attributes[(place,)] = [["tt.divisibility", 16]]
-            else:
-                signature[name] = "fp32" if isinstance(value, float) else "i32"
-        label = {name: getattr(value, "__name__", value) for name, value in fixed.items()}
-        key = f"{function.__module__.rpartition('.')[2]}.{function.__name__} {label}"
-        if key in seen:
-            return
-        seen.add(key)
-        options = {"num_warps": warps, "enable_fp_fusion": False}
-        source = ASTSource(function, signature, constexprs=fixed, attrs=attributes)
-        start = time.perf_counter()
-        built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-        took = round(time.perf_counter() - start, 1)
-        rows.append({"kernel": key, "seconds": took, "suspect": objections(built.asm["ptx"])})
-        print(f"{took:6.1f} s  {key}  {' '.join(rows[-1]['suspect'])}", flush=True)
-
-    launch._launch = compiled
-    for name in formats:
-        format, policy = FORMATS[name], KERNELS[name].weights
-        x, blocks = torch.zeros(4, 1024), torch.zeros(4, FORMATS[name].row_bytes(1024), dtype=torch.uint8)
-        if policy is not Weights.REQUIRED:
-            apart = x.reshape(-1, format.block_size), None, blocks.reshape(-1, format.block_bytes)
-            kernel(name, "quantize", "cuda")(*apart)
-        if policy is not Weights.IGNORED:
-            kernel(name, "quantize", "cuda")(x, torch.zeros(1024), blocks)
-        kernel(name, "dequantize", "cuda")(blocks, x)
-    return rows
-
-
 # The whole
 
 
@@ -338,6 +278,7 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=28, help="of its model: 28 make 2 B parameters")
     parser.add_argument("--tiny", action="store_true", help="a little data, and no speed")
     parser.add_argument("--compile", type=int, metavar="CAPABILITY", help="compile only, for 80, 90, 100 ...; needs no GPU")
+    parser.add_argument("--emulate", type=int, metavar="CAPABILITY", help="as --compile, and run what was compiled on numpy")
     parser.add_argument("--record", action="store_true", help="write the digests with ggml (GGUFX_LIBGGML)")
     parser.add_argument("--numbers", type=int, default=1 << 26, help="how many a kernel gets when its speed is measured")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/gpu-<name of the GPU>.json")
@@ -349,14 +290,23 @@ def main() -> int:
         record()
         return 0
     report: dict[str, Any] = machine()
+    shape = "tiny" if options.tiny else "full"
     if options.compile:
+        from gpu_compile import compile_all
+
         report["compiled"] = compile_all(formats, options.compile)
         failed = any(row["suspect"] for row in report["compiled"])
+    elif options.emulate:
+        from gpu_compile import emulated
+
+        compiler = emulated(options.emulate)
+        report |= {"emulated": f"sm_{options.emulate}", "different": check(formats, shape), "compiled": compiler.rows}
+        failed = any(report["different"].values()) or any(row["suspect"] for row in compiler.rows)
     else:
         failed = False
         parts = options.only.split(",")
         if "bytes" in parts:
-            report["different"] = check(formats, "tiny" if options.tiny else "full")
+            report["different"] = check(formats, shape)
             failed |= any(report["different"].values())
         if "speed" in parts and report["gpu"] and not options.tiny:
             report |= {"unit": "GB/s of float32", "copy GB/s": round(copy_speed(), 1)}

@@ -1,0 +1,132 @@
+"""The CUDA kernels without a GPU: compiled for one, looked through, and run on numpy. Part of scripts/gpu_check.
+
+What Triton compiles is PTX, the assembly of NVIDIA's driver. It is searched for instructions that would change bytes, and
+assembled, which tells whether numbers spill out of registers; tests/quant/ptx.py executes it as the hardware would, so that
+what Triton made of a kernel is held to ggml's bytes as well, not only the kernel's text in Triton's interpreter.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+TYPES = {"float32": "*fp32", "uint8": "*u8", "int8": "*i8", "int16": "*i16", "int32": "*i32"}
+# Fused or approximate float32 arithmetic, subnormals flushed to zero, anything in double precision
+SUSPECT = re.compile(r"\b(fma\.[\w.]*f32|mad\.[\w.]*f32|div\.full[\w.]*|[\w.]*\.approx[\w.]*|[\w.]*\.ftz[\w.]*|[\w.]*\.f64)\b")
+
+
+class Compiler:
+    """Takes the place of launching: compiles each kernel once, and hands it to `then` with the launch's arguments."""
+
+    def __init__(self, capability: int, then: Callable[..., None] | None = None) -> None:
+        self.target = GPUTarget("cuda", capability, 32)
+        self.then = then
+        self.built: dict[str, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+
+    def launch(self, function: Any, count: int, most: int, arguments: tuple, constants: dict[str, Any], warps: int) -> None:
+        """In place of quant.cuda.launch._launch."""
+        values = dict(zip(function.arg_names, arguments, strict=False)) | constants | {"count": count, "ROWS": most}
+        signature, fixed, attributes, passed = {}, {}, {}, []
+        for place, parameter in enumerate(function.params):
+            name, value = parameter.name, values[parameter.name]
+            special = isinstance(value, int) and not (parameter.is_constexpr or parameter.do_not_specialize)
+            if parameter.is_constexpr or value is None or (special and value == 1):
+                signature[name], fixed[name] = "constexpr", value
+                continue
+            if isinstance(value, torch.Tensor):
+                signature[name] = TYPES[str(value.dtype).removeprefix("torch.")]
+                assert value.data_ptr() % 16 == 0
+            else:
+                signature[name] = "fp32" if isinstance(value, float) else "i32"
+            if isinstance(value, torch.Tensor) or (special and value % 16 == 0):
+                attributes[(place,)] = [["tt.divisibility", 16]]
+            passed.append(value)
+        label = {name: getattr(value, "__name__", value) for name, value in fixed.items()}
+        even = "" if len(attributes) == sum(isinstance(v, torch.Tensor) for v in passed) else " even"
+        key = f"{function.__module__.rpartition('.')[2]}.{function.__name__} {label}{even}"
+        if key not in self.built:
+            start = time.perf_counter()
+            source = ASTSource(function, signature, constexprs=fixed, attrs=attributes)
+            options = {"num_warps": warps, "enable_fp_fusion": False}
+            self.built[key] = triton.compile(source, target=self.target, options=options)
+            self._tell(key, self.built[key].asm["ptx"], time.perf_counter() - start)
+        if self.then is not None:
+            self.then(self.built[key], triton.cdiv(count, most), passed)
+
+    def _tell(self, key: str, ptx: str, seconds: float) -> None:
+        row = {"kernel": key, "suspect": sorted(set(SUSPECT.findall(ptx))), **self._resources(ptx)}
+        self.rows.append(row)
+        spilled = f"spills {row['spilled bytes']}" if row["spilled bytes"] else ""
+        print(f"{seconds:6.1f} s  {key}  {' '.join(row['suspect'])} {spilled}", flush=True)
+
+    def _resources(self, ptx: str) -> dict[str, int]:
+        """Registers per thread, and bytes of those that did not fit and went to memory."""
+        with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+            file.write(ptx)
+            file.flush()
+            target = re.search(r"\.target (\w+)", ptx)[1]
+            command = [triton.knobs.nvidia.ptxas.path, "-v", f"--gpu-name={target}", file.name, "-o", "/dev/null"]
+            told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+        spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", told))
+        return {"registers": int(re.search(r"Used (\d+) registers", told)[1]), "spilled bytes": spilled}
+
+
+def on_numpy() -> Callable[..., None]:
+    """A `then` that executes the PTX on the tensors' memory."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "quant"))
+    from ptx import Kernel, Run
+
+    kernels: dict[str, Kernel] = {}
+
+    def run(built: Any, programs: int, passed: list[Any]) -> None:
+        ptx = built.asm["ptx"]
+        if ptx not in kernels:
+            kernels[ptx] = Kernel(ptx)
+        kernel = kernels[ptx]
+        arguments = [v.contiguous().view(-1).view(torch.uint8).numpy() if isinstance(v, torch.Tensor) else v for v in passed]
+        scratch = [None] * (len(kernel.parameters) - len(arguments))  # pointers of Triton's own, for what these do not use
+        Run(kernel, programs, [*arguments, *scratch], built.metadata.shared)()
+
+    return run
+
+
+def compile_all(formats: list[str], capability: int) -> list[dict[str, Any]]:
+    """Compile what the kernels of `formats` launch; a row per compiled kernel."""
+    from ggufx.quant import FORMATS, KERNELS, Weights
+    from ggufx.quant.cuda import launch
+    from ggufx.quant.dispatch import kernel
+
+    compiler = Compiler(capability)
+    launch._launch = compiler.launch
+    for name in formats:
+        format, policy = FORMATS[name], KERNELS[name].weights
+        x, blocks = torch.zeros(4, 1024), torch.zeros(4, FORMATS[name].row_bytes(1024), dtype=torch.uint8)
+        if policy is not Weights.REQUIRED:
+            apart = x.reshape(-1, format.block_size), None, blocks.reshape(-1, format.block_bytes)
+            kernel(name, "quantize", "cuda")(*apart)
+        if policy is not Weights.IGNORED:
+            kernel(name, "quantize", "cuda")(x, torch.zeros(1024), blocks)
+        kernel(name, "dequantize", "cuda")(blocks, x)
+    return compiler.rows
+
+
+def emulated(capability: int) -> Compiler:
+    """From now on `quantize` and `dequantize` on "cuda" compile the kernels and execute their PTX on numpy."""
+    from ggufx.quant.cuda import launch, rows
+
+    compiler = Compiler(capability, on_numpy())
+    launch._launch = compiler.launch
+    rows.INTERPRETED = True  # tensors stay in this machine's memory
+    return compiler
