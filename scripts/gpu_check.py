@@ -297,11 +297,13 @@ def main() -> int:
         report["compiled"] = compile_all(formats, options.compile)
         failed = any(row["suspect"] for row in report["compiled"])
     elif options.emulate:
-        from gpu_compile import emulated
+        from gpu_compile import costs, emulated
 
         compiler = emulated(options.emulate)
         report |= {"emulated": f"sm_{options.emulate}", "different": check(formats, shape), "compiled": compiler.rows}
         failed = any(report["different"].values()) or any(row["suspect"] for row in compiler.rows)
+        if not options.tiny:
+            report["costs"] = costs(formats, compiler)
     else:
         failed = False
         parts = options.only.split(",")

@@ -83,8 +83,8 @@ class Compiler:
         return {"registers": int(re.search(r"Used (\d+) registers", told)[1]), "spilled bytes": spilled}
 
 
-def on_numpy() -> Callable[..., None]:
-    """A `then` that executes the PTX on the tensors' memory."""
+def on_numpy(cost: Any = None) -> Callable[..., None]:
+    """A `then` that executes the PTX on the tensors' memory, and adds to `cost` (ptx.Cost) what it took."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "quant"))
     from ptx import Kernel, Run
 
@@ -97,7 +97,7 @@ def on_numpy() -> Callable[..., None]:
         kernel = kernels[ptx]
         arguments = [v.contiguous().view(-1).view(torch.uint8).numpy() if isinstance(v, torch.Tensor) else v for v in passed]
         scratch = [None] * (len(kernel.parameters) - len(arguments))  # pointers of Triton's own, for what these do not use
-        Run(kernel, programs, [*arguments, *scratch], built.metadata.shared)()
+        Run(kernel, programs, [*arguments, *scratch], built.metadata.shared, cost)()
 
     return run
 
@@ -120,6 +120,36 @@ def compile_all(formats: list[str], capability: int) -> list[dict[str, Any]]:
             kernel(name, "quantize", "cuda")(x, torch.zeros(1024), blocks)
         kernel(name, "dequantize", "cuda")(blocks, x)
     return compiler.rows
+
+
+def costs(formats: list[str], compiler: Compiler, numbers: int = 1 << 17) -> list[dict[str, Any]]:
+    """What a number costs, on bell-shaped data: instructions, and bytes loaded and stored, in whole sectors.
+
+    That bounds speed: an H200 starts about 33e12 instructions of threads a second. A sector that is loaded again soon comes
+    from a cache; one that is stored in parts is sent several times.
+    """
+    from ggufx.quant import FORMATS, KERNELS, Weights, dequantize, quantize
+    from ptx import Cost
+
+    rng = torch.Generator().manual_seed(0)
+    cols = 4096
+    x, weights = torch.randn(numbers // cols, cols, generator=rng) * 0.02, torch.rand(cols, generator=rng)
+    found = []
+    for name in formats:
+        blocks = torch.zeros(len(x), FORMATS[name].row_bytes(cols), dtype=torch.uint8)
+        calls = {"dequantize": lambda name=name, blocks=blocks: dequantize(blocks, name, "cuda")}
+        if KERNELS[name].weights is not Weights.IGNORED:
+            calls["quantize with weights"] = lambda name=name, blocks=blocks: quantize(x, name, weights, "cuda", out=blocks)
+        if KERNELS[name].weights is not Weights.REQUIRED:
+            calls["quantize"] = lambda name=name, blocks=blocks: quantize(x, name, None, "cuda", out=blocks)
+        for what, call in reversed(calls.items()):
+            compiler.then = on_numpy(cost := Cost())
+            call()
+            row = {"format": name, "direction": what, "instructions": round(cost.instructions / x.numel(), 1),
+                   "loaded": round(32 * cost.loaded / x.numel(), 1), "stored": round(32 * cost.stored / x.numel(), 1)}
+            found.append(row)
+            print(f"{name:8} {what:22}" + "".join(f"  {row[key]:8} {key}" for key in list(row)[2:]), flush=True)
+    return found
 
 
 def emulated(capability: int) -> Compiler:

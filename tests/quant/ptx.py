@@ -67,11 +67,22 @@ def _instruction(text: str) -> Instruction:
     return Instruction(match[3], guard, tuple(operands), text)
 
 
+@dataclass
+class Cost:
+    """What launches took: instructions of threads, and 32-byte sectors of memory that a warp loads or stores at a time."""
+
+    instructions: int = 0
+    loaded: int = 0
+    stored: int = 0
+
+
 class Run:
     """One launch of a kernel over `programs`; `arguments` are numbers or writeable uint8 arrays, None for no pointer."""
 
-    def __init__(self, kernel: Kernel, programs: int, arguments: Sequence[Argument], shared: int) -> None:
+    def __init__(self, kernel: Kernel, programs: int, arguments: Sequence[Argument], shared: int,
+                 cost: Cost | None = None) -> None:
         self.kernel = kernel
+        self.cost = cost
         self.size = programs * kernel.threads
         self.registers: dict[str, np.ndarray] = {}
         self.active: np.ndarray | None = None  # None: all
@@ -101,9 +112,12 @@ class Run:
                     return
                 here = where == at
                 self.active = None if here.all() else here
+                busy = int(here.reshape(-1, WARP).any(1).sum()) * WARP  # a warp's threads take part, or wait
                 while True:
                     instruction = code[at]
                     at += 1
+                    if self.cost is not None:
+                        self.cost.instructions += busy
                     if instruction.name.startswith(("bra", "ret")):
                         self._branch(instruction, where, here, at, end)
                         break
@@ -207,6 +221,9 @@ class Run:
         base = self._address(address)
         if (base[slice(None) if mask is None else mask] % (width * len(registers))).any():
             raise Fault("an address is not aligned")
+        if place == "global" and self.cost is not None:
+            side = "loaded" if kind == "ld" else "stored"
+            setattr(self.cost, side, getattr(self.cost, side) + self._sectors(base, mask))
         for i, register in enumerate(registers):
             at = base + i * width
             if kind == "ld":
@@ -219,6 +236,12 @@ class Run:
         base, _, offset = text.strip("[] ").partition("+")
         found = self._get(base.strip(), 8)
         return np.broadcast_to(np.asarray(found).astype(np.int64) + int(offset or 0), (self.size,))
+
+    def _sectors(self, at: np.ndarray, mask: np.ndarray | None) -> int:
+        """How many different ones each warp touches, in all. (An access lies in one: it is aligned, and no wider.)"""
+        found = np.where(True if mask is None else mask, at // 32, -1).reshape(-1, WARP)
+        found.sort(1)
+        return int(((np.diff(found, axis=1, prepend=-1) != 0) & (found >= 0)).sum())
 
     def _regions(self, place: str, at: np.ndarray, width: int, mask: np.ndarray | None):
         """For each array that is touched: its elements of this width, the threads, and where in it they go."""
