@@ -319,6 +319,8 @@ def main() -> int:
             report["bulk"] = bulk(0 if options.tiny else options.layers, options.work)
             failed |= not report["bulk"]["same bytes"]
     output = options.output
+    if output is None and options.emulate and not options.formats:
+        output = ROOT / "benchmarks" / "results" / f"gpu-emulated-sm{options.emulate}.json"
     if output is None and report["gpu"] and not options.compile:
         name = re.sub(r"[^a-z0-9]+", "-", report["gpu"]["name"].lower()).strip("-")
         output = ROOT / "benchmarks" / "results" / f"gpu-{name}.json"

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
 TYPES = {"float32": "*fp32", "uint8": "*u8", "int8": "*i8", "int16": "*i16", "int32": "*i32"}
@@ -77,7 +78,7 @@ class Compiler:
             file.write(ptx)
             file.flush()
             target = re.search(r"\.target (\w+)", ptx)[1]
-            command = [triton.knobs.nvidia.ptxas.path, "-v", f"--gpu-name={target}", file.name, "-o", "/dev/null"]
+            command = [get_ptxas(self.target.arch).path, "-v", f"--gpu-name={target}", file.name, "-o", "/dev/null"]
             told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
         spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", told))
         return {"registers": int(re.search(r"Used (\d+) registers", told)[1]), "spilled bytes": spilled}

@@ -170,9 +170,7 @@ class CudaThreads:
         except torch.OutOfMemoryError:
             pass  # what was allocated is freed when the exception is
         except (RuntimeError, TritonError) as error:
-            with self._lock:
-                self._lost.add(gpu.index)
-            self._say(f"cuda:{gpu.index} failed and was left alone: {proof.first_line(error)}")
+            self._lose(gpu.index, error)
             return [convert(item, cpu)]
         return self._with_less(item, convert, cpu)
 
@@ -207,12 +205,22 @@ class CudaThreads:
     def _gpu(self) -> Cuda | None:
         """The calling thread's, None where all are lost; GPUs are dealt to threads in turn."""
         gpu = getattr(self._own, "gpu", None)
-        if gpu is None or gpu.index in self._lost:
+        while gpu is None or gpu.index in self._lost:
             with self._lock:
                 left = (i for i in islice(self._dealt, len(self.devices)) if i not in self._lost)
                 index = next(left, None)
-            self._own.gpu = gpu = None if index is None else Cuda(index, self._proofs)
+            if index is None:
+                return None
+            try:
+                gpu = self._own.gpu = Cuda(index, self._proofs)
+            except RuntimeError as error:
+                self._lose(index, error)
         return gpu
+
+    def _lose(self, index: int, error: Exception) -> None:
+        with self._lock:
+            self._lost.add(index)
+        self._say(f"cuda:{index} failed and was left alone: {proof.first_line(error)}")
 
     def _say(self, text: str) -> None:
         with self._lock:

@@ -53,7 +53,7 @@ def hf_to_gguf(
     """A checkpoint (folder or Hub id `org/name[@revision]`) -> a GGUF file, or one of each type in a single pass.
 
     `outfile` None: named by the GGUF convention, in the current folder; `{outtype}` in it is filled in. `run`: threads,
-    max_memory (bytes), force, resume, progress (a callable `(done, total, name)`). Of several types some may fail while
+    device, max_memory (bytes), force, resume, progress (a callable `(done, total, name)`). Of several types some may fail while
     the others are made: `IncompleteError` then holds the result.
     """
     from .converters.errors import IncompleteError

@@ -67,6 +67,12 @@ def failing(folder, outfile, outtypes, *, error=RuntimeError, calls=(), rows=Non
     return *told(result), seen
 
 
+def without_streams(folder, outfile, outtypes):
+    """No GPU has a stream to give."""
+    with patch.object(cuda.Cuda, "__init__", side_effect=RuntimeError("busy or unavailable")):
+        return told(execute(plan(folder, outfile, outtypes), engine=Small({0: "a", 1: "b"}, 2), force=True))
+
+
 def out_of_memory(folder, outfile, outtypes, rows):
     return failing(folder, outfile, outtypes, error=torch.OutOfMemoryError, rows=rows)
 
