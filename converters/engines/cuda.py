@@ -95,8 +95,6 @@ class Cuda:
     def floats(self, x: torch.Tensor, kind: str) -> torch.Tensor:
         if kind == "F32":
             return x.view(torch.float32)
-        if kind == "F64":
-            return x.view(torch.float64).to(torch.float32)
         rows = x.contiguous().reshape(-1, x.shape[-1])
         if self._proofs.hold(kind, proof.VALUES, self.index):
             values = dequantize(rows.view(torch.uint8), kind, device="cuda")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ptx_operations import WIDTHS, Fault, U, operation
+from ptx_operations import WIDTHS, Fault, U, operation, redux
 
 WARP = 32
 Argument = int | float | np.ndarray | None
@@ -183,7 +183,9 @@ class Run:
         elif kind in ("shfl", "redux"):
             self._exchange(kind, name, operands, mask)
         else:
-            function, widths = operation(name)
+            function, widths = operation(name, len(operands) - 1)
+            if len(widths) != len(operands) - 1:
+                raise Fault("is not known here")
             values = [self._get(o, w) for o, w in zip(operands[1:], widths, strict=True)]
             self._set(operands[0], function(*values), mask)
 
@@ -298,9 +300,10 @@ class Run:
         if mask is not None and (mask.reshape(-1, WARP).any(1) != mask.reshape(-1, WARP).all(1)).any():
             raise Fault("a part of a warp exchanges")
         if kind == "redux":
-            function, sign = {"redux.sync.max.s32": (np.max, np.int32), "redux.sync.min.s32": (np.min, np.int32),
-                              "redux.sync.add.s32": (np.sum, np.int32)}[name]
-            found = function(value.view(sign), axis=1, keepdims=True).astype(sign).view(np.uint32)
+            combine = redux(name)
+            found = value[:, 0]
+            for lane in range(1, WARP):
+                found = combine(found, value[:, lane])
             self._set(operands[0], np.repeat(found, WARP), mask)
             return
         b, c = (np.broadcast_to(self._get(o, 4), (self.size,)).reshape(-1, WARP).astype(np.int64) for o in operands[2:4])

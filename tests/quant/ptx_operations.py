@@ -88,13 +88,22 @@ FLOAT: dict[str, tuple[Callable, int]] = {
 }  # fmt: skip
 
 
-def operation(name: str) -> tuple[Callable, list[int]]:
-    """What an instruction computes from the bits of its sources, and how many bytes each of these has."""
+def operation(name: str, sources: int) -> tuple[Callable, list[int]]:
+    """What an instruction computes from the bits of its `sources`, and how many bytes each of these has."""
     head, _, last = name.rpartition(".")
     if name.startswith("cvt."):
         return _conversion(*name.split(".")[1:])
     if name.startswith("setp."):
         return _comparison(head.removeprefix("setp."), last)
+    if name in ("min.f32", "max.f32") and sources == 3:
+        two = FLOAT[head][0]
+        return (lambda a, b, c: two(two(a, b), c)), [4, 4, 4]
+    if last == "f32x2" and head in FLOAT:
+        function, count = FLOAT[head]
+        return (lambda *pairs: _pair(function, pairs)), [8] * count
+    if name in ("add.rn.f32.f16", "sub.rn.f32.f16"):  # of a half, widened, and a float
+        function = FLOAT[head.removesuffix(".f32")][0]
+        return (lambda a, b: function(a.view(np.float16).astype(np.float32), b)), [2, 4]
     if last == "f32" and head in FLOAT:
         function, count = FLOAT[head]
         return function, [4] * count
@@ -134,6 +143,19 @@ def operation(name: str) -> tuple[Callable, list[int]]:
     if head not in simple or (head in ("div", "rem") and not signed):
         raise Fault("is not known here")
     return simple[head]
+
+
+def redux(name: str) -> Callable:
+    """How a reduction over a warp combines two values; not sums of floats, whose order matters."""
+    what = name.removeprefix("redux.sync.")
+    if what not in ("min.s32", "max.s32", "min.u32", "max.u32", "add.s32", "add.u32", "min.f32", "max.f32"):
+        raise Fault("is not known here")
+    return operation(what, 2)[0]
+
+
+def _pair(function: Callable, pairs: tuple):
+    low, high = (function(*(np.asarray(p >> np.uint64(shift)).astype(np.uint32) for p in pairs)) for shift in (0, 32))
+    return low.astype(np.uint64) | high.astype(np.uint64) << np.uint64(32)
 
 
 def _less(a, b, signed: bool):
