@@ -24,7 +24,9 @@ from triton.compiler import ASTSource
 
 TYPES = {"float32": "*fp32", "uint8": "*u8", "int8": "*i8", "int16": "*i16", "int32": "*i32"}
 # Fused or approximate float32 arithmetic, subnormals flushed to zero, anything in double precision
-SUSPECT = re.compile(r"\b(fma\.[\w.]*f32\w*|mad\.[\w.]*f32\w*|div\.full[\w.]*|[\w.]*\.approx[\w.]*|[\w.]*\.ftz[\w.]*|[\w.]*\.f64)\b")
+SUSPECT = re.compile(
+    r"\b((?:fma|mad)\.[\w.]*f32\w*|div\.full[\w.]*|[\w.]*\.approx[\w.]*|[\w.]*\.ftz[\w.]*|[\w.]*\.f64)\b"
+)
 
 
 class Compiler:
