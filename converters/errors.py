@@ -13,6 +13,12 @@ from typing import Any
 SHOWN_PROBLEMS = 20  # of many, in the message for people
 
 
+def escaped(text: str) -> str:
+    """`text` with what does not print (control and direction characters, halves of surrogate pairs) as escapes."""
+    return text if text.isprintable() else "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text)
+
+
 class GgufxError(Exception):
     """What is wrong, where, and what to do about it.
 
@@ -41,11 +47,14 @@ class GgufxError(Exception):
 
     def __str__(self) -> str:
         where = [part for part in (self.file, self.tensor and f"tensor {self.tensor}") if part]
-        text = f"{': '.join(where)}: {self.message}" if where else self.message
-        details = [f"{k} {v}" for k, v in (("expected", self.expected), ("found", self.found)) if v is not None]
+        text = f"{': '.join(map(escaped, where))}: {self.message}" if where else self.message
+        details = [f"{k} {escaped(str(v))}" for k, v in (("expected", self.expected), ("found", self.found))
+                   if v is not None]
         if details:
             text += f" ({', '.join(details)})"
-        return f"{text}\n  {self.hint}" if self.hint else text
+        if self.hint:
+            text += f"\n  {self.hint}"
+        return "\n".join(map(escaped, text.split("\n")))  # strangers' files speak through it, to a terminal
 
     def to_json(self) -> dict[str, object]:
         """The error as one JSON object; absent fields are left out."""

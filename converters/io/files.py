@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..errors import InputError, StorageError
+from ..errors import InputError, StorageError, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,7 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for a w
 
 def printable(text: str, limit: int = 80) -> str:
     """`text` with control, escape and direction characters written as escapes, cut after `limit` characters."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii")
-                    for c in text[: limit + 1])
+    shown = escaped(text[: limit + 1])
     return shown if len(text) <= limit else f"{shown[:limit]}..."
 
 
