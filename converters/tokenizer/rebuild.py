@@ -109,9 +109,11 @@ def merges_of_pieces(ids: Mapping[str, int], order: Callable[[str], Any], ways: 
     """Every way to put a piece together from two, pieces in the order of `order`: what transformers derives from a
     SentencePiece vocabulary. The ways to one piece come with the longest left part first, or the shortest, or by the
     ids of their parts; it depends on the version."""
+    lengths = {len(piece) for piece in ids} - {0}  # few: a piece of a million characters is not cut a million times
+    longest_first = sorted(lengths, reverse=True)
     for piece in sorted((piece for piece in ids if len(piece) > 1), key=order):
-        found = [[piece[:cut], piece[cut:]] for cut in range(len(piece) - 1, 0, -1)
-                 if piece[:cut] in ids and piece[cut:] in ids]
+        found = [[piece[:cut], piece[cut:]] for cut in longest_first
+                 if len(piece) - cut in lengths and piece[:cut] in ids and piece[cut:] in ids]
         if len(found) > 1 and ways != "longest":
             found.sort(key=lambda way: (ids[way[0]], ids[way[1]]) if ways == "ids" else len(way[0]))
         yield from found

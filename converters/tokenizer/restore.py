@@ -29,8 +29,6 @@ from .residue import (
 from .special import PREFIX
 from .templates import ADDITIONAL
 
-MAX_IDS = 1 << 24  # above any vocabulary: a damaged range must not fill the memory
-
 
 class NotRestorable(ValueError):
     """The `ggufx.*` key-values are damaged, or no longer belong to the vocabulary."""
@@ -77,15 +75,18 @@ def _dump(data: Any, indent: int | None = None) -> bytes:
 
 
 def unfold(folded: Json, spelling: Callable[[int], str | None]) -> Iterator[tuple[int, str, Any]]:
-    """(id, text, attributes) of what `residue.fold` made."""
+    """(id, text, attributes) of what `residue.fold` made. Each id once, and none without a text: no more of them than the
+    file has texts, whatever its ranges claim."""
     texts = folded["texts"]
-    total = 0
+    seen: set[int] = set()
     for attributes, ranges in folded["groups"]:
         for first, end in ranges:
-            total += end - first
-            if not 0 <= first < end or total > MAX_IDS:
+            if not 0 <= first < end:
                 raise NotRestorable("a range of ids is out of bounds")
             for token_id in range(first, end):
+                if token_id in seen:
+                    raise NotRestorable(f"id {token_id} occurs twice")
+                seen.add(token_id)
                 text = texts.get(str(token_id))
                 if text is None:
                     text = spelling(token_id)
@@ -142,12 +143,10 @@ def _model(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> byt
     scores = metadata[PREFIX + "scores"].data
     place = model_place(kept["shift"])
     texts = kept["texts"]
-    if not 0 < kept["pieces"] <= MAX_IDS:
+    if not 0 < kept["pieces"] <= len(spelling.tokens) + len(texts):
         raise NotRestorable("no such number of pieces")
-    different = {}
-    for attributes, ranges in kept["different"]:
-        for first, end in ranges:
-            different |= dict.fromkeys(range(first, min(end, kept["pieces"])), attributes)
+    inside = unfold({"groups": kept["different"], "texts": {}}, lambda i: "" if i < kept["pieces"] else None)
+    different = {i: attributes for i, _, attributes in inside}
     pieces = []
     for i in range(kept["pieces"]):
         text = texts.get(str(i))

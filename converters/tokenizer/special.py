@@ -98,6 +98,8 @@ def _read_post_processor(tokenizer: Document, names: dict[str, str], types: list
         elif kind in ("RobertaProcessing", "BertProcessing"):
             for name, own in (("cls", "bos"), ("sep", "eos")):
                 pair = processor.get(name, list)
+                if pair and not isinstance(pair[0], str):
+                    raise processor.error(name, "wrong form", expected='["text", id]', found=pair)
                 if not names.get(name) and (text := pair[0] if pair else names.get(own)):
                     names[name] = text
             found.adds.update(bos=True, eos=True, sep=True)

@@ -92,9 +92,10 @@ def _spell(piece: bytes) -> str:
 
 def _merges(ranks: dict[bytes, int]) -> list[str]:
     """Every way to put a piece together from two, by rank of the piece and then of the parts."""
+    lengths = {len(piece) for piece in ranks}  # few: a piece of a million bytes is not cut a million times
     lines = []
     for piece in ranks:
-        ways = [(ranks[piece[:cut]], ranks[piece[cut:]], cut) for cut in range(1, len(piece))
-                if piece[:cut] in ranks and piece[cut:] in ranks]
+        ways = [(ranks[piece[:cut]], ranks[piece[cut:]], cut) for cut in lengths
+                if len(piece) - cut in lengths and piece[:cut] in ranks and piece[cut:] in ranks]
         lines += [f"{_spell(piece[:cut])} {_spell(piece[cut:])}" for _, _, cut in sorted(ways)]
     return lines
