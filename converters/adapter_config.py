@@ -17,13 +17,16 @@ from .io.files import printable
 MERGE = "Merge the adapter into its base model (peft: merge_and_unload) and convert the result with hf-to-gguf."
 # Initialisations that change the base weights: the saved factors belong to a base that nobody has.
 BASE_CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
+MIN_ALPHA = 1e-15
 NO_FORM = (("use_dora", "DoRA"), ("lora_bias", "trained biases (lora_bias)"), ("modules_to_save", "modules_to_save"),
            ("trainable_token_indices", "trainable tokens"), ("layer_replication", "replicated layers"),
            ("use_qalora", "QALoRA"))
 # A pattern is a stranger's regular expression, and Python's matcher can take exponential time: none with repeated
-# groups or back references, few repetitions without end, few patterns. peft's own, and those of people, are far from it.
-MAX_PATTERNS, MAX_PATTERN_LENGTH, MAX_REPEATS = 1000, 500, 2
+# groups or back references, and all together few ways to match a name. peft's own, and those of people, are far from it.
+MAX_PATTERNS, MAX_PATTERN_LENGTH, MAX_WAYS = 1000, 500, 1 << 17
+NAME_LENGTH = 64  # about that of a weight's name: in so many places a repetition can end
 _REPEAT = re.compile(r"(?<!\\)(?:[*+]|\{\d*,)")
+_OPTION = re.compile(r"(?<![\\(])\?")
 _RISKY = re.compile(r"\)[*+?{]|\\[1-9]|\(\?(?!:)")
 
 
@@ -52,8 +55,8 @@ def read_settings(config: Mapping[str, Any], file: str, problems: list[GgufxErro
                     for what in _inexpressible(config))
     alpha = config.get("lora_alpha")
     if not _number(alpha):
-        problems.append(InputError("adapter_config.json has no lora_alpha", file=file, expected="a finite number",
-                                   found=alpha))
+        problems.append(InputError("adapter_config.json has no usable lora_alpha", file=file, found=alpha,
+                                   expected=f"0, or {MIN_ALPHA:.0e} to {1 / MIN_ALPHA:.0e}"))
     return AdapterSettings(
         float(alpha) if _number(alpha) else 0.0, _alphas(config.get("alpha_pattern"), file, problems),
         bool(config.get("use_rslora")), tuple(_list(config, "target_parameters", str, file, problems)),
@@ -61,7 +64,9 @@ def read_settings(config: Mapping[str, Any], file: str, problems: list[GgufxErro
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30  # NaN is not
+    """Whether it is a scale whose quotients, too, are numbers of float32."""
+    return (isinstance(value, (int, float)) and not isinstance(value, bool)
+            and (value == 0 or MIN_ALPHA <= abs(value) <= 1 / MIN_ALPHA))
 
 
 def _inexpressible(config: Mapping[str, Any]) -> list[str]:
@@ -85,14 +90,14 @@ def _alphas(given: Any, file: str, problems: list[GgufxError]) -> tuple[tuple[re
     if not given:
         return ()
     if not isinstance(given, dict) or not all(_number(value) for value in given.values()):
-        problems.append(InputError("alpha_pattern: patterns to finite numbers are needed", file=file))
+        problems.append(InputError("alpha_pattern: patterns to usable scales are needed", file=file))
         return ()
-    found = []
+    found, ways = [], 0
     for pattern, value in given.items():
         if (len(pattern) > MAX_PATTERN_LENGTH or _RISKY.search(pattern) or len(given) > MAX_PATTERNS
-                or len(_REPEAT.findall(pattern)) > MAX_REPEATS):
+                or (ways := ways + _ways(pattern)) > MAX_WAYS):
             problems.append(UnsupportedError("alpha_pattern: too complex a pattern", file=file, found=printable(pattern),
-                                             expected=f"no repeated group, at most {MAX_REPEATS} repetitions"))
+                                             expected="no repeated group, few repetitions and alternatives"))
             break
         try:
             found.append((re.compile(rf"(.*\.)?({pattern})$"), float(value)))
@@ -100,6 +105,13 @@ def _alphas(given: Any, file: str, problems: list[GgufxError]) -> tuple[tuple[re
             problems.append(InputError(f"alpha_pattern: not a regular expression ({error})", file=file,
                                        found=printable(pattern)))
     return tuple(found)
+
+
+def _ways(pattern: str) -> int:
+    """An upper bound of the ways in which a pattern without repeated groups can match a part of a name."""
+    repeats, options = len(_REPEAT.findall(pattern)), len(_OPTION.findall(pattern))
+    alternatives = (1 + pattern.count("|")) ** max(1, pattern.count("("))
+    return NAME_LENGTH**repeats * 2**options * alternatives
 
 
 def _list(config: Mapping[str, Any], key: str, kind: type, file: str, problems: list[GgufxError]) -> list[Any]:

@@ -72,6 +72,7 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
     spec = arch.for_class(architecture_of(base_config, str(base)), f"{base}/config.json")
     config = canonical(base_config, spec, f"{base}/config.json")
     keys = write_hparams(spec, config, [], problems)
+    raise_all(problems)
     hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"))
     checkpoint = open_adapter(adapter)
     settings = read_settings(checkpoint.config, str(adapter), problems)
@@ -143,6 +144,7 @@ def _pairs(tensors: Mapping[str, SourceTensor], file: str, problems: list[GgufxE
             module, depth = module.removesuffix(".base_layer"), depth + 1
         pair = pairs.setdefault((module, depth), _Pair(module, depth, match["emb"] is not None))
         setattr(pair, match["side"].lower(), tensor)
+    sound: list[_Pair] = []
     for pair in pairs.values():
         present = pair.a or pair.b
         if pair.a is None or pair.b is None:
@@ -150,7 +152,9 @@ def _pairs(tensors: Mapping[str, SourceTensor], file: str, problems: list[GgufxE
         elif len(pair.a.shape) != 2 or len(pair.b.shape) != 2 or pair.a.shape[0] != pair.b.shape[1]:
             problems.append(InputError("the ranks of the factors differ", file=file, tensor=present.name,
                                        expected="A [r, in], B [out, r]", found=f"{pair.a.shape}, {pair.b.shape}"))
-    return [p for p in pairs.values() if p.a is not None and p.b is not None]
+        else:
+            sound.append(pair)
+    return sound
 
 
 def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: AdapterSettings, file: str,
@@ -174,7 +178,12 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: AdapterSe
             problems.append(problem)
             continue
         expert = int(holes.pop("e", 0))
-        ops = tuple(op.bind(BlockHparams(hp, holes.get("b"))) for op in rule.ops)
+        try:
+            ops = tuple(op.bind(BlockHparams(hp, holes.get("b"))) for op in rule.ops)
+        except (KeyError, ValueError) as error:
+            problems.append(InputError(f"the base model's config.json gives the weight no size ({error})", file=file,
+                                       tensor=pair.a.name))
+            continue
         key = (str(rule.hf[0]), tuple(sorted(holes.items())))
         groups.setdefault(key, _Group(rule, holes, kind, ops)).pairs[expert] = pair
     return list(groups.values())
