@@ -42,7 +42,7 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
                 out["tie_word_embeddings"] = config["tie_word_embeddings"]
     if (dtype := out.pop("torch_dtype", None)) is not None:
         out.setdefault("dtype", dtype)
-    for key in ("num_hidden_layers", "n_layer"):
+    for key in ("num_hidden_layers", "n_layer", "mtp_num_hidden_layers"):
         check_block_count(out.get(key), key, file)
     for key, value in spec.defaults.items():
         if out.get(key) is None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from .config import check_block_count, check_expert_count
 from .errors import GgufxError, InputError, raise_all
+from .io.files import printable
 from .io.gguf import TensorInfo
 from .io.values import Metadata, ValueType, plain
-from .spec import ArchSpec, Config, Found, HparamGroup, Hparams
+from .spec import LIMITS, ArchSpec, Config, Found, HparamGroup, Hparams
 
 UNFIT = (TypeError, ValueError, IndexError, AttributeError, ArithmeticError)  # what arithmetic on odd settings raises
 
@@ -28,6 +29,11 @@ def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: li
         except UNFIT as error:
             problems.append(_unfit(rule, error))
         except GgufxError as error:
+            problems.append(error)
+    if "expert_count" in out:
+        try:
+            check_expert_count(out["expert_count"].data, "the expert count", "config.json")
+        except InputError as error:
             problems.append(error)
     return {f"{spec.name}.{key}": value for key, value in out.items()}
 
@@ -68,7 +74,7 @@ def read_hparams(
     config: Config = {"architectures": [spec.classes[0]], "model_type": spec.model_type}
     rules = [(getattr(rule, "key", ""), rule) for rule in spec.hparams]
     raise_all(InputError(f"{spec.name}.{key} has the wrong type", file=file, expected=rule.type.name.lower(),
-                         found=type(kv[key]).__name__)
+                         found=printable(repr(kv[key])))
               for key, rule in rules if key in kv and not _fits(rule.type, kv[key]))
     for key, rule in rules:
         try:
@@ -86,11 +92,20 @@ def read_hparams(
 def _fits(kind: ValueType, value: Any) -> bool:
     """Whether a file's value can be what a rule of this type reads: one, or a list with one per block."""
     wanted = {ValueType.FLOAT32: (int, float), ValueType.STRING: str}.get(kind, int)
-    return all(isinstance(v, wanted) for v in (value if isinstance(value, list) else [value]))
+    most = LIMITS[ValueType.FLOAT32][1]  # neither NaN nor infinity is a setting
+    return all(isinstance(v, wanted) and not (isinstance(v, float) and not abs(v) <= most)
+               for v in (value if isinstance(value, list) else [value]))
 
 
 def _own_keys(spec: ArchSpec, values: Mapping[str, Any]) -> dict[str, Any]:
     """The architecture's keys without its prefix; arrays, which list a value per block, as lists."""
     prefix = f"{spec.name}."
-    return {key.removeprefix(prefix): value.tolist() if isinstance(value, np.ndarray) else value
+    return {key.removeprefix(prefix): PerBlock(value.tolist() if isinstance(value, np.ndarray) else value)
+            if isinstance(value, (list, np.ndarray)) else value
             for key, value in values.items() if key.startswith(prefix)}
+
+
+class PerBlock(list):
+    """A value for each block. TypeError where it is taken for one number: a list times a size is a list of that length."""
+
+    __mul__ = __rmul__ = __imul__ = None

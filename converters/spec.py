@@ -237,11 +237,12 @@ def _checked(kind: ValueType, value: Any) -> Any:
 
 
 def short(value: Any) -> Any:
-    """The shortest decimal that is this float32: 1e-06, not 9.999999974752427e-07. ValueError for NaN and infinity."""
+    """The shortest decimal that is this float32: 1e-06, not 9.999999974752427e-07. ValueError for NaN, and for what
+    float32 does not reach: infinity, large float64s."""
     if not isinstance(value, (float, np.floating)):
         return value
-    if not np.isfinite(value):
-        raise ValueError(f"{value} is no finite number")
+    if not abs(value) <= LIMITS[ValueType.FLOAT32][1]:
+        raise ValueError(f"{value} is no finite number of float32")
     return float(str(np.float32(value)))
 
 

@@ -19,7 +19,7 @@ class PhiRope:
     def write(self, config: Config, notes: list[str]) -> Metadata:
         rope = full_attention_rope(config)
         share = rope.get("partial_rotary_factor", 1.0)
-        return {"rope.dimension_count": u32(int(share * config["hidden_size"]) // config["num_attention_heads"])}
+        return {"rope.dimension_count": u32(int(float(share) * config["hidden_size"]) // config["num_attention_heads"])}
 
     def read(self, found: Found, config: Config) -> None:
         head = config["hidden_size"] // config["num_attention_heads"]

@@ -94,7 +94,7 @@ BLOCKS = (
 
 def value_rows(config: Config) -> int:
     key, value = config["linear_key_head_dim"], config["linear_value_head_dim"]
-    if key != value:
+    if key != value or not isinstance(value, int):
         raise ValueError(f"linear_value_head_dim {value} is not linear_key_head_dim {key}, and the runtime knows one length")
     return value * config["linear_num_value_heads"]
 
