@@ -238,7 +238,8 @@ def _derived(reading: _Reading, hp: Hparams) -> list[GgufTensor]:
     out = []
     for rule in reading.spec.derived:
         try:
-            values = rule.make(reading.config, hp)
+            with np.errstate(divide="raise", over="raise", invalid="raise"):
+                values = rule.make(reading.config, hp)
         except GgufxError as error:
             reading.problems.append(error)
             continue

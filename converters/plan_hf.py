@@ -30,11 +30,13 @@ from .residue import KEPT, Source
 from .sentence import sentence_files
 from .spec import ArchSpec, Config
 from .tokenizer.back import tokenizer_files
+from .tokenizer.residue import encodable
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 TORCH_NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 FLOATS = ("F64", "F32", "F16", "BF16")  # what weights come back as
 DEFAULT_SHARD_BYTES = 5 * 10**9
+MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per pair of a head's dimensions
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         notes.append("the file holds a vocabulary only: the tokenizer is written")
         return _assemble(folder, _Reading(model, None, None, options, notes), [], texts.files, {"architecture": name})
 
+    raise_all(InputError("a weight has dimensions, and none of them is 0", file=t.file, tensor=t.name, found=list(t.shape))
+              for t in model.tensors.values() if not t.shape or not all(t.shape))
     original, spec = _original(model, own, path) or (None, arch.for_gguf(name, keys, model.tensors, str(path)))
     if own and spec.text_class is not None:
         own = own.of_text_part()
@@ -97,7 +101,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     for derived in spec.derived:
         if derived.gguf in matched.derived and not original:
             try:
-                derived.recover(_values(model.tensors[derived.gguf]), found, foreign)
+                with np.errstate(divide="raise", over="raise", invalid="raise"):
+                    derived.recover(_values(model.tensors[derived.gguf]), found, foreign)
             except (*UNFIT, KeyError) as error:
                 raise InputError(f"stands for settings and cannot be read: {error}", file=path,
                                  tensor=derived.gguf) from error
@@ -122,7 +127,7 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
     """The config.json that ggufx kept and its table; of a multimodal class the text part, which the file holds."""
     if own is None or "ggufx.config" not in model.metadata:
         return None
-    config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path)
+    config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path, non_finite=True)
     spec = arch.for_class(architecture_of(config, str(path)), str(path))
     if spec.name != model.metadata["general.architecture"].data:
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
@@ -143,7 +148,11 @@ def _vocab_rows(model: GgufFile) -> int | None:
 def _values(tensor: TensorInfo) -> np.ndarray:
     """float32 values of a small F32 tensor."""
     if tensor.type != "F32":
-        raise UnsupportedError("stands for settings and must be F32", tensor=tensor.name, found=tensor.type)
+        raise UnsupportedError("stands for settings and must be F32", file=tensor.file, tensor=tensor.name,
+                               found=tensor.type)
+    if prod(tensor.shape) > MAX_SETTINGS:
+        raise InputError("stands for settings and has too many values", file=tensor.file, tensor=tensor.name,
+                         expected=f"at most {MAX_SETTINGS}", found=prod(tensor.shape))
     return np.fromfile(tensor.file, np.float32, prod(tensor.shape), offset=tensor.offset)
 
 
@@ -230,7 +239,10 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
     for name in ("bos", "eos", "padding"):
         # An explicit null: the class's default id may lie outside of this vocabulary.
         token = keys.get(f"tokenizer.ggml.{name}_token_id")
-        config[f"{'pad' if name == 'padding' else name}_token_id"] = None if token is None else int(token)
+        if token is not None and not isinstance(token, int):
+            raise InputError(f"tokenizer.ggml.{name}_token_id: wrong type", file=reading.model.path, expected="a whole number",
+                             found=printable(repr(token)))
+        config[f"{'pad' if name == 'padding' else name}_token_id"] = token
     if not any(t.match.rule.emits for t in tensors):
         config.pop("quantization_config", None)
     config["dtype"] = TORCH_NAMES[_main_dtype(reading)]
@@ -249,7 +261,9 @@ def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, by
     """generation_config.json, the model card, and config.json: last, since it makes the folder a model."""
     files: dict[str, bytes] = {}
     if "ggufx.generation_config" in model.metadata:
-        files["generation_config.json"] = str(model.metadata["ggufx.generation_config"].data).encode()
+        raw = str(model.metadata["ggufx.generation_config"].data).encode()
+        parse_object(raw, model.path, non_finite=True)
+        files["generation_config.json"] = raw
     elif not original:
         ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(k) is not None}
         files["generation_config.json"] = _json({**ids, **sampling_parameters(model.metadata)})
@@ -261,7 +275,10 @@ def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, by
 
 
 def _json(data: Mapping[str, Any]) -> bytes:
-    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
+    if not encodable(text):  # JSON can spell half of a surrogate pair, UTF-8 cannot
+        text = json.dumps(data, indent=2, sort_keys=True)
+    return f"{text}\n".encode()
 
 
 def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: Mapping[str, bytes],

@@ -128,5 +128,5 @@ def json_value(path: Path) -> Metadata:
     if not path.is_file():
         return {}
     raw = path.read_bytes()
-    parse_object(raw, path)
+    parse_object(raw, path, non_finite=True)  # as both files are read everywhere else
     return {f"ggufx.{path.stem}": string(raw.decode())}
