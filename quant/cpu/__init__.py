@@ -37,7 +37,9 @@ def warmup(formats: Iterable[str] | None = None, on_compile: Callable[[str], Non
     if on_compile is not None:
         _listener = on_compile
     try:
-        x, weights = np.ones((1, 256), np.float32), np.ones(256, np.float32)
+        from .floats import LITTLE
+
+        x, weights = np.ones((LITTLE // 256 + 1, 256), np.float32), np.ones(256, np.float32)
         for format in KERNELS if formats is None else formats:
             blocks = quantize(x, format, weights, threads=1)
             if KERNELS[format].weights is Weights.USED:

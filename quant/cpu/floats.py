@@ -1,4 +1,4 @@
-"""F32, F16 and BF16, in plain numpy: these three work without a compiler.
+"""F32, F16 and BF16. Little is done in plain numpy, sooner than Numba is imported; much by compiled kernels.
 
 F16 rounds to nearest even with subnormals; NaN becomes 0x7e00 with its sign (GGML_FP32_TO_FP16).
 BF16 rounds to nearest even without flushing subnormals; NaN keeps its upper half and is made quiet
@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 TILE = 1 << 15  # elements that pass through the steps below together: they stay in the second-level cache
+LITTLE = 1 << 15  # elements that numpy has done before Numba is there
 
 
 def quantize_f32(x: np.ndarray, weights: None, out: np.ndarray) -> None:
@@ -23,6 +24,11 @@ def dequantize_f32(blocks: np.ndarray, out: np.ndarray) -> None:
 
 def quantize_f16(x: np.ndarray, weights: None, out: np.ndarray) -> None:
     x, halves = x.reshape(-1), out.reshape(-1).view(np.float16)
+    if x.size > LITTLE:
+        from .float_kernels import to_f16
+
+        to_f16(x, halves.view(np.uint16))
+        return
     with np.errstate(over="ignore", invalid="ignore"):
         for at in range(0, x.size, TILE):
             part, half = x[at : at + TILE], halves[at : at + TILE]
@@ -35,6 +41,11 @@ def quantize_f16(x: np.ndarray, weights: None, out: np.ndarray) -> None:
 
 def dequantize_f16(blocks: np.ndarray, out: np.ndarray) -> None:
     values, halves = out.reshape(-1), blocks.reshape(-1).view(np.float16)
+    if values.size > LITTLE:
+        from .float_kernels import from_f16
+
+        from_f16(halves.view(np.uint16), values)
+        return
     with np.errstate(invalid="ignore"):
         for at in range(0, values.size, TILE):
             part = values[at : at + TILE]
@@ -44,6 +55,11 @@ def dequantize_f16(blocks: np.ndarray, out: np.ndarray) -> None:
 
 def quantize_bf16(x: np.ndarray, weights: None, out: np.ndarray) -> None:
     bits, halves = x.reshape(-1).view(np.uint32), out.reshape(-1).view(np.uint16)
+    if bits.size > LITTLE:
+        from .float_kernels import to_bf16
+
+        to_bf16(bits.view(np.float32), halves)
+        return
     scratch = np.empty(min(TILE, bits.size), np.uint32)
     for at in range(0, bits.size, TILE):
         part, half = bits[at : at + TILE], halves[at : at + TILE]

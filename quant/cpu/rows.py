@@ -11,6 +11,7 @@ import numpy as np
 
 from ..dispatch import cols_of
 from ..formats import QuantFormat
+from .floats import dequantize_f16
 
 TILE = 1 << 16  # elements that are widened at a time: 256 KiB of float32, which stays in the second-level cache
 
@@ -95,7 +96,7 @@ def _source(x: np.ndarray, source: str | None) -> str:
 
 def _widen(x: np.ndarray, source: str, out: np.ndarray) -> None:
     if source == "F16":
-        np.copyto(out, x)
+        dequantize_f16(x.view(np.uint8), out)
     else:
         np.left_shift(x.view(np.uint16), 16, out=out.view(np.uint32), dtype=np.uint32)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FORMATS = ("Q4_K", "Q3_K", "Q4_0", "MXFP4")
+FORMATS = ("F16", "BF16", "Q4_K", "Q3_K", "Q4_0", "MXFP4")
 CPUS = {
     "x86-64": "+sse2",
     "haswell": "+sse2,+sse4.2,+avx,+avx2,+fma,+f16c,+bmi,+bmi2",
@@ -25,6 +25,8 @@ spec = importlib.util.spec_from_file_location("cases", sys.argv[1])
 cases = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(cases)
 from ggufx.quant import dequantize, quantize
+from ggufx.quant.cpu import floats
+floats.LITTLE = 0
 found = {{}}
 for format in {FORMATS!r}:
     blocks = {{name: cases.digest(quantize(x, format, weights)) for name, x, weights in cases.cases(format)}}
