@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compile import kernel
-from .half import float_bits, from_half, to_half
+from .half import bits_float, float_bits, from_half, to_half
 
 
 @kernel
@@ -31,3 +31,10 @@ def to_bf16(x, out):
         if whole & 0x7FFFFFFF > 0x7F800000:
             rounded = whole >> 16 | 64
         out[i] = rounded
+
+
+@kernel
+def from_bf16(halves, out):
+    """uint16 [n] -> float32 [n]."""
+    for i in range(halves.size):
+        out[i] = bits_float(np.int64(halves[i]) << 16)

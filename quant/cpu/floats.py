@@ -78,5 +78,10 @@ def quantize_bf16(x: np.ndarray, weights: None, out: np.ndarray) -> None:
 
 def dequantize_bf16(blocks: np.ndarray, out: np.ndarray) -> None:
     bits, halves = out.reshape(-1).view(np.uint32), blocks.reshape(-1).view(np.uint16)
+    if bits.size > LITTLE:
+        from .float_kernels import from_bf16
+
+        from_bf16(halves, bits.view(np.float32))
+        return
     for at in range(0, bits.size, TILE):
         np.left_shift(halves[at : at + TILE], 16, out=bits[at : at + TILE], dtype=np.uint32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..dispatch import cols_of
 from ..formats import QuantFormat
-from .floats import dequantize_f16
+from .floats import dequantize_bf16, dequantize_f16
 
 TILE = 1 << 16  # elements that are widened at a time: 256 KiB of float32, which stays in the second-level cache
 
@@ -95,10 +95,8 @@ def _source(x: np.ndarray, source: str | None) -> str:
 
 
 def _widen(x: np.ndarray, source: str, out: np.ndarray) -> None:
-    if source == "F16":
-        dequantize_f16(x.view(np.uint8), out)
-    else:
-        np.left_shift(x.view(np.uint16), 16, out=out.view(np.uint32), dtype=np.uint32)
+    decode = dequantize_f16 if source == "F16" else dequantize_bf16
+    decode(x.view(np.uint8), out)
 
 
 def _check(name: str, array: np.ndarray, dtype: np.dtype | type, shape: tuple[int | None, ...]) -> None:

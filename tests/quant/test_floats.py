@@ -65,6 +65,12 @@ def test_every_half_comes_back(way):
     assert np.array_equal(quantize(values[~nan].reshape(1, -1), "F16").view(np.uint16), halves[~nan].reshape(1, -1))
 
 
+def test_every_bfloat16_keeps_its_bits(way):
+    halves = np.arange(1 << 16, dtype=np.uint16).reshape(1, -1)
+    values = dequantize(halves.view(np.uint8), "BF16")
+    assert np.array_equal(values.view(np.uint32), halves.astype(np.uint32) << 16)
+
+
 @pytest.mark.parametrize("source", ["F16", "BF16"])
 def test_narrow_input_is_widened_alike(way, source):
     x = cases.data(9, 512)["gaussian"]
