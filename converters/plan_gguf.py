@@ -292,10 +292,12 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     source.layouts = sorted({str(m.rule.hf[0]) for m in found.matches for made in m.rule.gguf
                              if first_choice[str(made), m.rule.mtp] != str(m.rule.hf[0])})
     kept = keep(checkpoint.tensors, found, source, reading.notes)
-    return {
-        "ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"),
-        **json_value(checkpoint.folder / "generation_config.json"), **tokenizer_residue(tokens.source, tokens.metadata), **kept,
-    }
+    try:
+        generation = json_value(checkpoint.folder / "generation_config.json")
+    except InputError:
+        generation = {}  # said where its sampling settings are looked for
+    return {"ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"), **generation,
+            **tokenizer_residue(tokens.source, tokens.metadata), **kept}
 
 
 def _jobs(match: Match, reading: _Reading, files: Mapping[Path, int],

@@ -195,3 +195,45 @@ def test_signals_leave_nothing_behind(kind, zoo, tmp_path: Path):
 @pytest.mark.parametrize(("text", "size"), [("5GB", 5 * 10**9), ("1GiB", 1 << 30), ("800 MB", 8 * 10**8), ("12", 12)])
 def test_byte_size(text: str, size: int):
     assert byte_size(text) == size
+
+
+def test_a_broken_generation_config_costs_only_itself(zoo, tmp_path: Path):
+    model = shutil.copytree(zoo("llama"), tmp_path / "model")
+    (model / "generation_config.json").write_text("{")
+    done = ggufx("hf-to-gguf", model, "-o", tmp_path / "a.gguf")
+    assert done.returncode == 0, done.stderr
+    assert "generation_config.json" in done.stderr
+    assert ggufx("gguf-to-hf", tmp_path / "a.gguf", tmp_path / "back").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:-1", "cpu:0"])
+def test_what_is_no_device(gguf: Path, tmp_path: Path, name: str):
+    for arguments in (["quantize", gguf, tmp_path / "q.gguf", "q8_0"], ["gguf-to-hf", gguf, tmp_path / "q"]):
+        done = ggufx(*arguments, "--device", name)
+        assert done.returncode == ExitStatus.USAGE
+        assert "is not a device" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_gpu_that_is_not_there(gguf: Path, tmp_path: Path):
+    """Whatever is here, there is no GPU number 999."""
+    done = ggufx("quantize", gguf, tmp_path / "q.gguf", "q8_0", "--device", "cuda:999", "--json")
+    assert done.returncode == ExitStatus.UNSUPPORTED
+    assert json.loads(done.stdout)["error"]["code"] == "unsupported"
+    assert "cuda:999" in done.stderr
+    assert ggufx("warmup", "q8_0", "--device", "cuda:999").returncode == ExitStatus.UNSUPPORTED
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_device_is_told(gguf: Path, tmp_path: Path):
+    done = ggufx("quantize", gguf, tmp_path / "q.gguf", "q8_0", "--json")
+    assert json.loads(done.stdout)["devices"] == ["cpu"]
+
+
+def test_kernels_of_a_gpu_are_tried(tmp_path: Path):
+    pytest.importorskip("triton")
+    done = ggufx("warmup", "q8_0", "bf16", "--device", "cuda", "--json", env={"TRITON_INTERPRET": "1"})
+    assert done.returncode == 0, done.stderr
+    tried = json.loads(done.stdout)["kernels"]
+    assert [(row["type"], row["kernel"], row["wrong"]) for row in tried] == [
+        (kind, kernel, None) for kind in ("Q8_0", "BF16") for kernel in ("plain", "values")]
