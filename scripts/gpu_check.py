@@ -244,7 +244,11 @@ def machine() -> dict[str, Any]:
     import torch
     import triton
 
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    try:
+        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+        commit = done.stdout.strip() or "unknown"
+    except OSError:  # no git
+        commit = "unknown"
     versions = {"torch": torch.__version__, "triton": triton.__version__, "numpy": np.__version__}
     if importlib.util.find_spec("numba") is not None:
         versions["numba"] = importlib.metadata.version("numba")
@@ -252,7 +256,7 @@ def machine() -> dict[str, Any]:
     if torch.cuda.is_available():
         found = torch.cuda.get_device_properties(0)
         gpu = {"name": found.name, "memory": found.total_memory, "capability": f"{found.major}.{found.minor}"}
-    return {"gpu": gpu, "cpus": os.cpu_count(), "versions": versions, "commit": done.stdout.strip() or "unknown"}
+    return {"gpu": gpu, "cpus": os.cpu_count(), "versions": versions, "commit": commit}
 
 
 def check(formats: list[str], shape: str) -> dict[str, list[str]]:
