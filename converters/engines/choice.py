@@ -16,6 +16,8 @@ from .threads import Threads
 
 NAME = re.compile(r"auto|cpu|cuda(?::(\d{1,4}))?")
 WORTH = 1 << 30  # below, threads are done before a GPU's kernels are loaded
+NEEDS = ("--device cpu writes the same bytes. A GPU needs NVIDIA's driver, torch with CUDA, and triton "
+         "(pip install 'ggufx[cuda]').")
 GRIDS = ("IQ1", "IQ2", "IQ3")  # a number costs about eight times a K-quant's (benchmarks/results/quantize.json)
 
 
@@ -44,8 +46,7 @@ def named_gpus(device: str) -> dict[int, str]:
     try:
         names = gpus()
     except ValueError as error:
-        raise UnsupportedError(f"{device} cannot be used: {error}",
-                               hint="--device cpu writes the same bytes. GPUs need torch with CUDA, and triton.") from error
+        raise UnsupportedError(f"{device} cannot be used: {error}", hint=NEEDS) from error
     number = NAME.fullmatch(device)[1]
     chosen = {i: name for i, name in enumerate(names) if number in (None, str(i))}
     if not chosen:
