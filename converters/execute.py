@@ -18,7 +18,7 @@ from .device import Device
 from .engines import Engine, Work
 from .engines.choice import choose
 from .engines.threads import available_cpus
-from .errors import Failure, GgufxError, InputError, StorageError, UnsupportedError, UsageError, raise_all
+from .errors import Failure, GgufxError, InputError, StorageError, UsageError, raise_all
 from .files import OpenFiles, OpenInput, storage_error
 from .io.files import open_regular
 from .job import Tile, by_address, memory, tiles
@@ -235,11 +235,7 @@ class _Run:
         def convert(work: Work, device: Device) -> Receipt:
             job = work.job
             weights = [w and self.plan.imatrix[w[0]][w[1]] for w in job.weights]
-            try:
-                checksums = run_tile(job, work.tile, files, weights, device, self.failed)
-                return Receipt(work.index, work.tile, checksums)
-            except ValueError as error:
-                raise UnsupportedError(str(error), tensor=job.name) from error
+            return Receipt(work.index, work.tile, run_tile(job, work.tile, files, weights, device, self.failed))
 
         with closing(engine.run(self._work(kept, engine), convert, self.max_memory)) as receipts:
             for receipt in receipts:

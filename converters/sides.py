@@ -113,8 +113,7 @@ class Side:
             first = (max(start, piece.start) - piece.start) // piece.unit
             last = (min(stop, piece.stop) - piece.start) // piece.unit
             sink = _Sink(self._files)
-            with np.errstate(all="ignore"):
-                run_tile(piece.job, Tile(first, last, piece.units), sink)
+            run_tile(piece.job, Tile(first, last, piece.units), sink)
             parts.append(sink.written[piece.output])
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, np.uint8)
 

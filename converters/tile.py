@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from .device import Cpu, Device, Files
-from .errors import GgufxError, InputError
+from .errors import GgufxError, InputError, UnsupportedError
 from .job import Tile, is_copy, kind_after, needs_floats
 from .ops import Array
 from .plan import TensorJob
@@ -33,13 +33,23 @@ def run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.ndar
     `weights`: float32 [cols] per output, or None; empty for all None. `device`: where it is converted, by default on the
     calling thread. `failed`: if given, a file in which a value has no place is entered here with the error, and gets
     nothing from then on, instead of raising it.
+
+    UnsupportedError for what cannot be computed: a type without a decoder, values that an op is not defined for.
     """
+    try:
+        with np.errstate(all="ignore"):
+            return _run_tile(job, tile, files, weights, device or Cpu(), failed)
+    except ValueError as error:
+        raise UnsupportedError(str(error), tensor=job.name) from error
+
+
+def _run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.ndarray | None], device: Device,
+              failed: dict[int, GgufxError] | None) -> tuple[int, ...]:
     sources = [tile.of(r) for r in job.sources]
     outputs = [tile.of(r) for r in job.outputs]
     if is_copy(job):
         files.copy((sources[0].file, sources[0].offset), (outputs[0].file, outputs[0].offset), sources[0].nbytes)
         return ()
-    device = device or Cpu()
     held = [device.read(files, r) for r in sources]
     kind = sources[0].type
     for op in job.ops:

@@ -106,6 +106,8 @@ class NegExp(Op):
 
     def forward(self, xs):
         wide = [x.astype(np.float64) for x in xs]
+        if self.undo and any((x > 0).any() for x in wide):
+            raise ValueError("a decay is positive, which no logarithm gives")
         return [(np.log(-x) if self.undo else -np.exp(x)).astype(np.float32) for x in wide]
 
     def lora(self, factors):

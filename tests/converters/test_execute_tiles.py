@@ -6,9 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
-from ggufx.converters.errors import InputError
+from ggufx.converters.errors import InputError, UnsupportedError
 from ggufx.converters.job import Tile, by_address, is_copy, memory, tiles, unit_count
-from ggufx.converters.ops import Add, Crop, Deinterleave, MlaKv, RopePermute, Split, TileHeads, Transpose
+from ggufx.converters.ops import Add, Crop, Deinterleave, MlaKv, NegExp, RopePermute, Split, TileHeads, Transpose
 from ggufx.converters.plan import Region, TensorJob, region_bytes
 from ggufx.converters.tile import run_tile
 from hypothesis import given, settings
@@ -168,3 +168,21 @@ def test_a_quantized_vector_is_cut_between_blocks():
     for tile in cut:
         run_tile(job, tile, files)
     assert files.output.tobytes() == source[: region.nbytes]
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_cannot_be_computed_is_named():
+    """Of a decay: zero stands for e to the minus infinity, more than zero for nothing."""
+    def convert(value: float) -> np.ndarray:
+        data = np.array([-1.0, value], np.float32)
+        region = Region(0, 0, "F32", (2,))
+        files = Memory(data.tobytes(), 8)
+        run_tile(TensorJob("ssm_a", (region,), (NegExp(undo=True),), (region,)), Tile(0, 1, 1), files)
+        return files.output.view(np.float32)
+
+    assert convert(0.0).tolist() == [0.0, -np.inf]
+    with pytest.raises(UnsupportedError, match="tensor ssm_a: a decay is positive"):
+        convert(0.5)
+    region, wide = Region(0, 0, "I8", (2, 32)), Region(0, 0, "F32", (2, 32))
+    with pytest.raises(UnsupportedError, match="tensor t: I8 holds no quantized weights"):
+        run_tile(TensorJob("t", (region,), (Add(1.0),), (wide,)), Tile(0, 1, 1), Memory(bytes(64), 256))
