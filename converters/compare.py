@@ -246,7 +246,8 @@ def _errors(x: np.ndarray, y: np.ndarray, reference: np.ndarray, pair: Pair) -> 
             if pair.lossless and (pair.a.computed or pair.b.computed):
                 found.beyond = int(np.count_nonzero(np.abs(d) > COMPUTED * np.abs(x)))
     if len(pair.a.shape) > 1 and not pair.lossless:
-        found.rows = np.stack([error, signal]).astype(np.float32)
+        with np.errstate(over="ignore"):
+            found.rows = np.stack([error, signal]).astype(np.float32)
     return found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..quant.recipe import TensorShape, sort_key
 from .errors import InputError, UsageError
 from .io.gguf import encode_header, layout, read_gguf_model
-from .io.values import Metadata, u32
+from .io.values import Metadata, text_of, u32
 from .naming import with_type
 from .ops import Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
@@ -45,7 +45,8 @@ class QuantizePlanner:
         self.model = read_gguf_model(path)
         if not self.model.tensors:
             raise InputError("the file holds no tensors", file=path)
-        if "general.architecture" not in self.model.metadata:
+        self.architecture = text_of(self.model.metadata, "general.architecture")
+        if not self.architecture:
             raise InputError("the file has no general.architecture", file=path)
         self.keys = override(self.model.metadata, quantization)
         self.tensors = [self.model.tensors[name] for name in sorted(self.model.tensors, key=sort_key)]
@@ -84,7 +85,7 @@ class QuantizePlanner:
         return ConversionPlan(
             "quantize", self.inputs, (OutputFile(outfile, size + -size % 32, head),), tuple(jobs), planned,
             tuple(chosen.notes),
-            {"architecture": self.model.metadata["general.architecture"].data, "file_type": kind.name,
+            {"architecture": self.architecture, "file_type": kind.name,
              "parameters": sum(prod(t.shape) for t in self.tensors), "bits_per_weight": bits_per_weight(planned)},
             self.imatrix.entries if self.imatrix else {})
 

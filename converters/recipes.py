@@ -78,7 +78,11 @@ def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Meta
     except ValueError as error:
         raise UsageError(str(error), hint="`ggufx types` lists the tensor types.") from error
     try:
-        choices = recipe.choose(kind, tensors, recipe.ModelFacts.from_metadata(plain(keys)), options)
+        facts = recipe.ModelFacts.from_metadata(plain(keys))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"a number of blocks, heads or experts cannot be read: {error}", file=file) from error
+    try:
+        choices = recipe.choose(kind, tensors, facts, options)
     except ValueError as error:
         raise UnsupportedError(str(error), file=file) from error
     _refuse(choices, imatrix, asked, file)

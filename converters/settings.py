@@ -18,7 +18,7 @@ import numpy as np
 from .config import canonical
 from .io.files import printable
 from .io.json_file import read_json
-from .io.values import Metadata, Value
+from .io.values import Metadata, Value, text_of
 from .spec import MISSING, ArchSpec
 
 SHOWN = 120  # characters of a value
@@ -63,7 +63,7 @@ def key_values(a: Metadata, b: Metadata, *, planned: bool) -> list[Difference]:
 
     `planned`: one of them is of no file, so that how it is stored says nothing.
     """
-    names = [m["general.architecture"].data if "general.architecture" in m else "" for m in (a, b)]
+    names = [text_of(m, "general.architecture") for m in (a, b)]
     if names[0] != names[1] and all(names):
         b = {f"{names[0]}.{k.removeprefix(f'{names[1]}.')}" if k.startswith(f"{names[1]}.") else k: v
              for k, v in b.items()}
@@ -83,13 +83,12 @@ def key_values(a: Metadata, b: Metadata, *, planned: bool) -> list[Difference]:
 
 def runtime_defaults(metadata: Metadata) -> dict[str, Any]:
     """What llama.cpp takes where a key is absent. Source: its `llama-vocab.cpp` and `llama-model.cpp` (load_hparams)."""
-    model = metadata.get("tokenizer.ggml.model")
-    out = {f"tokenizer.ggml.{k}": v for k, v in TOKENIZER_DEFAULTS.get(model.data if model else "", {}).items()}
-    name = metadata["general.architecture"].data if "general.architecture" in metadata else ""
+    model, name = text_of(metadata, "tokenizer.ggml.model"), text_of(metadata, "general.architecture")
+    out = {f"tokenizer.ggml.{k}": v for k, v in TOKENIZER_DEFAULTS.get(model, {}).items()}
     heads, width = (metadata.get(f"{name}.{k}") for k in ("attention.head_count", "embedding_length"))
-    if heads is not None and heads.item_type is None:
+    if heads is not None and isinstance(heads.data, int):
         out[f"{name}.attention.head_count_kv"] = heads.data
-        if width is not None and width.item_type is None and heads.data:
+        if width is not None and isinstance(width.data, int) and heads.data:
             length = metadata.get(f"{name}.attention.key_length")
             each = width.data // heads.data
             out[f"{name}.attention.key_length"] = out[f"{name}.attention.value_length"] = each

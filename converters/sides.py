@@ -22,7 +22,7 @@ from .files import OpenFiles, OpenInput
 from .io.checkpoint import Checkpoint
 from .io.files import open_regular
 from .io.gguf import GgufFile, planned_header
-from .io.values import Metadata
+from .io.values import Metadata, text_of
 from .job import Tile, by_address, memory, native_kind, unit_count
 from .ops import Shape
 from .plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
@@ -141,7 +141,7 @@ def of_gguf(model: GgufFile) -> Side:
     files = numbered([model.path, *(t.file for t in model.tensors.values())])
     tensors = {t.name: _stored(t.name, t.type, t.shape, files[t.file], t.offset) for t in model.tensors.values()}
     keys = model.metadata
-    adapter = "general.type" in keys and keys["general.type"].data == "adapter"
+    adapter = text_of(keys, "general.type") == "adapter"
     return Side(model.path, "gguf adapter" if adapter else "gguf", "gguf", tensors, _inputs(files), keys)
 
 

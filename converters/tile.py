@@ -109,11 +109,11 @@ class _Values:
     def encoded(self, name: str, first: int, target: str, weights: np.ndarray | None) -> Array:
         """The bytes as type `target`, of an array that begins at row `first` of its tensor.
 
-        InputError for NaN, infinity, and values that the target's 16-bit floats cannot hold.
+        InputError for NaN, infinity, and values that the target's 16-bit floats, or float32, cannot hold.
         """
         if self.kind == target:
             return self.x
-        if target not in ("F32", "BF16"):
+        if target not in ("F32", "BF16") or self.kind == "F64":
             unfit = self._first_unfit(2) if target == "F16" else self.not_finite
             if unfit is not None:
                 row, col, value = unfit

@@ -83,3 +83,9 @@ def strings(items: Sequence[str]) -> Value:
 def plain(metadata: Mapping[str, Value]) -> dict[str, Any]:
     """The bare Python values, for code that only reads."""
     return {key: value.data for key, value in metadata.items()}
+
+
+def text_of(metadata: Metadata, key: str) -> str:
+    """The string under a key; empty where there is none, or something else."""
+    found = metadata.get(key)
+    return found.data if found is not None and found.type is ValueType.STRING else ""

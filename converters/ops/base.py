@@ -55,7 +55,7 @@ class Op:
         is no size."""
         names = {f.name: v for f in fields(self) if f.type == "Size" and isinstance(v := getattr(self, f.name), str)}
         sizes = {field: hp[name] for field, name in names.items()}
-        if wrong := [name for field, name in names.items() if not isinstance(sizes[field], int)]:
+        if wrong := [name for field, name in names.items() if type(sizes[field]) is not int]:  # True is one, too
             raise ValueError(f"{wrong[0]} is no whole number")
         return replace(self, **sizes) if names else self
 

@@ -158,6 +158,18 @@ def test_values_that_the_target_cannot_hold(kind, target):
                 convert(bits)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("target", ["F32", "BF16", "Q8_0"])
+def test_a_double_that_float32_does_not_reach(target):
+    data = np.full((2, 32), 0.5)
+    sources, outputs = (Region(0, 0, "F64", (2, 32)),), (Region(0, 0, target, (2, 32)),)
+    job = TensorJob("t", sources, (), outputs)
+    run_tile(job, Tile(0, 1, 1), Memory(data.tobytes(), 256))
+    data[1, 3] = 1e300
+    with pytest.raises(InputError, match="the value inf in row 1, column 3 has no place in"):
+        run_tile(job, Tile(0, 1, 1), Memory(data.tobytes(), 256))
+
+
 def test_a_quantized_vector_is_cut_between_blocks():
     region = Region(0, 0, "Q8_0", (320,))
     job = TensorJob("v", (region,), (), (region,))
