@@ -28,7 +28,7 @@ def choose(device: str, jobs: Sequence[TensorJob], threads: int | None) -> Engin
     """
     if not NAME.fullmatch(device):
         raise UsageError(f"{device!r} is not a device", hint="Choose auto, cpu, cuda, or one GPU such as cuda:0.")
-    if device == "cpu" or (device == "auto" and (effort(jobs) < WORTH or not driver())):
+    if device == "cpu" or (device == "auto" and (not driver() or effort(jobs) < WORTH)):
         return Threads(threads)
     try:
         chosen = named_gpus("cuda" if device == "auto" else device)

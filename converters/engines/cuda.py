@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from itertools import cycle, islice
 from math import prod
 
@@ -142,7 +142,8 @@ class CudaThreads:
         self._proofs = Proofs(self._say)
         self._dealt = cycle(gpus)
         self._own = threading.local()
-        self._lock, self._alone = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
+        self._alone = threading.RLock()  # held by the thread that cuts a tile, also while it cuts it once more
         self._lost: set[int] = set()
 
     def tile_bytes(self, max_memory: int, job: TensorJob) -> int:
@@ -180,25 +181,10 @@ class CudaThreads:
             return [convert(item, cpu)]
         halves = [Work(item.index, item.job, Tile(start, stop, tile.count), item.memory // 2)
                   for start, stop in ((tile.start, middle), (middle, tile.stop))]
-        with self._exclusive():
+        with self._alone:
             if not INTERPRETED:
                 torch.cuda.empty_cache()
             return [result for half in halves for result in self._converted(half, convert, cpu)]
-
-    def _exclusive(self) -> AbstractContextManager:
-        """Held by the thread that cuts a tile, also while it cuts it once more."""
-        if getattr(self._own, "alone", False):
-            return nullcontext()
-        return self._holding()
-
-    @contextmanager
-    def _holding(self) -> Iterator[None]:
-        with self._alone:
-            self._own.alone = True
-            try:
-                yield
-            finally:
-                self._own.alone = False
 
     def _gpu(self) -> Cuda | None:
         """The calling thread's, None where all are lost; GPUs are dealt to threads in turn."""
