@@ -19,10 +19,11 @@ from .errors import InputError
 from .io.json_file import parse_object
 from .io.safetensors import MAX_ELEMENTS
 from .io.values import Metadata, ValueType, array, string
+from .job import RAW
+from .plan import PLAIN_BYTES
 
 VERSION = 1
-ELEMENT_TYPES = frozenset(("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",
-                           "F8_E4M3", "F8_E5M2"))
+ELEMENT_TYPES = RAW | frozenset(PLAIN_BYTES)  # whose bytes can be counted and moved
 MAX_KEPT_BYTES = 8 << 20  # all kept tensors of a file together: a hundredth of a small model, nothing of a large one
 KEPT = "ggufx.kept."
 

@@ -159,6 +159,7 @@ def on_gpu(plan: Any, threads: int | None) -> tuple[Any, dict[str, float]]:
 def bulk(layers: int, work: Path | None, threads: int | None = None) -> dict[str, Any]:
     """Convert twice on the GPU (the first run compiles and fills caches) and once by threads; a row for the report."""
     from ggufx.converters.execute import execute
+    from ggufx.quant.cpu import warmup
 
     if not layers:
         from ggufx.converters.engines import cuda
@@ -181,7 +182,7 @@ def bulk(layers: int, work: Path | None, threads: int | None = None) -> dict[str
                "peak GPU memory": peak}
         print(json.dumps(row), flush=True)
         try:
-            execute(plan, device="cpu", threads=threads, force=True)  # compiles
+            warmup({r.type for job in plan.jobs for r in job.outputs})
             alone = execute(plan, device="cpu", threads=threads, force=True)
         except ModuleNotFoundError as error:
             print(f"not compared with the CPU: {error}", flush=True)

@@ -88,13 +88,12 @@ class Data:
 
     def weights(self, format: str) -> Iterator[tuple[str, np.ndarray | None]]:
         """None where that will do; random ones, some of them zero, where the format has a use for them."""
-        from ggufx.quant import KERNELS, Weights
+        from ggufx.quant.cuda.proof import PLAIN, WEIGHTED, trials
 
-        policy = KERNELS[format].weights
-        if policy is not Weights.REQUIRED:
-            yield "plain", None
-        if policy is not Weights.IGNORED:
-            yield "weights", self.cases.weights(self.cols, SEED)["holes"]
+        if PLAIN in trials(format):
+            yield PLAIN, None
+        if WEIGHTED in trials(format):
+            yield WEIGHTED, self.cases.weights(self.cols, SEED)["holes"]
 
     def blocks(self, format: str) -> np.ndarray:
         return self.cases.blocks(format, 16 * self.rows, self.cols, SEED)

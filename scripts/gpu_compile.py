@@ -107,19 +107,20 @@ def on_numpy(cost: Any = None) -> Callable[..., None]:
 
 def compile_all(formats: list[str], capability: int) -> list[dict[str, Any]]:
     """Compile what the kernels of `formats` launch; a row per compiled kernel."""
-    from ggufx.quant import FORMATS, KERNELS, Weights
+    from ggufx.quant import FORMATS
     from ggufx.quant.cuda import launch
+    from ggufx.quant.cuda.proof import PLAIN, WEIGHTED, trials
     from ggufx.quant.dispatch import kernel
 
     compiler = Compiler(capability)
     launch._launch = compiler.launch
     for name in formats:
-        format, policy = FORMATS[name], KERNELS[name].weights
+        format = FORMATS[name]
         x, blocks = torch.zeros(4, 1024), torch.zeros(4, FORMATS[name].row_bytes(1024), dtype=torch.uint8)
-        if policy is not Weights.REQUIRED:
+        if PLAIN in trials(name):
             apart = x.reshape(-1, format.block_size), None, blocks.reshape(-1, format.block_bytes)
             kernel(name, "quantize", "cuda")(*apart)
-        if policy is not Weights.IGNORED:
+        if WEIGHTED in trials(name):
             kernel(name, "quantize", "cuda")(x, torch.zeros(1024), blocks)
         kernel(name, "dequantize", "cuda")(blocks, x)
     return compiler.rows
@@ -131,7 +132,8 @@ def costs(formats: list[str], compiler: Compiler, numbers: int = 1 << 17) -> lis
     That bounds speed: an H200 starts about 33e12 instructions of threads a second. A sector that is loaded again soon comes
     from a cache; one that is stored in parts is sent several times.
     """
-    from ggufx.quant import FORMATS, KERNELS, Weights, dequantize, quantize
+    from ggufx.quant import FORMATS, dequantize, quantize
+    from ggufx.quant.cuda.proof import VALUES, WEIGHTED, trials
     from ptx import Cost
 
     rng = torch.Generator().manual_seed(0)
@@ -140,14 +142,14 @@ def costs(formats: list[str], compiler: Compiler, numbers: int = 1 << 17) -> lis
     found = []
     for name in formats:
         blocks = torch.zeros(len(x), FORMATS[name].row_bytes(cols), dtype=torch.uint8)
-        calls = {"dequantize": lambda name=name, blocks=blocks: dequantize(blocks, name, "cuda")}
-        if KERNELS[name].weights is not Weights.IGNORED:
-            calls["quantize with weights"] = lambda name=name, blocks=blocks: quantize(x, name, weights, "cuda", out=blocks)
-        if KERNELS[name].weights is not Weights.REQUIRED:
-            calls["quantize"] = lambda name=name, blocks=blocks: quantize(x, name, None, "cuda", out=blocks)
-        for what, call in reversed(calls.items()):
+        for trial in trials(name):
             compiler.then = on_numpy(cost := Cost())
-            call()
+            if trial == VALUES:
+                what = "dequantize"
+                dequantize(blocks, name, "cuda")
+            else:
+                what = "quantize with weights" if trial == WEIGHTED else "quantize"
+                quantize(x, name, weights if trial == WEIGHTED else None, "cuda", out=blocks)
             row = {"format": name, "direction": what, "instructions": round(cost.instructions / x.numel(), 1),
                    "loaded": round(32 * cost.loaded / x.numel(), 1), "stored": round(32 * cost.stored / x.numel(), 1)}
             found.append(row)
