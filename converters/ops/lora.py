@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .ops import OPS, Array, Factors, Op, op_from_json
+from . import OPS, Array, Factors, Op, op_from_json
 
 MATRIX, EMBEDDING, CONV1D, FUSED = "matrix", "embedding", "conv1d", "fused"
 
