@@ -10,15 +10,15 @@ from pathlib import Path
 
 from . import arch
 from .compare import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
-from .config import architecture_of
 from .device import Device
 from .engines.threads import Threads
 from .errors import GgufxError
 from .io.checkpoint import Checkpoint, open_checkpoint
-from .mapping import rename
 from .plan_hf import HfOptions, plan_gguf_to_hf
+from .rules.hf_config import architecture_of
+from .rules.match import rename
+from .rules.spec import ArchSpec
 from .sides import Places, Side, SideTensor, of_checkpoint, of_plan
-from .spec import ArchSpec
 
 Progress = Callable[[int, int, str], None]
 PROGRESS_INTERVAL = 0.05  # seconds

@@ -14,9 +14,9 @@ from ..quant import quantize
 from .device import WIDTHS, Cpu
 from .io.safetensors import SourceTensor
 from .io.values import Metadata
-from .mapping import HfMatches, Match
 from .ops import Crop
 from .residue import KEPT, MAX_KEPT_BYTES, Source, kept_value
+from .rules.match import HfMatches, Match
 
 
 def keep(tensors: Mapping[str, SourceTensor], found: HfMatches, source: Source, notes: list[str]) -> Metadata:

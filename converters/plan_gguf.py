@@ -11,24 +11,24 @@ import numpy as np
 
 from ..quant.recipe import TensorShape
 from . import arch
-from .config import architecture_of, canonical
 from .errors import GgufxError, InputError, raise_all
-from .hparams import UNFIT, sizes, write_hparams
 from .io.checkpoint import Checkpoint, open_checkpoint
 from .io.gguf import encode_header, layout
 from .io.safetensors import SourceTensor
 from .io.values import Metadata, string, u32
 from .job import shapes_through
 from .keep import dropped_notes, keep
-from .mapping import BlockHparams, HfMatches, Match, expected_shape, match_hf
 from .metadata import general_metadata
 from .naming import count_parameters, default_file_name, with_type
 from .ops import Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .residue import Source, json_value
-from .sentence import read_pooling
-from .spec import ArchSpec, Config, Hparams
+from .rules.hf_config import architecture_of, canonical
+from .rules.hparams import UNFIT, sizes, write_hparams
+from .rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf
+from .rules.pooling import read_pooling
+from .rules.spec import ArchSpec, Config, Hparams
 from .targets import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, target_type
 from .tokenizer import TokenizerResult, tokenizer_metadata
 from .tokenizer import residue as tokenizer_residue

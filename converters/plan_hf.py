@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 
 from . import arch
-from .config import architecture_of, hub_style
 from .errors import GgufxError, InputError, UnsupportedError, raise_all
-from .hparams import UNFIT, read_hparams, sizes
 from .io.files import printable
 from .io.gguf import GgufFile, TensorInfo, read_gguf_model
 from .io.json_file import parse_object
 from .io.safetensors import encode_index, encode_safetensors_header, shard
 from .io.values import ValueType, plain, string
 from .job import shapes_through
-from .mapping import Match, match_gguf
 from .metadata import sampling_parameters
 from .model_card import model_card
 from .ops import Crop, Op, Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from .residue import KEPT, Source
-from .sentence import sentence_files
-from .spec import ArchSpec, Config
+from .rules.hf_config import architecture_of, hub_style
+from .rules.hparams import UNFIT, read_hparams, sizes
+from .rules.match import Match, match_gguf
+from .rules.pooling import sentence_files
+from .rules.spec import ArchSpec, Config
 from .tokenizer.back import tokenizer_files
 from .tokenizer.residue import encodable
 

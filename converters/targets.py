@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..quant.formats import FORMATS
 from .ops import Shape
-from .template import skeletons
+from .rules.template import skeletons
 
 ALWAYS_F32 = frozenset({
     "position_embd.weight", "token_types.weight", "blk.#.ffn_gate_inp.weight", "blk.#.ffn_gate_inp_shexp.weight",

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import UnsupportedError
-from ..spec import ArchSpec
+from ..rules.spec import ArchSpec
 from . import bert, deepseek, gemma, gemma4, gpt, llama, phi, qwen, qwen35
 
 FAMILIES = (llama, qwen, qwen35, gemma, gemma4, phi, gpt, bert, deepseek)

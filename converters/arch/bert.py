@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..ops import Crop
-from ..sentence import POOLING
-from ..spec import ArchSpec, Codec, Computed, Fixed, H, R, Rows
-from ..template import Template
+from ..rules.pooling import POOLING
+from ..rules.spec import ArchSpec, Codec, Computed, Fixed, H, R, Rows
+from ..rules.template import Template
 from .common import BOOL, F32
 
 B = "encoder.layer.{b}."

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..io.values import ValueType
 from ..ops import RopePermute, Split
-from ..rope import Rope
-from ..spec import Config, Fixed, H, Hparams, Present, R, Rows, TensorRule
-from ..template import Template
+from ..rules.rope import Rope
+from ..rules.spec import Config, Fixed, H, Hparams, Present, R, Rows, TensorRule
+from ..rules.template import Template
 
 F32 = ValueType.FLOAT32
 BOOL = ValueType.BOOL

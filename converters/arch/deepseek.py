@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..config import full_attention_rope
 from ..ops import MlaKv
-from ..rope import Rope
-from ..spec import ArchSpec, Codec, Computed, Config, Deviates, Fixed, H, Hparams, R, Shown
-from ..template import Template
+from ..rules.hf_config import full_attention_rope
+from ..rules.rope import Rope
+from ..rules.spec import ArchSpec, Codec, Computed, Config, Deviates, Fixed, H, Hparams, R, Shown
+from ..rules.template import Template
 from .common import (
     BOOL,
     EMBED,

@@ -12,10 +12,10 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from ..ops import Add
-from ..rope import Rope
-from ..sentence import POOLING
-from ..spec import ArchSpec, Computed, Config, Fixed, H, R, short
-from ..template import Template
+from ..rules.pooling import POOLING
+from ..rules.rope import Rope
+from ..rules.spec import ArchSpec, Computed, Config, Fixed, H, R, short
+from ..rules.template import Template
 from .common import (
     BOOL,
     EMBED,

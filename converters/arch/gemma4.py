@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from ..ops import Split
-from ..rope import PROPORTIONAL_FREQS, Rope
-from ..spec import ArchSpec, Computed, Config, Fixed, Found, H, Hparams, Present, R, Rows, Shown, short
+from ..rules.rope import PROPORTIONAL_FREQS, Rope
+from ..rules.spec import ArchSpec, Computed, Config, Fixed, Found, H, Hparams, Present, R, Rows, Shown, short
 from . import gemma
 from .common import (
     BLOCK_COUNT,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from ..io.values import Metadata
 from ..ops import Conv1dStorage, Deinterleave, PackMxfp4, Transpose
-from ..rope import Rope
-from ..spec import ArchSpec, Config, Fixed, Found, H, Present, R
-from ..template import Template
+from ..rules.rope import Rope
+from ..rules.spec import ArchSpec, Config, Fixed, Found, H, Present, R
+from ..rules.template import Template
 from .common import (
     ATTN,
     DECODER_DEFAULTS,

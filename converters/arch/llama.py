@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..io.values import Metadata
-from ..rope import LLAMA3_FREQS, LONGROPE_FACTORS
-from ..spec import ArchSpec, Computed, Config, Fixed, Found, H, Present, R
-from ..template import Template
+from ..rules.rope import LLAMA3_FREQS, LONGROPE_FACTORS
+from ..rules.spec import ArchSpec, Computed, Config, Fixed, Found, H, Present, R
+from ..rules.template import Template
 from .common import (
     ATTN_ROPE,
     DECODER,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import full_attention_rope
 from ..io.values import Metadata, u32
-from ..rope import LONGROPE_FACTORS, Rope
-from ..spec import ArchSpec, Codec, Config, Found, H, R
+from ..rules.hf_config import full_attention_rope
+from ..rules.rope import LONGROPE_FACTORS, Rope
+from ..rules.spec import ArchSpec, Codec, Config, Found, H, R
 from .common import DECODER_DEFAULTS, EMBED, HEAD, HEAD_KV, NORMS, OUT_NORM, RMS_EPS, SHAPE, SILU, TIED, VOCAB_ROWS, L
 
 

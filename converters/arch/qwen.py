@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..sentence import POOLING
-from ..spec import ArchSpec, Config, Fixed, R
+from ..rules.pooling import POOLING
+from ..rules.spec import ArchSpec, Config, Fixed, R
 from .common import (
     DECODER,
     EMBED,

@@ -13,9 +13,9 @@ from typing import Any
 
 from ..io.values import ValueType
 from ..ops import Add, NegExp, Squeeze, TileHeadColumns, TileHeads
-from ..rope import Rope
-from ..spec import ArchSpec, Codec, Computed, Config, Fixed, H, Hparams, R, TensorRule
-from ..template import Template
+from ..rules.rope import Rope
+from ..rules.spec import ArchSpec, Codec, Computed, Config, Fixed, H, Hparams, R, TensorRule
+from ..rules.template import Template
 from .common import (
     BOOL,
     CONTEXT_LENGTH,

@@ -16,7 +16,7 @@ from ggufx.converters.ops import Crop
 from ggufx.converters.ops.index import IndexMap
 from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.plan_hf import HfOptions, plan_gguf_to_hf
-from ggufx.converters.spec import short
+from ggufx.converters.rules.spec import short
 from ggufx.converters.tokenizer.rebuild import merges_of_pieces
 from ggufx.converters.tokenizer.restore import NotRestorable, unfold
 from ggufx.converters.tokenizer.tekken import _merges

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.converters import arch
-from ggufx.converters.config import canonical, hub_style
 from ggufx.converters.errors import GgufxError, InputError, UnsupportedError, raise_all
 from ggufx.converters.execute import execute
-from ggufx.converters.hparams import read_hparams, sizes, write_hparams
 from ggufx.converters.io.gguf import TensorInfo, read_gguf
 from ggufx.converters.io.safetensors import read_safetensors_header
 from ggufx.converters.io.values import ValueType, array, string, u32
-from ggufx.converters.mapping import match_gguf
 from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.plan_hf import HfOptions, plan_gguf_to_hf
-from ggufx.converters.rope import PROPORTIONAL_FREQS
+from ggufx.converters.rules.hf_config import canonical, hub_style
+from ggufx.converters.rules.hparams import read_hparams, sizes, write_hparams
+from ggufx.converters.rules.match import match_gguf
+from ggufx.converters.rules.rope import PROPORTIONAL_FREQS
 
 S, F = "sliding_attention", "full_attention"
 SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6, "num_attention_heads": 4,

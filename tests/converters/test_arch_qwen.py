@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 from ggufx.converters import arch
-from ggufx.converters.config import canonical
 from ggufx.converters.errors import GgufxError
-from ggufx.converters.hparams import write_hparams
+from ggufx.converters.rules.hf_config import canonical
+from ggufx.converters.rules.hparams import write_hparams
 from zoo.files import MISSING, changed_copy, load_folder, read_file, write_file
 
 from ggufx import gguf_to_hf, hf_to_gguf

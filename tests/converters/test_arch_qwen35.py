@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from ggufx.converters import arch
-from ggufx.converters.config import canonical
 from ggufx.converters.errors import GgufxError
-from ggufx.converters.hparams import read_hparams, write_hparams
 from ggufx.converters.io.gguf import TensorInfo
 from ggufx.converters.io.values import ValueType
+from ggufx.converters.rules.hf_config import canonical
+from ggufx.converters.rules.hparams import read_hparams, write_hparams
 from zoo.files import MISSING, changed_copy, floats, load_folder, read_file, write_file
 
 from ggufx import gguf_to_hf, hf_to_gguf

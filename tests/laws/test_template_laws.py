@@ -2,7 +2,7 @@
 
 import pytest
 from ggufx.converters.arch import SPECS
-from ggufx.converters.template import Template, TemplateIndex
+from ggufx.converters.rules.template import Template, TemplateIndex
 from hypothesis import given
 from hypothesis import strategies as st
 

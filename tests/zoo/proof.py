@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ggufx.converters.arch import BY_CLASS
 from ggufx.converters.errors import GgufxError, UnsupportedError
-from ggufx.converters.spec import ArchSpec
+from ggufx.converters.rules.spec import ArchSpec
 
 import ggufx
 

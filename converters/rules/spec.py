@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .errors import UnsupportedError
-from .io.values import Metadata, Value, ValueType, array
-from .ops import Op
+from ..errors import UnsupportedError
+from ..io.values import Metadata, Value, ValueType, array
+from ..ops import Op
 from .template import Template
 
 Config = dict[str, Any]  # a canonical config.json (see config.py)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from .errors import GgufxError, InputError
-from .ops import Op, Shape
+from ..errors import GgufxError, InputError
+from ..ops import Op, Shape
 from .spec import ArchSpec, Hparams, TensorRule
 from .template import Holes, TemplateIndex, skeletons
 

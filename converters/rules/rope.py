@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .config import full_attention_rope
-from .errors import UnsupportedError
-from .io.values import Metadata, f32, string, u32
+from ..errors import UnsupportedError
+from ..io.values import Metadata, f32, string, u32
+from .hf_config import full_attention_rope
 from .spec import Config, Derived, Found, Hparams, short
 
 # config key of yarn -> GGUF key below rope.scaling.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from .errors import InputError
+from ..errors import InputError
 from .spec import ArchSpec, Config
 
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")

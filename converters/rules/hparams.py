@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .config import check_block_count, check_expert_count
-from .errors import GgufxError, InputError, raise_all
-from .io.files import printable
-from .io.gguf import TensorInfo
-from .io.values import Metadata, ValueType, plain
+from ..errors import GgufxError, InputError, raise_all
+from ..io.files import printable
+from ..io.gguf import TensorInfo
+from ..io.values import Metadata, ValueType, plain
+from .hf_config import check_block_count, check_expert_count
 from .spec import LIMITS, ArchSpec, Config, Found, HparamGroup, Hparams
 
 UNFIT = (TypeError, ValueError, IndexError, AttributeError, ArithmeticError)  # what arithmetic on odd settings raises

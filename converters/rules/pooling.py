@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, UnsupportedError
-from .io.files import open_regular, read_at
-from .io.json_file import MAX_JSON_BYTES, parse_object, read_json
+from ..errors import InputError, UnsupportedError
+from ..io.files import open_regular, read_at
+from ..io.json_file import MAX_JSON_BYTES, parse_object, read_json
 from .spec import Codec, H
 
 KEY = "sentence_transformers.pooling"
