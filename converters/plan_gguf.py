@@ -18,8 +18,8 @@ from .io.safetensors import SourceTensor
 from .io.values import Metadata, string, u32
 from .job import shapes_through
 from .keep import dropped_notes, keep
-from .metadata import general_metadata
-from .naming import count_parameters, default_file_name, with_type
+from .metadata.general import general_metadata
+from .metadata.naming import count_parameters, default_file_name, with_type
 from .ops import Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights

@@ -19,8 +19,8 @@ from .io.json_file import parse_object
 from .io.safetensors import encode_index, encode_safetensors_header, shard
 from .io.values import ValueType, plain, string
 from .job import shapes_through
-from .metadata import sampling_parameters
-from .model_card import model_card
+from .metadata.general import sampling_parameters
+from .metadata.model_card import model_card
 from .ops import Crop, Op, Shape
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from .residue import KEPT, Source

@@ -14,8 +14,8 @@ from .io.checkpoint import config_only, open_adapter
 from .io.gguf import encode_header, layout
 from .io.safetensors import SourceTensor
 from .io.values import Metadata, ValueType, array, f32, u32
-from .metadata import general_metadata
-from .naming import count_parameters, default_file_name
+from .metadata.general import general_metadata
+from .metadata.naming import count_parameters, default_file_name
 from .ops import Conv1dStorage, LoraRefused, Op
 from .ops.lora import EMBEDDING, FUSED, MATRIX, Lora, stored_turned
 from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered

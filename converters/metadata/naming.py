@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from .io.values import Metadata
+from ..io.values import Metadata
 
 _MAX_STEM_BYTES = 200  # file systems allow 255: room for "-00001-of-00003", ".gguf", ".part" and the journal's suffix
 _SAFE = frozenset("-_.+")

@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .errors import GgufxError
-from .io.files import open_regular, printable, read_at
-from .io.values import Metadata, ValueType
+from ..errors import GgufxError
+from ..io.files import open_regular, printable, read_at
+from ..io.values import Metadata, ValueType
 
 ORIGIN_FIELDS = ("name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url")
 
