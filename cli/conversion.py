@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..converters.errors import Failure, StorageError, UsageError
-from ..converters.plan import ConversionPlan
+from ..converters.plan.plan import ConversionPlan
 from .exit import ExitStatus, status_of
 from .output import Output, human_bytes
 

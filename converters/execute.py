@@ -21,9 +21,9 @@ from .engines.threads import available_cpus
 from .errors import Failure, GgufxError, InputError, StorageError, UsageError, raise_all
 from .files import OpenFiles, OpenInput, storage_error
 from .io.files import open_regular
-from .job import Tile, by_address, memory, tiles
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
-from .plan import ConversionPlan, TensorJob
+from .plan.plan import ConversionPlan, TensorJob
+from .plan.tiles import Tile, by_address, memory, tiles
 from .resume import Ranges, complete, confirmed
 from .staging import Staging, refuse_existing
 from .tile import run_tile

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import Failure, GgufxError, UsageError, raise_all
-from .job import by_address
-from .plan import ConversionPlan, TensorJob
+from .plan.plan import ConversionPlan, TensorJob
+from .plan.tiles import by_address
 
 FILE_FACTS = ("file_type", "bits_per_weight")  # of a file; the others are the model's
 

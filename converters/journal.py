@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import storage_error
-from .job import Tile
+from .plan.tiles import Tile
 
 SUFFIX = ".ggufx-journal"
 FORMAT = 1

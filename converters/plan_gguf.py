@@ -16,12 +16,12 @@ from .io.checkpoint import Checkpoint, open_checkpoint
 from .io.gguf import encode_header, layout
 from .io.safetensors import SourceTensor
 from .io.values import Metadata, string, u32
-from .job import shapes_through
 from .keep import dropped_notes, keep
 from .metadata.general import general_metadata
 from .metadata.naming import count_parameters, default_file_name, with_type
 from .ops import Shape
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from .plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from .plan.tiles import shapes_through
 from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .residue import Source, json_value
 from .rules.hf_config import architecture_of, canonical

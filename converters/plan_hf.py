@@ -18,11 +18,11 @@ from .io.gguf import GgufFile, TensorInfo, read_gguf_model
 from .io.json_file import parse_object
 from .io.safetensors import encode_index, encode_safetensors_header, shard
 from .io.values import ValueType, plain, string
-from .job import shapes_through
 from .metadata.general import sampling_parameters
 from .metadata.model_card import model_card
 from .ops import Crop, Op, Shape
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
+from .plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
+from .plan.tiles import shapes_through
 from .residue import KEPT, Source
 from .rules.hf_config import architecture_of, hub_style
 from .rules.hparams import UNFIT, read_hparams, sizes

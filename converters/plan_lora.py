@@ -18,7 +18,7 @@ from .metadata.general import general_metadata
 from .metadata.naming import count_parameters, default_file_name
 from .ops import Conv1dStorage, LoraRefused, Op
 from .ops.lora import EMBEDDING, FUSED, MATRIX, Lora, stored_turned
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
+from .plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
 from .rules.hf_config import architecture_of, canonical
 from .rules.hparams import sizes, write_hparams
 from .rules.match import BlockHparams, expected_shape, rename

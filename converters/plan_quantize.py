@@ -17,7 +17,7 @@ from .io.gguf import encode_header, layout, read_gguf_model
 from .io.values import Metadata, text_of, u32
 from .metadata.naming import with_type
 from .ops import Shape
-from .plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from .plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .targets import QUANTIZATION_VERSION
 

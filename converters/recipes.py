@@ -19,9 +19,9 @@ from .errors import GgufxError, InputError, UnsupportedError, UsageError, raise_
 from .io.files import open_regular, read_at
 from .io.gguf import MAGIC, read_gguf
 from .io.values import Metadata, Value, boolean, f32, plain, string, u32
-from .job import unit_count
 from .ops import Op, Shape
-from .plan import Region, TensorJob
+from .plan.plan import Region, TensorJob
+from .plan.tiles import unit_count
 
 MAX_IMATRIX_BYTES = 4 << 30
 

@@ -19,8 +19,8 @@ from .errors import InputError
 from .io.json_file import parse_object
 from .io.safetensors import MAX_ELEMENTS
 from .io.values import Metadata, ValueType, array, string
-from .job import RAW
-from .plan import PLAIN_BYTES
+from .plan.plan import PLAIN_BYTES
+from .plan.tiles import RAW
 
 VERSION = 1
 ELEMENT_TYPES = RAW | frozenset(PLAIN_BYTES)  # whose bytes can be counted and moved

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .errors import InputError
 from .files import OpenFiles
-from .job import is_copy, unit_count
 from .journal import Receipt
-from .plan import OutputFile, TensorJob
+from .plan.plan import OutputFile, TensorJob
+from .plan.tiles import is_copy, unit_count
 
 Ranges = Sequence[tuple[int, int]]
 

@@ -23,9 +23,9 @@ from .io.checkpoint import Checkpoint
 from .io.files import open_regular
 from .io.gguf import GgufFile, planned_header
 from .io.values import Metadata, text_of
-from .job import Tile, by_address, memory, native_kind, unit_count
 from .ops import Shape
-from .plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
+from .plan.plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
+from .plan.tiles import Tile, by_address, memory, native_kind, unit_count
 from .tile import run_tile
 
 

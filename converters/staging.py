@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import GgufxError, StorageError, UsageError, raise_all
 from .files import HINTS, storage_error
-from .plan import OutputFile
+from .plan.plan import OutputFile
 
 SUFFIX = ".part"
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)  # some network file systems

@@ -15,9 +15,9 @@ import numpy as np
 
 from .device import Cpu, Device, Files
 from .errors import GgufxError, InputError, UnsupportedError
-from .job import Tile, is_copy, kind_after, needs_floats
 from .ops import Array
-from .plan import TensorJob
+from .plan.plan import TensorJob
+from .plan.tiles import Tile, is_copy, kind_after, needs_floats
 
 FLOATS = ("F32", "F16", "BF16")
 NO_CHECKSUM = -1  # no CRC-32 equals it

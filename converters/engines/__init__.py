@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from ..device import Device
-from ..job import Tile
-from ..plan import TensorJob
+from ..plan.plan import TensorJob
+from ..plan.tiles import Tile
 
 T = TypeVar("T")
 

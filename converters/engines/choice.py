@@ -8,8 +8,8 @@ from math import prod
 
 from ...quant.cuda.present import driver, gpus
 from ..errors import UnsupportedError, UsageError
-from ..job import native_kind
-from ..plan import TensorJob
+from ..plan.plan import TensorJob
+from ..plan.tiles import native_kind
 from ..tile import FLOATS
 from . import Engine
 from .threads import Threads

@@ -22,8 +22,8 @@ from ...quant import KERNELS, dequantize, quantize
 from ...quant.cuda import proof
 from ...quant.cuda.launch import INTERPRETED
 from ..device import WIDTHS, Cpu, Device, Files
-from ..job import RAW, Tile, native_kind
-from ..plan import Region, TensorJob
+from ..plan.plan import Region, TensorJob
+from ..plan.tiles import RAW, Tile, native_kind
 from ..tile import FLOATS
 from . import T, Work
 from .threads import Threads, available_cpus

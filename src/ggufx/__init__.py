@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .converters.errors import GgufxError
     from .converters.execute import Result
-    from .converters.plan import ConversionPlan
+    from .converters.plan.plan import ConversionPlan
     from .converters.verify import Report
 
 __all__ = ["ConversionPlan", "GgufxError", "Report", "Result", "__version__", "gguf_to_hf", "hf_to_gguf", "lora_to_gguf",

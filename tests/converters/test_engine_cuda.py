@@ -11,7 +11,7 @@ from ggufx.converters.engines.threads import Threads
 from ggufx.converters.errors import UnsupportedError, UsageError
 from ggufx.converters.execute import execute
 from ggufx.converters.fanout import plan_outputs
-from ggufx.converters.plan import Region, TensorJob
+from ggufx.converters.plan.plan.plan import Region, TensorJob
 from ggufx.converters.plan_gguf import GgufOptions, GgufPlanner
 from ggufx.quant import KERNELS
 from ggufx.quant.cuda import proof

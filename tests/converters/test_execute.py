@@ -16,7 +16,7 @@ from ggufx.converters.engines.threads import Threads
 from ggufx.converters.errors import InputError, ManyErrors, UnsupportedError, UsageError
 from ggufx.converters.execute import execute
 from ggufx.converters.ops import Add, Crop, Deinterleave, Split, Transpose
-from ggufx.converters.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.quant import quantize
 
 

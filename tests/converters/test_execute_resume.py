@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ggufx.converters.job import Tile
 from ggufx.converters.journal import Receipt
-from ggufx.converters.plan import Region, TensorJob
+from ggufx.converters.plan.plan.plan import Region, TensorJob
+from ggufx.converters.plan.plan.tiles import Tile
 from ggufx.converters.resume import confirmed
 
 ROWS = Region(0, 0, "F32", (96, 8))

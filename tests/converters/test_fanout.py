@@ -15,10 +15,10 @@ from ggufx.converters.errors import GgufxError, IncompleteError, InputError, Man
 from ggufx.converters.execute import execute
 from ggufx.converters.fanout import merged, plan_outputs
 from ggufx.converters.io.gguf import read_gguf
-from ggufx.converters.job import Tile, by_address, memory
 from ggufx.converters.journal import read_journal
 from ggufx.converters.ops import Add, Crop, Deinterleave, RopePermute, Split, Transpose
-from ggufx.converters.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.plan.plan.tiles import Tile, by_address, memory
 from ggufx.converters.plan_gguf import GgufOptions, GgufPlanner
 from ggufx.converters.plan_quantize import QuantizePlanner
 from ggufx.converters.recipes import Quantization

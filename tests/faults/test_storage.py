@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ggufx.converters.errors import StorageError
 from ggufx.converters.execute import execute
-from ggufx.converters.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 
 STEPS = ("ftruncate", "pwrite", "preadv", "fsync", "replace")
 NUMBERS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)

@@ -17,13 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..quant.formats import FORMATS
-from .ops import (
-    Op,
-    Shape,
-    lora,  # noqa: F401 registers the op that adapters' plans are made of
-    op_from_json,
-)
+from ...quant.formats import FORMATS
+from ..ops import Op, Shape, op_from_json
 
 # Element types that safetensors has and GGUF has not. Bytes per element.
 PLAIN_BYTES = {"U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "U32": 4, "U64": 8}

@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..quant.formats import FORMATS
-from .ops import Crop, Op, Shape, Split
+from ...quant.formats import FORMATS
+from ..ops import Crop, Op, Shape, Split
 from .plan import Region, TensorJob
 
 # Types that are moved without being computed with.
