@@ -38,7 +38,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     if dry_run:
         _print_plan(out, plan, refused)
         return _status(refused)
-    from ..converters.execute import execute
+    from ..converters.run.execute import execute
 
     if checksums is not None and checksums.exists() and not run["force"]:
         raise UsageError("exists already", file=checksums, hint="Pass --force to replace it.")

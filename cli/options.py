@@ -21,7 +21,7 @@ def byte_size(text: str) -> int:
 
 def device_name(text: str) -> str:
     """`auto`, `cpu`, `cuda`, `cuda:1`."""
-    from ..converters.engines.choice import NAME
+    from ..converters.run.engines.choice import NAME
 
     if not NAME.fullmatch(text):
         raise typer.BadParameter(f"{text!r} is not a device; choose auto, cpu, cuda, or one GPU such as cuda:0")

@@ -49,7 +49,7 @@ def command(
 
 
 def _try_gpus(out: Output, formats: list[str], device: str) -> ExitStatus:
-    from ..converters.engines.choice import named_gpus
+    from ..converters.run.engines.choice import named_gpus
     from ..quant.cuda.proof import trials, verdict
 
     found = []

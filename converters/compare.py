@@ -16,7 +16,7 @@ import numpy as np
 
 from ..quant import FORMATS, quantize
 from ..quant.dispatch import KERNELS
-from .device import Cpu
+from .run.device import Cpu
 from .sides import Side, SideTensor
 
 # The largest relative RMSE that quantizing a weight of this type makes, with and without importance weights: about

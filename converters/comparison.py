@@ -10,14 +10,14 @@ from pathlib import Path
 
 from . import arch
 from .compare import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
-from .device import Device
-from .engines.threads import Threads
 from .errors import GgufxError
 from .io.checkpoint import Checkpoint, open_checkpoint
 from .plan_hf import HfOptions, plan_gguf_to_hf
 from .rules.hf_config import architecture_of
 from .rules.match import rename
 from .rules.spec import ArchSpec
+from .run.device import Device
+from .run.engines.threads import Threads
 from .sides import Places, Side, SideTensor, of_checkpoint, of_plan
 
 Progress = Callable[[int, int, str], None]

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from ..quant import quantize
-from .device import WIDTHS, Cpu
 from .io.safetensors import SourceTensor
 from .io.values import Metadata
 from .ops import Crop
 from .residue import KEPT, MAX_KEPT_BYTES, Source, kept_value
 from .rules.match import HfMatches, Match
+from .run.device import WIDTHS, Cpu
 
 
 def keep(tensors: Mapping[str, SourceTensor], found: HfMatches, source: Source, notes: list[str]) -> Metadata:

@@ -21,7 +21,6 @@ from typing import Any
 from . import arch
 from .compare import Pair, Verdict, summary
 from .comparison import Comparison, Progress, look_again
-from .engines.threads import available_cpus
 from .errors import GgufxError, UsageError
 from .io.checkpoint import Checkpoint, open_adapter, open_checkpoint
 from .io.files import open_regular
@@ -30,6 +29,7 @@ from .plan_gguf import GgufOptions, plan_hf_to_gguf
 from .plan_lora import LoraOptions, plan_lora_to_gguf
 from .rules.hf_config import architecture_of
 from .rules.spec import ArchSpec
+from .run.engines.threads import available_cpus
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
 from .sides import Side, of_checkpoint, of_gguf, of_plan
 from .tokenizer.probe import Probes, probe

@@ -97,8 +97,8 @@ class Stages:
 
 def timed_classes(stages: Stages) -> tuple[type, type]:
     """`Cuda` and `OpenFiles` that tell how long everything takes."""
-    from ggufx.converters.engines import cuda
-    from ggufx.converters.files import OpenFiles
+    from ggufx.converters.run.engines import cuda
+    from ggufx.converters.run.open_files import OpenFiles
 
     class TimedFiles(OpenFiles):
         def read(self, *arguments):
@@ -146,8 +146,8 @@ def timed_classes(stages: Stages) -> tuple[type, type]:
 
 def on_gpu(plan: Any, threads: int | None) -> tuple[Any, dict[str, float]]:
     """The result, and seconds by stage."""
-    from ggufx.converters import execute as execute_module
-    from ggufx.converters.engines import cuda
+    from ggufx.converters.run import execute as execute_module
+    from ggufx.converters.run.engines import cuda
 
     stages = Stages()
     timed_cuda, timed_files = timed_classes(stages)
@@ -158,11 +158,11 @@ def on_gpu(plan: Any, threads: int | None) -> tuple[Any, dict[str, float]]:
 
 def bulk(layers: int, work: Path | None, threads: int | None = None) -> dict[str, Any]:
     """Convert twice on the GPU (the first run compiles and fills caches) and once by threads; a row for the report."""
-    from ggufx.converters.execute import execute
+    from ggufx.converters.run.execute import execute
     from ggufx.quant.cpu import warmup
 
     if not layers:
-        from ggufx.converters.engines import cuda
+        from ggufx.converters.run.engines import cuda
 
         cuda.LEAST = 1 << 12
     with tempfile.TemporaryDirectory(prefix="ggufx-bulk-", dir=work) as name:

@@ -20,8 +20,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .converters.errors import GgufxError
-    from .converters.execute import Result
     from .converters.plan.plan import ConversionPlan
+    from .converters.run.execute import Result
     from .converters.verify import Report
 
 __all__ = ["ConversionPlan", "GgufxError", "Report", "Result", "__version__", "gguf_to_hf", "hf_to_gguf", "lora_to_gguf",
@@ -146,6 +146,6 @@ def _path(value: str | Path | None) -> Path | None:
 def _carried_out(plan: Callable[[], ConversionPlan], dry_run: bool, run: dict[str, Any]) -> Result | ConversionPlan:
     if dry_run:
         return plan()
-    from .converters.execute import execute
+    from .converters.run.execute import execute
 
     return execute(plan(), **run)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from ggufx.converters.arch import SPECS
 from ggufx.converters.errors import GgufxError, InputError
-from ggufx.converters.execute import execute
 from ggufx.converters.io.values import Value, ValueType, array, f32, string, u32, u64
 from ggufx.converters.keep import rows_outside
 from ggufx.converters.ops import Crop
@@ -17,6 +16,7 @@ from ggufx.converters.ops.index import IndexMap
 from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.plan_hf import HfOptions, plan_gguf_to_hf
 from ggufx.converters.rules.spec import short
+from ggufx.converters.run.execute import execute
 from ggufx.converters.tokenizer.rebuild import merges_of_pieces
 from ggufx.converters.tokenizer.restore import NotRestorable, unfold
 from ggufx.converters.tokenizer.tekken import _merges

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from ggufx.converters.errors import GgufxError
-from ggufx.converters.execute import execute
 from ggufx.converters.io.gguf import encode_header, layout, read_gguf
 from ggufx.converters.io.values import ValueType, array, boolean, f32, string, strings, u32
 from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.plan_hf import HfOptions, plan_gguf_to_hf
 from ggufx.converters.plan_quantize import QuantizePlanner
 from ggufx.converters.recipes import Quantization
+from ggufx.converters.run.execute import execute
 from ggufx.converters.verify import VerifyOptions, verify
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # numpy's word for numbers gone wrong

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 from ggufx.converters.errors import GgufxError
-from ggufx.converters.execute import execute
 from ggufx.converters.io.gguf import encode_header, layout, read_gguf
 from ggufx.converters.io.values import Metadata, Value, ValueType, array, f32, i32, string, strings, u32, u64
 from ggufx.converters.plan.plan.plan import ConversionPlan
 from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.plan_hf import HfOptions, plan_gguf_to_hf
 from ggufx.converters.plan_lora import LoraOptions, plan_lora_to_gguf
+from ggufx.converters.run.execute import execute
 from safetensors.numpy import save_file
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # numpy's word for numbers gone wrong

@@ -7,10 +7,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from ggufx.converters.engines import cuda
-from ggufx.converters.execute import execute
 from ggufx.converters.fanout import plan_outputs
 from ggufx.converters.plan_gguf import GgufOptions, GgufPlanner
+from ggufx.converters.run.engines import cuda
+from ggufx.converters.run.execute import execute
 from ggufx.quant import dispatch
 from ggufx.quant.cuda import proof
 

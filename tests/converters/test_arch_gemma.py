@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from ggufx.converters import arch
 from ggufx.converters.errors import GgufxError, InputError, UnsupportedError, raise_all
-from ggufx.converters.execute import execute
 from ggufx.converters.io.gguf import TensorInfo, read_gguf
 from ggufx.converters.io.safetensors import read_safetensors_header
 from ggufx.converters.io.values import ValueType, array, string, u32
@@ -18,6 +17,7 @@ from ggufx.converters.rules.hf_config import canonical, hub_style
 from ggufx.converters.rules.hparams import read_hparams, sizes, write_hparams
 from ggufx.converters.rules.match import match_gguf
 from ggufx.converters.rules.rope import PROPORTIONAL_FREQS
+from ggufx.converters.run.execute import execute
 
 S, F = "sliding_attention", "full_attention"
 SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6, "num_attention_heads": 4,

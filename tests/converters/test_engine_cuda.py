@@ -6,13 +6,13 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from ggufx.converters.engines import choice
-from ggufx.converters.engines.threads import Threads
 from ggufx.converters.errors import UnsupportedError, UsageError
-from ggufx.converters.execute import execute
 from ggufx.converters.fanout import plan_outputs
 from ggufx.converters.plan.plan.plan import Region, TensorJob
 from ggufx.converters.plan_gguf import GgufOptions, GgufPlanner
+from ggufx.converters.run.engines import choice
+from ggufx.converters.run.engines.threads import Threads
+from ggufx.converters.run.execute import execute
 from ggufx.quant import KERNELS
 from ggufx.quant.cuda import proof
 from interpreter import Interpreter

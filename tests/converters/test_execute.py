@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ggufx.converters.engines.threads import Threads
 from ggufx.converters.errors import InputError, ManyErrors, UnsupportedError, UsageError
-from ggufx.converters.execute import execute
 from ggufx.converters.ops import Add, Crop, Deinterleave, Split, Transpose
 from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.run.engines.threads import Threads
+from ggufx.converters.run.execute import execute
 from ggufx.quant import quantize
 
 
@@ -45,7 +45,7 @@ def test_conversions(tmp_path, floats, monkeypatch, hash_at_once):
 
     The checksum is right whether it is computed behind the writers or at the end.
     """
-    monkeypatch.setattr("ggufx.converters.trail.HASH_AT_ONCE", hash_at_once)
+    monkeypatch.setattr("ggufx.converters.run.hash_and_sync.HASH_AT_ONCE", hash_at_once)
     bits = (floats.view(np.uint32) >> 16).astype(np.uint16)
     source = floats.tobytes() + bits.tobytes()
     whole, narrow = Region(0, 0, "F32", (64, 96)), Region(0, floats.nbytes, "BF16", (64, 96))
@@ -139,7 +139,7 @@ def test_progress(tmp_path, floats, monkeypatch):
     job = TensorJob("the tensor", (Region(0, 0, "F32", (64, 96)),), (), (Region(0, 8, "F16", (64, 96)),))
     plan = plan_of(tmp_path, floats.tobytes(), [job], 8 + floats.nbytes // 2, head=b"a header")
     clock = iter(np.arange(0, 100, 0.01))
-    monkeypatch.setattr("ggufx.converters.execute.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("ggufx.converters.run.execute.time.monotonic", lambda: float(next(clock)))
     calls = []
     result = execute(plan, engine=Small(1), progress=lambda *call: calls.append(call))
     done = [call[0] for call in calls]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ggufx.converters.journal import Receipt
 from ggufx.converters.plan.plan.plan import Region, TensorJob
 from ggufx.converters.plan.plan.tiles import Tile
-from ggufx.converters.resume import confirmed
+from ggufx.converters.run.journal import Receipt
+from ggufx.converters.run.resume import confirmed
 
 ROWS = Region(0, 0, "F32", (96, 8))
 JOBS = [TensorJob("computed", (ROWS,), (), (Region(0, 0, "F16", (96, 8)),)), TensorJob("copied", (ROWS,), (), (ROWS,))]

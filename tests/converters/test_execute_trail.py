@@ -9,8 +9,8 @@ import time
 
 import pytest
 from ggufx.converters.errors import StorageError
-from ggufx.converters.files import OpenFiles
-from ggufx.converters.trail import Trail
+from ggufx.converters.run.hash_and_sync import Trail
+from ggufx.converters.run.open_files import OpenFiles
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def output(tmp_path):
 
 def test_any_order(output, monkeypatch):
     """Ranges arrive in any order, some of no length; the checksum is that of the file."""
-    monkeypatch.setattr("ggufx.converters.trail.HASH_AT_ONCE", 1000)
+    monkeypatch.setattr("ggufx.converters.run.hash_and_sync.HASH_AT_ONCE", 1000)
     ranges = [(at, min(at + 777, 100_000)) for at in range(0, 100_000, 777)] + [(5000, 5000)]
     random.Random(0).shuffle(ranges)
     with Trail(OpenFiles([], [output]), [output], True, lambda: None) as trail:
@@ -35,7 +35,7 @@ def test_any_order(output, monkeypatch):
 
 def test_bytes_are_not_read_before_they_are_final(output, monkeypatch):
     """What lies behind a hole may still change."""
-    monkeypatch.setattr("ggufx.converters.trail.HASH_AT_ONCE", 1000)
+    monkeypatch.setattr("ggufx.converters.run.hash_and_sync.HASH_AT_ONCE", 1000)
     with Trail(OpenFiles([], [output]), [output], True, lambda: None) as trail:
         trail.written(0, 50_000, 100_000)
         time.sleep(0.02)
@@ -46,7 +46,7 @@ def test_bytes_are_not_read_before_they_are_final(output, monkeypatch):
 
 
 def test_syncs_data_before_the_journal(output, monkeypatch):
-    monkeypatch.setattr("ggufx.converters.trail.SYNC_INTERVAL", 0.01)
+    monkeypatch.setattr("ggufx.converters.run.hash_and_sync.SYNC_INTERVAL", 0.01)
     events, fsync = [], os.fsync
 
     def note(descriptor):
@@ -63,7 +63,7 @@ def test_syncs_data_before_the_journal(output, monkeypatch):
 
 
 def test_failure_is_told_at_the_end_at_the_latest(output, monkeypatch):
-    monkeypatch.setattr("ggufx.converters.trail.SYNC_INTERVAL", 0.0)
+    monkeypatch.setattr("ggufx.converters.run.hash_and_sync.SYNC_INTERVAL", 0.0)
     failed = []
 
     def fail_once(descriptor):

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ggufx.converters import device
-from ggufx.converters.engines.threads import Threads
 from ggufx.converters.errors import GgufxError, IncompleteError, InputError, ManyErrors, StorageError, UsageError
-from ggufx.converters.execute import execute
 from ggufx.converters.fanout import merged, plan_outputs
 from ggufx.converters.io.gguf import read_gguf
-from ggufx.converters.journal import read_journal
 from ggufx.converters.ops import Add, Crop, Deinterleave, RopePermute, Split, Transpose
 from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.plan.plan.tiles import Tile, by_address, memory
 from ggufx.converters.plan_gguf import GgufOptions, GgufPlanner
 from ggufx.converters.plan_quantize import QuantizePlanner
 from ggufx.converters.recipes import Quantization
-from ggufx.converters.tile import NO_CHECKSUM, run_tile
+from ggufx.converters.run import device
+from ggufx.converters.run.convert_tile import NO_CHECKSUM, run_tile
+from ggufx.converters.run.engines.threads import Threads
+from ggufx.converters.run.execute import execute
+from ggufx.converters.run.journal import read_journal
 from zoo.quantized import importance, write_legacy
 
 import ggufx

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.converters.errors import GgufxError
-from ggufx.converters.execute import execute
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.plan_quantize import QuantizeOptions, plan_quantize
 from ggufx.converters.recipes import Quantization
+from ggufx.converters.run.execute import execute
 from ggufx.quant.recipe import FILE_TYPES
 from zoo.quantized import GOLDEN, MODELS, importance, write_legacy
 

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ggufx.converters.engines.threads import Threads
 from ggufx.converters.ops import RopePermute, Split, Transpose
 from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.run.engines.threads import Threads
 
 # Runs conversions in forked children, so that hundreds of them cost little. One JSON request per line: the plan's file
 # and what should happen; answers with the child's process id, then with its wait status and what it said.
 SERVER = """
 import json, os, signal, sys, time
 import numpy
-from ggufx.converters.engines.threads import Threads
+from ggufx.converters.run.engines.threads import Threads
 from ggufx.converters.errors import GgufxError
-from ggufx.converters.execute import execute
+from ggufx.converters.run.execute import execute
 from ggufx.converters.plan.plan import ConversionPlan
 
 class Slow(Threads):

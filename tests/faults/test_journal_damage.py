@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 from ggufx.converters.errors import UsageError
-from ggufx.converters.execute import execute
-from ggufx.converters.journal import read_journal
+from ggufx.converters.run.execute import execute
+from ggufx.converters.run.journal import read_journal
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_another_plan(interrupted, make):
 
 def test_another_version(interrupted, monkeypatch):
     conversion = interrupted()
-    monkeypatch.setattr("ggufx.converters.execute.__version__", "99")
+    monkeypatch.setattr("ggufx.converters.run.execute.__version__", "99")
     with pytest.raises(UsageError, match="belongs to another conversion"):
         execute(conversion.plan, resume=True)
 

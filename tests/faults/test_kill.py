@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ggufx.converters.execute import execute
+from ggufx.converters.run.execute import execute
 
 STEPS = ("open", "ftruncate", "pwrite", "preadv", "fsync", "replace", "unlink", "write")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ggufx.converters.errors import InputError, ManyErrors
-from ggufx.converters.execute import execute
+from ggufx.converters.run.execute import execute
 
 
 def touch(path: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.converters.errors import StorageError
-from ggufx.converters.execute import execute
 from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.run.execute import execute
 
 STEPS = ("ftruncate", "pwrite", "preadv", "fsync", "replace")
 NUMBERS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
@@ -145,7 +145,7 @@ def test_journal_that_cannot_grow(make, inject, small_tiles):
 def test_background_sync_that_fails(make, monkeypatch, small_tiles):
     """The system tells of a lost write once, to whoever syncs first; if that is the trail, it must not be forgotten."""
     conversion = make()
-    monkeypatch.setattr("ggufx.converters.trail.SYNC_INTERVAL", 0.0)
+    monkeypatch.setattr("ggufx.converters.run.hash_and_sync.SYNC_INTERVAL", 0.0)
     fsync, failed = os.fsync, []
 
     def fail_once(descriptor):

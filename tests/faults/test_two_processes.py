@@ -7,7 +7,7 @@ import time
 
 import pytest
 from ggufx.converters.errors import UsageError
-from ggufx.converters.execute import execute
+from ggufx.converters.run.execute import execute
 
 
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"force": True}])

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .. import __version__
+from ... import __version__
+from ..errors import Failure, GgufxError, InputError, StorageError, UsageError, raise_all
+from ..io.files import open_regular
+from ..plan.plan import ConversionPlan, TensorJob
+from ..plan.tiles import Tile, by_address, memory, tiles
+from .convert_tile import run_tile
 from .device import Device
 from .engines import Engine, Work
 from .engines.choice import choose
 from .engines.threads import available_cpus
-from .errors import Failure, GgufxError, InputError, StorageError, UsageError, raise_all
-from .files import OpenFiles, OpenInput, storage_error
-from .io.files import open_regular
+from .hash_and_sync import Trail
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
-from .plan.plan import ConversionPlan, TensorJob
-from .plan.tiles import Tile, by_address, memory, tiles
+from .open_files import OpenFiles, OpenInput, storage_error
 from .resume import Ranges, complete, confirmed
 from .staging import Staging, refuse_existing
-from .tile import run_tile
-from .trail import Trail
 
 Progress = Callable[[int, int, str], None]
 PROGRESS_INTERVAL = 0.05  # seconds

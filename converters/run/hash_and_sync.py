@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .files import OpenFiles, storage_error
+from .open_files import OpenFiles, storage_error
 
 HASH_AT_ONCE = 8 << 20
 SYNC_INTERVAL = 5.0  # seconds of work that a power failure may cost

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
+from ...plan.plan import TensorJob
 from ..device import Cpu, Device
-from ..plan.plan import TensorJob
 from . import T, Work
 
 MAX_TILE = 8 << 20  # small enough for progress, Ctrl-C and balance; large enough that Python's part does not show

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import InputError, StorageError
-from .plan.plan import InputFile
+from ..errors import InputError, StorageError
+from ..plan.plan import InputFile
 
 COPY_BUFFER = 256 << 10  # half of a usual second-level cache
 READ_AT_ONCE = 1 << 30  # macOS refuses a single read or write of 2 GiB and more

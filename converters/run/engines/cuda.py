@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from triton.errors import TritonError
 
-from ...quant import KERNELS, dequantize, quantize
-from ...quant.cuda import proof
-from ...quant.cuda.launch import INTERPRETED
+from ....quant import KERNELS, dequantize, quantize
+from ....quant.cuda import proof
+from ....quant.cuda.launch import INTERPRETED
+from ...plan.plan import Region, TensorJob
+from ...plan.tiles import RAW, Tile, native_kind
+from ..convert_tile import FLOATS
 from ..device import WIDTHS, Cpu, Device, Files
-from ..plan.plan import Region, TensorJob
-from ..plan.tiles import RAW, Tile, native_kind
-from ..tile import FLOATS
 from . import T, Work
 from .threads import Threads, available_cpus
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from .errors import InputError
-from .files import OpenFiles
+from ..errors import InputError
+from ..plan.plan import OutputFile, TensorJob
+from ..plan.tiles import is_copy, unit_count
 from .journal import Receipt
-from .plan.plan import OutputFile, TensorJob
-from .plan.tiles import is_copy, unit_count
+from .open_files import OpenFiles
 
 Ranges = Sequence[tuple[int, int]]
 

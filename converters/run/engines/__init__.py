@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from ...plan.plan import TensorJob
+from ...plan.tiles import Tile
 from ..device import Device
-from ..plan.plan import TensorJob
-from ..plan.tiles import Tile
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from math import prod
 
-from ...quant.cuda.present import driver, gpus
-from ..errors import UnsupportedError, UsageError
-from ..plan.plan import TensorJob
-from ..plan.tiles import native_kind
-from ..tile import FLOATS
+from ....quant.cuda.present import driver, gpus
+from ...errors import UnsupportedError, UsageError
+from ...plan.plan import TensorJob
+from ...plan.tiles import native_kind
+from ..convert_tile import FLOATS
 from . import Engine
 from .threads import Threads
 

@@ -13,11 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
+from ..errors import GgufxError, InputError, UnsupportedError
+from ..ops import Array
+from ..plan.plan import TensorJob
+from ..plan.tiles import Tile, is_copy, kind_after, needs_floats
 from .device import Cpu, Device, Files
-from .errors import GgufxError, InputError, UnsupportedError
-from .ops import Array
-from .plan.plan import TensorJob
-from .plan.tiles import Tile, is_copy, kind_after, needs_floats
 
 FLOATS = ("F32", "F16", "BF16")
 NO_CHECKSUM = -1  # no CRC-32 equals it

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import storage_error
-from .plan.tiles import Tile
+from ..plan.tiles import Tile
+from .open_files import storage_error
 
 SUFFIX = ".ggufx-journal"
 FORMAT = 1

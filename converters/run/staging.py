@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import GgufxError, StorageError, UsageError, raise_all
-from .files import HINTS, storage_error
-from .plan.plan import OutputFile
+from ..errors import GgufxError, StorageError, UsageError, raise_all
+from ..plan.plan import OutputFile
+from .open_files import HINTS, storage_error
 
 SUFFIX = ".part"
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)  # some network file systems

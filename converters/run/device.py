@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ..quant import FORMATS, dequantize, quantize
-from .ops import Array
-from .plan.plan import PLAIN_BYTES, Region
-from .plan.tiles import RAW
+from ...quant import FORMATS, dequantize, quantize
+from ..ops import Array
+from ..plan.plan import PLAIN_BYTES, Region
+from ..plan.tiles import RAW
 
 WIDTHS = {kind: PLAIN_BYTES.get(kind) or FORMATS[kind].block_bytes for kind in RAW}  # bytes of an element
 
