@@ -37,7 +37,7 @@ def command(
 ) -> ExitStatus:
     """Convert a GGUF file back to safetensors, config and tokenizer."""
     from ..converters.io.hub import resolve_model
-    from ..converters.plan_hf import HfOptions, plan_gguf_to_hf
+    from ..converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
     from .conversion import carry_out
     from .verify import afterwards
 

@@ -51,7 +51,7 @@ def command(
 ) -> ExitStatus:
     """Convert a PEFT LoRA adapter to a GGUF adapter."""
     from ..converters.io.hub import cached_origin, resolve_model
-    from ..converters.plan_lora import LoraOptions, plan_lora_to_gguf
+    from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from .conversion import carry_out
     from .verify import afterwards
 

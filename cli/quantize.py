@@ -72,10 +72,10 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Quantize a GGUF file, in one pass to a file of each TYPE, with the bytes of llama-quantize."""
-    from ..converters.fanout import plan_outputs
     from ..converters.io.hub import resolve_model
-    from ..converters.plan_quantize import QuantizePlanner
-    from ..converters.recipes import Quantization
+    from ..converters.planners.many_outputs import plan_outputs
+    from ..converters.planners.quantization import Quantization
+    from ..converters.planners.quantize import QuantizePlanner
     from .conversion import carry_out
     from .verify import afterwards, overridden
 

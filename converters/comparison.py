@@ -12,7 +12,7 @@ from . import arch
 from .compare import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
 from .errors import GgufxError
 from .io.checkpoint import Checkpoint, open_checkpoint
-from .plan_hf import HfOptions, plan_gguf_to_hf
+from .planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
 from .rules.hf_config import architecture_of
 from .rules.match import rename
 from .rules.spec import ArchSpec

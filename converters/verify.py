@@ -25,8 +25,8 @@ from .errors import GgufxError, UsageError
 from .io.checkpoint import Checkpoint, open_adapter, open_checkpoint
 from .io.files import open_regular
 from .io.gguf import read_gguf_model
-from .plan_gguf import GgufOptions, plan_hf_to_gguf
-from .plan_lora import LoraOptions, plan_lora_to_gguf
+from .planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
+from .planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from .rules.hf_config import architecture_of
 from .rules.spec import ArchSpec
 from .run.engines.threads import available_cpus

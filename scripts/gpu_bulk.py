@@ -62,10 +62,10 @@ def make_model(path: Path, layers: int) -> int:
 
 def plan_of(model: Path, folder: Path) -> Any:
     """All types in one pass, the rows of query and key permuted as for a checkpoint."""
-    from ggufx.converters.fanout import plan_outputs
     from ggufx.converters.ops import RopePermute
-    from ggufx.converters.plan_quantize import QuantizePlanner
-    from ggufx.converters.recipes import Quantization
+    from ggufx.converters.planners.many_outputs import plan_outputs
+    from ggufx.converters.planners.quantization import Quantization
+    from ggufx.converters.planners.quantize import QuantizePlanner
 
     plan, refused = plan_outputs(QuantizePlanner(model, folder / "{outtype}.gguf", Quantization()), TYPES)
     assert not refused

@@ -10,11 +10,11 @@ import pytest
 from ggufx.converters.arch import SPECS
 from ggufx.converters.errors import GgufxError, InputError
 from ggufx.converters.io.values import Value, ValueType, array, f32, string, u32, u64
-from ggufx.converters.keep import rows_outside
 from ggufx.converters.ops import Crop
 from ggufx.converters.ops.index import IndexMap
-from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
-from ggufx.converters.plan_hf import HfOptions, plan_gguf_to_hf
+from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
+from ggufx.converters.planners.kept_tensors import rows_outside
 from ggufx.converters.rules.spec import short
 from ggufx.converters.run.execute import execute
 from ggufx.converters.tokenizer.rebuild import merges_of_pieces

@@ -6,10 +6,10 @@ import pytest
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import encode_header, layout, read_gguf
 from ggufx.converters.io.values import ValueType, array, boolean, f32, string, strings, u32
-from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
-from ggufx.converters.plan_hf import HfOptions, plan_gguf_to_hf
-from ggufx.converters.plan_quantize import QuantizePlanner
-from ggufx.converters.recipes import Quantization
+from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
+from ggufx.converters.planners.quantization import Quantization
+from ggufx.converters.planners.quantize import QuantizePlanner
 from ggufx.converters.run.execute import execute
 from ggufx.converters.verify import VerifyOptions, verify
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from ggufx.converters.fanout import plan_outputs
-from ggufx.converters.plan_gguf import GgufOptions, GgufPlanner
+from ggufx.converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
+from ggufx.converters.planners.many_outputs import plan_outputs
 from ggufx.converters.run.engines import cuda
 from ggufx.converters.run.execute import execute
 from ggufx.quant import dispatch

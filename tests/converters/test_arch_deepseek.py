@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from ggufx.converters import arch, keep
+from ggufx.converters import arch
 from ggufx.converters.errors import GgufxError, UnsupportedError
 from ggufx.converters.io.gguf import TensorInfo
 from ggufx.converters.io.values import u32
+from ggufx.converters.planners import kept_tensors as keep
 from ggufx.converters.rules.hf_config import canonical
 from ggufx.converters.rules.hparams import read_hparams, write_hparams
 from zoo.files import MISSING, changed_copy, floats, load_folder, read_file, write_file

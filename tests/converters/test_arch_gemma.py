@@ -11,8 +11,8 @@ from ggufx.converters.errors import GgufxError, InputError, UnsupportedError, ra
 from ggufx.converters.io.gguf import TensorInfo, read_gguf
 from ggufx.converters.io.safetensors import read_safetensors_header
 from ggufx.converters.io.values import ValueType, array, string, u32
-from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
-from ggufx.converters.plan_hf import HfOptions, plan_gguf_to_hf
+from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.rules.hf_config import canonical, hub_style
 from ggufx.converters.rules.hparams import read_hparams, sizes, write_hparams
 from ggufx.converters.rules.match import match_gguf

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.converters.errors import GgufxError, IncompleteError, InputError, ManyErrors, StorageError, UsageError
-from ggufx.converters.fanout import merged, plan_outputs
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.ops import Add, Crop, Deinterleave, RopePermute, Split, Transpose
 from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.plan.plan.tiles import Tile, by_address, memory
-from ggufx.converters.plan_gguf import GgufOptions, GgufPlanner
-from ggufx.converters.plan_quantize import QuantizePlanner
-from ggufx.converters.recipes import Quantization
+from ggufx.converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
+from ggufx.converters.planners.many_outputs import merged, plan_outputs
+from ggufx.converters.planners.quantization import Quantization
+from ggufx.converters.planners.quantize import QuantizePlanner
 from ggufx.converters.run import device
 from ggufx.converters.run.convert_tile import NO_CHECKSUM, run_tile
 from ggufx.converters.run.engines.threads import Threads

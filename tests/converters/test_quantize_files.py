@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import read_gguf
-from ggufx.converters.plan_gguf import GgufOptions, plan_hf_to_gguf
-from ggufx.converters.plan_quantize import QuantizeOptions, plan_quantize
-from ggufx.converters.recipes import Quantization
+from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
+from ggufx.converters.planners.quantization import Quantization
+from ggufx.converters.planners.quantize import QuantizeOptions, plan_quantize
 from ggufx.converters.run.execute import execute
 from ggufx.quant.recipe import FILE_TYPES
 from zoo.quantized import GOLDEN, MODELS, importance, write_legacy

@@ -62,7 +62,7 @@ def test_what_is_wrong_is_told(tmp_path: Path):
 
 @runtime
 def test_an_adapter_that_is_scaled_wrongly_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from ggufx.converters.adapter_config import AdapterSettings
+    from ggufx.converters.planners.adapter_config import AdapterSettings
 
     monkeypatch.setattr(AdapterSettings, "scaling", lambda self, module, parameter, rank: 1.0)
     with Loop("llama-256", 5, tmp_path / "loop") as loop:

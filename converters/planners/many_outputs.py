@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import Failure, GgufxError, UsageError, raise_all
-from .plan.plan import ConversionPlan, TensorJob
-from .plan.tiles import by_address
+from ..errors import Failure, GgufxError, UsageError, raise_all
+from ..plan.plan import ConversionPlan, TensorJob
+from ..plan.tiles import by_address
 
 FILE_FACTS = ("file_type", "bits_per_weight")  # of a file; the others are the model's
 

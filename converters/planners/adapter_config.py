@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import GgufxError, InputError, UnsupportedError
-from .io.files import printable
+from ..errors import GgufxError, InputError, UnsupportedError
+from ..io.files import printable
 
 MERGE = "Merge the adapter into its base model (peft: merge_and_unload) and convert the result with hf-to-gguf."
 # Initialisations that change the base weights: the saved factors belong to a base that nobody has.

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
-from ..quant.recipe import TensorShape, sort_key
-from .errors import InputError, UsageError
-from .io.gguf import encode_header, layout, read_gguf_model
-from .io.values import Metadata, text_of, u32
-from .metadata.naming import with_type
-from .ops import Shape
-from .plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
-from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
-from .targets import QUANTIZATION_VERSION
+from ...quant.recipe import TensorShape, sort_key
+from ..errors import InputError, UsageError
+from ..io.gguf import encode_header, layout, read_gguf_model
+from ..io.values import Metadata, text_of, u32
+from ..metadata.naming import with_type
+from ..ops import Shape
+from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from .outtype import QUANTIZATION_VERSION
+from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 
 DROPPED_KEYS = ("general.quantization_version", "general.file_type", "split.no", "split.count", "split.tensors.count",
                 "general.alignment")

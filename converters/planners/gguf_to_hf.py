@@ -11,26 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from . import arch
-from .errors import GgufxError, InputError, UnsupportedError, raise_all
-from .io.files import printable
-from .io.gguf import GgufFile, TensorInfo, read_gguf_model
-from .io.json_file import parse_object
-from .io.safetensors import encode_index, encode_safetensors_header, shard
-from .io.values import ValueType, plain, string
-from .metadata.general import sampling_parameters
-from .metadata.model_card import model_card
-from .ops import Crop, Op, Shape
-from .plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
-from .plan.tiles import shapes_through
-from .residue import KEPT, Source
-from .rules.hf_config import architecture_of, hub_style
-from .rules.hparams import UNFIT, read_hparams, sizes
-from .rules.match import Match, match_gguf
-from .rules.pooling import sentence_files
-from .rules.spec import ArchSpec, Config
-from .tokenizer.back import tokenizer_files
-from .tokenizer.residue import encodable
+from .. import arch
+from ..errors import GgufxError, InputError, UnsupportedError, raise_all
+from ..io.files import printable
+from ..io.gguf import GgufFile, TensorInfo, read_gguf_model
+from ..io.json_file import parse_object
+from ..io.safetensors import encode_index, encode_safetensors_header, shard
+from ..io.values import ValueType, plain, string
+from ..metadata.general import sampling_parameters
+from ..metadata.model_card import model_card
+from ..ops import Crop, Op, Shape
+from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
+from ..plan.tiles import shapes_through
+from ..rules.hf_config import architecture_of, hub_style
+from ..rules.hparams import UNFIT, read_hparams, sizes
+from ..rules.match import Match, match_gguf
+from ..rules.pooling import sentence_files
+from ..rules.spec import ArchSpec, Config
+from ..tokenizer.back import tokenizer_files
+from ..tokenizer.residue import encodable
+from .own_keys import KEPT, Source
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 TORCH_NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ..quant import quantize
-from .io.safetensors import SourceTensor
-from .io.values import Metadata
-from .ops import Crop
-from .residue import KEPT, MAX_KEPT_BYTES, Source, kept_value
-from .rules.match import HfMatches, Match
-from .run.device import WIDTHS, Cpu
+from ...quant import quantize
+from ..io.safetensors import SourceTensor
+from ..io.values import Metadata
+from ..ops import Crop
+from ..rules.match import HfMatches, Match
+from ..run.device import WIDTHS, Cpu
+from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
 
 
 def keep(tensors: Mapping[str, SourceTensor], found: HfMatches, source: Source, notes: list[str]) -> Metadata:

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..quant import recipe
-from ..quant.imatrix import ImportanceMatrix, from_gguf, from_legacy
-from .errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
-from .io.files import open_regular, read_at
-from .io.gguf import MAGIC, read_gguf
-from .io.values import Metadata, Value, boolean, f32, plain, string, u32
-from .ops import Op, Shape
-from .plan.plan import Region, TensorJob
-from .plan.tiles import unit_count
+from ...quant import recipe
+from ...quant.imatrix import ImportanceMatrix, from_gguf, from_legacy
+from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
+from ..io.files import open_regular, read_at
+from ..io.gguf import MAGIC, read_gguf
+from ..io.values import Metadata, Value, boolean, f32, plain, string, u32
+from ..ops import Op, Shape
+from ..plan.plan import Region, TensorJob
+from ..plan.tiles import unit_count
 
 MAX_IMATRIX_BYTES = 4 << 30
 

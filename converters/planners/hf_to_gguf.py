@@ -9,29 +9,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ..quant.recipe import TensorShape
-from . import arch
-from .errors import GgufxError, InputError, raise_all
-from .io.checkpoint import Checkpoint, open_checkpoint
-from .io.gguf import encode_header, layout
-from .io.safetensors import SourceTensor
-from .io.values import Metadata, string, u32
-from .keep import dropped_notes, keep
-from .metadata.general import general_metadata
-from .metadata.naming import count_parameters, default_file_name, with_type
-from .ops import Shape
-from .plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
-from .plan.tiles import shapes_through
-from .recipes import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
-from .residue import Source, json_value
-from .rules.hf_config import architecture_of, canonical
-from .rules.hparams import UNFIT, sizes, write_hparams
-from .rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf
-from .rules.pooling import read_pooling
-from .rules.spec import ArchSpec, Config, Hparams
-from .targets import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, target_type
-from .tokenizer import TokenizerResult, tokenizer_metadata
-from .tokenizer import residue as tokenizer_residue
+from ...quant.recipe import TensorShape
+from .. import arch
+from ..errors import GgufxError, InputError, raise_all
+from ..io.checkpoint import Checkpoint, open_checkpoint
+from ..io.gguf import encode_header, layout
+from ..io.safetensors import SourceTensor
+from ..io.values import Metadata, string, u32
+from ..metadata.general import general_metadata
+from ..metadata.naming import count_parameters, default_file_name, with_type
+from ..ops import Shape
+from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from ..plan.tiles import shapes_through
+from ..rules.hf_config import architecture_of, canonical
+from ..rules.hparams import UNFIT, sizes, write_hparams
+from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf
+from ..rules.pooling import read_pooling
+from ..rules.spec import ArchSpec, Config, Hparams
+from ..tokenizer import TokenizerResult, tokenizer_metadata
+from ..tokenizer import residue as tokenizer_residue
+from .kept_tensors import dropped_notes, keep
+from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, target_type
+from .own_keys import Source, json_value
+from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ Source: llama.cpp `conversion/base.py` (prepare_tensors) and `ggml` operator typ
 
 from __future__ import annotations
 
-from ..quant.formats import FORMATS
-from .ops import Shape
-from .rules.template import skeletons
+from ...quant.formats import FORMATS
+from ..ops import Shape
+from ..rules.template import skeletons
 
 ALWAYS_F32 = frozenset({
     "position_embd.weight", "token_types.weight", "blk.#.ffn_gate_inp.weight", "blk.#.ffn_gate_inp_shexp.weight",

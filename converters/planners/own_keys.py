@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
-from .io.json_file import parse_object
-from .io.safetensors import MAX_ELEMENTS
-from .io.values import Metadata, ValueType, array, string
-from .plan.plan import PLAIN_BYTES
-from .plan.tiles import RAW
+from ..errors import InputError
+from ..io.json_file import parse_object
+from ..io.safetensors import MAX_ELEMENTS
+from ..io.values import Metadata, ValueType, array, string
+from ..plan.plan import PLAIN_BYTES
+from ..plan.tiles import RAW
 
 VERSION = 1
 ELEMENT_TYPES = RAW | frozenset(PLAIN_BYTES)  # whose bytes can be counted and moved

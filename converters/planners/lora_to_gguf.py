@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import arch
+from .. import arch
+from ..errors import GgufxError, InputError, UnsupportedError, raise_all
+from ..io.checkpoint import config_only, open_adapter
+from ..io.gguf import encode_header, layout
+from ..io.safetensors import SourceTensor
+from ..io.values import Metadata, ValueType, array, f32, u32
+from ..metadata.general import general_metadata
+from ..metadata.naming import count_parameters, default_file_name
+from ..ops import Conv1dStorage, LoraRefused, Op
+from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora, stored_turned
+from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
+from ..rules.hf_config import architecture_of, canonical
+from ..rules.hparams import sizes, write_hparams
+from ..rules.match import BlockHparams, expected_shape, rename
+from ..rules.spec import ArchSpec, Hparams, TensorRule
+from ..rules.template import Holes, TemplateIndex
 from .adapter_config import MERGE, AdapterSettings, read_settings
-from .errors import GgufxError, InputError, UnsupportedError, raise_all
-from .io.checkpoint import config_only, open_adapter
-from .io.gguf import encode_header, layout
-from .io.safetensors import SourceTensor
-from .io.values import Metadata, ValueType, array, f32, u32
-from .metadata.general import general_metadata
-from .metadata.naming import count_parameters, default_file_name
-from .ops import Conv1dStorage, LoraRefused, Op
-from .ops.lora import EMBEDDING, FUSED, MATRIX, Lora, stored_turned
-from .plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
-from .rules.hf_config import architecture_of, canonical
-from .rules.hparams import sizes, write_hparams
-from .rules.match import BlockHparams, expected_shape, rename
-from .rules.spec import ArchSpec, Hparams, TensorRule
-from .rules.template import Holes, TemplateIndex
-from .targets import OUTTYPES, QUANTIZATION_VERSION, target_type
+from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
 
 PREFIX = "base_model.model."
 HEADLESS = ("bert", "gemma-embedding")  # the runtime's graph ends in hidden states
