@@ -28,8 +28,8 @@ from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.spec import ArchSpec, Config
-from ..tokenizer.back import tokenizer_files
-from ..tokenizer.residue import encodable
+from ..tokenizer.own_keys import encodable
+from ..tokenizer.to_hf import tokenizer_files
 from .own_keys import KEPT, Source
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}

@@ -27,7 +27,7 @@ from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Config, Hparams
 from ..tokenizer import TokenizerResult, tokenizer_metadata
-from ..tokenizer import residue as tokenizer_residue
+from ..tokenizer import own_keys as tokenizer_residue
 from .kept_tensors import dropped_notes, keep
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, target_type
 from .own_keys import Source, json_value

@@ -9,8 +9,8 @@ Back: `tokenizer_files` writes the files: exactly (`restore`) where a residue is
 (`stored` reads them, `rebuild` makes a tokenizer.json for each kind).
 """
 
-from .back import TokenizerFiles, tokenizer_files
-from .forward import TokenizerResult, tokenizer_metadata
-from .residue import residue
+from .own_keys import residue
+from .to_gguf import TokenizerResult, tokenizer_metadata
+from .to_hf import TokenizerFiles, tokenizer_files
 
 __all__ = ["TokenizerFiles", "TokenizerResult", "residue", "tokenizer_files", "tokenizer_metadata"]

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..io.values import Value, ValueType
-from .protobuf import SentencePieceModel, with_charsmap, write_model
-from .residue import (
+from .own_keys import (
     _CHARSMAP_MARK,
     CHARSMAP_KEY,
     CONFIG_KEY,
@@ -26,6 +25,7 @@ from .residue import (
     encodable,
     model_place,
 )
+from .protobuf import SentencePieceModel, with_charsmap, write_model
 from .special import PREFIX
 from .templates import ADDITIONAL
 
