@@ -13,8 +13,8 @@ from .exit import ExitStatus, status_of
 from .output import Output, human_bytes
 
 if TYPE_CHECKING:
-    from ..converters.comparison import Progress
-    from ..converters.verify import Report
+    from ..converters.verify.pairs import Progress
+    from ..converters.verify.verify import Report
 
 
 SHOWN_NAMES = 3  # of tensors that fell back to another type

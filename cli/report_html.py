@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from ..converters.compare import Pair, Verdict, bits_per_weight
 from ..converters.io.files import printable
-from ..converters.verify import Compared, Report
+from ..converters.verify.tensors import Pair, Verdict, bits_per_weight
+from ..converters.verify.verify import Compared, Report
 from .output import human_bytes
 
 STEPS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.2, 0.4)  # relative RMSE from which the heat map's next shade is taken

@@ -13,9 +13,9 @@ from .options import Force, Json, MaxMemory, Quiet, Threads, Verbose
 from .output import Output, human_bytes
 
 if TYPE_CHECKING:
-    from ..converters.compare import Pair
-    from ..converters.comparison import Progress
-    from ..converters.verify import Compared, Report
+    from ..converters.verify.pairs import Progress
+    from ..converters.verify.tensors import Pair
+    from ..converters.verify.verify import Compared, Report
 
 NAME = "verify"
 SHOWN_SETTINGS = 30  # of the keys that differ, for people
@@ -58,7 +58,7 @@ def command(
     """Compare two models, adapters or files of them. Exit 0: the same within what the types allow; 1: different."""
     from ..converters.errors import UsageError
     from ..converters.io.hub import resolve_model
-    from ..converters.verify import VerifyOptions, verify
+    from ..converters.verify.verify import VerifyOptions, verify
 
     out = Output(json_mode, quiet, verbose)
     if html is not None and html.exists() and not force:
@@ -85,7 +85,7 @@ def _what(reference: str, base: str | None) -> str:
 def afterwards(source: Path, written: Path, *, threads: int | None, max_memory: int,
                **options: Any) -> Callable[[Progress], Report]:
     """What `carry_out` does for --after: compare, without checksums, since the conversion has told them."""
-    from ..converters.verify import VerifyOptions, verify
+    from ..converters.verify.verify import VerifyOptions, verify
 
     chosen = VerifyOptions(checksums=False, made=True, **options)
     return lambda progress: verify(source, written, chosen, threads=threads, max_memory=max_memory, progress=progress)
@@ -145,8 +145,8 @@ def _types(side: Compared) -> str:
 
 
 def _row(pair: Pair) -> tuple:
-    from ..converters.compare import bits_per_weight
     from ..converters.io.files import printable
+    from ..converters.verify.tensors import bits_per_weight
 
     name = printable(pair.name)
     types = [t.type if t else "-" for t in (pair.a, pair.b)]

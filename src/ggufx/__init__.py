@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .converters.errors import GgufxError
     from .converters.plan.plan import ConversionPlan
     from .converters.run.execute import Result
-    from .converters.verify import Report
+    from .converters.verify.verify import Report
 
 __all__ = ["ConversionPlan", "GgufxError", "Report", "Result", "__version__", "gguf_to_hf", "hf_to_gguf", "lora_to_gguf",
            "verify"]
@@ -130,7 +130,7 @@ def verify(
     `run`: threads, max_memory (bytes), progress.
     """
     from .converters.io.hub import resolve_model
-    from .converters.verify import VerifyOptions, verify
+    from .converters.verify.verify import VerifyOptions, verify
 
     what = "checkpoint" if base is None else "adapter"
     paths = [resolve_model(x, what="gguf" if ":" in str(x) else what) for x in (a, b)]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from ggufx.converters.compare import Verdict
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.io.values import i32, u16
+from ggufx.converters.verify.verify.tensors import Verdict
 from zoo.changed import change_folder, change_gguf, rows, swapped_rows, with_rows
 from zoo.verdicts import differing, found, verdicts
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ggufx.converters.errors import GgufxError, InputError, UnsupportedError
 from ggufx.converters.io.values import string
-from ggufx.converters.tokenizer import probe as module
-from ggufx.converters.tokenizer.probe import probe
+from ggufx.converters.verify.verify import tokenizers as module
+from ggufx.converters.verify.verify.tokenizers import probe
 from zoo.changed import change_folder, change_gguf
 
 import ggufx

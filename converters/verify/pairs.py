@@ -8,17 +8,17 @@ from contextlib import ExitStack, closing
 from math import prod
 from pathlib import Path
 
-from . import arch
-from .compare import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
-from .errors import GgufxError
-from .io.checkpoint import Checkpoint, open_checkpoint
-from .planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
-from .rules.hf_config import architecture_of
-from .rules.match import rename
-from .rules.spec import ArchSpec
-from .run.device import Device
-from .run.engines.threads import Threads
-from .sides import Places, Side, SideTensor, of_checkpoint, of_plan
+from .. import arch
+from ..errors import GgufxError
+from ..io.checkpoint import Checkpoint, open_checkpoint
+from ..planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+from ..rules.hf_config import architecture_of
+from ..rules.match import rename
+from ..rules.spec import ArchSpec
+from ..run.device import Device
+from ..run.engines.threads import Threads
+from .side import Places, Side, SideTensor, of_checkpoint, of_plan
+from .tensors import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
 
 Progress = Callable[[int, int, str], None]
 PROGRESS_INTERVAL = 0.05  # seconds

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from ..quant.formats import FORMATS
-from .io.checkpoint import Checkpoint
-from .io.files import open_regular
-from .io.gguf import GgufFile, planned_header
-from .io.values import Metadata, text_of
-from .ops import Shape
-from .plan.plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
-from .plan.tiles import Tile, by_address, memory, native_kind, unit_count
-from .run.convert_tile import run_tile
-from .run.open_files import OpenFiles, OpenInput
+from ...quant.formats import FORMATS
+from ..io.checkpoint import Checkpoint
+from ..io.files import open_regular
+from ..io.gguf import GgufFile, planned_header
+from ..io.values import Metadata, text_of
+from ..ops import Shape
+from ..plan.plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
+from ..plan.tiles import Tile, by_address, memory, native_kind, unit_count
+from ..run.convert_tile import run_tile
+from ..run.open_files import OpenFiles, OpenInput
 
 
 @dataclass(frozen=True, slots=True)

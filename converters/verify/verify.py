@@ -18,21 +18,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import arch
-from .compare import Pair, Verdict, summary
-from .comparison import Comparison, Progress, look_again
-from .errors import GgufxError, UsageError
-from .io.checkpoint import Checkpoint, open_adapter, open_checkpoint
-from .io.files import open_regular
-from .io.gguf import read_gguf_model
-from .planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
-from .planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
-from .rules.hf_config import architecture_of
-from .rules.spec import ArchSpec
-from .run.engines.threads import available_cpus
+from .. import arch
+from ..errors import GgufxError, UsageError
+from ..io.checkpoint import Checkpoint, open_adapter, open_checkpoint
+from ..io.files import open_regular
+from ..io.gguf import read_gguf_model
+from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
+from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
+from ..rules.hf_config import architecture_of
+from ..rules.spec import ArchSpec
+from ..run.engines.threads import available_cpus
+from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
-from .sides import Side, of_checkpoint, of_gguf, of_plan
-from .tokenizer.probe import Probes, probe
+from .side import Side, of_checkpoint, of_gguf, of_plan
+from .tensors import Pair, Verdict, summary
+from .tokenizers import Probes, probe
 
 ADAPTERS = ("adapter", "gguf adapter")
 HASH_AT_ONCE = 1 << 20

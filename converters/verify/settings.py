@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from .io.files import printable
-from .io.json_file import read_json
-from .io.values import Metadata, Value, text_of
-from .rules.hf_config import canonical
-from .rules.spec import MISSING, ArchSpec
+from ..io.files import printable
+from ..io.json_file import read_json
+from ..io.values import Metadata, Value, text_of
+from ..rules.hf_config import canonical
+from ..rules.spec import MISSING, ArchSpec
 
 SHOWN = 120  # characters of a value
 IDENTITY = ("general.architecture", "general.type")  # of general.*, what a runtime acts on

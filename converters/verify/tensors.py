@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..quant import FORMATS, quantize
-from ..quant.dispatch import KERNELS
-from .run.device import Cpu
-from .sides import Side, SideTensor
+from ...quant import FORMATS, quantize
+from ...quant.dispatch import KERNELS
+from ..run.device import Cpu
+from .side import Side, SideTensor
 
 # The largest relative RMSE that quantizing a weight of this type makes, with and without importance weights: about
 # twice what it is on normally distributed weights, and above what was measured on heavy tails (Laplace, Student t with
