@@ -19,7 +19,7 @@ from pathlib import Path
 import bench_convert
 from bench_convert import CONVERTER, LLAMA_QUANTIZE, run
 from bench_quantize import commit, machine
-from ggufx.quant.recipe import file_type
+from ggufx.quant.recipes.recipe import file_type
 
 RESULT = bench_convert.ROOT / "benchmarks" / "results" / "multi.json"
 SETS = {

@@ -11,7 +11,7 @@ NAME = "types"
 def command(json_mode: Json = False, quiet: Quiet = False) -> None:
     """List tensor types with their block sizes, and file types with their default tensor type."""
     from ..quant.formats import FORMATS
-    from ..quant.recipe import FILE_TYPES
+    from ..quant.recipes.recipe import FILE_TYPES
 
     out = Output(json_mode, quiet)
     tensor_rows = [(f.name, f.id, f.block_size, f.block_bytes, f.bits_per_weight) for f in FORMATS.values()]

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from ggufx.converters.io.gguf import read_gguf  # noqa: E402
-from ggufx.quant.recipe import FILE_TYPES  # noqa: E402
+from ggufx.quant.recipes.recipe import FILE_TYPES  # noqa: E402
 from make_recipe_golden import Oracle, _Importance  # noqa: E402
 from zoo.build import build  # noqa: E402
 from zoo.quantized import GOLDEN, MODELS, importance  # noqa: E402

@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from ggufx.quant.formats import FORMATS
-from ggufx.quant.recipe import FILE_TYPES
+from ggufx.quant.recipes.recipe import FILE_TYPES
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "recipe_types.json"
 

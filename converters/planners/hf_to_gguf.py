@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...quant.recipe import TensorShape
+from ...quant.recipes.recipe import TensorShape
 from .. import arch
 from ..errors import GgufxError, InputError, raise_all
 from ..io.checkpoint import Checkpoint, open_checkpoint

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...quant import recipe
-from ...quant.imatrix import ImportanceMatrix, from_gguf, from_legacy
+from ...quant.recipes import recipe
+from ...quant.recipes.imatrix import ImportanceMatrix, from_gguf, from_legacy
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import open_regular, read_at
 from ..io.gguf import MAGIC, read_gguf

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
-from ...quant.recipe import TensorShape, sort_key
+from ...quant.recipes.recipe import TensorShape, sort_key
 from ..errors import InputError, UsageError
 from ..io.gguf import encode_header, layout, read_gguf_model
 from ..io.values import Metadata, text_of, u32

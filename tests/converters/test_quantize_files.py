@@ -15,7 +15,7 @@ from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.planners.quantization import Quantization
 from ggufx.converters.planners.quantize import QuantizeOptions, plan_quantize
 from ggufx.converters.run.execute import execute
-from ggufx.quant.recipe import FILE_TYPES
+from ggufx.quant.recipes.recipe import FILE_TYPES
 from zoo.quantized import GOLDEN, MODELS, importance, write_legacy
 
 import ggufx

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from ggufx.quant.imatrix import ImportanceMatrix, from_gguf, from_legacy
+from ggufx.quant.recipes.imatrix import ImportanceMatrix, from_gguf, from_legacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

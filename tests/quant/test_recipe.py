@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ggufx.quant.formats import FORMATS
-from ggufx.quant.recipe import (
+from ggufx.quant.recipes.recipe import (
     FILE_TYPES,
     ModelFacts,
     Options,
@@ -246,7 +246,7 @@ def test_roles():
 
 
 def test_every_rule_names_a_real_type():
-    from ggufx.quant.mixtures import FALLBACK, MIXTURES
+    from ggufx.quant.recipes.mixtures import FALLBACK, MIXTURES
 
     assert MIXTURES.keys() <= FILE_TYPES.keys()
     types = {type_ for rows in MIXTURES.values() for rules in rows.values() for _, type_ in rules if type_}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from math import prod
 
-from .formats import FORMATS
+from ..formats import FORMATS
 from .mixtures import (
     COUNTED,
     EXACT_ROLES,
