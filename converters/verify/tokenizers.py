@@ -80,7 +80,7 @@ def _runtime_ids(path: Path, texts: list[str]) -> list[list[int]]:
     """The ids of llama.cpp."""
     library = _library()
     request = json.dumps({"library": str(library), "path": str(path), "texts": texts})
-    done = subprocess.run([sys.executable, "-m", f"{__package__}.runtime_worker"], input=request, text=True,
+    done = subprocess.run([sys.executable, "-m", f"{__package__}.llama_cpp_worker"], input=request, text=True,
                           encoding="utf-8", errors="replace", capture_output=True, check=False)
     try:
         answer = json.loads(done.stdout)

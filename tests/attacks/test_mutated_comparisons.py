@@ -11,7 +11,7 @@ from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.planners.quantization import Quantization
 from ggufx.converters.planners.quantize import QuantizePlanner
 from ggufx.converters.run.execute import execute
-from ggufx.converters.verify.verify.verify import VerifyOptions, verify
+from ggufx.converters.verify.verify import VerifyOptions, verify
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # numpy's word for numbers gone wrong
 KEYS = ("general.architecture", "general.type", "tokenizer.ggml.model", "llama.attention.head_count", "llama.embedding_length",

@@ -18,7 +18,7 @@ import pytest
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import encode_header, layout, read_gguf
 from ggufx.converters.io.values import Metadata, Value, ValueType, array, f32, i32, string, strings, u32, u64
-from ggufx.converters.plan.plan.plan import ConversionPlan
+from ggufx.converters.plan.plan import ConversionPlan
 from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.converters.ops import RopePermute, Split, Transpose
-from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.run.engines.threads import Threads
 
 # Runs conversions in forked children, so that hundreds of them cost little. One JSON request per line: the plan's file

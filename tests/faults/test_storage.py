@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.converters.errors import StorageError
-from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.run.execute import execute
 
 STEPS = ("ftruncate", "pwrite", "preadv", "fsync", "replace")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ggufx.converters.verify.verify.tensors import Pair
-from ggufx.converters.verify.verify.verify import Report
+from ggufx.converters.verify.tensors import Pair
+from ggufx.converters.verify.verify import Report
 
 
 def verdicts(report: Report) -> dict[str, int]:

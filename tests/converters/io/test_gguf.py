@@ -23,7 +23,7 @@ from ggufx.converters.io.gguf import (
 from ggufx.converters.io.string_array import StringArray
 from ggufx.converters.io.values import Value, ValueType, array, boolean, f32, i32, string, strings, u8, u16, u32, u64
 
-VOCABULARIES = Path(__file__).parents[2].parent / "shared" / "data" / "vocab"
+VOCABULARIES = Path(__file__).parents[4] / "shared" / "data" / "vocab"
 
 METADATA = {
     "general.architecture": string("llama"),

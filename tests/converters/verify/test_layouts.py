@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.io.values import i32, u16
-from ggufx.converters.verify.verify.tensors import Verdict
+from ggufx.converters.verify.tensors import Verdict
 from zoo.changed import change_folder, change_gguf, rows, swapped_rows, with_rows
 from zoo.verdicts import differing, found, verdicts
 

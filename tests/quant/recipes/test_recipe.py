@@ -25,7 +25,7 @@ from ggufx.quant.recipes.recipe import (
     sizes,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _spec = importlib.util.spec_from_file_location("make_recipe_golden", ROOT / "scripts" / "make_recipe_golden.py")
 golden = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(golden)

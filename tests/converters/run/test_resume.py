@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ggufx.converters.plan.plan.plan import Region, TensorJob
-from ggufx.converters.plan.plan.tiles import Tile
+from ggufx.converters.plan.plan import Region, TensorJob
+from ggufx.converters.plan.tiles import Tile
 from ggufx.converters.run.journal import Receipt
 from ggufx.converters.run.resume import confirmed
 

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 from ggufx.converters.io.values import string
-from ggufx.converters.metadata.general.naming import ParameterCount, count_parameters, default_file_name
+from ggufx.converters.metadata.naming import ParameterCount, count_parameters, default_file_name
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ggufx.converters.errors import UnsupportedError, UsageError
-from ggufx.converters.plan.plan.plan import Region, TensorJob
+from ggufx.converters.plan.plan import Region, TensorJob
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
 from ggufx.converters.planners.many_outputs import plan_outputs
 from ggufx.converters.run.engines import choice

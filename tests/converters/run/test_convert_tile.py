@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ggufx.converters.errors import InputError, UnsupportedError
 from ggufx.converters.ops import Add, Crop, Deinterleave, MlaKv, NegExp, RopePermute, Split, TileHeads, Transpose
-from ggufx.converters.plan.plan.plan import Region, TensorJob, region_bytes
-from ggufx.converters.plan.plan.tiles import Tile, by_address, is_copy, memory, tiles, unit_count
+from ggufx.converters.plan.plan import Region, TensorJob, region_bytes
+from ggufx.converters.plan.tiles import Tile, by_address, is_copy, memory, tiles, unit_count
 from ggufx.converters.run.convert_tile import run_tile
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from ggufx.converters.errors import StorageError
-from ggufx.converters.plan.plan.tiles import Tile
+from ggufx.converters.plan.tiles import Tile
 from ggufx.converters.run.journal import Journal, Receipt, Record, read_journal
 
 RECEIPTS = tuple(Receipt(i, Tile(i, i + 2, 40), (i, 2**32 - 1)[: i % 3]) for i in range(8))

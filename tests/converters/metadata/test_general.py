@@ -12,9 +12,9 @@ import pytest
 import yaml
 from ggufx.converters.errors import GgufxError, InputError
 from ggufx.converters.io.values import ValueType, f32, i32, plain, string, strings
-from ggufx.converters.metadata.general.general import general_metadata, sampling_parameters
-from ggufx.converters.metadata.general.model_card import model_card
-from ggufx.converters.metadata.general.naming import ParameterCount
+from ggufx.converters.metadata.general import general_metadata, sampling_parameters
+from ggufx.converters.metadata.model_card import model_card
+from ggufx.converters.metadata.naming import ParameterCount
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

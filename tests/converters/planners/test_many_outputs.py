@@ -12,8 +12,8 @@ import pytest
 from ggufx.converters.errors import GgufxError, IncompleteError, InputError, ManyErrors, StorageError, UsageError
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.ops import Add, Crop, Deinterleave, RopePermute, Split, Transpose
-from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
-from ggufx.converters.plan.plan.tiles import Tile, by_address, memory
+from ggufx.converters.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.plan.tiles import Tile, by_address, memory
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
 from ggufx.converters.planners.many_outputs import merged, plan_outputs
 from ggufx.converters.planners.quantization import Quantization

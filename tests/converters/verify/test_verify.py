@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ggufx.converters.verify.verify.tensors import Verdict
-from ggufx.converters.verify.verify.verify import VerifyOptions, verify
+from ggufx.converters.verify.tensors import Verdict
+from ggufx.converters.verify.verify import VerifyOptions, verify
 from ggufx.quant import dequantize, quantize
 from zoo.changed import as_type, change_gguf, dropped, rows, swapped_rows, with_rows
 from zoo.verdicts import differing, found, verdicts

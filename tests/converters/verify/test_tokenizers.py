@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ggufx.converters.errors import GgufxError, InputError, UnsupportedError
 from ggufx.converters.io.values import string
-from ggufx.converters.verify.verify import tokenizers as module
-from ggufx.converters.verify.verify.tokenizers import probe
+from ggufx.converters.verify import tokenizers as module
+from ggufx.converters.verify.tokenizers import probe
 from zoo.changed import change_folder, change_gguf
 
 import ggufx

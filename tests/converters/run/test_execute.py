@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ggufx.converters.errors import InputError, ManyErrors, UnsupportedError, UsageError
 from ggufx.converters.ops import Add, Crop, Deinterleave, Split, Transpose
-from ggufx.converters.plan.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
+from ggufx.converters.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.run.engines.threads import Threads
 from ggufx.converters.run.execute import execute
 from ggufx.quant import quantize

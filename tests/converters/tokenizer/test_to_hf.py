@@ -21,7 +21,7 @@ from vocabularies.judges import missing_runtime, runtime_ids
 from zoo.texts import HARD_TEXTS
 
 T = "tokenizer.ggml."
-SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "vocab"
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "vocab"
 REAL = sorted(SHARED.glob("*.gguf"))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ggufx.converters.verify.verify.side import SideTensor
-from ggufx.converters.verify.verify.tensors import MAX_RELATIVE_RMSE, MAX_ROW, ROW_FACTOR, Figures, Pair, Verdict, add, judge
+from ggufx.converters.verify.side import SideTensor
+from ggufx.converters.verify.tensors import MAX_RELATIVE_RMSE, MAX_ROW, ROW_FACTOR, Figures, Pair, Verdict, add, judge
 from ggufx.quant import FORMATS, dequantize, quantize
 from ggufx.quant.dispatch import KERNELS, Weights
 
