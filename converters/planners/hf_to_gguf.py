@@ -26,8 +26,8 @@ from ..rules.hparams import UNFIT, sizes, write_hparams
 from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Config, Hparams
-from ..tokenizer import TokenizerResult, tokenizer_metadata
-from ..tokenizer import own_keys as tokenizer_residue
+from ..tokenizer.own_keys import residue as tokenizer_own_keys
+from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, target_type
 from .own_keys import Source, json_value
@@ -297,7 +297,7 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     except InputError:
         generation = {}  # said where its sampling settings are looked for
     return {"ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"), **generation,
-            **tokenizer_residue(tokens.source, tokens.metadata), **kept}
+            **tokenizer_own_keys(tokens.source, tokens.metadata), **kept}
 
 
 def _jobs(match: Match, reading: _Reading, files: Mapping[Path, int],

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from ggufx.converters.io.values import Metadata, ValueType, array, string, strings
-from ggufx.converters.tokenizer import own_keys as residue
 from ggufx.converters.tokenizer import tokenizer_files, tokenizer_metadata
+from ggufx.converters.tokenizer.own_keys import residue
 from vocabularies.cases import CASES, FIRST, Case, through_file, write_files
 from zoo.texts import HARD_TEXTS
 

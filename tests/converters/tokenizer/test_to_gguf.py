@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from ggufx.converters.errors import InputError, UnsupportedError
 from ggufx.converters.io.values import ValueType, array, string
-from ggufx.converters.tokenizer import own_keys as residue
 from ggufx.converters.tokenizer import tokenizer_files, tokenizer_metadata
+from ggufx.converters.tokenizer.own_keys import residue
 from vocabularies.cases import CASES, Case, plain, through_file, write_files
 from vocabularies.judges import converter_key_values, missing_converter, missing_runtime, runtime_ids
 from zoo.kinds import TEKKEN, vocab
