@@ -14,7 +14,7 @@ def table() -> str:
     rows = ["| HF classes | GGUF architecture | example |", "|---|---|---|"]
     for spec in SPECS:
         classes = ", ".join(f"`{name}`" for name in spec.classes)
-        rows.append(f"| {classes}{' (text part)' if spec.text_class else ''} | `{spec.name}` | `{spec.example}` |")
+        rows.append(f"| {classes}{' (text part)' if spec.whole else ''} | `{spec.name}` | `{spec.example}` |")
     return "\n".join(rows)
 
 

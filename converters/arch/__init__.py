@@ -1,56 +1,80 @@
-"""The registry of architectures. A new architecture is one table in this package and one line in `FAMILIES`."""
+"""The registry of architectures. A new architecture is one table in this package and one line in `FAMILIES`.
+
+A family's module holds `SPECS`, its tables and the classes that hold more than text, and `BACK`: which table reads the
+files of a GGUF name, where several share it.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import UnsupportedError
-from ..rules.spec import ArchSpec
+from ..rules.facts import GgufFacts
+from ..rules.hf_config import architecture_of
+from ..rules.spec import ArchSpec, Choice, Whole
 from . import bert, deepseek, gemma, gemma4, gpt, llama, phi, qwen, qwen35
 
 FAMILIES = (llama, qwen, qwen35, gemma, gemma4, phi, gpt, bert, deepseek)
-SPECS: tuple[ArchSpec, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
+SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
+                                    for family in FAMILIES for spec in family.SPECS)
 
 
-def _check(specs: tuple[ArchSpec, ...]) -> dict[str, ArchSpec]:
-    """Each HF class once; each rule complete; where specs share a GGUF name, exactly one is the default."""
-    by_class: dict[str, ArchSpec] = {}
+def _by_class(specs: tuple[ArchSpec, ...]) -> dict[str, tuple[ArchSpec, ...]]:
+    """The tables of each HF class: one, or several that tell by the config which of them fits."""
+    out: dict[str, tuple[ArchSpec, ...]] = {}
     for spec in specs:
         for name in spec.classes:
-            if name in by_class:
-                raise AssertionError(f"{name} is in two tables")
-            by_class[name] = spec
+            out[name] = (*out.get(name, ()), spec)
+    for name, tables in out.items():
+        if len(tables) > 1 and any(spec.fits is None for spec in tables):
+            raise AssertionError(f"{name} is in two tables")
+    for spec in specs:
         for rule in spec.tensors:
             if rule.stacked and (len(rule.hf) != 1 or len(rule.gguf) != 1):
                 raise AssertionError(f"{spec.name}: {rule.hf[0]} stacks experts, so it is one name on each side")
-    for name in {s.name for s in specs}:
-        if sum(s.name == name and s.chosen is None for s in specs) != 1:
-            raise AssertionError(f"{name}: one of the tables of this GGUF name must be the default")
-    return by_class
+            if rule.stack is not None and rule.stack not in spec.stacks:
+                raise AssertionError(f"{spec.name}: {rule.gguf[0]} counts blocks of a stack that the table does not declare")
+    return out
 
 
-BY_CLASS = _check(SPECS)
+def _by_name(specs: tuple[ArchSpec, ...]) -> dict[str, Choice]:
+    """The table of each GGUF name, or what chooses it."""
+    out = {name: choice for family in FAMILIES for name, choice in getattr(family, "BACK", {}).items()}
+    for name in {spec.name for spec in specs} - set(out):
+        text = [spec for spec in specs if spec.name == name and spec.whole is None]
+        if len(text) != 1:
+            raise AssertionError(f"{name} is in several tables, or none of its own: its family says in BACK which reads it")
+        out[name] = Choice(text[0])
+    return out
 
 
-def for_class(hf_class: str, file: str) -> ArchSpec:
-    """The table of an HF class. UnsupportedError names the nearest."""
-    if hf_class in BY_CLASS:
-        return BY_CLASS[hf_class]
-    raise UnsupportedError(f"architecture {hf_class!r} is not supported", file=file, found=hf_class,
-                           hint=_nearest(hf_class, BY_CLASS))
+BY_CLASS = _by_class(SPECS)
+BY_NAME = _by_name(SPECS)
 
 
-def for_gguf(arch: str, keys: Mapping[str, Any], tensors: Collection[str], file: str) -> ArchSpec:
-    """The table for a GGUF file, by general.architecture, its key-values and the names of its tensors."""
-    specs = [spec for spec in SPECS if spec.name == arch]
-    if not specs:
+def for_config(config: Mapping[str, Any], file: str) -> ArchSpec:
+    """The table for a config.json, by its class. UnsupportedError names the nearest."""
+    hf_class = architecture_of(config, file)
+    if hf_class not in BY_CLASS:
+        raise UnsupportedError(f"architecture {hf_class!r} is not supported", file=file, found=hf_class,
+                               hint=_nearest(hf_class, BY_CLASS))
+    tables = BY_CLASS[hf_class]
+    for spec in tables:
+        if spec.fits is None or spec.fits(dict(config)):
+            return spec
+    raise UnsupportedError(f"no table of {hf_class} fits the settings", file=file)
+
+
+def for_gguf(arch: str, facts: GgufFacts, file: str) -> ArchSpec:
+    """The table for a GGUF file, by general.architecture and what the file holds."""
+    if arch not in BY_NAME:
         raise UnsupportedError(f"architecture {arch!r} is not supported", file=file, found=arch,
-                               hint=_nearest(arch, {s.name for s in SPECS}))
-    plain = {key: value for key, value in keys.items() if isinstance(value, (str, int, float))}  # no arrays
-    chosen = [s for s in specs if s.chosen is not None and s.chosen(plain, tensors)]
-    return (chosen or [s for s in specs if s.chosen is None])[0]
+                               hint=_nearest(arch, BY_NAME))
+    scalars = {key: value for key, value in facts.keys.items() if isinstance(value, (str, int, float))}
+    return BY_NAME[arch].of(replace(facts, keys=scalars))
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

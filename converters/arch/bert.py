@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from ..ops import Crop
-from ..rules.pooling import POOLING
-from ..rules.spec import ArchSpec, Codec, Computed, Fixed, H, R, Rows
-from ..rules.template import Template
-from .common import BOOL, F32
+from ..rules.words import *
+from .common import *
 
 B = "encoder.layer.{b}."
 
@@ -16,12 +13,12 @@ SHAPE = (
     H("embedding_length", "hidden_size"), H("feed_forward_length", "intermediate_size"),
     H("attention.head_count", "num_attention_heads"), H("attention.layer_norm_epsilon", "layer_norm_eps", F32),
     H("attention.causal", "is_decoder", BOOL, default=False, codec=Codec(lambda decoder: decoder, lambda causal: causal)),
-    POOLING, Rows("vocab_size", "token_embd.weight"), Rows("type_vocab_size", "token_types.weight"),
+    POOLING, VOCAB_ROWS, Seen("type_vocab_size", size("token_types.weight")),
     Fixed("hidden_act", "gelu"), Fixed("position_embedding_type", "absolute"),
 )
 EMBEDDINGS = (
     R("token_embd.weight", "embeddings.word_embeddings.weight", shape="vocab_size embedding_length"),
-    R("token_types.weight", "embeddings.token_type_embeddings.weight", adaptable=False),
+    R("token_types.weight", "embeddings.token_type_embeddings.weight", type="F32", no_lora=NO_GATHER),
     R("token_embd_norm.weight", "embeddings.LayerNorm.weight", shape="embedding_length"),
     R("token_embd_norm.bias", "embeddings.LayerNorm.bias", shape="embedding_length"),
 )
@@ -51,16 +48,17 @@ BERT = ArchSpec(
     hparams=SHAPE,
     tensors=(
         *EMBEDDINGS,
-        R("position_embd.weight", POSITIONS, shape="context_length embedding_length", adaptable=False),
+        R("position_embd.weight", POSITIONS, shape="context_length embedding_length", type="F32",
+          no_lora=NO_GATHER),
         *LAYERS,
     ),
-    aliases=(("bert.", ""),), ignore=HEADS, example="BAAI/bge-small-en-v1.5", absent=NO_POOLER,
+    aliases=(("bert.", ""),), ignore=HEADS, head=False, example="BAAI/bge-small-en-v1.5", absent=NO_POOLER,
 )
 
 # Their position table begins with rows for padding, which the runtime does not have: pad_token_id is 1 in all of them.
 POSITION_OFFSET = 2
 ROBERTA_SHAPE = (
-    *(rule for rule in SHAPE if getattr(rule, "key", None) != "context_length"),
+    *without(SHAPE, "context_length"),
     Computed("context_length", lambda config: config["max_position_embeddings"] - POSITION_OFFSET,
              "max_position_embeddings", lambda kv: kv["context_length"] + POSITION_OFFSET),
     Fixed("pad_token_id", POSITION_OFFSET - 1, refuse=True),
@@ -68,23 +66,24 @@ ROBERTA_SHAPE = (
 ROBERTA_TENSORS = (
     *EMBEDDINGS,
     R("position_embd.weight", POSITIONS, Crop(start=POSITION_OFFSET), shape="position_rows embedding_length",
-      adaptable=False),
+      type="F32", no_lora=NO_GATHER),
     *LAYERS,
 )
 POSITION_ROWS = {"position_rows": lambda hp: hp["context_length"] + POSITION_OFFSET}
 
 ROBERTA = ArchSpec(
     "bert", ("RobertaModel", "RobertaForMaskedLM"), "roberta",
-    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS,
+    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS, head=False,
     example="sentence-transformers/stsb-roberta-base", absent=NO_POOLER,
-    chosen=lambda keys, tensors: keys.get("tokenizer.ggml.model") == "gpt2",
 )
 
 XLM_ROBERTA = ArchSpec(
     "bert", ("XLMRobertaModel", "XLMRobertaForMaskedLM"), "xlm-roberta",
-    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS,
+    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS, head=False,
     example="intfloat/multilingual-e5-small", absent=NO_POOLER,
-    chosen=lambda keys, tensors: keys.get("tokenizer.ggml.model") == "t5",
 )
 
+BACK = {
+    "bert": choice(BERT, (ROBERTA, says("tokenizer.ggml.model", "gpt2")), (XLM_ROBERTA, says("tokenizer.ggml.model", "t5"))),
+}
 SPECS = (BERT, ROBERTA, XLM_ROBERTA)

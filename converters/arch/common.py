@@ -6,15 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..io.values import ValueType
-from ..ops import RopePermute, Split
-from ..rules.rope import Rope
-from ..rules.spec import Config, Fixed, H, Hparams, Present, R, Rows, TensorRule
-from ..rules.template import Template
+from ..rules.words import *
 
-F32 = ValueType.FLOAT32
-BOOL = ValueType.BOOL
 L = "model.layers.{b}."
+NO_GATHER = "the runtime looks the rows of this table up without an adapter"
 
 # -- config keys that transformers fills in when config.json does not have them -------------------------------------
 
@@ -51,7 +46,6 @@ HEAD_COUNT = H("attention.head_count", ("num_attention_heads", "n_head"))
 SHAPE = (BLOCK_COUNT, CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT)
 HEAD_KV = H("attention.head_count_kv", "num_key_value_heads")
 RMS_EPS = H("attention.layer_norm_rms_epsilon", "rms_norm_eps", F32)
-LN_EPS = H("attention.layer_norm_epsilon", ("layer_norm_eps", "layer_norm_epsilon"), F32)
 HEAD_LENGTHS = (
     H("attention.key_length", "head_dim", need=False),
     H("attention.value_length", "head_dim", need=False),
@@ -61,9 +55,9 @@ EXPERTS = (
     H("expert_used_count", "num_experts_per_tok"),
 )
 LOCAL_EXPERTS = (H("expert_count", ("num_local_experts", "num_experts")), EXPERTS[1])
-TIED = Present("tie_word_embeddings", "output.weight", absent=True)
+TIED = Seen("tie_word_embeddings", lacks("output.weight"))
 VOCAB_SIZE = H("vocab_size", "vocab_size", need=False)
-VOCAB_ROWS = Rows("vocab_size", "token_embd.weight")
+VOCAB_ROWS = Seen("vocab_size", size("token_embd.weight"))
 SILU = Fixed("hidden_act", "silu", also=("swish",))
 
 DECODER = (*SHAPE, HEAD_KV, Rope(), RMS_EPS, *HEAD_LENGTHS, TIED, SILU, VOCAB_ROWS)
@@ -103,9 +97,8 @@ FFN = (
 # -- mixtures of experts --------------------------------------------------------------------------------------------
 
 EXPERT_LENGTH = H("expert_feed_forward_length", "moe_intermediate_size")
-MOE_SIZES = {**SIZES, "expert_gate_up_rows": lambda hp: 2 * hp["expert_feed_forward_length"]}
 
-ROUTER = (R("blk.{b}.ffn_gate_inp.weight", L + "mlp.gate.weight", shape="expert_count embedding_length"),)
+ROUTER = (R("blk.{b}.ffn_gate_inp.weight", L + "mlp.gate.weight", shape="expert_count embedding_length", type="F32"),)
 SEPARATE_EXPERTS = (  # as on the Hub
     R("blk.{b}.ffn_gate_exps.weight", L + "mlp.experts.{e}.gate_proj.weight",
       shape="expert_feed_forward_length embedding_length"),
@@ -116,10 +109,10 @@ SEPARATE_EXPERTS = (  # as on the Hub
 )
 FUSED_EXPERTS = (  # as transformers 5 holds them, and the Hub's newest models
     R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "mlp.experts.gate_up_proj", Split((1, 1)),
-      shape="expert_count expert_gate_up_rows embedding_length"),
+      shape="expert_count 2*expert_feed_forward_length embedding_length"),
     R("blk.{b}.ffn_down_exps.weight", L + "mlp.experts.down_proj",
       shape="expert_count embedding_length expert_feed_forward_length"),
-    R("blk.{b}.ffn_gate_up_exps.weight", L + "mlp.experts.gate_up_proj", foreign=True),
+    R("blk.{b}.ffn_gate_up_exps.weight", L + "mlp.experts.gate_up_proj"),
 )
 
 

@@ -13,32 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import MlaKv
-from ..rules.hf_config import full_attention_rope
-from ..rules.rope import Rope
-from ..rules.spec import ArchSpec, Codec, Computed, Config, Deviates, Fixed, H, Hparams, R, Shown
-from ..rules.template import Template
-from .common import (
-    BOOL,
-    EMBED,
-    EXPERT_LENGTH,
-    F32,
-    FFN,
-    FUSED_EXPERTS,
-    MOE_SIZES,
-    NORMS,
-    OUT_NORM,
-    RMS_EPS,
-    ROUTER,
-    SEPARATE_EXPERTS,
-    SHAPE,
-    SILU,
-    TIED,
-    VOCAB_ROWS,
-    VOCAB_SIZE,
-    L,
-    where,
-)
+from ..rules.words import *
+from .common import *
 
 # -- hyperparameters ------------------------------------------------------------------------------------------------
 
@@ -89,8 +65,8 @@ LATENT_ATTN = (
     Computed("attention.value_length_mla", lambda c: c["v_head_dim"], "v_head_dim", value_length),
     Rope(),
     Computed("rope.scaling.yarn_log_multiplier", yarn_multiplier, "rope_parameters.mscale_all_dim", mscale, F32),
-    Shown("rope_parameters.mscale", lambda found: mscale(found.kv)),
-    Deviates("the runtime takes rope_parameters.mscale to be mscale_all_dim", lambda c: yarn_multiplier(c) is not None
+    Seen("rope_parameters.mscale", lambda found: mscale(found.kv)),
+    Note("the runtime takes rope_parameters.mscale to be mscale_all_dim", lambda c: yarn_multiplier(c) is not None
              and c["rope_parameters"].get("mscale") != c["rope_parameters"]["mscale_all_dim"]),
 )
 MOE = (
@@ -117,9 +93,9 @@ V2_ROUTING = (
     H("expert_gating_func", "scoring_func", codec=GATING, need=False),
     Computed("expert_group_count", limited("n_group"), "n_group", lambda kv: kv.get("expert_group_count")),
     Computed("expert_group_used_count", limited("topk_group"), "topk_group", lambda kv: kv.get("expert_group_used_count")),
-    Shown("topk_method",
+    Seen("topk_method",
           lambda found: "group_limited_greedy" if found.kv.get("expert_group_count", 1) > 1 else "greedy"),
-    Deviates("the runtime ranks groups of experts by their best two, DeepSeek-V2 by their best one",
+    Note("the runtime ranks groups of experts by their best two, DeepSeek-V2 by their best one",
              lambda c: (limited("n_group")(c) or 1) > 1),
     Fixed("mlp_bias", False),
 )
@@ -127,16 +103,16 @@ V3_ROUTING = (
     H("expert_gating_func", "scoring_func", codec=GATING, default="sigmoid"),
     H("expert_group_count", "n_group", default=1),
     H("expert_group_used_count", "topk_group", default=1),
-    Shown("topk_method", lambda found: "noaux_tc"),
-    Shown("num_nextn_predict_layers", lambda found: 0),
+    Seen("topk_method", lambda found: "noaux_tc"),
+    Seen("num_nextn_predict_layers", lambda found: 0),
     Fixed("rope_interleave", True, refuse=True),
 )
 DEFAULTS = {
     "num_key_value_heads": lambda config: config.get("num_attention_heads"), "rms_norm_eps": 1e-6, "kv_lora_rank": 512,
     "q_lora_rank": or_null("q_lora_rank", 1536), "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
 }
-SIZES = {
-    **MOE_SIZES,
+LATENT_SIZES = {
+    **SIZES,
     "key_length": key_length,
     "value_length": value_length,
     "unrotated_length": lambda hp: hp["key_length"] - hp["rope.dimension_count"],
@@ -166,27 +142,27 @@ def sparse(hp: Hparams, b: int) -> bool:
     return b >= hp["leading_dense_block_count"]
 
 
-# The runtime multiplies with these weights without looking for adapters: an update would be ignored in silence.
+NO_ADAPTERS = "the runtime multiplies with it without looking for adapters"
 ATTN = (
     *where(no_query_lora,
            R("blk.{b}.attn_q.weight", L + "self_attn.q_proj.weight", shape="query_rows embedding_length",
-             adaptable=False)),
+             no_lora=NO_ADAPTERS)),
     *where(query_lora,
            R("blk.{b}.attn_q_a.weight", L + "self_attn.q_a_proj.weight", shape="attention.q_lora_rank embedding_length",
-             adaptable=False),
+             no_lora=NO_ADAPTERS),
            R("blk.{b}.attn_q_a_norm.weight", L + "self_attn.q_a_layernorm.weight", shape="attention.q_lora_rank"),
            R("blk.{b}.attn_q_b.weight", L + "self_attn.q_b_proj.weight", shape="query_rows attention.q_lora_rank",
-             adaptable=False)),
+             no_lora=NO_ADAPTERS)),
     R("blk.{b}.attn_kv_a_mqa.weight", L + "self_attn.kv_a_proj_with_mqa.weight", shape="latent_rows embedding_length",
-      adaptable=False),
+      no_lora=NO_ADAPTERS),
     R("blk.{b}.attn_kv_a_norm.weight", L + "self_attn.kv_a_layernorm.weight", shape="attention.kv_lora_rank"),
     R(("blk.{b}.attn_k_b.weight", "blk.{b}.attn_v_b.weight"), L + "self_attn.kv_b_proj.weight",
       MlaKv("attention.head_count", "unrotated_length", "value_length"),
-      shape="key_value_rows attention.kv_lora_rank", adaptable=False),
-    R("blk.{b}.attn_kv_b.weight", L + "self_attn.kv_b_proj.weight", foreign=True),  # before 2025-04
+      shape="key_value_rows attention.kv_lora_rank", no_lora=NO_ADAPTERS),
+    R("blk.{b}.attn_kv_b.weight", L + "self_attn.kv_b_proj.weight"),  # before 2025-04
 )
 HEAD = (
-    R("output.weight", "lm_head.weight", need=False, shape="vocab_size embedding_length", adaptable=False),
+    R("output.weight", "lm_head.weight", need=False, shape="vocab_size embedding_length", no_lora=NO_ADAPTERS),
 )
 ATTN_OUTPUT = (
     R("blk.{b}.attn_output.weight", L + "self_attn.o_proj.weight", shape="embedding_length value_rows"),
@@ -200,7 +176,7 @@ SHARED_EXPERTS = (
       shape="embedding_length shared_expert_length"),
 )
 ROUTER_BIAS = (
-    R("blk.{b}.exp_probs_b.bias", L + "mlp.gate.e_score_correction_bias", shape="expert_count", keep_f32=True),
+    R("blk.{b}.exp_probs_b.bias", L + "mlp.gate.e_score_correction_bias", shape="expert_count", hf_dtype="F32"),
 )
 TENSORS = (
     *EMBED, *NORMS, *ATTN, *ATTN_OUTPUT, *where(dense, *FFN),
@@ -210,13 +186,15 @@ TENSORS = (
 MTP = tuple(Template(L + name + ".weight") for name in (
     "embed_tokens", "enorm", "hnorm", "eh_proj", "shared_head.norm", "shared_head.head"))
 
+STACKS = {"b": Stack(beyond="multi-token prediction")}
+
 # -- architectures --------------------------------------------------------------------------------------------------
 
 DEEPSEEK2 = ArchSpec(
     "deepseek2", ("DeepseekV2ForCausalLM",), "deepseek_v2", hparams=(*COMMON, *V2_ROUTING), tensors=TENSORS,
     defaults={**DEFAULTS, "max_position_embeddings": 2048, "first_k_dense_replace": 0, "n_shared_experts": 2,
               "routed_scaling_factor": 1.0, "norm_topk_prob": False, "topk_method": "greedy"},
-    sizes=SIZES, ignore=MTP, ignore_extra_blocks=True, example="deepseek-ai/DeepSeek-V2-Lite",
+    sizes=LATENT_SIZES, stacks=STACKS, ignore=MTP, example="deepseek-ai/DeepSeek-V2-Lite",
 )
 
 DEEPSEEK3 = ArchSpec(
@@ -225,9 +203,14 @@ DEEPSEEK3 = ArchSpec(
     defaults={**DEFAULTS, "max_position_embeddings": 4096, "first_k_dense_replace": 3, "n_shared_experts": 1,
               "routed_scaling_factor": 2.5, "norm_topk_prob": True, "num_experts_per_tok": 8, "n_group": 8,
               "topk_group": 4},
-    sizes=SIZES, ignore=MTP, ignore_extra_blocks=True, example="deepseek-ai/DeepSeek-V3",
-    chosen=lambda keys, tensors: keys.get("deepseek2.expert_gating_func") == 2
-    or any(name.endswith(".exp_probs_b.bias") for name in tensors),
+    sizes=LATENT_SIZES, stacks=STACKS, ignore=MTP, example="deepseek-ai/DeepSeek-V3",
 )
 
+def biased_router(facts: GgufFacts) -> bool:
+    """V3 chooses experts by sigmoid scores and a bias."""
+    return facts.keys.get("deepseek2.expert_gating_func") == 2 or any(
+        name.endswith(".exp_probs_b.bias") for name in facts.tensors)
+
+
+BACK = {"deepseek2": choice(DEEPSEEK2, (DEEPSEEK3, biased_router))}
 SPECS = (DEEPSEEK2, DEEPSEEK3)

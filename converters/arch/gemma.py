@@ -10,27 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import UnsupportedError
-from ..ops import Add
-from ..rules.pooling import POOLING
-from ..rules.rope import Rope
-from ..rules.spec import ArchSpec, Computed, Config, Fixed, H, R, short
-from ..rules.template import Template
-from .common import (
-    BOOL,
-    EMBED,
-    F32,
-    HEAD,
-    HEAD_KV,
-    HEAD_LENGTHS,
-    RMS_EPS,
-    SHAPE,
-    SIZES,
-    TIED,
-    VOCAB_ROWS,
-    L,
-    headless,
-)
+from ..rules.words import *
+from .common import *
 
 # -- which blocks attend to a sliding window only -------------------------------------------------------------------
 
@@ -202,25 +183,24 @@ DEFAULTS3 = {
     "rms_norm_eps": 1e-6, "sliding_window": 4096, "layer_types": default_layer_types,
     "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "use_bidirectional_attention": False,
 }
+LOCAL_BASE = "rope_local_base_freq"
 LANGUAGE_MODEL = (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""))
 
 GEMMA3 = ArchSpec(
-    "gemma3", ("Gemma3ForCausalLM",), "gemma3_text",
+    "gemma3", ("Gemma3ForCausalLM",), "gemma3_text", local_rope_base=LOCAL_BASE,
     hparams=(*DENSE3, TIED, CAUSAL), tensors=(*DENSE3_TENSORS, *HEAD), defaults=DEFAULTS3, sizes=SIZES,
     example="google/gemma-3-1b-it",
 )
 
-GEMMA3_VL = ArchSpec(
-    "gemma3", ("Gemma3ForConditionalGeneration",), "gemma3",
-    hparams=GEMMA3.hparams, tensors=GEMMA3.tensors, defaults=DEFAULTS3, sizes=SIZES, aliases=LANGUAGE_MODEL,
-    parts=("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
-    text_class=("Gemma3ForCausalLM", "gemma3_text"), chosen=lambda keys, tensors: False,
+GEMMA3_VL = Whole(
+    "Gemma3ForConditionalGeneration", "gemma3", text=GEMMA3, aliases=LANGUAGE_MODEL, parts=dict.fromkeys(
+        ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")),
     example="google/gemma-3-4b-it",
 )
 
 # config.json states the window as the runtime takes it; the class halves it while it loads.
 GEMMA_EMBEDDING = ArchSpec(
-    "gemma-embedding", ("Gemma3TextModel",), "gemma3_text",
+    "gemma-embedding", ("Gemma3TextModel",), "gemma3_text", head=False, local_rope_base=LOCAL_BASE,
     hparams=(*DENSE3, POOLING, Fixed("use_bidirectional_attention", True)), tensors=headless(*DENSE3_TENSORS),
     defaults=DEFAULTS3, sizes=SIZES, aliases=(("model.", ""),), example="google/embeddinggemma-300m",
 )

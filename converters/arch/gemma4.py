@@ -10,27 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import UnsupportedError
-from ..ops import Split
-from ..rules.rope import PROPORTIONAL_FREQS, Rope
-from ..rules.spec import ArchSpec, Computed, Config, Fixed, Found, H, Hparams, Present, R, Rows, Shown, short
+from ..rules.words import *
 from . import gemma
-from .common import (
-    BLOCK_COUNT,
-    BOOL,
-    CONTEXT_LENGTH,
-    EMBED,
-    EMBEDDING_LENGTH,
-    F32,
-    HEAD,
-    HEAD_COUNT,
-    OUT_NORM,
-    RMS_EPS,
-    TIED,
-    VOCAB_ROWS,
-    L,
-    where,
-)
+from .common import *
 from .gemma import FFN, GELU, LANGUAGE_MODEL, NO_BIAS, layer_types, pattern, periodic
 
 # -- what differs from block to block -------------------------------------------------------------------------------
@@ -98,7 +80,7 @@ def of_kind(kv: Mapping[str, Any], key: str, slides: bool) -> Any:
     return next((v for v, s in zip(values, pattern(6, kv), strict=False) if s == slides), values[0])
 
 
-def double_wide(found: Found) -> bool:
+def double_wide(found: GgufFacts) -> bool:
     widths = per_block(found.kv, "feed_forward_length")
     own = own_keys(len(widths), found.kv.get("attention.shared_kv_layers", 0))
     doubled = len({*widths}) > 1
@@ -108,7 +90,7 @@ def double_wide(found: Found) -> bool:
     return doubled
 
 
-def keys_as_values(found: Found) -> bool:
+def keys_as_values(found: GgufFacts) -> bool:
     """Whether a block has keys but no values."""
     return any(name.replace(".attn_k.", ".attn_v.") not in found.tensors
                for name in found.tensors if name.endswith(".attn_k.weight"))
@@ -129,20 +111,20 @@ GEMMA4_HPARAMS = (
     H("attention.value_length_swa", "head_dim"),
     Computed("attention.head_count_kv", kv_heads, "num_key_value_heads",
              lambda kv: of_kind(kv, "attention.head_count_kv", True)),
-    Shown("num_global_key_value_heads", lambda found: of_kind(found.kv, "attention.head_count_kv", False)
+    Seen("num_global_key_value_heads", lambda found: of_kind(found.kv, "attention.head_count_kv", False)
           if isinstance(found.kv["attention.head_count_kv"], list) else None),
     H("attention.shared_kv_layers", "num_kv_shared_layers", default=0),
-    Shown("attention_k_eq_v", keys_as_values),
+    Seen("attention_k_eq_v", keys_as_values),
     H("attention.sliding_window", "sliding_window"),
     Computed("attention.sliding_window_pattern", sliding, "layer_types", lambda kv: layer_types(pattern(6, kv)), BOOL),
     Computed("feed_forward_length", feed_forward, "intermediate_size", lambda kv: per_block(kv, "feed_forward_length")[0]),
-    Shown("use_double_wide_mlp", double_wide),
+    Seen("use_double_wide_mlp", double_wide),
     H("embedding_length_per_layer_input", "hidden_size_per_layer_input"),
-    Rows("vocab_size_per_layer_input", "per_layer_token_embd.weight"),
+    Seen("vocab_size_per_layer_input", size("per_layer_token_embd.weight")),
     # Without the key, the runtime caps at 30.
     Computed("final_logit_softcapping", lambda config: config.get("final_logit_softcapping") or 0.0,
              "final_logit_softcapping", lambda kv: short(kv.get("final_logit_softcapping", 30.0)) or None, F32),
-    Present("enable_moe_block", "blk.0.ffn_gate_inp.weight"),
+    Seen("enable_moe_block", has("blk.0.ffn_gate_inp.weight")),
     Computed("expert_count", with_experts("num_experts"), "num_experts", lambda kv: kv.get("expert_count")),
     Computed("expert_used_count", with_experts("top_k_experts"), "top_k_experts", lambda kv: kv.get("expert_used_count")),
     Computed("expert_feed_forward_length", with_experts("moe_intermediate_size"), "moe_intermediate_size",
@@ -170,15 +152,13 @@ def per_layer_input(hp: Hparams, b: int | None) -> bool:
     return hp.get("embedding_length_per_layer_input", 0) > 0
 
 
-SIZES = {
+BLOCK_SIZES = {
     "sliding": lambda hp: pattern(6, hp),
     "head_length": lambda hp: [hp["attention.key_length_swa"] if slides else hp["attention.key_length"]
                                for slides in hp["sliding"]],
     "head_rows": lambda hp: [hp["attention.head_count"] * length for length in hp["head_length"]],
     "head_kv_rows": lambda hp: [heads * length for heads, length in zip(
         per_block(hp, "attention.head_count_kv"), hp["head_length"], strict=True)],
-    "expert_gate_up_rows": lambda hp: 2 * hp["expert_feed_forward_length"],
-    "per_layer_columns": lambda hp: hp["block_count"] * hp["embedding_length_per_layer_input"],
 }
 GEMMA4_TENSORS = (
     *EMBED,
@@ -199,26 +179,28 @@ GEMMA4_TENSORS = (
     R("blk.{b}.layer_output_scale.weight", L + "layer_scalar", shape="1", need=False),
     *where(
         experts,
-        R("blk.{b}.ffn_gate_inp.weight", L + "router.proj.weight", shape="expert_count embedding_length"),
+        R("blk.{b}.ffn_gate_inp.weight", L + "router.proj.weight", shape="expert_count embedding_length",
+          type="F32"),
         R("blk.{b}.ffn_gate_inp.scale", L + "router.scale", shape="embedding_length"),
         R("blk.{b}.ffn_gate_up_exps.weight", L + "experts.gate_up_proj",
-          shape="expert_count expert_gate_up_rows embedding_length"),
-        # The runtime would add an update behind the experts' scale, not before it.
+          shape="expert_count 2*expert_feed_forward_length embedding_length"),
         R("blk.{b}.ffn_down_exps.weight", L + "experts.down_proj",
-          shape="expert_count embedding_length expert_feed_forward_length", adaptable=False),
+          shape="expert_count embedding_length expert_feed_forward_length",
+          no_lora="the runtime would add an update behind the experts' scale, not before it"),
         R("blk.{b}.ffn_down_exps.scale", L + "router.per_expert_scale", shape="expert_count"),
         R("blk.{b}.post_ffw_norm_1.weight", L + "post_feedforward_layernorm_1.weight", shape="embedding_length"),
         R("blk.{b}.pre_ffw_norm_2.weight", L + "pre_feedforward_layernorm_2.weight", shape="embedding_length"),
         R("blk.{b}.post_ffw_norm_2.weight", L + "post_feedforward_layernorm_2.weight", shape="embedding_length"),
     ),
-    R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "experts.gate_up_proj", Split((1, 1)),
-      foreign=True),  # the other layout that the runtime takes
+    # the other layout that the runtime takes
+    R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "experts.gate_up_proj", Split((1, 1))),
     *where(
         per_layer_input,
-        R("per_layer_token_embd.weight", "model.embed_tokens_per_layer.weight", shape="vocab_size per_layer_columns",
-          adaptable=False),
+        R("per_layer_token_embd.weight", "model.embed_tokens_per_layer.weight",
+          shape="vocab_size block_count*embedding_length_per_layer_input",
+          no_lora=NO_GATHER),
         R("per_layer_model_proj.weight", "model.per_layer_model_projection.weight",
-          shape="per_layer_columns embedding_length", adaptable=False),
+          shape="block_count*embedding_length_per_layer_input embedding_length", no_lora=NO_GATHER),
         R("per_layer_proj_norm.weight", "model.per_layer_projection_norm.weight",
           shape="embedding_length_per_layer_input"),
         R("blk.{b}.inp_gate.weight", L + "per_layer_input_gate.weight",
@@ -245,16 +227,13 @@ DEFAULTS = {
 
 GEMMA4 = ArchSpec(
     "gemma4", ("Gemma4ForCausalLM",), "gemma4_text",
-    hparams=GEMMA4_HPARAMS, tensors=GEMMA4_TENSORS, derived=(PROPORTIONAL_FREQS,), defaults=DEFAULTS, sizes=SIZES,
+    hparams=GEMMA4_HPARAMS, tensors=GEMMA4_TENSORS, derived=(PROPORTIONAL_FREQS,), defaults=DEFAULTS, sizes=BLOCK_SIZES,
     example="google/gemma-4-E2B-it",
 )
 
-GEMMA4_MULTIMODAL = ArchSpec(
-    "gemma4", ("Gemma4ForConditionalGeneration",), "gemma4",
-    hparams=GEMMA4_HPARAMS, tensors=GEMMA4_TENSORS, derived=(PROPORTIONAL_FREQS,), defaults=DEFAULTS, sizes=SIZES,
-    aliases=LANGUAGE_MODEL,
-    parts=("model.vision_tower.", "model.embed_vision.", "model.audio_tower.", "model.embed_audio."),
-    text_class=("Gemma4ForCausalLM", "gemma4_text"), chosen=lambda keys, tensors: False,
+GEMMA4_MULTIMODAL = Whole(
+    "Gemma4ForConditionalGeneration", "gemma4", text=GEMMA4, aliases=LANGUAGE_MODEL, parts=dict.fromkeys(
+        ("model.vision_tower.", "model.embed_vision.", "model.audio_tower.", "model.embed_audio.")),
     example="google/gemma-4-E2B-it",
 )
 

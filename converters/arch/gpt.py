@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ..io.values import Metadata
-from ..ops import Conv1dStorage, Deinterleave, PackMxfp4, Transpose
-from ..rules.rope import Rope
-from ..rules.spec import ArchSpec, Config, Fixed, Found, H, Present, R
-from ..rules.template import Template
-from .common import (
-    ATTN,
-    DECODER_DEFAULTS,
-    EMBED,
-    F32,
-    HEAD,
-    HEAD_KV,
-    HEAD_LENGTHS,
-    LOCAL_EXPERTS,
-    OUT_NORM,
-    RMS_EPS,
-    SHAPE,
-    SIZES,
-    TIED,
-    VOCAB_ROWS,
-    L,
-)  # fmt: skip
+from ..rules.words import *
+from .common import *
 
 T = "transformer.h.{b}."
-CONV1D = Conv1dStorage()
+CONV1D = Transpose(conv1d=True)
 
 GPT2 = ArchSpec(
-    "gpt2", ("GPT2LMHeadModel", "GPT2Model"), "gpt2",
+    "gpt2", ("GPT2LMHeadModel", "GPT2Model"), "gpt2", headless=("GPT2Model",),
     hparams=(
         H("block_count", "n_layer"), H("context_length", ("n_positions", "n_ctx")), H("embedding_length", "n_embd"),
         H("feed_forward_length", "n_inner"), H("attention.head_count", "n_head"),
@@ -41,11 +19,12 @@ GPT2 = ArchSpec(
     ),
     tensors=(
         R("token_embd.weight", "transformer.wte.weight", shape="vocab_size embedding_length"),
-        R("position_embd.weight", "transformer.wpe.weight", shape="context_length embedding_length", adaptable=False),
+        R("position_embd.weight", "transformer.wpe.weight", shape="context_length embedding_length", type="F32",
+          no_lora=NO_GATHER),
         R("blk.{b}.attn_norm.weight", T + "ln_1.weight", shape="embedding_length"),
         R("blk.{b}.attn_norm.bias", T + "ln_1.bias", shape="embedding_length"),
-        R("blk.{b}.attn_qkv.weight", T + "attn.c_attn.weight", CONV1D, shape="embedding_length qkv_rows"),
-        R("blk.{b}.attn_qkv.bias", T + "attn.c_attn.bias", shape="qkv_rows"),
+        R("blk.{b}.attn_qkv.weight", T + "attn.c_attn.weight", CONV1D, shape="embedding_length 3*embedding_length"),
+        R("blk.{b}.attn_qkv.bias", T + "attn.c_attn.bias", shape="3*embedding_length"),
         R("blk.{b}.attn_output.weight", T + "attn.c_proj.weight", CONV1D, shape="embedding_length embedding_length"),
         R("blk.{b}.attn_output.bias", T + "attn.c_proj.bias", shape="embedding_length"),
         R("blk.{b}.ffn_norm.weight", T + "ln_2.weight", shape="embedding_length"),
@@ -62,53 +41,29 @@ GPT2 = ArchSpec(
     aliases=(("wte.", "transformer.wte."), ("wpe.", "transformer.wpe."), ("h.", "transformer.h."),
              ("ln_f.", "transformer.ln_f.")),
     ignore=(Template(T + "attn.bias"), Template(T + "attn.masked_bias")),
-    sizes={"qkv_rows": lambda hp: 3 * hp["embedding_length"]},
     example="openai-community/gpt2",
 )
 
 
-@dataclass(frozen=True)
-class Mxfp4Checkpoint:
-    """The note in config.json that expert weights are stored in MXFP4; the tensors' type tells it on the way back."""
-
-    def write(self, config: Config, notes: list[str]) -> Metadata:
-        return {}
-
-    def read(self, found: Found, config: Config) -> None:
-        if found.types.get("blk.0.ffn_down_exps.weight") == "MXFP4":
-            config["quantization_config"] = {
-                "quant_method": "mxfp4",
-                "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router",
-                                           "model.embed_tokens", "lm_head"],
-            }
-
-
-@dataclass(frozen=True)
-class AlternatingLayers:
-    """`layer_types`: gpt-oss alternates sliding and full attention, and the runtime knows no other pattern."""
-
-    def write(self, config: Config, notes: list[str]) -> Metadata:
-        kinds = config.get("layer_types")
-        if kinds is not None and list(kinds) != _alternating(len(kinds)):
-            notes.append("config.json has another pattern of layer_types than the runtime computes with")
-        return {}
-
-    def read(self, found: Found, config: Config) -> None:
-        config["layer_types"] = _alternating(config["num_hidden_layers"])
-
-
-def _alternating(layers: int) -> list[str]:
-    return [("sliding_attention", "full_attention")[i % 2] for i in range(layers)]
+def mxfp4_checkpoint(facts: GgufFacts) -> Config | None:
+    """The note in config.json that expert weights are stored in MXFP4."""
+    if facts.types.get("blk.0.ffn_down_exps.weight") != "MXFP4":
+        return None
+    return {"quant_method": "mxfp4", "modules_to_not_convert": [
+        "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]}
 
 
 E = L + "mlp.experts."
+HALVES = Split(2, groups="expert_feed_forward_length")  # gate and up, row by row
 GATE_UP = ("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight")
 GPT_OSS = ArchSpec(
     "gpt-oss", ("GptOssForCausalLM",), "gpt_oss",
     hparams=(
         *SHAPE, HEAD_KV, Rope(), Fixed("rope_parameters.truncate", False), RMS_EPS, *HEAD_LENGTHS, *LOCAL_EXPERTS,
         H("attention.sliding_window", "sliding_window"), H("expert_feed_forward_length", "intermediate_size"),
-        Mxfp4Checkpoint(), AlternatingLayers(), Present("attention_bias", "blk.0.attn_q.bias"), TIED, VOCAB_ROWS,
+        Seen("quantization_config", mxfp4_checkpoint),
+        Fixed("layer_types", lambda c: [("sliding_attention", "full_attention")[i % 2] for i in range(c["num_hidden_layers"])]),
+        Seen("attention_bias", has("blk.0.attn_q.bias")), TIED, VOCAB_ROWS,
         Fixed("hidden_act", "silu"), Fixed("swiglu_limit", 7.0),
     ),
     tensors=(
@@ -116,19 +71,20 @@ GPT_OSS = ArchSpec(
         R("blk.{b}.attn_norm.weight", L + "input_layernorm.weight", shape="embedding_length"),
         R("blk.{b}.post_attention_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
         R("blk.{b}.attn_sinks.weight", L + "self_attn.sinks", shape="attention.head_count"),
-        R("blk.{b}.ffn_gate_inp.{p}", L + "mlp.router.{p}", shape="expert_count embedding_length"),
-        R(GATE_UP, (E + "gate_up_proj_blocks", E + "gate_up_proj_scales"), PackMxfp4(), Deinterleave()),
+        R("blk.{b}.ffn_gate_inp.{p}", L + "mlp.router.{p}", shape="expert_count embedding_length", type="F32"),
+        R(GATE_UP, (E + "gate_up_proj_blocks", E + "gate_up_proj_scales"), PackMxfp4(), HALVES),
         R("blk.{b}.ffn_down_exps.weight", (E + "down_proj_blocks", E + "down_proj_scales"), PackMxfp4()),
-        R(GATE_UP, E + "gate_up_proj", Transpose(), Deinterleave(), shape="expert_count embedding_length gate_up_rows"),
+        R(GATE_UP, E + "gate_up_proj", Transpose(), HALVES,
+          shape="expert_count embedding_length 2*expert_feed_forward_length"),
         R("blk.{b}.ffn_down_exps.weight", E + "down_proj", Transpose(),
           shape="expert_count expert_feed_forward_length embedding_length"),
         R(("blk.{b}.ffn_gate_exps.bias", "blk.{b}.ffn_up_exps.bias"), E + "gate_up_proj_bias",
-          Deinterleave(vector=True), shape="expert_count gate_up_rows"),
+          Split(2, groups="expert_feed_forward_length", vector=True), shape="expert_count 2*expert_feed_forward_length"),
         R("blk.{b}.ffn_down_exps.bias", E + "down_proj_bias", shape="expert_count embedding_length"),
         *OUT_NORM, *HEAD,
     ),
     defaults=DECODER_DEFAULTS,
-    sizes={**SIZES, "gate_up_rows": lambda hp: 2 * hp["expert_feed_forward_length"]},
+    sizes=SIZES,
     example="openai/gpt-oss-20b",
 )
 

@@ -6,42 +6,19 @@ head by head". The same row converts forward, back, and a LoRA adapter's factors
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ..io.values import Metadata
-from ..rules.rope import LLAMA3_FREQS, LONGROPE_FACTORS
-from ..rules.spec import ArchSpec, Computed, Config, Fixed, Found, H, Present, R
-from ..rules.template import Template
-from .common import (
-    ATTN_ROPE,
-    DECODER,
-    DECODER_DEFAULTS,
-    EMBED,
-    F32,
-    FFN,
-    FUSED_EXPERTS,
-    HEAD,
-    LOCAL_EXPERTS,
-    NORMS,
-    OUT_NORM,
-    ROUTER,
-    SIZES,
-    VOCAB_SIZE,
-    L,
-    per_head,
-    same_as,
-)  # fmt: skip
+from ..rules.words import *
+from .common import *
 
 ROPE_DIM = Computed("rope.dimension_count", lambda config: config.get("head_dim") or per_head(config), "head_dim",
                     lambda kv: kv.get("attention.key_length", kv.get("rope.dimension_count")))
 UNSTATED_HEAD = {"num_key_value_heads": same_as("num_attention_heads")}  # classes that leave head_dim open
-BIASES = (Present("attention_bias", "blk.0.attn_q.bias"), Present("mlp_bias", "blk.0.ffn_up.bias"))
+BIASES = (Seen("attention_bias", has("blk.0.attn_q.bias")), Seen("mlp_bias", has("blk.0.ffn_up.bias")))
 INV_FREQ = (Template(L + "self_attn.rotary_emb.inv_freq"), Template("model.rotary_emb.inv_freq"))
 MULTIMODAL = (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""))
 HEADLESS = (("layers.", "model.layers."), ("embed_tokens.", "model.embed_tokens."), ("norm.", "model.norm."))
 
 LLAMA = ArchSpec(
-    "llama", ("LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"), "llama",
+    "llama", ("LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"), "llama", headless=("LlamaModel",),
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, *BIASES),
     tensors=(*EMBED, *NORMS, *ATTN_ROPE, *FFN, *OUT_NORM, *HEAD),
     derived=(LLAMA3_FREQS, *LONGROPE_FACTORS), defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
@@ -53,7 +30,6 @@ MISTRAL = ArchSpec(
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, Fixed("sliding_window", None)),
     tensors=LLAMA.tensors, derived=LLAMA.derived, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ,
     aliases=HEADLESS, example="mistralai/Mistral-7B-Instruct-v0.3",
-    chosen=lambda keys, tensors: "mistral" in str(keys.get("general.name", "")).lower(),
 )
 
 MOE = L + "block_sparse_moe."
@@ -62,7 +38,7 @@ MIXTRAL = ArchSpec(
     hparams=(*DECODER, *LOCAL_EXPERTS, VOCAB_SIZE, ROPE_DIM, Fixed("sliding_window", None)),
     tensors=(
         *EMBED, *NORMS, *ATTN_ROPE,
-        R("blk.{b}.ffn_gate_inp.weight", MOE + "gate.weight", shape="expert_count embedding_length"),
+        R("blk.{b}.ffn_gate_inp.weight", MOE + "gate.weight", shape="expert_count embedding_length", type="F32"),
         R("blk.{b}.ffn_gate_exps.weight", MOE + "experts.{e}.w1.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_up_exps.weight", MOE + "experts.{e}.w3.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_down_exps.weight", MOE + "experts.{e}.w2.weight", shape="embedding_length feed_forward_length"),
@@ -70,26 +46,9 @@ MIXTRAL = ArchSpec(
         *OUT_NORM, *HEAD,
     ),
     defaults=UNSTATED_HEAD, ignore=INV_FREQ,
-    sizes={**SIZES, "expert_feed_forward_length": lambda hp: hp["feed_forward_length"],
-           "expert_gate_up_rows": lambda hp: 2 * hp["feed_forward_length"]},
+    sizes={**SIZES, "expert_feed_forward_length": lambda hp: hp["feed_forward_length"]},
     example="mistralai/Mixtral-8x7B-Instruct-v0.1",
-    chosen=lambda keys, tensors: "blk.0.ffn_gate_exps.weight" in tensors,
 )
-
-
-@dataclass(frozen=True)
-class MscaleOfAll:
-    """`mscale`: GGUF holds `mscale_all_dim` only; the published models have the same number for both."""
-
-    def write(self, config: Config, notes: list[str]) -> Metadata:
-        rope = config["rope_parameters"]
-        if rope.get("mscale", 1.0) != rope.get("mscale_all_dim", 1.0):
-            notes.append("config.json has an mscale of its own; the runtime knows mscale_all_dim only")
-        return {}
-
-    def read(self, found: Found, config: Config) -> None:
-        value = config["rope_parameters"].get("mscale_all_dim", 1.0)
-        found.assume(config, "rope_parameters.mscale", value, "the same as mscale_all_dim")
 
 
 MINISTRAL3 = ArchSpec(
@@ -97,20 +56,23 @@ MINISTRAL3 = ArchSpec(
     hparams=(
         *DECODER, VOCAB_SIZE, ROPE_DIM,
         H("rope.scaling.yarn_log_multiplier", "rope_parameters.mscale_all_dim", F32),
-        MscaleOfAll(),
+        # GGUF holds mscale_all_dim only; the published models have the same number for both.
+        Fixed("rope_parameters.mscale", lambda c: c["rope_parameters"].get("mscale_all_dim", 1.0)),
         H("attention.temperature_scale", "rope_parameters.llama_4_scaling_beta", F32),
     ),
     tensors=LLAMA.tensors, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
     example="mistralai/Ministral-3-3B-Instruct-2512",
 )
 
-MISTRAL3 = ArchSpec(
-    "mistral3", ("Mistral3ForConditionalGeneration",), "mistral3",
-    hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM),
-    tensors=LLAMA.tensors, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=MULTIMODAL,
-    parts=("model.vision_tower.", "model.multi_modal_projector.", "vision_tower.", "multi_modal_projector."),
-    example="mistralai/Mistral-Small-3.1-24B-Instruct-2503", text_class=("MistralForCausalLM", "mistral"),
-    chosen=lambda keys, tensors: "mistral3.attention.temperature_scale" not in keys,
+MISTRAL3 = Whole(
+    "Mistral3ForConditionalGeneration", "mistral3",
+    text=ArchSpec(
+        "mistral3", ("MistralForCausalLM",), "mistral", hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM),
+        tensors=LLAMA.tensors, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ,
+    ),
+    aliases=MULTIMODAL, parts=dict.fromkeys(
+        ("model.vision_tower.", "model.multi_modal_projector.", "vision_tower.", "multi_modal_projector.")),
+    example="mistralai/Mistral-Small-3.1-24B-Instruct-2503",
 )
 
 SMOLLM3 = ArchSpec(
@@ -120,4 +82,8 @@ SMOLLM3 = ArchSpec(
     example="HuggingFaceTB/SmolLM3-3B",
 )
 
+BACK = {
+    "llama": choice(LLAMA, (MIXTRAL, has("blk.0.ffn_gate_exps.weight")), (MISTRAL, named("mistral"))),
+    "mistral3": choice(MINISTRAL3, (MISTRAL3.text, lambda facts: "mistral3.attention.temperature_scale" not in facts.keys)),
+}
 SPECS = (LLAMA, MISTRAL, MIXTRAL, MINISTRAL3, MISTRAL3, SMOLLM3)

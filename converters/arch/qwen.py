@@ -7,24 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..rules.pooling import POOLING
-from ..rules.spec import ArchSpec, Config, Fixed, R
-from .common import (
-    DECODER,
-    EMBED,
-    EXPERT_LENGTH,
-    EXPERTS,
-    FUSED_EXPERTS,
-    HEAD,
-    MOE_SIZES,
-    NORMS,
-    OUT_NORM,
-    QK_NORM,
-    ROUTER,
-    SEPARATE_EXPERTS,
-    SIZES,
-    L,
-)
+from ..rules.words import *
+from .common import *
 
 
 def heads_or(default: int) -> Callable[[Config], int | None]:
@@ -57,7 +41,7 @@ FFN = (
 )
 
 QWEN2 = ArchSpec(
-    "qwen2", ("Qwen2ForCausalLM", "Qwen2Model"), "qwen2",
+    "qwen2", ("Qwen2ForCausalLM", "Qwen2Model"), "qwen2", headless=("Qwen2Model",),
     hparams=(*DECODER, FULL_ATTENTION, POOLING),
     tensors=(*EMBED, *NORMS, *ATTN, *QKV_BIAS, *FFN, *OUT_NORM, *HEAD),
     defaults={**DEFAULTS, "num_key_value_heads": heads_or(32)},
@@ -65,7 +49,7 @@ QWEN2 = ArchSpec(
 )
 
 QWEN3 = ArchSpec(
-    "qwen3", ("Qwen3ForCausalLM", "Qwen3Model"), "qwen3",
+    "qwen3", ("Qwen3ForCausalLM", "Qwen3Model"), "qwen3", headless=("Qwen3Model",),
     hparams=(*DECODER, FULL_ATTENTION, NO_BIAS, POOLING),
     tensors=(*EMBED, *NORMS, *ATTN, *QK_NORM, *FFN, *OUT_NORM, *HEAD),
     defaults={**DEFAULTS, "num_key_value_heads": heads_or(32), "head_dim": 128},
@@ -78,7 +62,7 @@ QWEN3MOE = ArchSpec(
              Fixed("decoder_sparse_step", 1), Fixed("mlp_only_layers", [])),
     tensors=(*EMBED, *NORMS, *ATTN, *QK_NORM, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *OUT_NORM, *HEAD),
     defaults={**DEFAULTS, "num_key_value_heads": heads_or(4), "norm_topk_prob": False},
-    sizes=MOE_SIZES, example="Qwen/Qwen3-30B-A3B",
+    sizes=SIZES, example="Qwen/Qwen3-30B-A3B",
 )
 
 SPECS = (QWEN2, QWEN3, QWEN3MOE)

@@ -11,34 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..io.values import ValueType
-from ..ops import Add, NegExp, Squeeze, TileHeadColumns, TileHeads
-from ..rules.rope import Rope
-from ..rules.spec import ArchSpec, Codec, Computed, Config, Fixed, H, Hparams, R, TensorRule
-from ..rules.template import Template
-from .common import (
-    BOOL,
-    CONTEXT_LENGTH,
-    EMBED,
-    EMBEDDING_LENGTH,
-    EXPERT_LENGTH,
-    EXPERTS,
-    FFN_LENGTH,
-    FUSED_EXPERTS,
-    HEAD,
-    HEAD_COUNT,
-    HEAD_KV,
-    HEAD_LENGTHS,
-    MOE_SIZES,
-    RMS_EPS,
-    ROUTER,
-    SEPARATE_EXPERTS,
-    SILU,
-    TIED,
-    VOCAB_ROWS,
-    L,
-    where,
-)
+from ..rules.words import *
+from .common import *
 from .qwen import DEFAULTS, FFN, NO_BIAS
 
 # -- blocks ---------------------------------------------------------------------------------------------------------
@@ -82,6 +56,7 @@ def main_blocks(kv: Mapping[str, Any]) -> int:
 BLOCKS = (
     Computed("block_count", lambda c: c["num_hidden_layers"] + c["mtp_num_hidden_layers"],
              "num_hidden_layers", main_blocks),
+    Seen("mtp_num_hidden_layers", lambda facts: None, names=mtp_layers),
     Computed("nextn_predict_layers", lambda c: c["mtp_num_hidden_layers"] or None,
              "mtp_num_hidden_layers", lambda kv: kv.get("nextn_predict_layers", 0)),
     H("full_attention_interval", "full_attention_interval", default=4),
@@ -125,12 +100,10 @@ HYBRID_DEFAULTS = {
     "linear_num_key_heads": 16, "linear_num_value_heads": 32,
 }
 HYBRID_SIZES = {
-    **MOE_SIZES,
-    "recurrent": recurrent_blocks,
-    "gated_head_rows": lambda hp: 2 * hp["head_rows"],
-    "query_key_rows": lambda hp: 2 * hp["ssm.group_count"] * hp["ssm.state_size"],
-    "query_key_value_rows": lambda hp: hp["query_key_rows"] + hp["ssm.inner_size"],
-    "two_embedding_lengths": lambda hp: 2 * hp["embedding_length"],
+    **SIZES,
+    "main_blocks": main_blocks, "recurrent": recurrent_blocks,
+    "query_key_value_rows": lambda hp: 2 * hp["ssm.group_count"] * hp["ssm.state_size"] + hp["ssm.inner_size"],
+    "values_per_key": lambda hp: hp["ssm.time_step_rank"] // hp["ssm.group_count"],
 }
 
 # -- tensors --------------------------------------------------------------------------------------------------------
@@ -146,13 +119,15 @@ def full(hp: Hparams, b: int) -> bool:
 
 def predicting(*rows: TensorRule) -> tuple[TensorRule, ...]:
     """The rows of a block for the layers of multi-token prediction, `mtp.layers.{m}.*`."""
-    return tuple(replace(row, hf=tuple(Template(t.text.replace(L, "mtp.layers.{m}.")) for t in row.hf)) for row in rows)
+    return tuple(replace(row, gguf=tuple(Template(t.text.replace("{b}", "{m}")) for t in row.gguf),
+                         hf=tuple(Template(t.text.replace(L, "mtp.layers.{m}.")) for t in row.hf)) for row in rows)
 
 
 ONE = Add(1.0)
-VALUES = TileHeads("ssm.group_count", "ssm.time_step_rank")
-VALUES_BEHIND_KEYS = TileHeads("ssm.group_count", "ssm.time_step_rank", "query_key_rows")
-VALUE_COLUMNS = TileHeadColumns("ssm.group_count", "ssm.time_step_rank")
+# Value heads from grouped by key head (HF) to tiled (ggml's broadcast).
+VALUES = Split("values_per_key", groups="ssm.group_count", join=True)
+VALUES_BEHIND_KEYS = replace(VALUES, start="2*ssm.group_count*ssm.state_size")
+VALUE_COLUMNS = replace(VALUES, columns=True)
 
 NORMS = (
     R("blk.{b}.attn_norm.weight", L + "input_layernorm.weight", ONE, shape="embedding_length"),
@@ -160,7 +135,7 @@ NORMS = (
 )
 GATED_ATTN = where(
     full,
-    R("blk.{b}.attn_q.weight", L + "self_attn.q_proj.weight", shape="gated_head_rows embedding_length"),
+    R("blk.{b}.attn_q.weight", L + "self_attn.q_proj.weight", shape="2*head_rows embedding_length"),
     R("blk.{b}.attn_k.weight", L + "self_attn.k_proj.weight", shape="head_kv_rows embedding_length"),
     R("blk.{b}.attn_v.weight", L + "self_attn.v_proj.weight", shape="head_kv_rows embedding_length"),
     R("blk.{b}.attn_output.weight", L + "self_attn.o_proj.weight", shape="embedding_length head_rows"),
@@ -172,20 +147,21 @@ LINEAR_ATTN = where(
     R("blk.{b}.attn_qkv.weight", L + "linear_attn.in_proj_qkv.weight", VALUES_BEHIND_KEYS,
       shape="query_key_value_rows embedding_length"),
     R("blk.{b}.attn_gate.weight", L + "linear_attn.in_proj_z.weight", VALUES, shape="ssm.inner_size embedding_length"),
-    R("blk.{b}.ssm_conv1d.weight", L + "linear_attn.conv1d.weight", Squeeze(-2), VALUES_BEHIND_KEYS,
-      shape="query_key_value_rows 1 ssm.conv_kernel"),
+    R("blk.{b}.ssm_conv1d.weight", L + "linear_attn.conv1d.weight", 
+      Reshape(("query_key_value_rows", 1, "ssm.conv_kernel"), ("query_key_value_rows", "ssm.conv_kernel")), VALUES_BEHIND_KEYS,
+      shape="query_key_value_rows 1 ssm.conv_kernel", type="F32"),
     R("blk.{b}.ssm_dt.bias", L + "linear_attn.dt_bias", VALUES, shape="ssm.time_step_rank"),
-    R("blk.{b}.ssm_a", L + "linear_attn.A_log", NegExp(), VALUES, shape="ssm.time_step_rank", keep_f32=True),
+    R("blk.{b}.ssm_a", L + "linear_attn.A_log", NegExp(), VALUES, shape="ssm.time_step_rank", hf_dtype="F32"),
     R("blk.{b}.ssm_beta.weight", L + "linear_attn.in_proj_b.weight", VALUES,
       shape="ssm.time_step_rank embedding_length"),
     R("blk.{b}.ssm_alpha.weight", L + "linear_attn.in_proj_a.weight", VALUES,
       shape="ssm.time_step_rank embedding_length"),
-    R("blk.{b}.ssm_norm.weight", L + "linear_attn.norm.weight", shape="ssm.state_size", keep_f32=True),
+    R("blk.{b}.ssm_norm.weight", L + "linear_attn.norm.weight", shape="ssm.state_size", hf_dtype="F32"),
     R("blk.{b}.ssm_out.weight", L + "linear_attn.out_proj.weight", VALUE_COLUMNS,
       shape="embedding_length ssm.inner_size"),
 )
 SHARED_EXPERT = (
-    R("blk.{b}.ffn_gate_inp_shexp.weight", L + "mlp.shared_expert_gate.weight", shape="1 embedding_length"),
+    R("blk.{b}.ffn_gate_inp_shexp.weight", L + "mlp.shared_expert_gate.weight", shape="1 embedding_length", type="F32"),
     R("blk.{b}.ffn_gate_shexp.weight", L + "mlp.shared_expert.gate_proj.weight",
       shape="expert_shared_feed_forward_length embedding_length"),
     R("blk.{b}.ffn_up_shexp.weight", L + "mlp.shared_expert.up_proj.weight",
@@ -194,10 +170,10 @@ SHARED_EXPERT = (
       shape="embedding_length expert_shared_feed_forward_length"),
 )
 MTP = (  # what joins the first multi-token-prediction layer to the model
-    R("blk.{b}.nextn.eh_proj.weight", "mtp.fc.weight", shape="embedding_length two_embedding_lengths"),
-    R("blk.{b}.nextn.enorm.weight", "mtp.pre_fc_norm_embedding.weight", ONE, shape="embedding_length"),
-    R("blk.{b}.nextn.hnorm.weight", "mtp.pre_fc_norm_hidden.weight", ONE, shape="embedding_length"),
-    R("blk.{b}.nextn.shared_head_norm.weight", "mtp.norm.weight", ONE, shape="embedding_length"),
+    R("blk.{m}.nextn.eh_proj.weight", "mtp.fc.weight", shape="embedding_length 2*embedding_length"),
+    R("blk.{m}.nextn.enorm.weight", "mtp.pre_fc_norm_embedding.weight", ONE, shape="embedding_length"),
+    R("blk.{m}.nextn.hnorm.weight", "mtp.pre_fc_norm_hidden.weight", ONE, shape="embedding_length"),
+    R("blk.{m}.nextn.shared_head_norm.weight", "mtp.norm.weight", ONE, shape="embedding_length"),
 )
 OUT_NORM = (R("output_norm.weight", "model.norm.weight", ONE, shape="embedding_length"),)
 
@@ -214,29 +190,25 @@ MOE_TENSORS = (
 # -- architectures --------------------------------------------------------------------------------------------------
 
 ALIASES = (("model.language_model.", "model."), ("model.mtp.", "mtp."))
-VISION = ("model.visual.",)
-OBSERVED = {"mtp_num_hidden_layers": mtp_layers}
+VISION = {"model.visual.": None}
+STACKS = {"b": Stack("main_blocks"), "m": Stack("nextn_predict_layers", after="b")}
 
 QWEN35 = ArchSpec(
     "qwen35", ("Qwen3_5ForCausalLM",), "qwen3_5_text", hparams=(*HYBRID, FFN_LENGTH), tensors=TENSORS,
-    defaults=HYBRID_DEFAULTS, observed=OBSERVED, sizes=HYBRID_SIZES, aliases=ALIASES, example="Qwen/Qwen3.5-0.8B",
+    defaults=HYBRID_DEFAULTS, stacks=STACKS, sizes=HYBRID_SIZES, aliases=ALIASES, example="Qwen/Qwen3.5-0.8B",
 )
 
-QWEN35_VL = ArchSpec(
-    "qwen35", ("Qwen3_5ForConditionalGeneration",), "qwen3_5", hparams=QWEN35.hparams, tensors=TENSORS,
-    defaults=HYBRID_DEFAULTS, observed=OBSERVED, sizes=HYBRID_SIZES, aliases=ALIASES, parts=VISION,
-    text_class=("Qwen3_5ForCausalLM", "qwen3_5_text"), chosen=lambda keys, tensors: False, example="Qwen/Qwen3.5-0.8B",
+QWEN35_VL = Whole(
+    "Qwen3_5ForConditionalGeneration", "qwen3_5", text=QWEN35, aliases=(), parts=VISION, example="Qwen/Qwen3.5-0.8B",
 )
 
 QWEN35MOE = ArchSpec(
     "qwen35moe", ("Qwen3_5MoeForCausalLM",), "qwen3_5_moe_text", hparams=HYBRID_MOE, tensors=MOE_TENSORS,
-    defaults=HYBRID_DEFAULTS, observed=OBSERVED, sizes=HYBRID_SIZES, aliases=ALIASES, example="Qwen/Qwen3.5-35B-A3B",
+    defaults=HYBRID_DEFAULTS, stacks=STACKS, sizes=HYBRID_SIZES, aliases=ALIASES, example="Qwen/Qwen3.5-35B-A3B",
 )
 
-QWEN35MOE_VL = ArchSpec(
-    "qwen35moe", ("Qwen3_5MoeForConditionalGeneration",), "qwen3_5_moe", hparams=HYBRID_MOE, tensors=MOE_TENSORS,
-    defaults=HYBRID_DEFAULTS, observed=OBSERVED, sizes=HYBRID_SIZES, aliases=ALIASES, parts=VISION,
-    text_class=("Qwen3_5MoeForCausalLM", "qwen3_5_moe_text"), chosen=lambda keys, tensors: False,
+QWEN35MOE_VL = Whole(
+    "Qwen3_5MoeForConditionalGeneration", "qwen3_5_moe", text=QWEN35MOE, aliases=(), parts=VISION,
     example="Qwen/Qwen3.5-35B-A3B",
 )
 

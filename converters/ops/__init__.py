@@ -6,7 +6,8 @@ passes by the same map: row maps act on B, column maps on A. A table writes an o
 (`RopePermute("head_length")`); `bind` puts the numbers in, and the bound op is plain data inside a plan.
 
 The laws, tested for every op and table row: `op.inverse.forward(op.forward(xs))` is `xs` bit for bit where `exact`;
-`op.shape` is the shape of `op.forward`; the delta of `op.lora(factors)` is `op.forward(delta) - op.forward(0)`.
+`op.shape` is the shape of `op.forward`; pieces by `op.cut` give pieces of the result; the delta of `op.lora(factors)` is
+`op.forward(delta) - op.forward(0)`.
 """
 
 from __future__ import annotations
@@ -15,25 +16,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from .arrays import Array
-from .base import Factors, LoraRefused, Op, Shape, Size, multiple
-from .index import Crop, Deinterleave, IndexMap, RopePermute, Split, TileHeadColumns, TileHeads
+from .base import Cut, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
+from .index import Crop, IndexMap, RopePermute, Split
+from .lora import Lora
 from .packed import PackMxfp4
-from .values import Add, Conv1dStorage, MlaKv, NegExp, Squeeze, Transpose
+from .values import Add, MlaKv, NegExp, Reshape, Same, Scale, Transpose
 
 __all__ = [
-    "OPS", "Add", "Array", "Conv1dStorage", "Crop", "Deinterleave", "Factors", "IndexMap", "LoraRefused", "MlaKv", "NegExp",
-    "Op", "PackMxfp4", "RopePermute", "Shape", "Size", "Split", "Squeeze", "TileHeadColumns", "TileHeads", "Transpose",
-    "multiple", "op_from_json",
+    "OPS", "Add", "Array", "Crop", "Cut", "Factors", "IndexMap", "Lora", "LoraRefused", "MlaKv", "NegExp", "Op", "PackMxfp4",
+    "Reshape", "RopePermute", "Same", "Scale", "Shape", "Size", "Split", "Transpose", "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
-    for op in (Op, RopePermute, Split, Deinterleave, TileHeads, TileHeadColumns, Crop, Transpose, Conv1dStorage,
-               Squeeze, Add, NegExp, MlaKv, PackMxfp4)
+    for op in (Op, RopePermute, Split, Crop, Transpose, Reshape, Same, Add, Scale, NegExp, MlaKv, PackMxfp4, Lora)
 }
 
 
 def op_from_json(data: Mapping[str, Any]) -> Op:
     """The inverse of `Op.to_json`."""
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "op"}
-    return OPS[data["op"]].from_json(values)
+
+    def value(v: Any) -> Any:
+        if isinstance(v, list):
+            return tuple(value(item) for item in v)
+        return op_from_json(v) if isinstance(v, Mapping) else v
+
+    return OPS[data["op"]](**{k: value(v) for k, v in data.items() if k != "op"})

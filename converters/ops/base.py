@@ -1,16 +1,16 @@
-"""What every operation is: shapes, forward, inverse, LoRA, cutting into units."""
+"""What every operation is: sizes by name, shapes, forward, inverse, LoRA, cutting into units."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, NamedTuple, Self
 
 from .arrays import Array
 
 Shape = tuple[int, ...]
-Size = int | str  # a number, or (in a table) the name of the hyperparameter that holds it
+Size = int | str  # a number, or (in a table) a hyperparameter or product: "head_length", "2*feed_forward_length"
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,30 @@ class LoraRefused(ValueError):
     """The update of a factorised weight is not low-rank, or not defined, behind this op."""
 
 
+class Cut(NamedTuple):
+    """How results may be made piece by piece: `count` equal runs of `axis` of every source, each on its own."""
+
+    axis: int
+    count: int
+
+
+def evaluate(size: Size, hp: Mapping[str, Any]) -> Any:
+    """The value of a size: a number, or a product of numbers and hyperparameters. KeyError names one that is missing,
+    ValueError a factor of a product that is no whole number."""
+    if isinstance(size, int):
+        return size
+    first, *more = (int(word) if word.isdecimal() else hp[word] for word in size.split("*"))
+    if more and any(type(f) is not int for f in (first, *more)):
+        raise ValueError(f"{size} is no whole number")
+    return math.prod((first, *more)) if more else first
+
+
 @dataclass(frozen=True)
 class Op:
-    """The identity on one array, and what every other op overrides in part."""
+    """The identity on one array, and what every other op overrides in part.
+
+    In a table, every text in a field is a size by name (`Size`); `bind` puts the numbers in.
+    """
 
     moves: ClassVar[bool] = True  # only moves elements: works on the raw bits of any element type
     exact: ClassVar[bool] = True  # inverse(forward(x)) is x bit for bit
@@ -52,12 +73,22 @@ class Op:
 
     def bind(self, hp: Mapping[str, Any]) -> Self:
         """Replace the names of hyperparameters by their values. KeyError names one that is missing, ValueError one that
-        is no size."""
-        names = {f.name: v for f in fields(self) if f.type == "Size" and isinstance(v := getattr(self, f.name), str)}
-        sizes = {field: hp[name] for field, name in names.items()}
-        if wrong := [name for field, name in names.items() if type(sizes[field]) is not int]:  # True is one, too
-            raise ValueError(f"{wrong[0]} is no whole number")
-        return replace(self, **sizes) if names else self
+        does not fit."""
+        values = {f.name: self._bound(f.name, getattr(self, f.name), hp) for f in fields(self)}
+        return replace(self, **values) if any(values[k] is not getattr(self, k) for k in values) else self
+
+    def _bound(self, field: str, value: Any, hp: Mapping[str, Any]) -> Any:
+        if isinstance(value, str):
+            return self._number(field, value, evaluate(value, hp))
+        if isinstance(value, tuple) and any(isinstance(v, (str, Op)) for v in value):
+            return tuple(v.bind(hp) if isinstance(v, Op) else self._bound(field, v, hp) for v in value)
+        return value
+
+    def _number(self, field: str, name: str, value: Any) -> Any:
+        """What a size by name may be: a whole number; ops that compute take others."""
+        if type(value) is not int:  # True is one, too
+            raise ValueError(f"{name} is no whole number")
+        return value
 
     @property
     def inverse(self) -> Op:
@@ -74,17 +105,24 @@ class Op:
         """The factors of each output's update, from those of each input's. LoraRefused where there are none."""
         return list(factors)
 
+    def cut(self, shapes: Sequence[Shape], axis: int = 0) -> Cut | None:
+        """How the sources may be cut so that each piece gives a run of `axis` of every result; None: not at all."""
+        return Cut(axis, math.gcd(*(s[axis] if s else 1 for s in shapes)))
+
     def units(self, shapes: Sequence[Shape]) -> int:
-        """Into how many equal runs of axis 0 the arrays may be cut so that each is converted on its own."""
-        return math.gcd(*(s[0] if s else 1 for s in shapes))
+        """Into how many equal runs of axis 0 the sources may be cut so that each gives a run of axis 0 of the results."""
+        cut = self.cut(shapes)
+        return cut.count if cut is not None and cut.axis == 0 else 1
 
     def to_json(self) -> dict[str, Any]:
-        return {"op": type(self).__name__, **asdict(self)}
+        return {"op": type(self).__name__, **{f.name: _json(getattr(self, f.name)) for f in fields(self)}}
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Op:
-        """The inverse of `to_json`; lists were tuples."""
-        return cls(**values)
+
+def _json(value: Any) -> Any:
+    """A field of an op as JSON data; ops may hold ops."""
+    if isinstance(value, tuple):
+        return [_json(v) for v in value]
+    return value.to_json() if isinstance(value, Op) else value
 
 
 def multiple(what: str, whole: int, part: int) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from .arrays import namespace, take, zeros
-from .base import Factors, LoraRefused, Op, Shape, Size, multiple
+from .base import Cut, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
+
+MAX_PARTS = 64  # of a split: no weight is made of more
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexMap(Op):
-    """One array into one or more, each a selection of its rows (axis -2 of matrices, the last of vectors) or columns.
+    """One array into one or more, each a selection of its rows (axis -2 of matrices, the last of vectors) or `columns`.
 
     `index(n)` gives the selected positions of each output. `undo` is the way back. `vector` says that the last axis is
     the row axis even of arrays with 2 dimensions (a bias per expert).
@@ -23,7 +25,7 @@ class IndexMap(Op):
 
     undo: bool = False
     vector: bool = False
-    columns: ClassVar[bool] = False
+    columns: bool = False
 
     def index(self, n: int) -> list[np.ndarray]:
         raise NotImplementedError
@@ -85,12 +87,13 @@ class IndexMap(Op):
         """Rows that belong together; all of them unless a subclass knows better."""
         return rows
 
-    def units(self, shapes):
+    def cut(self, shapes, axis=0):
         first = shapes[0]
-        axis = self._axis(len(first)) % len(first)
-        if axis == 0 and len(shapes) == 1 and len(self.lengths(first[0])) == 1:
-            return first[0] // self.unit_rows(first[0])
-        return 1 if axis == 0 else math.gcd(*(s[0] for s in shapes))
+        if axis != self._axis(len(first)) % len(first):
+            return Cut(axis, math.gcd(*(s[axis] for s in shapes)))
+        if len(shapes) == 1 and len(self.lengths(first[axis])) == 1:
+            return Cut(axis, first[axis] // self.unit_rows(first[axis]))
+        return Cut(axis, 1)
 
 
 @dataclass(frozen=True)
@@ -114,60 +117,63 @@ class RopePermute(IndexMap):
 
 @dataclass(frozen=True)
 class Split(IndexMap):
-    """Consecutive runs of rows, of these relative sizes: fused projections. `Split((1, 1))` halves."""
+    """Fused projections taken apart: `groups` equal groups of rows, in each of them consecutive runs of these relative
+    `sizes` (a number: that many equal ones). Output i holds run i of every group; `join` puts the outputs behind each
+    other again. Rows before `start` stay in front of what is joined.
 
-    sizes: tuple[int, ...]
+    `Split((1, 1))` halves; `Split(2, groups="n_rows")` takes even and odd rows apart; `Split(("queries", 1, 1),
+    groups="heads_kv", join=True)` turns grouped q, k, v into all q, all k, all v.
+    """
 
-    def lengths(self, n):
-        multiple("number of rows", n, sum(self.sizes))
-        return [size * n // sum(self.sizes) for size in self.sizes]
-
-    def index(self, n):
-        return np.split(np.arange(n), np.cumsum(self.sizes)[:-1] * (n // sum(self.sizes)))
-
-
-@dataclass(frozen=True)
-class Deinterleave(IndexMap):
-    """Rows 0::count, 1::count, ... as `count` arrays."""
-
-    count: int = 2
-
-    def lengths(self, n):
-        multiple("number of rows", n, self.count)
-        return [n // self.count] * self.count
-
-    def index(self, n):
-        return [np.arange(i, n, self.count) for i in range(self.count)]
-
-
-@dataclass(frozen=True)
-class TileHeads(IndexMap):
-    """Value heads from grouped by key head (HF) to tiled (ggml's broadcast): rows after the first `start`."""
-
-    key_heads: Size
-    value_heads: Size
+    sizes: Size | tuple[Size, ...]
+    groups: Size = 1
+    join: bool = False
     start: Size = 0
 
-    def lengths(self, n):
+    def runs(self, n: int) -> Iterator[tuple[int, int, int]]:
+        """Each run of rows after `start`: (its part, its first row, its rows), in their order."""
+        unit, at = self._unit(n), self.start
+        for _ in range(self.groups):
+            for part in range(self._count):
+                rows = unit * (self.sizes[part] if isinstance(self.sizes, tuple) else 1)
+                yield part, at, rows
+                at += rows
+
+    @property
+    def run_count(self) -> int:
+        return self.groups * self._count
+
+    @property
+    def _count(self) -> int:
+        return len(self.sizes) if isinstance(self.sizes, tuple) else self.sizes
+
+    def _unit(self, n: int) -> int:
+        """Rows that a size of 1 stands for. ValueError where n does not fit."""
         if not 0 <= self.start <= n:
-            raise ValueError(f"{n} rows are fewer than the {self.start} before the value heads")
-        multiple("number of value rows", n - self.start, self.value_heads)
-        multiple("number of value heads", self.value_heads, self.key_heads)
-        return [n]
+            raise ValueError(f"{n} rows are fewer than the {self.start} in front")
+        total = self.groups * (sum(self.sizes) if isinstance(self.sizes, tuple) else self.sizes)
+        multiple("number of rows", n - self.start, total)
+        return (n - self.start) // total
+
+    def lengths(self, n):
+        each = self._unit(n) * self.groups
+        if self.join:
+            return [n]
+        if not isinstance(self.sizes, tuple):
+            if self.sizes > MAX_PARTS:
+                raise ValueError(f"{self.sizes} are too many parts")
+            return [each] * self.sizes
+        return [size * each for size in self.sizes]
 
     def index(self, n):
-        heads = np.arange(self.start, n).reshape(self.key_heads, self.value_heads // self.key_heads, -1)
-        return [np.concatenate([np.arange(self.start), heads.swapaxes(0, 1).ravel()])]
-
-
-@dataclass(frozen=True)
-class TileHeadColumns(TileHeads):
-    """`TileHeads` on the columns: a projection that reads the value heads."""
-
-    columns: ClassVar[bool] = True
-
-    def units(self, shapes):
-        return shapes[0][0]
+        unit = self._unit(n)
+        if isinstance(self.sizes, tuple):
+            rows = np.arange(self.start, n).reshape(self.groups, sum(self.sizes), unit)
+            parts = [part.reshape(-1) for part in np.split(rows, np.cumsum(self.sizes)[:-1], axis=1)]
+        else:
+            rows = np.arange(self.start, n).reshape(self.groups, self.sizes, unit).swapaxes(0, 1)
+            parts = [rows.reshape(-1)] if self.join else list(rows.reshape(self.sizes, -1))
+        return [np.concatenate([np.arange(self.start), *parts])] if self.join else parts
 
 
 @dataclass(frozen=True)
@@ -184,9 +190,10 @@ class Crop(IndexMap):
     exact: ClassVar[bool] = False
 
     def bind(self, hp):
-        bound = super().bind(hp)
-        optional = {k: hp.get(v) for k in ("stop", "rows") if isinstance(v := getattr(bound, k), str)}
-        return replace(bound, **optional)
+        optional = {k: v for k in ("stop", "rows") if isinstance(v := getattr(self, k), str)}
+        known = {k: evaluate(v, hp) if all(w.isdecimal() or w in hp for w in v.split("*")) else None
+                 for k, v in optional.items()}
+        return super(Crop, replace(self, **known)).bind(hp)
 
     def lengths(self, n):
         return [max(0, (n if self.stop is None else min(n, self.stop)) - self.start)]

@@ -8,12 +8,14 @@ every update with one `alpha / rank`. What differs is folded into B. Source: pef
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from . import OPS, Array, Factors, Op, op_from_json
+from .arrays import Array
+from .base import Cut, Factors, LoraRefused, Op
+from .values import Transpose
 
 MATRIX, EMBEDDING, CONV1D, FUSED = "matrix", "embedding", "conv1d", "fused"
 
@@ -35,12 +37,20 @@ class Lora(Op):
     experts: int = 0
     index: tuple[int, ...] = ()
     moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
 
     def shape(self, shapes):
         return [y.shape for y in self.forward([np.zeros(s, np.float32) for s in shapes])]
 
-    def units(self, shapes):
-        return 1
+    @property
+    def inverse(self):
+        raise LoraRefused("the way back from a GGUF adapter is not this op's")
+
+    def bind(self, hp):
+        return self  # made of bound ops
+
+    def cut(self, shapes, axis=0) -> Cut | None:
+        return None
 
     def forward(self, xs):
         pairs = [self._factors(a, b, scale) for a, b, scale in zip(xs[::2], xs[1::2], self.scales, strict=True)]
@@ -82,17 +92,7 @@ class Lora(Op):
             a[expert], b[expert] = f.a, f.b
         return a, b
 
-    def to_json(self) -> dict[str, Any]:
-        return {**super().to_json(), "ops": [op.to_json() for op in self.ops]}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Lora:
-        return replace(cls(**values), ops=tuple(op_from_json(op) for op in values["ops"]))
-
-
-OPS["Lora"] = Lora
-
 
 def stored_turned(ops: Sequence[Op]) -> bool:
     """Whether the checkpoint stores the weight as [in, out], so that the op chain begins by turning it."""
-    return bool(ops) and type(ops[0]).__name__ == "Transpose"
+    return bool(ops) and isinstance(ops[0], Transpose) and not ops[0].conv1d

@@ -9,12 +9,15 @@ from typing import ClassVar
 import numpy as np
 
 from .arrays import contiguous, namespace
-from .base import Factors, LoraRefused, Op, Size
+from .base import Cut, Factors, LoraRefused, Op, Size
 
 
 @dataclass(frozen=True)
 class Transpose(Op):
-    """Swap the last two axes."""
+    """Swap the last two axes. `conv1d`: only the stored weight is turned, as GPT-2's Conv1D, whose factors peft keeps as
+    [out, in]."""
+
+    conv1d: bool = False
 
     def shape(self, shapes):
         if any(len(s) < 2 for s in shapes):
@@ -25,25 +28,46 @@ class Transpose(Op):
         return [contiguous(x.swapaxes(-1, -2)) for x in xs]
 
     def lora(self, factors):
-        return [Factors(*self.forward([f.b, f.a])) for f in factors]
+        return list(factors) if self.conv1d else [Factors(*self.forward([f.b, f.a])) for f in factors]
 
-    def units(self, shapes):
-        return math.gcd(*(s[0] if len(s) > 2 else 1 for s in shapes))
+    def cut(self, shapes, axis=0):
+        turned = {len(s): {len(s) - 1: len(s) - 2, len(s) - 2: len(s) - 1}.get(axis, axis) for s in shapes}
+        return super().cut(shapes, turned[len(shapes[0])]) if len(turned) == 1 else None
 
 
 @dataclass(frozen=True)
-class Conv1dStorage(Transpose):
-    """GPT-2 stores a linear layer as [in, out]; PEFT's factors are [out, in] already, so only the weight turns."""
+class Reshape(Op):
+    """The same elements in another shape. Both shapes are stated, so that each direction knows its own."""
+
+    hf: tuple[Size, ...]
+    gguf: tuple[Size, ...]
+
+    @property
+    def inverse(self) -> Op:
+        return Reshape(self.gguf, self.hf)
+
+    def shape(self, shapes):
+        (s,) = shapes
+        if tuple(s) != self.hf or math.prod(self.hf) != math.prod(self.gguf):
+            raise ValueError(f"shape {list(s)} is not {list(self.hf)}, to become {list(self.gguf)}")
+        return [self.gguf]
+
+    def forward(self, xs):
+        (x,) = xs
+        return [x.reshape(x.shape[0] * self.gguf[0] // self.hf[0], *self.gguf[1:])]  # of a piece, as many as it holds
 
     def lora(self, factors):
-        return list(factors)
+        raise LoraRefused("a convolution or vector has no low-rank update")
+
+    def cut(self, shapes, axis=0):
+        return Cut(0, math.gcd(self.hf[0], self.gguf[0])) if axis == 0 else None
 
 
 @dataclass(frozen=True)
-class Squeeze(Op):
-    """Drop an axis of length 1, counted from the last; the inverse puts it back."""
+class Same(Op):
+    """`count` equal tensors of one; the way back takes the first."""
 
-    axis: int
+    count: int = 2
     undo: bool = False
 
     @property
@@ -51,23 +75,15 @@ class Squeeze(Op):
         return replace(self, undo=not self.undo)
 
     def shape(self, shapes):
-        (s,) = shapes
-        if self.undo:
-            at = len(s) + 1 + self.axis
-            return [(*s[:at], 1, *s[at:])]
-        at = len(s) + self.axis
-        if at < 0 or s[at] != 1:
-            raise ValueError(f"axis {self.axis} of shape {list(s)} is not of length 1")
-        return [(*s[:at], *s[at + 1 :])]
+        if self.undo and len({*shapes}) > 1:
+            raise ValueError(f"shapes {shapes} are not those of copies")
+        return [shapes[0]] * (1 if self.undo else self.count)
 
     def forward(self, xs):
-        return [xs[0].reshape(self.shape([xs[0].shape])[0])]
+        return [xs[0]] * (1 if self.undo else self.count)
 
     def lora(self, factors):
-        raise LoraRefused("a convolution or vector has no low-rank update")
-
-    def units(self, shapes):
-        return shapes[0][0] if len(shapes[0]) > 2 else 1
+        return [factors[0]] * (1 if self.undo else self.count)
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,54 @@ class Add(Op):
 
     def forward(self, xs):
         return [x + np.float32(self.value) for x in xs]
+
+
+@dataclass(frozen=True)
+class Scale(Op):
+    """x * factor in float32, factor by factor as existing files have it: constants of the config folded into a weight.
+
+    `factor`: a number or a constant by name; with `runs`, one for each of these runs of rows. `divide`: the way back.
+    """
+
+    factor: float | str | tuple[float | str, ...]
+    runs: tuple[Size, ...] = ()
+    divide: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    def _number(self, field, name, value):
+        if field == "runs":
+            return super()._number(field, name, value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value or not math.isfinite(value):
+            raise ValueError(f"{name} is no factor")
+        return float(value)
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, divide=not self.divide)
+
+    def shape(self, shapes):
+        for s in shapes if self.runs else ():
+            if sum(self.runs) != s[-2 if len(s) > 1 else -1]:
+                raise ValueError(f"shape {list(s)} has not the rows {list(self.runs)}")
+        return list(shapes)
+
+    def forward(self, xs):
+        out = []
+        for x in xs:
+            if self.runs:
+                factor = np.repeat(np.array(self.factor, np.float32), self.runs).reshape(-1, *(1,) * (x.ndim > 1))
+            else:
+                factor = np.float32(self.factor)
+            out.append(x / factor if self.divide else x * factor)
+        return out
+
+    def lora(self, factors):
+        return [Factors(f.a, self.forward([f.b])[0]) for f in factors]
+
+    def cut(self, shapes, axis=0):
+        rows = max(len(shapes[0]) - 2, 0)
+        return Cut(axis, 1) if self.runs and axis == rows else super().cut(shapes, axis)
 
 
 @dataclass(frozen=True)
@@ -158,5 +222,5 @@ class MlaKv(Op):
             Factors(np.ascontiguousarray(a), np.ascontiguousarray(b[:, self.key_length :])),
         ]
 
-    def units(self, shapes):
-        return self.heads
+    def cut(self, shapes, axis=0):
+        return Cut(0, self.heads) if axis == 0 else None

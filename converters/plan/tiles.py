@@ -13,6 +13,8 @@ from ...quant.formats import FORMATS
 from ..ops import Crop, Op, Shape, Split
 from .plan import Region, TensorJob
 
+MAX_RUNS = 64  # more are moved in memory
+
 # Types that are moved without being computed with.
 RAW = frozenset(("F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "U8", "BOOL", "F8_E4M3", "F8_E5M2"))
 
@@ -61,12 +63,16 @@ def by_address(job: TensorJob) -> tuple[TensorJob, ...]:
         ops, outputs = ops[:-1], (_rows(outputs[0], start, stop),)
     if len(ops) == 1 and isinstance(ops[0], Split):
         whole = (outputs if ops[0].undo else sources)[0]
-        if _cuts_rows(ops[0], whole):
-            parts = [_rows(whole, int(i[0]), int(i[-1]) + 1) for i in ops[0].index(whole.shape[0])]
+        if _cuts_rows(ops[0], whole) and (runs := _runs(ops[0], whole.shape[0])) is not None:
+            parts = outputs if not ops[0].undo else sources
             weights = job.weights or (None,) * len(outputs)
-            pairs = (((s, p, weights[0]) for s, p in zip(sources, parts, strict=True)) if ops[0].undo
-                     else zip(parts, outputs, weights, strict=True))
-            return tuple(replace(job, sources=(s,), ops=(), outputs=(o,), weights=(w,)) for s, o, w in pairs)
+            made = []
+            for in_whole, part, in_part, rows in runs:
+                ends = (_rows(whole, in_whole, in_whole + rows), _rows(parts[part], in_part, in_part + rows))
+                source, output = ends[::-1] if ops[0].undo else ends
+                made.append(replace(job, sources=(source,), ops=(), outputs=(output,),
+                                    weights=(weights[0 if ops[0].undo else part],)))
+            return tuple(made)
     if not ops and len(sources) == len(outputs) == 1:
         sources, outputs = (_as_rows(sources[0]),), (_as_rows(outputs[0]),)
     return (replace(job, sources=sources, ops=ops, outputs=outputs),)
@@ -79,8 +85,25 @@ def _as_rows(region: Region) -> Region:
 def _cuts_rows(op: Crop | Split, region: Region) -> bool:
     """The rows that the op selects are axis 0, and an address can be given for each of them."""
     shape = region.shape
-    return bool(shape) and (len(shape) == 1 or (len(shape) == 2 and not op.vector)) and (
+    return bool(shape) and not op.columns and (len(shape) == 1 or (len(shape) == 2 and not op.vector)) and (
         len(shape) == 2 or region.type in RAW)
+
+
+def _runs(op: Split, rows: int) -> list[tuple[int, int, int, int]] | None:
+    """The runs of rows that an op moves: (first row in the whole, part, first row in the part, rows); None where they are
+    too many for a job each."""
+    if op.run_count > MAX_RUNS:
+        return None
+    runs = [(0, 0, 0, op.start)] if op.start else []
+    found = list(op.runs(rows))
+    filled = [0] * op.run_count  # rows of each part so far; of what is joined, behind those of the parts before it
+    if op.join:
+        lengths = [sum(n for p, _, n in found if p == part) for part in range(op.run_count)]
+        filled = [op.start + sum(lengths[:part]) for part in range(op.run_count)]
+    for part, at, count in found:
+        runs.append((at, 0 if op.join else part, filled[part], count))
+        filled[part] += count
+    return runs
 
 
 def _ends(op: Crop, rows: int) -> tuple[int, int]:

@@ -23,11 +23,12 @@ from ..metadata.model_card import model_card
 from ..ops import Crop, Op, Shape
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import shapes_through
-from ..rules.hf_config import architecture_of, hub_style
+from ..rules.facts import Config, GgufFacts, Missing
+from ..rules.hf_config import hub_style
 from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
-from ..rules.spec import ArchSpec, Config
+from ..rules.spec import ArchSpec
 from ..tokenizer.own_keys import encodable
 from ..tokenizer.to_hf import tokenizer_files
 from .own_keys import KEPT, Source
@@ -89,12 +90,12 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
 
     raise_all(InputError("a weight has dimensions, and none of them is 0", file=t.file, tensor=t.name, found=list(t.shape))
               for t in model.tensors.values() if not t.shape or not all(t.shape))
-    original, spec = _original(model, own, path) or (None, arch.for_gguf(name, keys, model.tensors, str(path)))
-    if own and spec.text_class is not None:
+    original, spec = _original(model, own, path) or (None, arch.for_gguf(name, GgufFacts.of(keys, model.tensors), str(path)))
+    if own and spec.whole is not None:
         own = own.of_text_part()
     reading = _Reading(model, spec, own, options, notes)
-    foreign, found = read_hparams(spec, model.metadata, model.tensors, str(path), reading.problems)
-    hp = sizes(spec, keys, _vocab_rows(model))
+    foreign, found = read_hparams(spec, GgufFacts.of(keys, model.tensors), str(path), reading.problems)
+    hp = sizes(spec, keys, _vocab_rows(model), original)
     matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, str(path), reading.problems,
                          frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
     raise_all(reading.problems)
@@ -103,7 +104,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
             try:
                 with np.errstate(divide="raise", over="raise", invalid="raise"):
                     derived.recover(_values(model.tensors[derived.gguf]), found, foreign)
-            except (*UNFIT, KeyError) as error:
+            except (*UNFIT, Missing) as error:
                 raise InputError(f"stands for settings and cannot be read: {error}", file=path,
                                  tensor=derived.gguf) from error
 
@@ -128,15 +129,15 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
     if own is None or "ggufx.config" not in model.metadata:
         return None
     config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path, non_finite=True)
-    spec = arch.for_class(architecture_of(config, str(path)), str(path))
+    spec = arch.for_config(config, str(path))
     if spec.name != model.metadata["general.architecture"].data:
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)
-    if spec.text_class is not None and isinstance(config.get("text_config"), Mapping):
+    if spec.whole is not None and isinstance(config.get("text_config"), Mapping):
         dtype = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
         tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}  # the whole model's word holds
-        config = {**dtype, **config["text_config"], **tied, "architectures": [spec.text_class[0]],
-                  "model_type": spec.text_class[1]}
+        config = {**dtype, **config["text_config"], **tied, "architectures": [spec.whole.text.classes[0]],
+                  "model_type": spec.whole.text.model_type}
     return config, spec
 
 
@@ -224,7 +225,7 @@ def _dtype(reading: _Reading, match: Match, name: str) -> str:
             reading.problems.append(InputError("ggufx.source gives a weight the wrong type", file=reading.model.path,
                                                tensor=name, expected=", ".join(FLOATS), found=dtype))
         return dtype
-    return "F32" if match.rule.keep_f32 else _main_dtype(reading)
+    return match.rule.hf_dtype or _main_dtype(reading)
 
 
 def _back(ops: tuple[Op, ...]) -> tuple[Op, ...]:
@@ -234,8 +235,6 @@ def _back(ops: tuple[Op, ...]) -> tuple[Op, ...]:
 
 def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], keys: Mapping[str, Any]) -> Config:
     """config.json from the standard keys."""
-    if reading.spec.text_class is not None:
-        config["architectures"], config["model_type"] = [reading.spec.text_class[0]], reading.spec.text_class[1]
     for name in ("bos", "eos", "padding"):
         # An explicit null: the class's default id may lie outside of this vocabulary.
         token = keys.get(f"tokenizer.ggml.{name}_token_id")
@@ -248,7 +247,7 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
     config["dtype"] = TORCH_NAMES[_main_dtype(reading)]
     # Without a version AutoTokenizer takes a Mistral tokenizer for one of those that older versions saved wrongly.
     config["transformers_version"] = "5.0.0"
-    return hub_style(config)
+    return hub_style(config, reading.spec)
 
 
 def _with_dtype(config: Config, dtype: str) -> Config:

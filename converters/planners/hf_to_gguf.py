@@ -21,11 +21,12 @@ from ..metadata.naming import count_parameters, default_file_name, with_type
 from ..ops import Shape
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from ..plan.tiles import shapes_through
-from ..rules.hf_config import architecture_of, canonical
+from ..rules.facts import Config, Missing
+from ..rules.hf_config import canonical
 from ..rules.hparams import UNFIT, sizes, write_hparams
 from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf
 from ..rules.pooling import read_pooling
-from ..rules.spec import ArchSpec, Config, Hparams
+from ..rules.spec import ArchSpec, Hparams
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
@@ -89,13 +90,13 @@ class GgufPlanner:
         self.outfile, self.options = outfile, options
         checkpoint = open_checkpoint(folder)
         file = str(folder)
-        self.spec = arch.for_class(architecture_of(checkpoint.config, file), f"{folder}/config.json")
+        self.spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
         config = canonical(checkpoint.config, self.spec, f"{folder}/config.json", checkpoint.tensors.keys())
         reading = self.reading = _Reading(checkpoint, self.spec, config, list(checkpoint.notes))
         config.update(read_pooling(folder, reading.notes))
 
         self.keys = write_hparams(self.spec, config, reading.notes, reading.problems)
-        hp = sizes(self.spec, {k: v.data for k, v in self.keys.items()}, config.get("vocab_size"))
+        hp = sizes(self.spec, {k: v.data for k, v in self.keys.items()}, config.get("vocab_size"), config)
         shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
         found = reading.found = match_hf(self.spec, hp, shapes, file, reading.problems)
         check_shapes(found, hp, shapes, file, reading.problems)
@@ -114,8 +115,8 @@ class GgufPlanner:
         reading.notes.extend(tokens.notes)
         reading.notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
                              for part, count in found.parts.items())
-        reading.notes.extend(f"layer {block}: {count} tensors of multi-token prediction are not part of the GGUF model"
-                             for block, count in found.extra_blocks.items())
+        reading.notes.extend(f"layer {block}: {count} tensors of {what} are not part of the GGUF model"
+                             for (block, what), count in found.beyond.items())
         if options.plain:
             reading.notes.extend(dropped_notes(found.ignored))
         self.residue = {} if options.plain else _residue(reading, tokens)
@@ -206,7 +207,7 @@ def _check_head(reading: _Reading) -> None:
     """A head that config.json says is there, and is not. Without a word of it the runtime would take the embedding."""
     head = next((rule for rule in reading.spec.tensors if str(rule.gguf[0]) == "output.weight"), None)
     class_name = reading.checkpoint.config["architectures"][0]
-    untied = reading.config.get("tie_word_embeddings") is False and not class_name.endswith("Model")
+    untied = reading.config.get("tie_word_embeddings") is False and class_name not in reading.spec.headless
     if head is not None and untied and str(head.hf[0]) not in reading.found.names:
         reading.problems.append(InputError(
             "missing, and config.json says that it is not tied to the embedding", file=reading.checkpoint.folder,
@@ -243,7 +244,7 @@ def _derived(reading: _Reading, hp: Hparams) -> list[GgufTensor]:
         except GgufxError as error:
             reading.problems.append(error)
             continue
-        except (*UNFIT, KeyError) as error:
+        except (*UNFIT, Missing) as error:
             reading.problems.append(InputError(f"config.json: its rotary settings cannot be used: {error}",
                                                file="config.json", tensor=rule.gguf))
             continue
@@ -274,7 +275,7 @@ def _targets(reading: _Reading) -> list[GgufTensor]:
             continue
         for name, shape in zip(match.gguf, shapes, strict=True):
             whole = (len(match.hf[0]), *shape) if match.rule.stacked else shape
-            out.append(GgufTensor(name, emitted or "", whole, match=match))
+            out.append(GgufTensor(name, emitted or match.rule.type or "", whole, match=match))
     return out
 
 
@@ -285,12 +286,12 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     main = max(dict.fromkeys(types), key=types.count)
     source = Source(dtype=main, dtypes={n: t.dtype for n, t in checkpoint.tensors.items() if t.dtype != main})
     source.record_names(found.names, reading.spec.aliases)
-    first_choice: dict[tuple[str, bool], str] = {}
+    first_choice: dict[str, str] = {}
     for rule in reading.spec.tensors:
         for made in rule.gguf:
-            first_choice.setdefault((str(made), rule.mtp), str(rule.hf[0]))
+            first_choice.setdefault(str(made), str(rule.hf[0]))
     source.layouts = sorted({str(m.rule.hf[0]) for m in found.matches for made in m.rule.gguf
-                             if first_choice[str(made), m.rule.mtp] != str(m.rule.hf[0])})
+                             if first_choice[str(made)] != str(m.rule.hf[0])})
     kept = keep(checkpoint.tensors, found, source, reading.notes)
     try:
         generation = json_value(checkpoint.folder / "generation_config.json")

@@ -15,10 +15,10 @@ from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name
-from ..ops import Conv1dStorage, LoraRefused, Op
-from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora, stored_turned
+from ..ops import LoraRefused, Op, Transpose
+from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
-from ..rules.hf_config import architecture_of, canonical
+from ..rules.hf_config import canonical
 from ..rules.hparams import sizes, write_hparams
 from ..rules.match import BlockHparams, expected_shape, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
@@ -27,7 +27,6 @@ from .adapter_config import MERGE, AdapterSettings, read_settings
 from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
 
 PREFIX = "base_model.model."
-HEADLESS = ("bert", "gemma-embedding")  # the runtime's graph ends in hidden states
 NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save", "one of modules_to_save"),
               ("bias", "a trained bias"))
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?:\.default)?(?:\.weight)?")
@@ -69,14 +68,14 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
     """Plan `adapter` -> a GGUF adapter for the model in `base`, whose config.json is enough."""
     problems: list[GgufxError] = []
     base_config = config_only(base)
-    spec = arch.for_class(architecture_of(base_config, str(base)), f"{base}/config.json")
+    spec = arch.for_config(base_config, f"{base}/config.json")
     config = canonical(base_config, spec, f"{base}/config.json")
     keys = write_hparams(spec, config, [], problems)
     raise_all(problems)
-    hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"))
+    hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"), config)
     checkpoint = open_adapter(adapter)
     settings = read_settings(checkpoint.config, str(adapter), problems)
-    tied = bool(config.get("tie_word_embeddings")) and spec.name not in HEADLESS
+    tied = bool(config.get("tie_word_embeddings")) and spec.head
     notes = list(checkpoint.notes)
     pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
     groups = _groups(spec, hp, pairs, settings, str(adapter), problems, tied)
@@ -122,7 +121,7 @@ def _without_base(tensors: Mapping[str, SourceTensor], spec: ArchSpec, hp: Hpara
     for name, tensor in tensors.items():
         weight = name.removeprefix(PREFIX).replace(".base_layer.", ".")
         found = _find(index, spec, weight) if ".base_layer.weight" in name else None
-        if found and expected_shape(found[0], BlockHparams(hp, found[1].get("b")), False) == tensor.shape:
+        if found and expected_shape(found[0], BlockHparams(hp, _block(spec, *found, hp)), False) == tensor.shape:
             notes.append(f"{name} is a copy of the base model's weight and is left out")
         else:
             out[name] = tensor
@@ -172,14 +171,16 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: AdapterSe
             problems.append(_no_place(spec, f"{pair.module}.weight", file, pair.a.name))
             continue
         rule, holes = found
-        problem = _unfit(rule, holes, pair, kind, hp, tied)
+        problem = _unfit(spec, rule, holes, pair, kind, hp, tied)
         if problem is not None:
             problem.file, problem.tensor = file, pair.a.name
             problems.append(problem)
             continue
         expert = int(holes.pop("e", 0))
+        if rule.stack:
+            holes[rule.stack] = _block(spec, rule, holes, hp)
         try:
-            ops = tuple(op.bind(BlockHparams(hp, holes.get("b"))) for op in rule.ops)
+            ops = tuple(op.bind(BlockHparams(hp, holes.get(rule.stack))) for op in rule.ops)
         except (KeyError, ValueError) as error:
             problems.append(InputError(f"the base model's config.json gives the weight no size ({error})", file=file,
                                        tensor=pair.a.name))
@@ -191,7 +192,7 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: AdapterSe
 
 def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError:
     """Why no rule takes an update of this weight."""
-    if weight.startswith(spec.parts):
+    if spec.whole and weight.startswith(tuple(spec.whole.parts)):
         return UnsupportedError("belongs to a part of the model that a GGUF model leaves out", file=file, tensor=tensor,
                                 hint=MERGE)
     if any(t.match(name) is not None for name in rename(weight, spec.aliases) for t in spec.ignore):
@@ -207,6 +208,11 @@ def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
         if len(rule.hf) == 1:
             index.add(rule.hf[0], rule)
     return index
+
+
+def _block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> int | None:
+    """The number that a block has in GGUF names, by the holes of an HF name."""
+    return spec.blocks(rule.stack, hp).start + int(holes.get(rule.stack, 0)) if rule.stack else None
 
 
 def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, name: str) -> tuple[TensorRule, Holes] | None:
@@ -225,23 +231,25 @@ def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: 
     found = [f for p in parameters if (f := _find(index, spec, f"{pair.module}.{p}"))]
     order = {id(rule): i for i, rule in enumerate(spec.tensors)}
     found.sort(key=lambda f: order[id(f[0])], reverse=True)
-    fit = [f for f in found if _unfit(*f, pair, FUSED, hp, False) is None]
+    fit = [f for f in found if _unfit(spec, *f, pair, FUSED, hp, False) is None]
     if len(fit) > 1 and len(fit) == len(found):
         return fit[min(pair.depth, len(fit) - 1)]
     return fit[0] if fit else (found[0] if found else None)
 
 
-def _unfit(rule: TensorRule, holes: Holes, pair: _Pair, kind: str, hp: Hparams, tied: bool) -> GgufxError | None:
+def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: str, hp: Hparams,
+           tied: bool) -> GgufxError | None:
     """Why the rule's weight cannot take the pair; None if it can."""
-    at = BlockHparams(hp, holes.get("b"))
+    block = _block(spec, rule, holes, hp)
+    at = BlockHparams(hp, block)
     gguf = rule.gguf[0].text
-    if not rule.adaptable:
-        return UnsupportedError("the runtime applies no LoRA update to this weight, or not as peft does", hint=MERGE)
+    if rule.no_lora:
+        return UnsupportedError(f"a GGUF adapter cannot update this weight: {rule.no_lora}", hint=MERGE)
     if tied and gguf in ("output.weight", "token_embd.weight"):
         return UnsupportedError("the base model ties its head to its embedding, so that neither takes an update alone",
                                 hint=MERGE)
-    if "b" in holes and holes["b"] >= hp.get("block_count", 0):
-        return InputError("the block is beyond the base model's block count", expected=hp.get("block_count"))
+    if rule.stack and block not in (blocks := spec.blocks(rule.stack, hp)):
+        return InputError("the block is beyond the base model's block count", expected=len(blocks))
     if rule.stacked and holes.get("e", 0) >= at.get("expert_count", 0):
         return InputError("the expert is beyond the base model's expert count", expected=at.get("expert_count"))
     shape = expected_shape(rule, at, False)
@@ -252,7 +260,7 @@ def _unfit(rule: TensorRule, holes: Holes, pair: _Pair, kind: str, hp: Hparams, 
         if len(shape) != 3:
             return InputError("the parameter is not a stack of experts", expected=list(shape))
         experts, shape = shape[0], shape[1:]
-    turned = stored_turned(rule.ops) or (rule.ops and isinstance(rule.ops[0], Conv1dStorage)) or kind == EMBEDDING
+    turned = bool(rule.ops and isinstance(rule.ops[0], Transpose)) or kind == EMBEDDING
     out, inner = (shape[1], shape[0]) if turned else shape
     if not 0 < rank <= experts * max(out, inner) or rank % experts or (pair.b.shape[0], pair.a.shape[1]) != (out, inner):
         stack = f", {experts} experts in r" if experts > 1 else ""
@@ -264,7 +272,7 @@ def _unfit(rule: TensorRule, holes: Holes, pair: _Pair, kind: str, hp: Hparams, 
 
 def _lora_op(group: _Group, hp: Hparams, settings: AdapterSettings) -> Lora:
     """The op that makes the GGUF factors, with everything that the runtime's `alpha / rank` does not say folded in."""
-    at = BlockHparams(hp, group.holes.get("b"))
+    at = BlockHparams(hp, group.holes.get(group.rule.stack))
     fused = group.kind == FUSED
     experts = at["expert_count"] if group.rule.stacked or fused else 0
     pairs = sorted(group.pairs.items())

@@ -1,6 +1,7 @@
 """Which type each GGUF tensor gets before any quantization recipe: llama.cpp's converter's rule.
 
-Vectors and norms, routers, convolutions and position tables are always F32: the runtime computes with them in F32 only.
+Vectors and norms are always F32: the runtime computes with them in F32 only. So are routers, convolutions and position
+tables, whose rows say so (`type="F32"`).
 Source: llama.cpp `conversion/base.py` (prepare_tensors) and `ggml` operator type support.
 """
 
@@ -8,12 +9,7 @@ from __future__ import annotations
 
 from ...quant.formats import FORMATS
 from ..ops import Shape
-from ..rules.template import skeletons
 
-ALWAYS_F32 = frozenset({
-    "position_embd.weight", "token_types.weight", "blk.#.ffn_gate_inp.weight", "blk.#.ffn_gate_inp_shexp.weight",
-    "blk.#.ssm_conv1d.weight", "blk.#.shortconv.conv.weight",
-})
 OUTTYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0"}
 QUANTIZATION_VERSION = 2  # general.quantization_version of current ggml
 FILE_TYPE_NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32, "MXFP4": 38}
@@ -22,8 +18,6 @@ FILE_TYPE_NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32, "MXFP4": 38}
 def target_type(name: str, shape: Shape, outtype: str) -> tuple[str, str | None]:
     """The type of a tensor at this outtype, and the type wanted where a row did not fit into blocks (then F16)."""
     if len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith((".weight", ".lora_a", ".lora_b")):
-        return "F32", None
-    if skeletons(name)[0] in ALWAYS_F32:
         return "F32", None
     if shape[-1] % FORMATS[outtype].block_size:
         return "F16", outtype

@@ -11,11 +11,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..errors import InputError
-from .spec import ArchSpec, Config
+from .facts import MISSING, Config, Settings, get_path, set_path
+from .hparam_rules import Seen
+from .spec import ArchSpec
 
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 MAX_BLOCKS = 1 << 14  # the deepest known models have some hundreds
 MAX_EXPERTS = 1 << 14  # so have the widest
+BLOCK_COUNTS = ("block_count", "decoder_block_count", "nextn_predict_layers")  # keys below the architecture's prefix
 LAYER_KINDS = ("full_attention", "sliding_attention")
 TRANSFORMERS_4_ROPE = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 
@@ -34,7 +37,7 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
 
     InputError where a setting has the wrong type.
     """
-    out: Config = dict(config)
+    out = Settings(config)
     for nested in TEXT_CONFIGS:
         if isinstance(inner := config.get(nested), Mapping):
             out.update({k: v for k, v in inner.items() if v is not None or k not in out})
@@ -42,15 +45,20 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
                 out["tie_word_embeddings"] = config["tie_word_embeddings"]
     if (dtype := out.pop("torch_dtype", None)) is not None:
         out.setdefault("dtype", dtype)
-    for key in ("num_hidden_layers", "n_layer", "mtp_num_hidden_layers"):
-        check_block_count(out.get(key), key, file)
+    for rule in spec.hparams:
+        for path in rule.fills if {*rule.writes} & {*BLOCK_COUNTS} else ():
+            count = get_path(out, path)
+            check_block_count(None if count is MISSING else count, path, file)
     for key, value in spec.defaults.items():
         if out.get(key) is None:
             out[key] = _computed(value, out) if callable(value) else value
-    for key, observe in spec.observed.items():
-        if tensors:
-            out[key] = observe(out, tensors)
-    out["rope_parameters"] = _rope_parameters(out, file)
+    for rule in spec.hparams if tensors else ():
+        if isinstance(rule, Seen) and rule.names is not None:
+            out[rule.hf] = rule.names(out, tensors)
+    for constant in spec.constants.values():
+        if get_path(out, constant.hf) is MISSING and constant.default is not None:
+            set_path(out, constant.hf, constant.default)
+    out["rope_parameters"] = _rope_parameters(out, spec, file)
     return out
 
 
@@ -77,18 +85,18 @@ def _computed(default: Callable[[Config], Any], config: Config) -> Any:
         return None
 
 
-def _rope_parameters(config: Config, file: str) -> dict[str, Any]:
+def _rope_parameters(config: Config, spec: ArchSpec, file: str) -> dict[str, Any]:
     """`rope_parameters` of transformers 5, from either style."""
     given = config.get("rope_parameters") or config.get("rope_scaling") or {}
     for settings in (given, *(given.get(kind) or {} for kind in LAYER_KINDS if isinstance(given, Mapping))):
         if not isinstance(settings, Mapping):
             raise InputError("rope_parameters must be an object", file=file, found=type(settings).__name__)
     theta = config.get("rope_theta", 10000.0)
-    if "rope_local_base_freq" in config:  # Gemma 3; the key is from before transformers 5
+    if spec.local_rope_base in config:  # the key is from before transformers 5
         both = given if any(kind in given for kind in LAYER_KINDS) else {"full_attention": given}
         return {
             "full_attention": _one_rope(both.get("full_attention") or {}, config, theta),
-            "sliding_attention": _one_rope(both.get("sliding_attention") or {}, {}, config["rope_local_base_freq"]),
+            "sliding_attention": _one_rope(both.get("sliding_attention") or {}, {}, config[spec.local_rope_base]),
         }
     if any(kind in given for kind in LAYER_KINDS):
         return {kind: _one_rope(params or {}, config, theta) for kind, params in given.items()}
@@ -112,7 +120,7 @@ def full_attention_rope(config: Config) -> dict[str, Any]:
     return rope.get("full_attention", rope)
 
 
-def hub_style(config: Config) -> Config:
+def hub_style(config: Config, spec: ArchSpec) -> Config:
     """A canonical config as it is written: in the style that transformers 4 and 5 both read.
 
     Two kinds of rotary settings by layer exist in transformers 5 only, but for Gemma 3, and so do its newest classes.
@@ -121,8 +129,8 @@ def hub_style(config: Config) -> Config:
     rope = out.pop("rope_parameters", None)
     if rope is None:
         return out
-    if out.get("model_type") == "gemma3_text":
-        out["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+    if spec.local_rope_base and "sliding_attention" in rope:
+        out[spec.local_rope_base] = rope["sliding_attention"]["rope_theta"]
         rope = rope["full_attention"]
     if (any(kind in rope for kind in (*LAYER_KINDS, "mrope_section"))
             or rope.get("rope_type") not in TRANSFORMERS_4_ROPE):

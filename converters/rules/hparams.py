@@ -9,12 +9,13 @@ import numpy as np
 
 from ..errors import GgufxError, InputError, raise_all
 from ..io.files import printable
-from ..io.gguf import TensorInfo
-from ..io.values import Metadata, ValueType, plain
-from .hf_config import check_block_count, check_expert_count
-from .spec import LIMITS, ArchSpec, Config, Found, HparamGroup, Hparams
+from ..io.values import Metadata, ValueType
+from .facts import MISSING, Config, GgufFacts, Missing, Settings, get_path
+from .hf_config import BLOCK_COUNTS, check_block_count, check_expert_count
+from .hparam_rules import LIMITS, HparamRule
+from .spec import ArchSpec, Hparams
 
-UNFIT = (TypeError, ValueError, IndexError, AttributeError, ArithmeticError)  # what arithmetic on odd settings raises
+UNFIT = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)  # what arithmetic on odd settings raises
 
 
 def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: list[GgufxError]) -> Metadata:
@@ -23,70 +24,75 @@ def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: li
     for rule in spec.hparams:
         try:
             out.update(rule.write(config, notes))
-        except KeyError as error:
+        except Missing as error:
             problems.append(InputError(f"config.json has no {error.args[0]}", file="config.json",
                                        hint=f"{spec.classes[0]} cannot be described without it."))
         except UNFIT as error:
             problems.append(_unfit(rule, error))
         except GgufxError as error:
             problems.append(error)
-    if "expert_count" in out:
-        try:
-            check_expert_count(out["expert_count"].data, "the expert count", "config.json")
-        except InputError as error:
-            problems.append(error)
+    for key, check in (*((key, check_block_count) for key in BLOCK_COUNTS), ("expert_count", check_expert_count)):
+        for count in np.atleast_1d(out[key].data).tolist() if key in out else ():
+            try:
+                check(count, f"the {key.replace('_', ' ')}", "config.json")
+            except InputError as error:
+                problems.append(error)
     return {f"{spec.name}.{key}": value for key, value in out.items()}
 
 
-def _unfit(rule: HparamGroup, error: Exception) -> InputError:
+def _unfit(rule: HparamRule, error: Exception) -> InputError:
     """A setting that a rule cannot compute with, by its name in config.json or in the file."""
-    hf = getattr(rule, "hf", None) or getattr(rule, "key", None) or type(rule).__name__.lower()
-    name = hf if isinstance(hf, str) else " or ".join(hf)
+    name = " or ".join(rule.fills or rule.writes)
     return InputError(f"config.json: {name} cannot be used: {error}", file="config.json")
 
 
-def sizes(spec: ArchSpec, values: Mapping[str, Any], vocab_size: int | None) -> Hparams:
-    """Hyperparameters without prefix, with the table's derived sizes: what ops and shapes are written in.
+def sizes(spec: ArchSpec, values: Mapping[str, Any], vocab_size: int | None, config: Config | None) -> Hparams:
+    """Hyperparameters without prefix, with the table's constants and derived sizes: what ops and shapes are written in.
 
-    A derived size whose parts are missing is left out; the missing part has been reported by its own rule.
+    `config`: that of the checkpoint, whose constants are folded into weights; None for a file of others, which is not
+    folded back. A derived size whose parts are missing is left out; the missing part has been reported by its own rule.
     """
     hp = _own_keys(spec, values)
     if vocab_size is not None:
         hp.setdefault("vocab_size", vocab_size)
+    for name, constant in spec.constants.items():
+        told = get_path(config, constant.hf) if config is not None else MISSING
+        hp[name] = told if told is not MISSING else constant.neutral
     for name, derive in spec.sizes.items():
         try:
             hp[name] = derive(hp)
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        except (LookupError, TypeError, ValueError, ZeroDivisionError):
             continue
     return hp
 
 
-def read_hparams(
-    spec: ArchSpec, metadata: Metadata, tensors: Mapping[str, TensorInfo], file: str, problems: list[GgufxError]
-) -> tuple[Config, Found]:
+def read_hparams(spec: ArchSpec, facts: GgufFacts, file: str, problems: list[GgufxError]) -> tuple[Config, GgufFacts]:
     """The canonical config that the file's standard keys describe, and what had to be assumed."""
-    kv = _own_keys(spec, plain(metadata))
-    for key in ("block_count", "nextn_predict_layers"):
+    kv = _own_keys(spec, facts.keys)
+    for key in BLOCK_COUNTS:
         check_block_count(kv.get(key), f"{spec.name}.{key}", file)
     for count in (n if isinstance(n := kv.get("expert_count"), list) else [n]):
         check_expert_count(count, f"{spec.name}.expert_count", file)
-    found = Found(kv, {n: t.shape for n, t in tensors.items()}, {n: t.type for n, t in tensors.items()})
-    config: Config = {"architectures": [spec.classes[0]], "model_type": spec.model_type}
-    rules = [(getattr(rule, "key", ""), rule) for rule in spec.hparams]
-    raise_all(InputError(f"{spec.name}.{key} has the wrong type", file=file, expected=rule.type.name.lower(),
-                         found=printable(repr(kv[key])))
-              for key, rule in rules if key in kv and not _fits(rule.type, kv[key]))
-    for key, rule in rules:
+    facts = GgufFacts(kv, facts.tensors, facts.types, facts.keys)
+    main = spec.whole.text if spec.whole else spec
+    config = Settings(architectures=[main.classes[0]], model_type=main.model_type)
+    raise_all(InputError(f"{spec.name}.{rule.key} has the wrong type", file=file, expected=rule.type.name.lower(),
+                         found=printable(repr(kv[rule.key])))
+              for rule in spec.hparams if hasattr(rule, "key") and rule.key in kv and not _fits(rule.type, kv[rule.key]))
+    for rule in spec.hparams:
         try:
-            rule.read(found, config)
-        except KeyError as error:
+            rule.read(facts, config)
+        except Missing as error:
             problems.append(InputError(f"the file has no {spec.name}.{error.args[0]}", file=file))
         except UNFIT as error:
-            name = key or getattr(rule, "hf", type(rule).__name__)
+            name = " or ".join(rule.writes or rule.fills)
             problems.append(InputError(f"{spec.name}.{name} cannot be read: {error}", file=file))
         except GgufxError as error:
             problems.append(error)
-    return config, found
+    for constant in spec.constants.values():
+        if get_path(config, constant.hf) is MISSING:
+            facts.assume(config, constant.hf, constant.neutral, "it is in the weights")
+    return config, facts
 
 
 def _fits(kind: ValueType, value: Any) -> bool:
@@ -97,12 +103,12 @@ def _fits(kind: ValueType, value: Any) -> bool:
                for v in (value if isinstance(value, list) else [value]))
 
 
-def _own_keys(spec: ArchSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+def _own_keys(spec: ArchSpec, values: Mapping[str, Any]) -> Settings:
     """The architecture's keys without its prefix; arrays, which list a value per block, as lists."""
     prefix = f"{spec.name}."
-    return {key.removeprefix(prefix): PerBlock(value.tolist() if isinstance(value, np.ndarray) else value)
-            if isinstance(value, (list, np.ndarray)) else value
-            for key, value in values.items() if key.startswith(prefix)}
+    return Settings({key.removeprefix(prefix): PerBlock(value.tolist() if isinstance(value, np.ndarray) else value)
+                     if isinstance(value, (list, np.ndarray)) else value
+                     for key, value in values.items() if key.startswith(prefix)})
 
 
 class PerBlock(list):

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from ..errors import GgufxError, InputError
-from ..ops import Op, Shape
+from ..ops import Op, Shape, evaluate
 from .spec import ArchSpec, Hparams, TensorRule
 from .template import Holes, TemplateIndex, skeletons
 
@@ -23,7 +23,10 @@ MAX_HF_TENSORS = 1 << 20  # as many as a GGUF file may have; the largest models 
 
 @dataclass(frozen=True)
 class Match:
-    """One application of a rule. `hf[i]` are the names at the rule's i-th HF template: one, or one per expert."""
+    """One application of a rule. `hf[i]` are the names at the rule's i-th HF template: one, or one per expert.
+
+    `holes` are those of the GGUF names: a block has the number that it has there.
+    """
 
     rule: TensorRule
     holes: Holes
@@ -36,7 +39,7 @@ class Match:
 
     @property
     def block(self) -> int | None:
-        return self.holes.get("b")  # type: ignore[return-value]
+        return self.holes.get(self.rule.stack) if self.rule.stack else None  # type: ignore[return-value]
 
 
 class BlockHparams(Mapping[str, Any]):
@@ -63,8 +66,8 @@ def expected_shape(rule: TensorRule, hp: Hparams, bias: bool) -> Shape | None:
     if rule.shape is None:
         return None
     try:
-        dims = tuple(hp[word] if not word.isdecimal() else int(word) for word in rule.shape.split())
-    except KeyError:
+        dims = tuple(evaluate(word, hp) for word in rule.shape.split())
+    except (KeyError, ValueError):
         return None
     if not all(isinstance(d, int) for d in dims):
         return None
@@ -87,7 +90,7 @@ class HfMatches:
     ignored: list[str]
     names: dict[str, str]
     parts: dict[str, int]  # prefix of another part of the model -> number of its tensors
-    extra_blocks: dict[int, int]  # block of multi-token prediction that is ignored -> number of its tensors
+    beyond: dict[tuple[int, str], int]  # block behind a stack's last that is ignored, what it is -> number of its tensors
 
 
 def match_hf(
@@ -96,7 +99,7 @@ def match_hf(
     """Group a checkpoint's tensors by rule."""
     index: TemplateIndex[tuple[int, int]] = TemplateIndex()
     for r, rule in enumerate(spec.tensors):
-        for t, template in enumerate(rule.hf) if not rule.foreign else ():
+        for t, template in enumerate(rule.hf) if not spec.layouts[r] else ():
             index.add(template, (r, t))
     dropped: TemplateIndex[None] = TemplateIndex()
     for template in spec.ignore:
@@ -107,15 +110,16 @@ def match_hf(
     names: dict[str, str] = {}
     ignored: list[str] = []
     others: dict[str, int] = {}
-    extra: dict[int, int] = {}
-    blocks_of = [spec.blocks(rule, hp) for rule in spec.tensors]
+    beyond: dict[tuple[int, str], int] = {}
+    blocks_of = {hole: spec.blocks(hole, hp) for hole in spec.stacks}
+    parts = spec.whole.parts if spec.whole else ()
     for name in shapes:
         for spelling in rename(name, spec.aliases):
             found = next(index.find(spelling), None)
             if found is not None:
                 break
         if found is None:
-            part = next((p for p in spec.parts if name.startswith(p)), None)
+            part = next((p for p in parts if name.startswith(p)), None)
             if part is not None:
                 others[part] = others.get(part, 0) + 1
             elif any(next(dropped.find(s), None) for s in rename(name, spec.aliases)):
@@ -124,17 +128,18 @@ def match_hf(
                 problems.append(unknown(name))
             continue
         _, (r, t), holes = found
-        blocks = blocks_of[r]
-        if spec.tensors[r].mtp:
-            holes["b"] = blocks.start + holes.get("m", 0)
-        if "b" in holes and holes["b"] not in blocks:
-            if spec.ignore_extra_blocks:
-                ignored.append(name)
-                extra[holes["b"]] = extra.get(holes["b"], 0) + 1
-            else:
-                problems.append(InputError("the block is beyond the model's block count", file=file, tensor=name,
-                                           expected=f"blocks {blocks.start} to {blocks.stop - 1}", found=holes["b"]))
-            continue
+        stack = spec.tensors[r].stack
+        if stack is not None:
+            blocks, block = blocks_of[stack], holes.get(stack, 0)
+            holes[stack] = blocks.start + block
+            if holes[stack] not in blocks:
+                if what := spec.stacks[stack].beyond:
+                    ignored.append(name)
+                    beyond[block, what] = beyond.get((block, what), 0) + 1
+                else:
+                    problems.append(InputError("the block is beyond the model's block count", file=file, tensor=name,
+                                               expected=f"{len(blocks)} blocks, counted from 0", found=block))
+                continue
         expert = holes.pop("e", 0)
         if spelling in names:
             problems.append(InputError(f"stands for the same weight as {names[spelling]}", file=file, tensor=name))
@@ -142,8 +147,8 @@ def match_hf(
         groups.setdefault((r, tuple(sorted(holes.items()))), {})[t, expert] = spelling
 
     matches, made = [], {}
-    for (r, items), parts in sorted(groups.items(), key=lambda g: (g[0][0], str(g[0][1]))):
-        match = _grouped(spec.tensors[r], dict(items), parts, hp, file, problems)
+    for (r, items), found_parts in sorted(groups.items(), key=lambda g: (g[0][0], str(g[0][1]))):
+        match = _grouped(spec, spec.tensors[r], dict(items), found_parts, hp, file, problems)
         if match is None:
             continue
         for gguf in match.gguf:
@@ -153,7 +158,7 @@ def match_hf(
             made[gguf] = match.hf[0][0]
         matches.append(match)
     problems.extend(_missing(spec, hp, made, file))
-    return HfMatches(matches, ignored, names, others, extra)
+    return HfMatches(matches, ignored, names, others, beyond)
 
 
 class _Unknown:
@@ -173,10 +178,10 @@ class _Unknown:
                           hint=f"The nearest is {near[0]}." if near else None)
 
 
-def _grouped(rule: TensorRule, holes: Holes, parts: dict[tuple[int, int], str], hp: Hparams, file: str,
+def _grouped(spec: ArchSpec, rule: TensorRule, holes: Holes, parts: dict[tuple[int, int], str], hp: Hparams, file: str,
              problems: list[GgufxError]) -> Match | None:
     """One match from the names found for it; None, with a problem, where a part is missing."""
-    at = BlockHparams(hp, holes.get("b"))
+    at = BlockHparams(hp, holes.get(rule.stack))
     experts = _experts(rule, at)
     beyond = [name for (_, e), name in parts.items() if e >= experts]
     for name in beyond:
@@ -184,7 +189,8 @@ def _grouped(rule: TensorRule, holes: Holes, parts: dict[tuple[int, int], str], 
                                    expected=f"experts 0 to {experts - 1}"))
     absent = len(rule.hf) * experts - (len(parts) - len(beyond))  # a number: config.json may claim billions of experts
     if absent:
-        first = islice((rule.hf[t].format({**holes, "e": e}) for t in range(len(rule.hf)) for e in range(experts)
+        local = _local(spec, rule, holes, hp)
+        first = islice((rule.hf[t].format({**local, "e": e}) for t in range(len(rule.hf)) for e in range(experts)
                         if (t, e) not in parts), 3)
         shown = ", ".join(first) + (f" and {absent - 3} more" if absent > 3 else "")
         problems.append(InputError(f"{shown} missing beside {next(iter(parts.values()))}", file=file))
@@ -210,19 +216,18 @@ def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) ->
     """Each GGUF tensor that the runtime needs and no source makes."""
     problems: list[GgufxError] = []
     reported: set[str] = set()
-    for rule in spec.tensors:
-        if not rule.need:
+    for r, rule in enumerate(spec.tensors):
+        if not rule.need or spec.layouts[r]:
             continue
-        blocks = spec.blocks(rule, hp)
-        for b in blocks if "b" in rule.gguf[0].holes else (None,):
-            if not _needed(rule, hp, b):
+        for b in spec.blocks(rule.stack, hp) if rule.stack else (None,):
+            holes: Holes = {"p": "weight"} if b is None else {"p": "weight", rule.stack: b}
+            if not _needed(rule, hp, b) or (rule.given and not rule.given.at(made, holes)):
                 continue
-            holes: Holes = {"p": "weight"} if b is None else {"p": "weight", "b": b, "m": b - blocks.start}
             for template in rule.gguf:
                 name = template.format(holes)
                 if name not in made and name not in reported:
                     reported.add(name)
-                    hf = rule.hf[0].format({**holes, "e": 0})
+                    hf = rule.hf[0].format({**_local(spec, rule, holes, hp), "e": 0})
                     problems.append(InputError(f"missing; {name} cannot be made without it", file=file, tensor=hf))
     return problems
 
@@ -235,14 +240,19 @@ def _needed(rule: TensorRule, hp: Hparams, block: int | None) -> bool:
         return False
 
 
-def _in_block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Holes | None:
-    """The holes of a GGUF name with what the rule's HF names need; None where the rule does not make this block."""
-    if "b" not in holes:
+def _local(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Holes:
+    """The holes of the HF names: there each stack counts its blocks from 0."""
+    if rule.stack is None:
         return holes
-    blocks = spec.blocks(rule, hp)
-    if holes["b"] not in blocks:
-        return None
-    return {**holes, "m": holes["b"] - blocks.start} if rule.mtp else holes
+    return {**holes, rule.stack: holes[rule.stack] - spec.blocks(rule.stack, hp).start}
+
+
+def _in_stack(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> bool:
+    """Whether the rule makes this block. One whose HF name counts no blocks makes the first."""
+    if rule.stack is None:
+        return True
+    blocks = spec.blocks(rule.stack, hp)
+    return holes[rule.stack] in (blocks if rule.stack in rule.hf[0].holes else blocks[:1])
 
 
 def _other_layouts(spec: ArchSpec, match: Match) -> list[str]:
@@ -279,8 +289,9 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     for name in names:
         if name not in available:
             continue
-        options = [(spec.tensors[r], r, _in_block(spec, spec.tensors[r], holes, hp)) for _, r, holes in index.find(name)]
-        options = [o for o in options if o[2] is not None]
+        options = [(rule, r, holes) for _, r, holes in index.find(name)
+                   if _in_stack(spec, rule := spec.tensors[r], holes, hp)
+                   and (rule.given is None or rule.given.at(types, holes))]
         whole = [(rule, r, holes) for rule, r, holes in options
                  if all(t.format(holes) in available for t in rule.gguf)
                  and (rule.emits is None or (packed and rule.emits == types[name]))]
@@ -293,8 +304,8 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
                 problems.append(unknown(name))
             continue
         rule, r, holes = next((o for o in whole if str(o[0].hf[0]) in layouts), whole[0])
-        at = BlockHparams(hp, holes.get("b"))
-        hf = tuple(tuple(t.format({**holes, "e": e}) for e in range(_experts(rule, at))) for t in rule.hf)
+        at, local = BlockHparams(hp, holes.get(rule.stack)), _local(spec, rule, holes, hp)
+        hf = tuple(tuple(t.format({**local, "e": e}) for e in range(_experts(rule, at))) for t in rule.hf)
         try:
             match = Match(rule, holes, hf, tuple(op.bind(at) for op in rule.ops))
         except KeyError:

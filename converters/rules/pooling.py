@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputError, UnsupportedError
 from ..io.files import open_regular, read_at
 from ..io.json_file import MAX_JSON_BYTES, parse_object, read_json
-from .spec import Codec, H
+from .hparam_rules import Codec, H
 
 KEY = "sentence_transformers.pooling"
 MODES = {"mean": 1, "cls": 2, "lasttoken": 3}

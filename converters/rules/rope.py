@@ -16,8 +16,10 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..io.values import Metadata, f32, string, u32
+from .facts import Config, GgufFacts, Missing
 from .hf_config import full_attention_rope
-from .spec import Config, Derived, Found, Hparams, short
+from .hparam_rules import short
+from .spec import Derived, Hparams
 
 # config key of yarn -> GGUF key below rope.scaling.
 YARN = (
@@ -45,6 +47,8 @@ class Rope:
     write_scaling: bool = True
     default_theta: float = 10000.0
     default_sliding_theta: float | None = None
+    writes: tuple[str, ...] = ("rope.freq_base", "rope.freq_base_swa", "rope.scaling")
+    fills: tuple[str, ...] = ("rope_parameters",)
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
         rope = full_attention_rope(config)
@@ -60,7 +64,7 @@ class Rope:
             if kind == "yarn":
                 original = rope.get("original_max_position_embeddings")
                 if original is None:
-                    raise KeyError("rope_parameters.original_max_position_embeddings")
+                    raise Missing("rope_parameters.original_max_position_embeddings")
                 out["rope.scaling.original_context_length"] = u32(original)
                 values = {**rope, "attention_factor": rope.get("attention_factor", rope.get("attn_factor"))}
                 for hf, key in YARN:
@@ -71,7 +75,7 @@ class Rope:
                 out["rope.scaling.type"] = string("longrope")
             original = rope.get("original_max_position_embeddings")
             if original is None:
-                raise KeyError("rope_parameters.original_max_position_embeddings")
+                raise Missing("rope_parameters.original_max_position_embeddings")
             out["rope.scaling.original_context_length"] = u32(original)
             out["rope.scaling.attn_factor"] = f32(longrope_attention_factor(config, rope, original))
         if self.write_base or rope["rope_theta"] != self.default_theta:
@@ -84,7 +88,7 @@ class Rope:
             out["rope.freq_base_swa"] = f32(sliding["rope_theta"])
         return out
 
-    def read(self, found: Found, config: Config) -> None:
+    def read(self, found: GgufFacts, config: Config) -> None:
         kv = found.kv
         for key, kinds in KINDS.items():
             if key in kv and not isinstance(kv[key], kinds):
@@ -152,7 +156,7 @@ def _make_llama3(config: Config, hp: Hparams) -> np.ndarray | None:
         rope.get("high_freq_factor", 4.0), rope.get("original_max_position_embeddings", 8192))
 
 
-def _recover_llama3(divisors: np.ndarray, found: Found, config: Config) -> None:
+def _recover_llama3(divisors: np.ndarray, found: GgufFacts, config: Config) -> None:
     """Solve the four llama3 parameters from the divisors.
 
     The factor is the largest divisor. Between the two break points 1/divisor is linear in the frequency, so its line
@@ -216,7 +220,7 @@ def _longrope(which: str) -> Derived:
                 expected=hp["rope.dimension_count"] // 2, found=len(factors))
         return np.array(factors, np.float32)
 
-    def recover(factors: np.ndarray, found: Found, config: Config) -> None:
+    def recover(factors: np.ndarray, found: GgufFacts, config: Config) -> None:
         rope = full_attention_rope(config)
         rope["rope_type"] = "longrope"
         rope[f"{which}_factor"] = [short(x) for x in factors]
@@ -240,7 +244,7 @@ def _make_proportional(config: Config, hp: Hparams) -> np.ndarray | None:
     return np.array([rope.get("factor", 1.0)] * rotated + [UNROTATED] * (pairs - rotated), np.float32)
 
 
-def _recover_proportional(divisors: np.ndarray, found: Found, config: Config) -> None:
+def _recover_proportional(divisors: np.ndarray, found: GgufFacts, config: Config) -> None:
     rotated = int((divisors < UNROTATED / 2).sum())
     factor = short(divisors[0]) if rotated else 1.0
     if not np.array_equal(divisors, np.array([factor] * rotated + [UNROTATED] * (len(divisors) - rotated), np.float32)):

@@ -1,8 +1,8 @@
 """Tensor names with typed holes: `blk.{b}.attn_q.{p}`.
 
-Holes are few: {b} block index, {m} index among the multi-token-prediction layers, {e} expert index, {p} `weight` or
-`bias`. `match` and `format` are inverse by construction, so one table row reads in both directions and nobody writes a
-regular expression.
+Holes are few: {e} expert index, {p} `weight` or `bias`; every other letter counts the blocks of a stack (spec.Stack): {b}
+by convention those of the model, {m} multi-token prediction, {d} a decoder, {v} vision, {a} audio. `match` and `format`
+are inverse by construction, so one table row reads in both directions and nobody writes a regular expression.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from string import ascii_lowercase
 from typing import Generic, TypeVar
 
 INDEX = "(?P<{}>0|[1-9][0-9]{{0,8}})"
-HOLES = {**{hole: INDEX.format(hole) for hole in "bme"}, "p": "(?P<p>weight|bias)"}
+HOLES = {**{hole: INDEX.format(hole) for hole in ascii_lowercase}, "p": "(?P<p>weight|bias)"}
 Holes = dict[str, int | str]
 T = TypeVar("T")
 
@@ -52,10 +53,12 @@ class Template:
         """The name with these holes; holes of other templates are ignored. KeyError if one is missing."""
         return self.text.format_map(holes)
 
-    @property
+    @cached_property
     def skeleton(self) -> str:
-        """The name with every index as `#` and the last segment as `%` where it is a hole: a dictionary key."""
-        return self.text.replace("{b}", "#").replace("{m}", "#").replace("{e}", "#").replace("{p}", "%")
+        """The name with every number, a hole's or its own, as `#`, and the last segment as `%` where it is a hole: a
+        dictionary key."""
+        index = re.sub(r"\{[a-oq-z]\}", "#", self.text)
+        return ".".join("%" if s == "{p}" else "#" if s.isdecimal() else s for s in index.split("."))
 
 
 def skeletons(name: str) -> tuple[str, str]:

@@ -12,7 +12,6 @@ from .. import arch
 from ..errors import GgufxError
 from ..io.checkpoint import Checkpoint, open_checkpoint
 from ..planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
-from ..rules.hf_config import architecture_of
 from ..rules.match import rename
 from ..rules.spec import ArchSpec
 from ..run.device import Device
@@ -161,7 +160,7 @@ def _covered(tensor: SideTensor) -> bool:
 
 def _spellings(checkpoint: Checkpoint) -> dict[str, str]:
     """The checkpoint's tensors by every name under which the table, or an own file, may know them."""
-    spec: ArchSpec = arch.for_class(architecture_of(checkpoint.config, ""), "")
+    spec: ArchSpec = arch.for_config(checkpoint.config, "")
     out: dict[str, str] = {}
     for name in checkpoint.tensors:
         for spelling in rename(name, spec.aliases):

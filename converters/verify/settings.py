@@ -18,8 +18,9 @@ import numpy as np
 from ..io.files import printable
 from ..io.json_file import read_json
 from ..io.values import Metadata, Value, text_of
+from ..rules.facts import MISSING
 from ..rules.hf_config import canonical
-from ..rules.spec import MISSING, ArchSpec
+from ..rules.spec import ArchSpec
 
 SHOWN = 120  # characters of a value
 IDENTITY = ("general.architecture", "general.type")  # of general.*, what a runtime acts on

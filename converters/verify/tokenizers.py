@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UnsupportedError
+from ..tokenizer.pre import probes
 
-PROBES = Path(__file__).with_name("probes.json")
 SHOWN = 20  # of the texts that differ, in JSON
 
 
@@ -38,7 +38,7 @@ class Probes:
 
 def probe(a: Path, b: Path) -> Probes:
     """Encode the probes on both sides. UnsupportedError where a tokenizer, or the library for it, is not there."""
-    texts = json.loads(PROBES.read_text(encoding="utf-8"))
+    texts = probes()
     ids = [_folder_ids(p, texts) if p.is_dir() else _runtime_ids(p, texts) for p in (a, b)]
     return Probes(len(texts), tuple((t, x, y) for t, x, y in zip(texts, *ids, strict=True) if x != y))
 

@@ -25,7 +25,6 @@ from ..io.files import open_regular
 from ..io.gguf import read_gguf_model
 from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
-from ..rules.hf_config import architecture_of
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
 from .pairs import Comparison, Progress, look_again
@@ -213,7 +212,7 @@ def _folders(a: Checkpoint, b: Checkpoint, options: VerifyOptions) -> tuple[Side
 
 def _spec(checkpoint: Checkpoint) -> ArchSpec | None:
     try:
-        return arch.for_class(architecture_of(checkpoint.config, ""), "")
+        return arch.for_config(checkpoint.config, "")
     except GgufxError:
         return None
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
 
 import numpy as np
 import pytest
 from ggufx.converters.arch import SPECS
 from ggufx.converters.errors import GgufxError, InputError
 from ggufx.converters.io.values import Value, ValueType, array, f32, string, u32, u64
-from ggufx.converters.ops import Crop
+from ggufx.converters.ops import Crop, Split
 from ggufx.converters.ops.index import IndexMap
 from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.planners.kept_tensors import rows_outside
-from ggufx.converters.rules.spec import short
+from ggufx.converters.rules.hparam_rules import short
 from ggufx.converters.run.execute import execute
 from ggufx.converters.tokenizer.rebuild import merges_of_pieces
 from ggufx.converters.tokenizer.restore import NotRestorable, unfold
@@ -103,10 +104,14 @@ def test_of_a_gguf_file(zoo, tmp_path, case):
 def test_of_rows_and_columns():
     assert rows_outside(Crop(2), HUGE) == [[0, 2]]
     ops = {op for spec in SPECS for rule in spec.tensors for op in rule.ops if isinstance(op, IndexMap)}
+    ops |= {Split("n", groups=2, join=True), Split("n")}
     for op in ops:
-        bound = op.bind({size: 2 for size in vars(op).values() if isinstance(size, str)})
+        bound = op.bind(defaultdict(lambda: 2))
         shapes = bound.shape([(HUGE, HUGE)])
         assert bound.inverse.shape(shapes) == [(HUGE, HUGE)] or isinstance(op, Crop)
+    assert Split(HUGE // 4, groups=2, join=True).shape([(HUGE, 2)]) == [(HUGE, 2)]
+    with pytest.raises(ValueError, match="too many parts"):
+        Split(HUGE // 4).shape([(HUGE, 2)])
 
 
 def test_of_the_elements_of_a_checkpoint(zoo, tmp_path):

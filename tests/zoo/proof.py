@@ -29,7 +29,7 @@ from .kinds import sample_ids
 from .models import MODELS, Model
 from .texts import HARD_TEXTS
 
-TEXT_PART = {name for name, row in MODELS.items() if BY_CLASS[row.cls].text_class}
+TEXT_PART = {name for name, row in MODELS.items() if BY_CLASS[row.cls][0].whole}
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
@@ -50,7 +50,7 @@ class Loop:
     def __init__(self, name: str, seed: int, work: Path) -> None:
         self.name, self.seed, self.work = name, seed, work
         self.row: Model = MODELS[name]
-        self.spec: ArchSpec = BY_CLASS[self.row.cls]
+        self.spec: ArchSpec = BY_CLASS[self.row.cls][0]
         # Named by the model: general.name comes from it, by which llama.cpp knows how Phi-3 strips special tokens.
         self.folder = build(name, work / name, seed)
 
@@ -115,7 +115,7 @@ def table_names(spec: ArchSpec, found: dict[str, Any]) -> dict[str, Any]:
     """The tensors under the table's spelling, without other parts of the model: what a text class has."""
     out = {}
     for name, value in found.items():
-        if not name.startswith(spec.parts):
+        if not name.startswith(tuple(spec.whole.parts) if spec.whole else ()):
             out[next((t + name.removeprefix(f) for f, t in spec.aliases if name.startswith(f)), name)] = value
     return out
 
@@ -202,7 +202,7 @@ def tokens(loop: Loop) -> Answer:
 
 def lora(loop: Loop) -> Answer:
     """With factors on every weight llama.cpp computes what peft does; the weights that cannot take any are refused by name."""
-    skip, reasons = list(loop.spec.parts), set()
+    skip, reasons = list(loop.spec.whole.parts if loop.spec.whole else ()), set()
     for attempt in range(3):
         adapter = make_adapter(loop.folder, loop.work / f"adapter{attempt}", every_weight(loop.folder, skip), seed=loop.seed)
         try:

@@ -6,8 +6,9 @@ import torch
 from ggufx.converters import arch
 from ggufx.converters.errors import GgufxError, UnsupportedError
 from ggufx.converters.io.gguf import TensorInfo
-from ggufx.converters.io.values import u32
+from ggufx.converters.io.values import plain, u32
 from ggufx.converters.planners import kept_tensors as keep
+from ggufx.converters.rules.facts import GgufFacts
 from ggufx.converters.rules.hf_config import canonical
 from ggufx.converters.rules.hparams import read_hparams, write_hparams
 from zoo.files import MISSING, changed_copy, floats, load_folder, read_file, write_file
@@ -22,27 +23,27 @@ V2, V3 = "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"
 
 
 def written(cls, config):
-    spec, notes, found = arch.for_class(cls, "x"), [], []
+    spec, notes, found = arch.BY_CLASS[cls][0], [], []
     keys = write_hparams(spec, canonical(SMALL | config, spec, "config.json"), notes, found)
     return {key.removeprefix("deepseek2."): value for key, value in keys.items()}, notes, found
 
 
-def plain(cls, config):
+def plain_keys(cls, config):
     keys, _, found = written(cls, config)
     assert not found
     return {key: value.data for key, value in keys.items()}
 
 
 def back(cls, keys):
-    spec, found = arch.for_class(cls, "x"), []
+    spec, found = arch.BY_CLASS[cls][0], []
     infos = {"token_embd.weight": TensorInfo("token_embd.weight", "F32", (500, 64), 0, 0, None)}
-    config, seen = read_hparams(spec, {f"deepseek2.{k}": v for k, v in keys.items()}, infos, "x", found)
+    config, seen = read_hparams(spec, GgufFacts.of(plain({f"deepseek2.{k}": v for k, v in keys.items()}), infos), "x", found)
     assert not found
     return config, seen.assumed
 
 
 def test_gguf_states_one_latent_head_and_the_way_back_the_heads():
-    keys = plain(V2, {})
+    keys = plain_keys(V2, {})
     assert keys["attention.head_count"] == 4
     assert keys["attention.head_count_kv"] == 1
     assert (keys["attention.key_length"], keys["attention.value_length"]) == (24 + 8, 24)
@@ -57,7 +58,7 @@ def test_gguf_states_one_latent_head_and_the_way_back_the_heads():
 
 @pytest.mark.parametrize(("given", "rank"), [({"q_lora_rank": None}, None), ({"q_lora_rank": 16}, 16), ({}, 1536)])
 def test_no_query_rank_is_not_the_class_default(given, rank):
-    spec = arch.for_class(V3, "x")
+    spec = arch.BY_CLASS[V3][0]
     config = canonical({k: v for k, v in SMALL.items() if k != "q_lora_rank"} | given, spec, "config.json")
     assert config["q_lora_rank"] == rank
 
@@ -100,7 +101,7 @@ def test_files_from_before_the_split_come_back(zoo, tmp_path):
     result = load_folder(tmp_path / "back")
     assert source.keys() == result.keys()
     assert all(torch.equal(source[name], result[name]) for name in source)
-    new, old = (read_hparams(arch.for_class(V2, "x"), keys, {}, "x", [])[0] for keys in (
+    new, old = (read_hparams(arch.BY_CLASS[V2][0], GgufFacts.of(plain(keys), {}), "x", [])[0] for keys in (
         read_file(tmp_path / "x.gguf")[0], metadata))
     assert new == old
 
@@ -111,7 +112,7 @@ def test_files_from_before_the_split_come_back(zoo, tmp_path):
 @pytest.mark.parametrize(("cls", "given", "gating"), [
     (V3, {}, 2), (V3, {"scoring_func": "sigmoid"}, 2), (V2, {}, None), (V2, {"scoring_func": "softmax"}, 1)])
 def test_gating(cls, given, gating):
-    assert plain(cls, given).get("expert_gating_func") == gating
+    assert plain_keys(cls, given).get("expert_gating_func") == gating
 
 
 def test_a_gating_that_the_class_does_not_have_is_refused():

@@ -10,9 +10,10 @@ from ggufx.converters import arch
 from ggufx.converters.errors import GgufxError, InputError, UnsupportedError, raise_all
 from ggufx.converters.io.gguf import TensorInfo, read_gguf
 from ggufx.converters.io.safetensors import read_safetensors_header
-from ggufx.converters.io.values import ValueType, array, string, u32
+from ggufx.converters.io.values import ValueType, array, plain, string, u32
 from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
+from ggufx.converters.rules.facts import GgufFacts
 from ggufx.converters.rules.hf_config import canonical, hub_style
 from ggufx.converters.rules.hparams import read_hparams, sizes, write_hparams
 from ggufx.converters.rules.match import match_gguf
@@ -33,21 +34,22 @@ GEMMA4_26B = {  # as on the Hub
 
 def written(cls: str, config: dict) -> tuple[dict, list[str]]:
     """The architecture's keys without prefix, and the notes."""
-    spec, notes, problems = arch.for_class(cls, "x"), [], []
+    spec, notes, problems = arch.BY_CLASS[cls][0], [], []
     keys = write_hparams(spec, canonical(config, spec, "config.json"), notes, problems)
     raise_all(problems)
     return {key.removeprefix(f"{spec.name}."): value for key, value in keys.items()}, notes
 
 
-def plain(cls: str, config: dict) -> dict:
+def plain_keys(cls: str, config: dict) -> dict:
     return {key: value.data for key, value in written(cls, config)[0].items()}
 
 
 def back(cls: str, keys: dict, tensors: tuple[str, ...] = ()) -> tuple[dict, dict]:
     """The canonical config behind key-values and tensor names, and what was assumed."""
-    spec, problems = arch.for_class(cls, "x"), []
+    spec, problems = arch.BY_CLASS[cls][0], []
     infos = {name: TensorInfo(name, "F32", (500, 64), 0, 0, Path("x")) for name in ("token_embd.weight", *tensors)}
-    config, found = read_hparams(spec, {f"{spec.name}.{k}": v for k, v in keys.items()}, infos, "x", problems)
+    metadata = {f"{spec.name}.{k}": v for k, v in keys.items()}
+    config, found = read_hparams(spec, GgufFacts.of(plain(metadata), infos), "x", problems)
     raise_all(problems)
     return config, found.assumed
 
@@ -74,7 +76,7 @@ def test_gemma3_states_the_pattern_only_where_the_runtime_would_take_another(giv
 
 
 def test_gemma2_alternates_unless_told_otherwise():
-    assert "attention.sliding_window_pattern" not in plain("Gemma2ForCausalLM", SMALL)
+    assert "attention.sliding_window_pattern" not in plain_keys("Gemma2ForCausalLM", SMALL)
     keys, _ = written("Gemma2ForCausalLM", {**SMALL, "layer_types": [F, S, S, F, F, F]})
     assert keys["attention.sliding_window_pattern"].data == [False, True, True, False, False, False]
     assert back("Gemma2ForCausalLM", keys)[0]["layer_types"] == [F, S, S, F, F, F]
@@ -107,21 +109,21 @@ def test_both_styles_of_rotary_settings_are_one():
     new = {**SMALL, "rope_parameters": {F: {"rope_type": "linear", "rope_theta": 500000.0, "factor": 4.0},
                                         S: {"rope_type": "default", "rope_theta": 20000.0}}}
     partial = {**SMALL, "rope_parameters": {F: {"rope_type": "linear", "factor": 4.0}}}
-    assert plain("Gemma3ForCausalLM", old) == plain("Gemma3ForCausalLM", new)
-    assert plain("Gemma3ForCausalLM", partial)["rope.freq_base_swa"] == 10000.0
-    assert plain("Gemma3ForCausalLM", partial)["rope.freq_base"] == 1000000.0
+    assert plain_keys("Gemma3ForCausalLM", old) == plain_keys("Gemma3ForCausalLM", new)
+    assert plain_keys("Gemma3ForCausalLM", partial)["rope.freq_base_swa"] == 10000.0
+    assert plain_keys("Gemma3ForCausalLM", partial)["rope.freq_base"] == 1000000.0
     config, _ = back("Gemma3ForCausalLM", written("Gemma3ForCausalLM", new)[0])
     assert config["rope_parameters"] == new["rope_parameters"]
-    spelled = hub_style(config)  # which transformers 4 can read as well
+    spelled = hub_style(config, arch.BY_CLASS["Gemma3ForCausalLM"][0])  # which transformers 4 can read as well
     assert (spelled["rope_theta"], spelled["rope_local_base_freq"]) == (500000.0, 20000.0)
     assert spelled["rope_scaling"] == {"rope_type": "linear", "factor": 4.0}
     assert "rope_parameters" not in spelled
-    assert plain("Gemma3ForCausalLM", spelled) == plain("Gemma3ForCausalLM", new)
+    assert plain_keys("Gemma3ForCausalLM", spelled) == plain_keys("Gemma3ForCausalLM", new)
 
 
 def test_first_gemmas_state_a_base_only_where_it_is_not_the_runtimes():
     for cls in ("GemmaForCausalLM", "Gemma2ForCausalLM"):
-        assert "rope.freq_base" not in plain(cls, SMALL)
+        assert "rope.freq_base" not in plain_keys(cls, SMALL)
         keys, _ = written(cls, {**SMALL, "rope_theta": 500000.0})
         assert keys["rope.freq_base"].data == 500000.0
         assert back(cls, keys)[0]["rope_parameters"]["rope_theta"] == 500000.0
@@ -200,10 +202,10 @@ def test_gemma4_settings_of_full_layers_in_both_spellings():
 
 def test_gemma4_ignores_what_transformers_ignores():
     without = {**GEMMA4_26B, "attention_k_eq_v": False, "enable_moe_block": False}
-    keys = plain("Gemma4ForCausalLM", without)
+    keys = plain_keys("Gemma4ForCausalLM", without)
     assert keys["attention.head_count_kv"] == 8
     assert "expert_count" not in keys
-    assert plain("Gemma4ForCausalLM", {**SMALL, "num_hidden_layers": 4, "layer_types": [S] * 4})[
+    assert plain_keys("Gemma4ForCausalLM", {**SMALL, "num_hidden_layers": 4, "layer_types": [S] * 4})[
         "attention.sliding_window_pattern"] == [True, True, True, False]
 
 
@@ -247,8 +249,8 @@ def test_other_divisors_are_refused():
 
 def test_gemma4_experts_in_the_other_layout_of_gguf():
     keys, _ = written("Gemma4ForCausalLM", GEMMA4_26B)
-    spec, problems = arch.for_class("Gemma4ForCausalLM", "x"), []
-    hp = sizes(spec, {f"gemma4.{k}": v.data for k, v in keys.items()}, 500)
+    spec, problems = arch.BY_CLASS["Gemma4ForCausalLM"][0], []
+    hp = sizes(spec, {f"gemma4.{k}": v.data for k, v in keys.items()}, 500, None)
     names = {"blk.0.ffn_gate_exps.weight": "F32", "blk.0.ffn_up_exps.weight": "F32"}
     found = match_gguf(spec, hp, names, "x", problems)
     assert [m.hf for m in found.matches] == [(("model.layers.0.experts.gate_up_proj",),)]
@@ -274,7 +276,7 @@ def test_settings_of_a_wrong_kind_are_errors_of_the_input(cls, key):
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_key_values_of_a_wrong_kind_are_errors_of_the_input(cls):
-    spec = arch.for_class(cls, "x")
+    spec = arch.BY_CLASS[cls][0]
     keys, _ = written(cls, SMALL)
     unfit = [string("six"), u32(1 << 31), array(ValueType.INT32, np.array([], np.int32)), array(ValueType.STRING, ["a"] * 6)]
     infos = {"token_embd.weight": TensorInfo("token_embd.weight", "F32", (500, 64), 0, 0, Path("x"))}
@@ -282,13 +284,13 @@ def test_key_values_of_a_wrong_kind_are_errors_of_the_input(cls):
         for value in unfit:
             metadata, problems, refused = {f"{spec.name}.{k}": v for k, v in {**keys, key: value}.items()}, [], None
             try:
-                read_hparams(spec, metadata, infos, "x", problems)
+                read_hparams(spec, GgufFacts.of(plain(metadata), infos), "x", problems)
             except GgufxError as error:
                 refused = str(error)
             if refused is not None:
                 assert key in refused
                 continue
-            match_gguf(spec, sizes(spec, {k: v.data for k, v in metadata.items()}, 500), {}, "x", problems)
+            match_gguf(spec, sizes(spec, {k: v.data for k, v in metadata.items()}, 500, None), {}, "x", problems)
             assert problems
 
 

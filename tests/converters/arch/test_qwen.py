@@ -149,7 +149,7 @@ SMALL = {"num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 96, "nu
     ("Qwen3ForCausalLM", {"num_key_value_heads": 8, "head_dim": 16}, 8, 16),
 ])
 def test_what_a_config_without_the_keys_stands_for(cls, given, heads, length):
-    spec, found = arch.for_class(cls, "x"), []
+    spec, found = arch.BY_CLASS[cls][0], []
     keys = write_hparams(spec, canonical(SMALL | given, spec, "config.json"), [], found)
     assert not found
     assert keys[f"{spec.name}.attention.head_count_kv"].data == heads
@@ -157,7 +157,7 @@ def test_what_a_config_without_the_keys_stands_for(cls, given, heads, length):
 
 
 def test_missing_sizes_are_all_named():
-    spec, found = arch.for_class("Qwen3MoeForCausalLM", "x"), []
+    spec, found = arch.BY_CLASS["Qwen3MoeForCausalLM"][0], []
     write_hparams(spec, canonical({"hidden_size": 64}, spec, "config.json"), [], found)
     text = " ".join(str(problem) for problem in found)
     for key in ("num_hidden_layers", "intermediate_size", "num_attention_heads", "num_experts", "moe_intermediate_size"):

@@ -8,7 +8,8 @@ import torch
 from ggufx.converters import arch
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import TensorInfo
-from ggufx.converters.io.values import ValueType
+from ggufx.converters.io.values import ValueType, plain
+from ggufx.converters.rules.facts import GgufFacts
 from ggufx.converters.rules.hf_config import canonical
 from ggufx.converters.rules.hparams import read_hparams, write_hparams
 from zoo.files import MISSING, changed_copy, floats, load_folder, read_file, write_file
@@ -23,15 +24,15 @@ TILED = [0, 2, 1, 3]  # value heads 0, 1 read key head 0 and 2, 3 key head 1; gg
 
 
 def written(config, names=()):
-    spec, notes, found = arch.for_class("Qwen3_5ForCausalLM", "x"), [], []
+    spec, notes, found = arch.BY_CLASS["Qwen3_5ForCausalLM"][0], [], []
     keys = write_hparams(spec, canonical(config, spec, "config.json", names), notes, found)
     return {key.removeprefix("qwen35."): value for key, value in keys.items()}, found
 
 
 def back(keys):
-    spec, found = arch.for_class("Qwen3_5ForCausalLM", "x"), []
+    spec, found = arch.BY_CLASS["Qwen3_5ForCausalLM"][0], []
     infos = {"token_embd.weight": TensorInfo("token_embd.weight", "F32", (500, 64), 0, 0, None)}
-    config, _ = read_hparams(spec, {f"qwen35.{k}": v for k, v in keys.items()}, infos, "x", found)
+    config, _ = read_hparams(spec, GgufFacts.of(plain({f"qwen35.{k}": v for k, v in keys.items()}), infos), "x", found)
     assert not found
     return config
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ggufx.converters.errors import GgufxError, IncompleteError, InputError, ManyErrors, StorageError, UsageError
 from ggufx.converters.io.gguf import read_gguf
-from ggufx.converters.ops import Add, Crop, Deinterleave, RopePermute, Split, Transpose
+from ggufx.converters.ops import Add, Crop, RopePermute, Split, Transpose
 from ggufx.converters.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.plan.tiles import Tile, by_address, memory
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
@@ -161,7 +161,7 @@ JOBS = {
     "experts": ([(6, 8, 64)], ()),
     "split": ([(48, 64)], (Split((1, 1)),)),
     "split experts": ([(4, 48, 64)], (Split((1, 2)),)),
-    "interleaved": ([(48, 64)], (Deinterleave(2),)),
+    "interleaved": ([(48, 64)], (Split(2, groups=24),)),
     "joined": ([(16, 64), (32, 64)], (Split((1, 2)).inverse,)),
     "cropped": ([(48, 64)], (Crop(start=4, stop=40), Add(1.0))),
     "padded": ([(36, 64)], (Crop(start=4, stop=40, rows=48).inverse,)),

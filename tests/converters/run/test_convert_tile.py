@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from ggufx.converters.errors import InputError, UnsupportedError
-from ggufx.converters.ops import Add, Crop, Deinterleave, MlaKv, NegExp, RopePermute, Split, TileHeads, Transpose
+from ggufx.converters.ops import Add, Crop, MlaKv, NegExp, RopePermute, Split, Transpose
 from ggufx.converters.plan.plan import Region, TensorJob, region_bytes
 from ggufx.converters.plan.tiles import Tile, by_address, is_copy, memory, tiles, unit_count
 from ggufx.converters.run.convert_tile import run_tile
@@ -69,9 +69,9 @@ CASES = [
     ((Add(-1.0), Crop(start=2, rows=50).inverse), [(48, 64)]),
     ((RopePermute(8),), [(48, 64)]),
     ((RopePermute(8), Split((1, 1))), [(48, 64)]),
-    ((Deinterleave(2),), [(48, 64)]),
-    ((Deinterleave(2),), [(4, 48, 64)]),
-    ((TileHeads(2, 4, 16),), [(48, 64)]),
+    ((Split(2, groups=24),), [(48, 64)]),
+    ((Split(2, groups=24),), [(4, 48, 64)]),
+    ((Split(2, groups=2, join=True, start=16),), [(48, 64)]),
     ((Transpose(),), [(48, 64)]),
     ((Transpose(),), [(4, 48, 64)]),
     ((MlaKv(4, 8, 4),), [(48, 64)]),

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ggufx.converters.errors import InputError, ManyErrors, UnsupportedError, UsageError
-from ggufx.converters.ops import Add, Crop, Deinterleave, Split, Transpose
+from ggufx.converters.ops import Add, Crop, Split, Transpose
 from ggufx.converters.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.run.engines.threads import Threads
 from ggufx.converters.run.execute import execute
@@ -58,7 +58,7 @@ def test_conversions(tmp_path, floats, monkeypatch, hash_at_once):
         ((narrow,), (), "F32", [widened]),
         ((narrow,), (Add(1.0),), "F32", [widened + np.float32(1)]),
         ((whole,), (Transpose(),), "F32", [np.ascontiguousarray(floats.T)]),
-        ((whole,), (Deinterleave(2),), "F32", [floats[0::2], floats[1::2]]),
+        ((whole,), (Split(2, groups=32),), "F32", [floats[0::2], floats[1::2]]),
         ((narrow,), (Split((1, 3)),), "F32", [widened[:16], widened[16:]]),
         (tuple(halves[::-1]), (Split((1, 1)).inverse,), "F16",
          [np.concatenate([floats[32:], floats[:32]]).astype(np.float16)]),
