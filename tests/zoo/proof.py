@@ -29,8 +29,9 @@ from .kinds import sample_ids
 from .models import MODELS, Model
 from .texts import HARD_TEXTS
 
-TEXT_PART = {name for name, row in MODELS.items() if BY_CLASS[row.cls].text_class}
+TEXT_PART = {name for name, row in MODELS.items() if row.cls in BY_CLASS and BY_CLASS[row.cls].text_class}
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
+OTHER_WARNINGS = ("is falling back to its reference", "MXFP4")  # of transformers' optional kernels
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
