@@ -85,7 +85,7 @@ def test_golden_digests_belong_to_these_rows(zoo: Zoo):
     assert set(golden.names()) == {name for name in MODELS if not FAULTS.get(name, NONE).hopeless}
     for name in golden.names():
         made = hashlib.sha256((zoo(name) / "model.safetensors").read_bytes()).hexdigest()
-        assert golden.source(name) == made, f"{name}: run scripts/make_golden.py"
+        assert golden.source(name) == made, f"{name}: run scripts/golden/forward.py"
 
 
 peer = pytest.mark.skipif(

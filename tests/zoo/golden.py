@@ -1,4 +1,4 @@
-"""What llama.cpp's converter makes of the zoo, kept as digests in tests/golden/forward.json (made by scripts/make_golden.py).
+"""What llama.cpp's converter makes of the zoo, kept as digests in tests/golden/forward.json (made by scripts/golden/forward.py).
 
 One entry per model: "source", the digest of its safetensors file; "values", the key-values that a runtime reads, as [type, value];
 "tensors", per tensor its shape and, per output type, stored type and digest of its bytes. An entry with "as" has the tensors of that

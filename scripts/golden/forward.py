@@ -1,6 +1,6 @@
 """Write tests/golden/forward.json: what llama.cpp's converter makes of every model of the zoo, as digests.
 
-Usage: GGUFX_LLAMA_CPP=/path/to/llama.cpp python scripts/make_golden.py LABEL [MODEL ...]
+Usage: GGUFX_LLAMA_CPP=/path/to/llama.cpp python scripts/golden/forward.py LABEL [MODEL ...]
 LABEL names the version of llama.cpp. With models named, only their entries are made anew.
 """
 
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from zoo.build import build  # noqa: E402
