@@ -1,6 +1,6 @@
-"""What llama.cpp's converter makes of the zoo, kept as digests in tests/golden/forward.json (made by scripts/golden/forward.py).
+"""What llama.cpp's converter makes of the zoo, kept as digests in tests/golden/forward/ (made by scripts/golden/forward.py).
 
-One entry per model: "source", the digest of its safetensors file; "values", the key-values that a runtime reads, as [type, value];
+One file per family: the module of converters/arch that holds the tables of its classes. One entry per model: "source", the digest of its safetensors file; "values", the key-values that a runtime reads, as [type, value];
 "tensors", per tensor its shape and, per output type, stored type and digest of its bytes. An entry with "as" has the tensors of that
 other model, and its key-values but for those in its own "values" (null: absent).
 Models that llama.cpp's converter gets wrong are entered as it makes them once the fault is avoided (zoo/faults.py).
@@ -12,10 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ggufx.converters.arch import FAMILIES
+
 from .faults import FAULTS, NONE
 from .peers import Gguf, read_peer_gguf, runtime_values
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "forward.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "forward"
+FAMILY = {cls: module.__name__.rpartition(".")[2] for module in FAMILIES for spec in module.SPECS for cls in spec.classes}
 OUTTYPES = ("f32", "f16", "bf16", "q8_0")
 
 
@@ -40,7 +43,8 @@ def describe(file: Gguf) -> tuple[dict[str, list], dict[str, list]]:
 
 @cache
 def _entries() -> dict[str, Any]:
-    return json.loads(GOLDEN.read_text(encoding="utf-8"))["models"]
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(GOLDEN.glob("*.json"))]
+    return {name: entry for document in documents for name, entry in document["models"].items()}
 
 
 def names() -> list[str]:
