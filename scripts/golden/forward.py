@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from zoo.build import build  # noqa: E402
-from zoo.faults import FAULTS, NONE, repaired  # noqa: E402
+from zoo.faults import repaired  # noqa: E402
 from zoo.golden import FAMILY, GOLDEN, OUTTYPES, describe  # noqa: E402
 from zoo.kinds import vocab  # noqa: E402
 from zoo.models import MODELS  # noqa: E402
@@ -23,7 +23,7 @@ from zoo.peers import llama_cpp_convert, missing_converter, read_peer_gguf  # no
 
 def entry(name: str, work: Path) -> dict | None:
     """The entry of one model, or None where llama.cpp makes no right file of it."""
-    fault = FAULTS.get(name, NONE)
+    fault = MODELS[name].fault
     if fault.hopeless:
         return None
     folder = build(name, work / name)

@@ -18,7 +18,7 @@ import ggufx
 from . import peers, proof
 from .build import build
 from .differences import gguf_differences, grouped, setting_differences, short
-from .faults import FAULTS, NONE, repaired
+from .faults import repaired
 from .files import stored
 from .golden import OUTTYPES
 from .kinds import vocab
@@ -33,7 +33,7 @@ def show(name: str, work: Path) -> list[str]:
     folder, row = build(name, work), MODELS[name]
     config = (folder / "config.json").read_text(encoding="utf-8")
     lines = [*config.splitlines(), *grouped((n, "HF", f"{kind} {list(shape)}") for n, (kind, shape, _) in stored(folder).items())]
-    fault = FAULTS.get(name, NONE)
+    fault = row.fault
     source = repaired(folder, fault, work.with_name(f"{work.name}-repaired"))
     try:
         made = peers.llama_cpp_convert(source, "f32", work.with_suffix(".gguf"), vocab(row.vocab).pre, fault.options)
@@ -46,7 +46,7 @@ def show(name: str, work: Path) -> list[str]:
 
 def forward_bytes(loop: Loop) -> Answer:
     """Each output type against llama.cpp's converter, known faults avoided. A later type tells only what the first did not."""
-    fault = FAULTS.get(loop.name, NONE)
+    fault = loop.row.fault
     if fault.hopeless:
         return Answer(True, "-", (f"llama.cpp's converter {fault.converter}",))
     if reason := peers.missing_converter():
