@@ -76,7 +76,7 @@ class Data:
     def __init__(self, shape: str) -> None:
         self.rows, self.cols = SHAPES[shape]
         self.cases = _load("quant_cases", ROOT / "tests" / "quant" / "cases.py")
-        self.iq = _load("make_iq_golden", ROOT / "scripts" / "make_iq_golden.py")
+        self.iq = _load("golden_iq", ROOT / "scripts" / "golden" / "iq.py")
         self.iq.ROWS, self.iq.COLS = self.rows, self.cols
         self.sets = self.cases.data(self.rows, self.cols, SEED)
         self.iq_sets = self.iq.samples()

@@ -108,7 +108,7 @@ def write_readme(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, nargs="+", default=[1], metavar="N", help="weights of these seeds (default 1)")
-    parser.add_argument("--models", nargs="+", metavar="NAME", help="only these models of tests/zoo/models.py")
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="only these models of tests/zoo/models")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all answers")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: the zoo of tiny models (zoo/models.py), built once per run in a temporary folder."""
+"""Fixtures shared by all tests: the zoo of tiny models (zoo/models), built once per run in a temporary folder."""
 
 import sys
 from collections.abc import Callable

@@ -8,13 +8,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
-from zoo import golden, peers
+from zoo import golden, models, peers
 from zoo.build import build
-from zoo.faults import FAULTS, NONE, RUNTIME_TOKENS, repaired
+from zoo.faults import RUNTIME_TOKENS, repaired
 from zoo.files import stored
 from zoo.fill import bell, bits, parameter
 from zoo.kinds import VOCABS, sample_ids, vocab
@@ -81,11 +82,22 @@ def test_tokenizers_spell_out_what_they_read(kind: str):
         assert len(lost) <= (10 if kind == "llama-spm-json" else 4), lost
 
 
+def test_rows_and_digests_lie_with_the_family_of_their_table():
+    """One architecture: one table file, one file of rows, one of digests."""
+    for path in Path(models.__file__).parent.glob("*.py"):
+        if path.stem not in ("__init__", "rows"):
+            rows = import_module(f"zoo.models.{path.stem}").ROWS
+            assert {row.cls: golden.FAMILY.get(row.cls) for row in rows} == {row.cls: path.stem for row in rows}
+    for path in golden.GOLDEN.glob("*.json"):
+        held = json.loads(path.read_text())["models"]
+        assert {name: golden.FAMILY[MODELS[name].cls] for name in held} == dict.fromkeys(held, path.stem)
+
+
 def test_golden_digests_belong_to_these_rows(zoo: Zoo):
-    assert set(golden.names()) == {name for name in MODELS if not FAULTS.get(name, NONE).hopeless}
+    assert set(golden.names()) == {name for name, row in MODELS.items() if not row.fault.hopeless}
     for name in golden.names():
         made = hashlib.sha256((zoo(name) / "model.safetensors").read_bytes()).hexdigest()
-        assert golden.source(name) == made, f"{name}: run scripts/make_golden.py"
+        assert golden.source(name) == made, f"{name}: run scripts/golden/forward.py"
 
 
 peer = pytest.mark.skipif(
@@ -98,7 +110,7 @@ peer = pytest.mark.skipif(
 @pytest.mark.peer
 @pytest.mark.parametrize("name", MODELS)
 def test_llama_cpp_agrees_with_transformers_but_for_known_faults(zoo: Zoo, name: str, tmp_path: Path):
-    row, folder, fault = MODELS[name], zoo(name), FAULTS.get(name, NONE)
+    row, folder, fault = MODELS[name], zoo(name), MODELS[name].fault
     source = repaired(folder, fault, tmp_path / "repaired")
     made = peers.llama_cpp_convert(source, "f32", tmp_path / "model.gguf", vocab(row.vocab).pre, fault.options)
     if not fault.hopeless:
@@ -114,7 +126,7 @@ def test_llama_cpp_agrees_with_transformers_but_for_known_faults(zoo: Zoo, name:
             ours(made, ids)
         return
     error = peers.relative_error(ours(made, ids), theirs(folder, ids))
-    assert (error > 0.01) if fault.runtime or fault.hopeless else (error <= row.tolerance), f"{name}: {error:.2e}"
+    assert (error > 0.01) if fault.runtime or fault.hopeless else (error <= row.stored_tolerance), f"{name}: {error:.2e}"
 
 
 @peer
@@ -124,8 +136,8 @@ def test_llama_cpp_reads_text_as_the_tokenizer_does(zoo: Zoo, kind: str, tmp_pat
     from tokenizers import Tokenizer
 
     name = next(name for name, row in MODELS.items() if row.vocab == kind)
-    source = repaired(zoo(name), FAULTS.get(name, NONE), tmp_path / "repaired")
-    options = FAULTS.get(name, NONE).options
+    source = repaired(zoo(name), MODELS[name].fault, tmp_path / "repaired")
+    options = MODELS[name].fault.options
     made = peers.llama_cpp_convert(source, "f32", tmp_path / "model.gguf", vocab(kind).pre, options)
     tool = Tokenizer.from_file(str(zoo(name) / "tokenizer.json"))
     texts = [text for text in HARD_TEXTS if "\0" not in text]

@@ -1,6 +1,6 @@
 """Every model of the zoo, end to end: forward bytes, logits in llama.cpp, and both ways back.
 
-`golden` holds what llama.cpp's own converter makes of the same models, faults repaired (zoo/faults.py); so these tests
+`golden` holds what llama.cpp's own converter makes of the same models, faults repaired (`fault` of its row); so these tests
 need no peer but the runtime, for the logits.
 """
 
@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from ggufx.converters.arch import BY_CLASS, SPECS
 from zoo import golden, peers
-from zoo.faults import FAULTS, NONE, NOT_IN_GGUF, rounded
 from zoo.files import stored
 from zoo.kinds import sample_ids
 from zoo.models import MODELS
-from zoo.proof import TEXT_PART, forward, table_names
+from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, table_names
 
 import ggufx
 
@@ -32,7 +31,7 @@ def test_every_class_of_the_tables_is_in_the_zoo():
 @pytest.mark.parametrize("name", MODELS)
 def test_forward_bytes_are_llama_cpps(zoo: Zoo, tmp_path: Path, name: str):
     if name not in golden.names():
-        pytest.skip(f"llama.cpp's converter {FAULTS[name].converter}")
+        pytest.skip(f"llama.cpp's converter {MODELS[name].fault.converter}")
     for outtype in golden.OUTTYPES:
         made = tmp_path / f"{outtype}.gguf"
         ggufx.hf_to_gguf(zoo(name), made, outtype=outtype)
@@ -63,9 +62,6 @@ def test_own_files_come_back_bit_for_bit(zoo: Zoo, tmp_path: Path, name: str):
         assert (tmp_path / "back" / generation).read_bytes() == (zoo(name) / generation).read_bytes()
 
 
-OTHER_WARNINGS = ("is falling back to its reference", "MXFP4")  # of optional kernels
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture):
     """From standard keys alone: transformers loads the folder without a warning and computes the same numbers."""
@@ -74,15 +70,15 @@ def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: 
     ggufx.gguf_to_hf(tmp_path / "plain.gguf", tmp_path / "back")
     assert any("no key for it" in note for note in plan.notes)
     from transformers import AutoTokenizer
-    if name in NOT_IN_GGUF:
-        pytest.skip(NOT_IN_GGUF[name])
+    if MODELS[name].lost:
+        pytest.skip(MODELS[name].lost)
     with caplog.at_level(logging.WARNING):
         logging.getLogger("transformers").propagate = True
         back = forward(name, tmp_path / "back")
         AutoTokenizer.from_pretrained(tmp_path / "back")
     warned = [r.getMessage() for r in caplog.records if not any(words in r.getMessage() for words in OTHER_WARNINGS)]
     assert warned == ([] if not MODELS[name].embeds or "pooler" not in str(plan.notes) else warned[:1])
-    if rounded(MODELS[name]):
+    if MODELS[name].rounded:
         np.testing.assert_allclose(back, forward(name, zoo(name)), atol=1e-4)
     else:
         assert np.array_equal(back, forward(name, zoo(name)))
@@ -109,11 +105,10 @@ def test_another_dtype_for_packed_weights(zoo: Zoo, tmp_path: Path):
 @pytest.mark.skipif(peers.missing_runtime() is not None, reason=f"no llama.cpp: {peers.missing_runtime()}")
 @pytest.mark.parametrize("name", MODELS)
 def test_llama_cpp_computes_what_transformers_does(zoo: Zoo, tmp_path: Path, name: str):
-    fault = FAULTS.get(name, NONE)
-    if fault.runtime:
-        pytest.skip(f"llama.cpp's runtime {fault.runtime}")
     row = MODELS[name]
+    if row.fault.runtime:
+        pytest.skip(f"llama.cpp's runtime {row.fault.runtime}")
     ggufx.hf_to_gguf(zoo(name), tmp_path / "f32.gguf", outtype="f32")
     run = peers.llama_embeddings if row.embeds else peers.llama_logits
     got = run(tmp_path / "f32.gguf", sample_ids(row.vocab, 24))
-    assert peers.relative_error(got, forward(name, zoo(name))) < row.tolerance
+    assert peers.relative_error(got, forward(name, zoo(name))) < row.stored_tolerance

@@ -10,7 +10,7 @@ import numpy as np
 # 63 super-blocks: three full groups of sixteen and one of fifteen, with rows that begin within groups; 21 rows likewise.
 ROWS, COLS = 21, 768
 
-# IQ1, IQ2 and IQ3 have data of their own (scripts/make_iq_golden.py): on some of these cases ggml aborts.
+# IQ1, IQ2 and IQ3 have data of their own (scripts/golden/iq.py): on some of these cases ggml aborts.
 QUANTIZED = (
     "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS",
     "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0",

@@ -15,9 +15,7 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
 ROWS, COLS = 3, 1024
-_spec = importlib.util.spec_from_file_location(
-    "make_iq_golden", Path(__file__).parents[2] / "scripts" / "make_iq_golden.py"
-)
+_spec = importlib.util.spec_from_file_location("golden_iq", Path(__file__).parents[2] / "scripts" / "golden" / "iq.py")
 iq = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(iq)
 

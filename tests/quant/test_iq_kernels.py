@@ -13,7 +13,7 @@ from ggufx.quant import dequantize, quantize
 from ggufx.quant.formats import FORMATS
 
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("make_iq_golden", ROOT / "scripts" / "make_iq_golden.py")
+_spec = importlib.util.spec_from_file_location("golden_iq", ROOT / "scripts" / "golden" / "iq.py")
 golden = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(golden)
 ANSWERS = json.loads(golden.GOLDEN.read_text())

@@ -63,12 +63,10 @@ def weights_name(row: Model, seed: int) -> str:
 
 def _config(config_class: type, row: Model, words: Vocab):
     ids = {f"{role}_token_id": words.ids.get(role) for role in ("bos", "eos", "pad")}
-    ids["vocab_size"] = words.size
+    ids |= dict.fromkeys(row.vocab_keys, words.size)
     if row.vocab == "llama3":
         ids["eos_token_id"] = [words.ids["eos"] - 6, words.ids["eos"] - 1, words.ids["eos"]]
     settings = dict(row.config)
-    if settings.get("text_config", settings).get("hidden_size_per_layer_input"):
-        ids["vocab_size_per_layer_input"] = words.size
     if "text_config" in settings:
         settings["text_config"] = settings["text_config"] | ids
         return config_class(**settings)

@@ -1,9 +1,9 @@
-"""What llama.cpp's converter makes of the zoo, kept as digests in tests/golden/forward.json (made by scripts/make_golden.py).
+"""What llama.cpp's converter makes of the zoo, kept as digests in tests/golden/forward/ (made by scripts/golden/forward.py).
 
-One entry per model: "source", the digest of its safetensors file; "values", the key-values that a runtime reads, as [type, value];
+One file per family: the module of converters/arch that holds the tables of its classes. One entry per model: "source", the digest of its safetensors file; "values", the key-values that a runtime reads, as [type, value];
 "tensors", per tensor its shape and, per output type, stored type and digest of its bytes. An entry with "as" has the tensors of that
 other model, and its key-values but for those in its own "values" (null: absent).
-Models that llama.cpp's converter gets wrong are entered as it makes them once the fault is avoided (zoo/faults.py).
+Models that llama.cpp's converter gets wrong are entered as it makes them once the fault is avoided (`fault` of the row).
 """
 
 import hashlib
@@ -12,10 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .faults import FAULTS, NONE
+from ggufx.converters.arch import FAMILIES
+
+from .models import MODELS
 from .peers import Gguf, read_peer_gguf, runtime_values
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "forward.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "forward"
+FAMILY = {cls: module.__name__.rpartition(".")[2] for module in FAMILIES for spec in module.SPECS for cls in spec.classes}
 OUTTYPES = ("f32", "f16", "bf16", "q8_0")
 
 
@@ -40,7 +43,8 @@ def describe(file: Gguf) -> tuple[dict[str, list], dict[str, list]]:
 
 @cache
 def _entries() -> dict[str, Any]:
-    return json.loads(GOLDEN.read_text(encoding="utf-8"))["models"]
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(GOLDEN.glob("*.json"))]
+    return {name: entry for document in documents for name, entry in document["models"].items()}
 
 
 def names() -> list[str]:
@@ -54,7 +58,7 @@ def expected(name: str, outtype: str) -> tuple[dict[str, list], dict[str, list]]
     if "as" in entry:
         base = _entries()[entry["as"]]
         entry = base | {"values": base["values"] | entry["values"]}
-    wrong = FAULTS.get(name, NONE).keys
+    wrong = MODELS[name].fault.keys
     values = {key: value for key, value in entry["values"].items() if value and key not in wrong}
     values["general.file_type"] = entry["file_type"][outtype]
     return values, {
@@ -67,7 +71,7 @@ def differences(path: Path, name: str, outtype: str) -> list[str]:
     """How the GGUF file at `path` differs from the expected one of the model `name`; empty when it does not."""
     values, tensors = describe(read_peer_gguf(path))
     right_values, right_tensors = expected(name, outtype)
-    wrong = FAULTS.get(name, NONE).keys
+    wrong = MODELS[name].fault.keys
     out = []
     for what, mine, right in (("key", values, right_values), ("tensor", tensors, right_tensors)):
         for key in sorted((mine.keys() | right.keys()) - set(wrong)):

@@ -1,4 +1,4 @@
-"""The judges: llama.cpp's converter scripts, llama.cpp's runtime, transformers, and a comparison of GGUF files.
+"""The judges: llama.cpp's converter scripts, llama.cpp's runtime, transformers, and a reader of GGUF files.
 
 Where they come from: the converter from the llama.cpp folder in GGUFX_LLAMA_CPP; the runtime from the installed `xllamacpp` (its
 library exports llama.cpp's C functions) or else from the folder of GGUFX_LIBGGML; transformers from the environment.
@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -222,27 +222,3 @@ def runtime_values(values: dict[str, Any]) -> dict[str, Any]:
         for key, value in values.items()
         if not key.startswith("ggufx.") and (not key.startswith("general.") or key in RUNTIME_GENERAL)
     }
-
-
-def compare_gguf(ours: Path, theirs: Path, ignore: Collection[str] = ()) -> list[str]:
-    """Every difference of tensors (names, types, shapes, bytes) and of runtime key-values; names in `ignore` are passed over."""
-    mine, other = read_peer_gguf(ours), read_peer_gguf(theirs)
-    out = []
-    for what, left, right in (
-        ("tensor", mine.tensors, other.tensors),
-        ("key", runtime_values(mine.values), runtime_values(other.values)),
-    ):
-        for name in sorted((left.keys() | right.keys()) - set(ignore)):
-            if name not in left or name not in right:
-                out.append(f"{what} {name}: only {'theirs' if name not in left else 'ours'} has it")
-            elif left[name] != right[name]:
-                out.append(f"{what} {name}: ours {_brief(left[name])}, theirs {_brief(right[name])}")
-    return out
-
-
-def _brief(entry: tuple) -> str:
-    parts = []
-    for part in entry:
-        text = f"{len(part)} bytes {part[:8].hex()}.." if isinstance(part, bytes) else repr(part)
-        parts.append(text if len(text) <= 100 else text[:100] + "..")
-    return " ".join(parts)

@@ -1,14 +1,14 @@
 """The whole loop on one model of the zoo, judged by transformers, peft and llama.cpp: what scripts/prove prints.
 
 Five questions, one function each. An answer has a figure for the table; where something is known to be beyond GGUF or
-wrong in the runtime (zoo/faults.py), it says why instead of failing.
+wrong in the runtime (the row's `lost` and `fault`), it says why instead of failing.
 """
 
 import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,15 @@ import ggufx
 from . import peers
 from .adapters import every_weight, make_adapter
 from .build import build
-from .faults import FAULTS, NONE, NOT_IN_GGUF, RUNTIME_TOKENS, rounded
+from .faults import RUNTIME_TOKENS
 from .files import stored
 from .kinds import sample_ids
 from .models import MODELS, Model
 from .texts import HARD_TEXTS
 
-TEXT_PART = {name for name, row in MODELS.items() if BY_CLASS[row.cls][0].whole}
+TEXT_PART = {name for name, row in MODELS.items() if row.cls in BY_CLASS and BY_CLASS[row.cls][0].whole}
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
+OTHER_WARNINGS = ("is falling back to its reference", "MXFP4")  # of transformers' optional kernels
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
@@ -82,10 +83,6 @@ class Loop:
         source = self.work / "unpacked" if self.row.mxfp4 else self.folder
         ggufx.hf_to_gguf(source, self.work / "f32.gguf", outtype="f32")
         return self.work / "f32.gguf"
-
-    @property
-    def tolerance(self) -> float:
-        return replace(self.row, mxfp4=False).tolerance
 
     def _file(self, name: str, **options: Any) -> Path:
         ggufx.hf_to_gguf(self.folder, self.work / name, **options)
@@ -149,10 +146,10 @@ def _same(one: Path, two: Path) -> bool:
 def foreign(loop: Loop) -> Answer:
     """Files without ggufx's keys come back as a model that computes the same numbers."""
     back = loop.here(loop.foreign_back)
-    if loop.name in NOT_IN_GGUF:
-        return Answer(bool(np.isfinite(back).all()), "-", (NOT_IN_GGUF[loop.name],))
+    if loop.row.lost:
+        return Answer(bool(np.isfinite(back).all()), "-", (loop.row.lost,))
     error = peers.relative_error(back, loop.here(loop.folder))
-    if rounded(loop.row):
+    if loop.row.rounded:
         return Answer(error < 1e-5, "equal" if not error else f"{error:.1e}",
                       ("decays behind -exp(x) come back to within a rounding of float32",) if error else (), error)
     return Answer(error == 0, "equal" if not error else f"{error:.1e}", (), error)
@@ -160,11 +157,10 @@ def foreign(loop: Loop) -> Answer:
 
 def logits(loop: Loop) -> Answer:
     """llama.cpp computes what transformers does."""
-    fault = FAULTS.get(loop.name, NONE)
     error = peers.relative_error(loop.there(loop.f32), loop.here(loop.folder))
-    if fault.runtime:
-        return Answer(math.isfinite(error), "-", (f"llama.cpp {fault.runtime}",))
-    return Answer(error <= loop.tolerance, f"{error:.1e}", (), error)
+    if loop.row.fault.runtime:
+        return Answer(math.isfinite(error), "-", (f"llama.cpp {loop.row.fault.runtime}",))
+    return Answer(error <= loop.row.tolerance, f"{error:.1e}", (), error)
 
 
 def tokens(loop: Loop) -> Answer:
@@ -217,9 +213,9 @@ def lora(loop: Loop) -> Answer:
     count = len(peers.read_peer_gguf(loop.work / "adapter.gguf").tensors) // 2
     expected, plain = loop.here(loop.folder, adapter), loop.here(loop.folder)
     error = peers.relative_error(loop.there(loop.f32, loop.work / "adapter.gguf"), expected)
-    if FAULTS.get(loop.name, NONE).runtime:
-        return Answer(math.isfinite(error), "-", (f"llama.cpp {FAULTS[loop.name].runtime}",))
-    limit = ADAPTED * loop.tolerance
+    if loop.row.fault.runtime:
+        return Answer(math.isfinite(error), "-", (f"llama.cpp {loop.row.fault.runtime}",))
+    limit = ADAPTED * loop.row.tolerance
     if peers.relative_error(plain, expected) < max(0.1, limit):
         return Answer(False, "failed", ("the adapter makes no difference",))
     return Answer(error <= limit, f"{error:.1e} ({count})", tuple(f"refused: {reason}" for reason in sorted(reasons)), error)

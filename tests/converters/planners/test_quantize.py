@@ -1,6 +1,6 @@
 """Whole quantized files: equal to llama-quantize's for every file type, and in one step from the checkpoint.
 
-tests/golden/quantize_files.json holds digests of what libllama made of the same input (scripts/make_quantize_golden.py).
+tests/golden/quantize_files.json holds digests of what libllama made of the same input (scripts/golden/quantize_files.py).
 """
 
 import hashlib

@@ -26,7 +26,7 @@ from ggufx.quant.recipes.recipe import (
 )
 
 ROOT = Path(__file__).parents[3]
-_spec = importlib.util.spec_from_file_location("make_recipe_golden", ROOT / "scripts" / "make_recipe_golden.py")
+_spec = importlib.util.spec_from_file_location("golden_recipes", ROOT / "scripts" / "golden" / "recipes.py")
 golden = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(golden)
 ANSWERS = json.loads(golden.GOLDEN.read_text())

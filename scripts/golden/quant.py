@@ -1,6 +1,6 @@
 """Writes tests/golden/quant_*.json: digests of the cases of tests/quant and of what ggml makes of them.
 
-Usage: GGUFX_LIBGGML=/path/to/libggml-base.so python scripts/make_quant_golden.py
+Usage: GGUFX_LIBGGML=/path/to/libggml-base.so python scripts/golden/quant.py
 The library must be built for x86-64 without FMA, as by default: elsewhere its bytes differ.
 """
 
@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def _load(path: Path):

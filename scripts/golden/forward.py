@@ -1,7 +1,7 @@
-"""Write tests/golden/forward.json: what llama.cpp's converter makes of every model of the zoo, as digests.
+"""Write tests/golden/forward/FAMILY.json: what llama.cpp's converter makes of every model of the zoo, as digests.
 
-Usage: GGUFX_LLAMA_CPP=/path/to/llama.cpp python scripts/make_golden.py LABEL [MODEL ...]
-LABEL names the version of llama.cpp. With models named, only their entries are made anew.
+Usage: GGUFX_LLAMA_CPP=/path/to/llama.cpp python scripts/golden/forward.py LABEL [MODEL ...]
+LABEL names the version of llama.cpp. With models named, only their entries are made anew, in the files of their families.
 """
 
 import hashlib
@@ -10,12 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from zoo.build import build  # noqa: E402
-from zoo.faults import FAULTS, NONE, repaired  # noqa: E402
-from zoo.golden import GOLDEN, OUTTYPES, describe  # noqa: E402
+from zoo.faults import repaired  # noqa: E402
+from zoo.golden import FAMILY, GOLDEN, OUTTYPES, describe  # noqa: E402
 from zoo.kinds import vocab  # noqa: E402
 from zoo.models import MODELS  # noqa: E402
 from zoo.peers import llama_cpp_convert, missing_converter, read_peer_gguf  # noqa: E402
@@ -23,7 +23,7 @@ from zoo.peers import llama_cpp_convert, missing_converter, read_peer_gguf  # no
 
 def entry(name: str, work: Path) -> dict | None:
     """The entry of one model, or None where llama.cpp makes no right file of it."""
-    fault = FAULTS.get(name, NONE)
+    fault = MODELS[name].fault
     if fault.hopeless:
         return None
     folder = build(name, work / name)
@@ -77,18 +77,32 @@ def _lines(document: dict) -> str:
 def main() -> None:
     if len(sys.argv) < 2 or missing_converter():
         raise SystemExit(f"{__doc__}\n{missing_converter() or ''}")
-    label, only = sys.argv[1], sys.argv[2:]
-    old = json.loads(GOLDEN.read_text(encoding="utf-8"))["models"] if only else {}
+    label, only = sys.argv[1], sys.argv[2:] or list(MODELS)
+    if unknown := set(only) - set(MODELS):
+        raise SystemExit(f"no such model: {', '.join(sorted(unknown))}")
+    for family in dict.fromkeys(FAMILY[MODELS[name].cls] for name in only):
+        path = GOLDEN / f"{family}.json"
+        rows = [name for name, row in MODELS.items() if FAMILY.get(row.cls) == family]
+        old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"peer": label, "models": {}}
+        if old["peer"] != label and (kept := set(rows) & set(old["models"]) - set(only)):
+            raise SystemExit(f"{path.name} was made by {old['peer']}: make {', '.join(sorted(kept))} anew as well")
+        made = _family(rows, only, old["models"])
+        path.write_text(_lines({"peer": label, "models": made}), encoding="utf-8")
+
+
+def _family(rows: list[str], only: list[str], old: dict[str, dict]) -> dict[str, dict]:
+    """The entries of one family: those in `only` made anew, the others as they were."""
     made: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as work:
-        for name in MODELS:
-            new = entry(name, Path(work)) if not only or name in only else old.get(name)
+        for name in rows:
+            if name in only:
+                print(name, file=sys.stderr, flush=True)
+            new = entry(name, Path(work)) if name in only else old.get(name)
             if new is None:
                 continue
             base = name.removesuffix("-v4")
             made[name] = _difference(new, made[base], base) if base != name and base in made else new
-            print(name, file=sys.stderr, flush=True)
-    GOLDEN.write_text(_lines({"peer": label, "models": made}), encoding="utf-8")
+    return made
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Quantize and decode with ggml itself, and keep digests of the bytes in tests/golden/iq_digests.json.
 
-    GGUFX_LIBGGML=/path/to/libggml-base.so python scripts/make_iq_golden.py
+    GGUFX_LIBGGML=/path/to/libggml-base.so python scripts/golden/iq.py
 
 The cases are made here, from raw random words and arithmetic that rounds the same everywhere.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from ggufx.quant.formats import FORMATS
 
-GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "iq_digests.json"
+GOLDEN = Path(__file__).parents[2] / "tests" / "golden" / "iq_digests.json"
 NAMES = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S")
 WEIGHTS = ("none", "random", "zeros")
 REQUIRED = ("IQ1_S", "IQ2_XXS", "IQ2_XS")  # ggml_quantize_requires_imatrix

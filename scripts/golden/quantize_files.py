@@ -1,6 +1,6 @@
 """Ask libllama to quantize small models to every file type; keep digests in tests/golden/quantize_files.json.
 
-    GGUFX_LIBGGML=/path/to/libggml-base.so python scripts/make_quantize_golden.py
+    GGUFX_LIBGGML=/path/to/libggml-base.so python scripts/golden/quantize_files.py
 
 libllama must stand beside libggml-base. "plain": sha256 of the whole file; "imatrix": sha256 of its tensor data (the
 library leaves the imatrix key-values to llama-quantize's own main).
@@ -14,12 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
 
 from ggufx.converters.io.gguf import read_gguf  # noqa: E402
 from ggufx.quant.recipes.recipe import FILE_TYPES  # noqa: E402
-from make_recipe_golden import Oracle, _Importance  # noqa: E402
+from recipes import Oracle, _Importance  # noqa: E402
 from zoo.build import build  # noqa: E402
 from zoo.quantized import GOLDEN, MODELS, importance  # noqa: E402
 

@@ -1,6 +1,6 @@
 """Ask llama.cpp which tensor types llama-quantize chooses, and keep the answers in tests/golden/recipe_types.json.
 
-    GGUFX_LIBGGML=/path/to/libggml-base.so python scripts/make_recipe_golden.py
+    GGUFX_LIBGGML=/path/to/libggml-base.so python scripts/golden/recipes.py
 
 libllama must stand beside libggml-base. The oracle is llama_model_quantize's own dry run on a GGUF of the model's
 header (its data is a hole in the file); the types are read from its log. The models are described here, as templates.
@@ -24,7 +24,7 @@ from pathlib import Path
 from ggufx.quant.formats import FORMATS
 from ggufx.quant.recipes.recipe import FILE_TYPES
 
-GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "recipe_types.json"
+GOLDEN = Path(__file__).parents[2] / "tests" / "golden" / "recipe_types.json"
 
 ATTENTION = [
     ["blk.{b}.attn_norm.weight", [256], "F32"],

@@ -1,0 +1,111 @@
+"""The words that rows of the zoo are written in, and what several families share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Shapes = dict[str, tuple[int, ...]]  # tensor name -> shape
+
+SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "max_position_embeddings": 256}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
+DECODER = SMALL | HEADS
+THETA = {"rope_type": "default", "rope_theta": 10000.0}
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+LONG = {"short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.45, 1.6, 1.8], "long_factor": [1.0, 1.3, 2.0, 3.1, 4.4, 6.0, 8.5, 12.0]}
+
+PLAIN, GELU, RECURRENT = 2e-5, 1e-3, 1e-4  # tolerances: ggml looks GELU up in a float16 table, sums recurrences in another order
+LOST_WINDOW = "without ggufx's keys the sliding window is lost"
+SCORE, TYPE, TOKENS = "tokenizer.ggml.scores", "tokenizer.ggml.token_type", "tokenizer.ggml.tokens"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What llama.cpp does wrong with a row, found by running it: data, so that tests can say why they differ.
+
+    `converter`: why the converter's file is absent or wrong; `runtime`: why the runtime's numbers are. A converter's fault may be
+    avoided by `config` (put into config.json), `drop` (tensors with this ending left out), `model` (the SentencePiece file of this
+    kind put in) or `options` (arguments); then the file is right except for the key-values and tensors in `keys`.
+    Without any of them there is no right file.
+    """
+
+    converter: str = ""
+    runtime: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    drop: str = ""
+    model: str = ""
+    options: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    @property
+    def hopeless(self) -> bool:
+        return bool(self.converter) and not (self.config or self.drop or self.model or self.options)
+
+
+NONE = Fault()
+
+
+@dataclass(frozen=True)
+class V4:
+    """How transformers 4 wrote the same model: keys it did not have, keys it had besides, the name of the rope kind,
+    names of tensors, tensors that were buffers then, and what llama.cpp does wrong with that."""
+
+    drop: tuple[str, ...] = ()
+    add: dict[str, Any] = field(default_factory=dict)
+    rope_key: str = "rope_type"
+    rename: Callable[[str], str] | None = None
+    extra: Shapes = field(default_factory=dict)
+    fault: Fault = NONE
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row.
+
+    `config` goes to the class's configuration (special ids are put in, and the vocabulary's size under `vocab_keys`), `drop` and
+    `add` change config.json after that. `float32` names tensors that stay float32 whatever `dtype`, `extra` makes shapes of
+    tensors that the Hub ships but transformers does not know, `layout` "fused" stores experts in one tensor where transformers would
+    not, `pooling` and `dense` add the files of sentence-transformers, `zero_norms` says that norms are stored minus 1.
+
+    What is known: `tolerance`, how far llama.cpp's float32 results may be from transformers', as a part of the largest value;
+    `fault`, what llama.cpp does wrong; `lost`, why a checkpoint made of standard keys alone computes otherwise; `rounded`, that
+    it has decays behind -exp(x), which come back from there to within a rounding of float32.
+    """
+
+    name: str
+    cls: str
+    vocab: str
+    config: dict[str, Any]
+    dtype: str = "bfloat16"
+    v4: V4 | None = None
+    old: bool = False
+    drop: tuple[str, ...] = ()
+    add: dict[str, Any] = field(default_factory=dict)
+    vocab_keys: tuple[str, ...] = ("vocab_size",)
+    float32: tuple[str, ...] = ()
+    extra: Callable[[Shapes], Shapes] | None = None
+    layout: str | None = None
+    pooling: str | None = None
+    dense: tuple[int, ...] = ()
+    zero_norms: bool = False
+    mxfp4: bool = False
+    card: bool = False
+    embeds: bool = False
+    tolerance: float = PLAIN
+    fault: Fault = NONE
+    lost: str = ""
+    rounded: bool = False
+
+    @property
+    def stored_tolerance(self) -> float:
+        """The tolerance of the weights as they are stored: ggml quantises activations for MXFP4."""
+        return 5e-2 if self.mxfp4 else self.tolerance
+
+
+def layer_like(source: str, target: str, *more: tuple[str, tuple[int, ...]]) -> Callable[[Shapes], Shapes]:
+    """Extra tensors shaped like those of the layer `source`, under `target`, and `more`."""
+
+    def extra(shapes: Shapes) -> Shapes:
+        copies = {target + name[len(source) :]: shape for name, shape in shapes.items() if name.startswith(source)}
+        return copies | dict(more)
+
+    return extra
