@@ -12,7 +12,6 @@ import numpy as np
 from ...quant.recipes.recipe import TensorShape
 from .. import arch
 from ..errors import GgufxError, InputError, raise_all
-from ..io.checkpoint import Checkpoint, open_checkpoint
 from ..io.gguf import encode_header, layout
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, string, u32
@@ -26,6 +25,7 @@ from ..rules.hparams import UNFIT, sizes, write_hparams
 from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Config, Hparams
+from ..sources.hf_folder import Checkpoint, open_checkpoint
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
