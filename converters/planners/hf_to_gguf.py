@@ -26,6 +26,7 @@ from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Config, Hparams
 from ..sources.hf_folder import Checkpoint, open_checkpoint
+from ..sources.names import PREFIXES
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
@@ -284,7 +285,7 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     types = [t.dtype for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
     source = Source(dtype=main, dtypes={n: t.dtype for n, t in checkpoint.tensors.items() if t.dtype != main})
-    source.record_names(found.names, reading.spec.aliases)
+    source.record_names(found.names, (*reading.spec.aliases, *PREFIXES))
     first_choice: dict[tuple[str, bool], str] = {}
     for rule in reading.spec.tensors:
         for made in rule.gguf:
