@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -35,7 +35,7 @@ BY_CLASS = _check(SPECS)
 
 
 def for_class(hf_class: str, file: str) -> ArchSpec:
-    """The table of an HF class. UnsupportedError names the nearest."""
+    """The table of an HF class. UnsupportedError names one of the same model, if there is one."""
     if hf_class in BY_CLASS:
         return BY_CLASS[hf_class]
     raise UnsupportedError(f"architecture {hf_class!r} is not supported", file=file, found=hf_class,
@@ -47,12 +47,19 @@ def for_gguf(arch: str, keys: Mapping[str, Any], tensors: Collection[str], file:
     specs = [spec for spec in SPECS if spec.name == arch]
     if not specs:
         raise UnsupportedError(f"architecture {arch!r} is not supported", file=file, found=arch,
-                               hint=_nearest(arch, {s.name for s in SPECS}))
+                               hint=_nearest(arch, [s.name for s in SPECS]))
     plain = {key: value for key, value in keys.items() if isinstance(value, (str, int, float))}  # no arrays
     chosen = [s for s in specs if s.chosen is not None and s.chosen(plain, tensors)]
     return (chosen or [s for s in specs if s.chosen is None])[0]
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1, 0.5)
-    return (f"The nearest supported one is {near[0]}. " if near else "") + "`ggufx archs` lists all."
+    """A hint: a supported name of the same model, where it is only written otherwise or has another head. A name that
+    merely looks alike would lead nowhere: models are made by others, not mistyped."""
+    same = next((k for k in known if _stem(k) == _stem(name)), None)
+    return (f"The same model is supported as {same}. " if same else "") + "`ggufx archs` lists all."
+
+
+def _stem(name: str) -> str:
+    """What of a class or architecture name says which model it is: `qwen3moe` of `Qwen3MoeForCausalLM`, `qwen3-moe`."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"(For[A-Z].*|Text|LMHead)?(Model)?$", "", name).lower())
