@@ -44,6 +44,7 @@ HEADS = (
     Template("cls.seq_relationship.{p}"),
 )
 
+TIED = {"tie_word_embeddings": True}
 NO_POOLER = "the pooler is not in GGUF: transformers makes a new one, which sentence embeddings do not use"
 
 BERT = ArchSpec(
@@ -54,7 +55,7 @@ BERT = ArchSpec(
         R("position_embd.weight", POSITIONS, shape="context_length embedding_length", adaptable=False),
         *LAYERS,
     ),
-    aliases=(("bert.", ""),), ignore=HEADS, example="BAAI/bge-small-en-v1.5", absent=NO_POOLER,
+    aliases=(("bert.", ""),), ignore=HEADS, defaults=TIED, example="BAAI/bge-small-en-v1.5", absent=NO_POOLER,
 )
 
 # Their position table begins with rows for padding, which the runtime does not have: pad_token_id is 1 in all of them.
@@ -76,14 +77,14 @@ POSITION_ROWS = {"position_rows": lambda hp: hp["context_length"] + POSITION_OFF
 ROBERTA = ArchSpec(
     "bert", ("RobertaModel", "RobertaForMaskedLM"), "roberta",
     hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS,
-    example="sentence-transformers/stsb-roberta-base", absent=NO_POOLER,
+    defaults=TIED, example="sentence-transformers/stsb-roberta-base", absent=NO_POOLER,
     chosen=lambda keys, tensors: keys.get("tokenizer.ggml.model") == "gpt2",
 )
 
 XLM_ROBERTA = ArchSpec(
     "bert", ("XLMRobertaModel", "XLMRobertaForMaskedLM"), "xlm-roberta",
     hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS,
-    example="intfloat/multilingual-e5-small", absent=NO_POOLER,
+    defaults=TIED, example="intfloat/multilingual-e5-small", absent=NO_POOLER,
     chosen=lambda keys, tensors: keys.get("tokenizer.ggml.model") == "t5",
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -22,11 +22,11 @@ from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Re
 from ..plan.tiles import shapes_through
 from ..rules.hf_config import architecture_of, canonical
 from ..rules.hparams import UNFIT, sizes, write_hparams
-from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf
+from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf, rename
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Config, Hparams
 from ..sources.hf_folder import Checkpoint, open_checkpoint
-from ..sources.names import PREFIXES
+from ..sources.names import HEADS, PREFIXES
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
@@ -90,9 +90,10 @@ class GgufPlanner:
         self.outfile, self.options = outfile, options
         checkpoint = open_checkpoint(folder)
         file = str(folder)
-        self.spec = arch.for_class(architecture_of(checkpoint.config, file), f"{folder}/config.json")
-        config = canonical(checkpoint.config, self.spec, f"{folder}/config.json", checkpoint.tensors.keys())
-        reading = self.reading = _Reading(checkpoint, self.spec, config, list(checkpoint.notes))
+        spec = arch.for_class(architecture_of(checkpoint.config, file), f"{folder}/config.json")
+        config = canonical(checkpoint.config, spec, f"{folder}/config.json", checkpoint.tensors.keys())
+        self.spec = spec = with_tied_head(spec, config, checkpoint.tensors)
+        reading = self.reading = _Reading(checkpoint, spec, config, list(checkpoint.notes))
         config.update(read_pooling(folder, reading.notes))
 
         self.keys = write_hparams(self.spec, config, reading.notes, reading.problems)
@@ -201,6 +202,23 @@ class GgufPlanner:
 def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) -> ConversionPlan:
     """Plan `folder` -> a GGUF file of type `options.outtype`; see GgufPlanner."""
     return GgufPlanner(folder, outfile, options).plan(options.outtype)
+
+
+def with_tied_head(spec: ArchSpec, config: Config, names: Collection[str]) -> ArchSpec:
+    """The table for a checkpoint that holds the tensor which head and embedding share under the head's name only.
+
+    transformers ties in both directions: it takes the one that is there. The embedding then is an alias of the head.
+    """
+    embedding = next((str(rule.hf[0]) for rule in spec.tensors if str(rule.gguf[0]) == "token_embd.weight"), None)
+    if embedding is None or not config.get("tie_word_embeddings"):
+        return spec
+    found = {spelling: name for name in names for spelling in rename(name, spec.aliases)}
+    head = next((head for head in HEADS if head in found), None)
+    if head is None or embedding in found:
+        return spec
+    return replace(spec, aliases=((found[head], embedding), *spec.aliases),
+                   tensors=tuple(rule for rule in spec.tensors if str(rule.hf[0]) != head),
+                   ignore=tuple(template for template in spec.ignore if template.match(head) is None))
 
 
 def _check_head(reading: _Reading) -> None:

@@ -14,6 +14,9 @@ ENDINGS = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".Laye
 # Classes whose base model is called otherwise (bert, transformer) say so in their table.
 PREFIXES = (("model.model.", "model."), ("", "model."))
 
+# What the output head is called that a class can tie to its embedding (transformers: `_tied_weights_keys`).
+HEADS = ("lm_head.weight", "lm_head.decoder.weight", "cls.predictions.decoder.weight")
+
 
 def spellings(name: str) -> Iterator[str]:
     """`name` as it stands, then the names that a class may know it by, the nearest first."""
