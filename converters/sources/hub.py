@@ -20,9 +20,9 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from ..errors import GgufxError, InputError, NetworkError, StorageError, UsageError, raise_all
-from .files import printable
-from .gguf import split_names
-from .json_file import read_json
+from ..io.files import printable
+from ..io.gguf import split_names
+from ..io.json_file import read_json
 
 What = Literal["checkpoint", "config", "adapter", "gguf"]
 
