@@ -36,8 +36,8 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a GGUF file back to safetensors, config and tokenizer."""
-    from ..converters.io.hub import resolve_model
     from ..converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+    from ..converters.sources.hub import resolve_model
     from .conversion import carry_out
     from .verify import afterwards
 

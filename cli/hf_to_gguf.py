@@ -78,10 +78,10 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
-    from ..converters.io.hub import cached_origin, resolve_model
     from ..converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
     from ..converters.planners.many_outputs import plan_outputs
     from ..converters.planners.quantization import Quantization
+    from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import carry_out
     from .verify import afterwards, overridden
 

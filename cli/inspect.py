@@ -49,7 +49,7 @@ def _inspect_gguf(out: Output, path: Path) -> None:
 
 
 def _inspect_folder(out: Output, folder: Path) -> None:
-    from ..converters.io.checkpoint import open_adapter, open_checkpoint
+    from ..converters.sources.hf_folder import open_adapter, open_checkpoint
 
     adapter = (folder / "adapter_config.json").is_file()
     checkpoint = open_adapter(folder) if adapter else open_checkpoint(folder)

@@ -50,8 +50,8 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a PEFT LoRA adapter to a GGUF adapter."""
-    from ..converters.io.hub import cached_origin, resolve_model
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
+    from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import carry_out
     from .verify import afterwards
 

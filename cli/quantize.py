@@ -72,10 +72,10 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Quantize a GGUF file, in one pass to a file of each TYPE, with the bytes of llama-quantize."""
-    from ..converters.io.hub import resolve_model
     from ..converters.planners.many_outputs import plan_outputs
     from ..converters.planners.quantization import Quantization
     from ..converters.planners.quantize import QuantizePlanner
+    from ..converters.sources.hub import resolve_model
     from .conversion import carry_out
     from .verify import afterwards, overridden
 

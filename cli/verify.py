@@ -57,7 +57,7 @@ def command(
 ) -> ExitStatus:
     """Compare two models, adapters or files of them. Exit 0: the same within what the types allow; 1: different."""
     from ..converters.errors import UsageError
-    from ..converters.io.hub import resolve_model
+    from ..converters.sources.hub import resolve_model
     from ..converters.verify.verify import VerifyOptions, verify
 
     out = Output(json_mode, quiet, verbose)

@@ -44,7 +44,7 @@ def prove(names: Sequence[str], seeds: Sequence[int]) -> list[Row]:
                     if not answer.ok:
                         print(f"    {HEADS[question]}: {answer.figure}; {'; '.join(answer.why)}", flush=True)
                 cls = MODELS[name].cls
-                rows.append({"model": name, "class": cls, "architecture": BY_CLASS[cls].name, "seed": seed,
+                rows.append({"model": name, "class": cls, "architecture": BY_CLASS[cls][0].name, "seed": seed,
                              **{q: vars(answer) for q, answer in found.items()}})
     return rows
 

@@ -31,7 +31,7 @@ def choose(patterns: list[str]) -> list[str]:
     chosen: dict[str, None] = {}
     for pattern in patterns:
         found = [name for name, row in MODELS.items() if fnmatch.fnmatchcase(name, pattern) or row.cls == pattern]
-        found = found or [n for n, row in MODELS.items() if row.cls in BY_CLASS and BY_CLASS[row.cls].name == pattern]
+        found = found or [n for n, row in MODELS.items() if row.cls in BY_CLASS and BY_CLASS[row.cls][0].name == pattern]
         if not found:
             sys.exit(f"no model {pattern} in tests/zoo/models")
         chosen |= dict.fromkeys(found)

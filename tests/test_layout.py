@@ -17,6 +17,7 @@ ALLOWED = {
     "converters": {"converters", "quant", ""},
     "converters/arch": {"converters", "converters/arch", "converters/io"},
     "converters/io": {"converters/io", "converters/errors", "quant/formats"},
+    "converters/sources": {"converters/sources", "converters/io", "converters/errors"},
     "quant": {"quant"},
 }
 

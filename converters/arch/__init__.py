@@ -6,7 +6,7 @@ files of a GGUF name, where several share it.
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -56,7 +56,7 @@ BY_NAME = _by_name(SPECS)
 
 
 def for_config(config: Mapping[str, Any], file: str) -> ArchSpec:
-    """The table for a config.json, by its class. UnsupportedError names the nearest."""
+    """The table for a config.json, by its class. UnsupportedError names one of the same model, if there is one."""
     hf_class = architecture_of(config, file)
     if hf_class not in BY_CLASS:
         raise UnsupportedError(f"architecture {hf_class!r} is not supported", file=file, found=hf_class,
@@ -78,5 +78,12 @@ def for_gguf(arch: str, facts: GgufFacts, file: str) -> ArchSpec:
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1, 0.5)
-    return (f"The nearest supported one is {near[0]}. " if near else "") + "`ggufx archs` lists all."
+    """A hint: a supported name of the same model, where it is only written otherwise or has another head. A name that
+    merely looks alike would lead nowhere: models are made by others, not mistyped."""
+    same = next((k for k in known if _stem(k) == _stem(name)), None)
+    return (f"The same model is supported as {same}. " if same else "") + "`ggufx archs` lists all."
+
+
+def _stem(name: str) -> str:
+    """What of a class or architecture name says which model it is: `qwen3moe` of `Qwen3MoeForCausalLM`, `qwen3-moe`."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"(For[A-Z].*|Text|LMHead)?(Model)?$", "", name).lower())

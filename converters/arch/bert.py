@@ -41,6 +41,7 @@ HEADS = (
     Template("cls.seq_relationship.{p}"),
 )
 
+TIED_BY_DEFAULT = {"tie_word_embeddings": True}
 NO_POOLER = "the pooler is not in GGUF: transformers makes a new one, which sentence embeddings do not use"
 
 BERT = ArchSpec(
@@ -52,7 +53,8 @@ BERT = ArchSpec(
           no_lora=NO_GATHER),
         *LAYERS,
     ),
-    aliases=(("bert.", ""),), ignore=HEADS, head=False, example="BAAI/bge-small-en-v1.5", absent=NO_POOLER,
+    aliases=(("bert.", ""),), ignore=HEADS, head=False, defaults=TIED_BY_DEFAULT, example="BAAI/bge-small-en-v1.5",
+    absent=NO_POOLER,
 )
 
 # Their position table begins with rows for padding, which the runtime does not have: pad_token_id is 1 in all of them.
@@ -74,13 +76,13 @@ POSITION_ROWS = {"position_rows": lambda hp: hp["context_length"] + POSITION_OFF
 ROBERTA = ArchSpec(
     "bert", ("RobertaModel", "RobertaForMaskedLM"), "roberta",
     hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS, head=False,
-    example="sentence-transformers/stsb-roberta-base", absent=NO_POOLER,
+    defaults=TIED_BY_DEFAULT, example="sentence-transformers/stsb-roberta-base", absent=NO_POOLER,
 )
 
 XLM_ROBERTA = ArchSpec(
     "bert", ("XLMRobertaModel", "XLMRobertaForMaskedLM"), "xlm-roberta",
     hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS, head=False,
-    example="intfloat/multilingual-e5-small", absent=NO_POOLER,
+    defaults=TIED_BY_DEFAULT, example="intfloat/multilingual-e5-small", absent=NO_POOLER,
 )
 
 BACK = {

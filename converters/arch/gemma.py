@@ -118,6 +118,7 @@ GEMMA = ArchSpec(
         *ATTN, *FFN, *OUT_NORM_BEYOND_ONE,
     ),
     defaults={
+        "tie_word_embeddings": True,
         "vocab_size": 256000, "hidden_size": 3072, "intermediate_size": 24576, "num_hidden_layers": 28,
         "num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 256, "max_position_embeddings": 8192,
         "rms_norm_eps": 1e-6,
@@ -148,6 +149,7 @@ GEMMA2 = ArchSpec(
         "vocab_size": 256000, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
         "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 8192,
         "rms_norm_eps": 1e-6, "layer_types": lambda config: layer_types(periodic(2, config["num_hidden_layers"])),
+        "tie_word_embeddings": True,
     },
     sizes=SIZES, ignore=LM_HEAD, example="google/gemma-2-2b-it",
 )
@@ -182,6 +184,7 @@ DEFAULTS3 = {
     "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131072,
     "rms_norm_eps": 1e-6, "sliding_window": 4096, "layer_types": default_layer_types,
     "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "use_bidirectional_attention": False,
+    "tie_word_embeddings": True,
 }
 LOCAL_BASE = "rope_local_base_freq"
 LANGUAGE_MODEL = (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""))

@@ -215,7 +215,7 @@ GEMMA4_TENSORS = (
 DEFAULTS = {
     "vocab_size": 262144, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 30,
     "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131072,
-    "rms_norm_eps": 1e-6, "sliding_window": 512,
+    "rms_norm_eps": 1e-6, "sliding_window": 512, "tie_word_embeddings": True,
     "layer_types": lambda config: layer_types(periodic(6, config["num_hidden_layers"])),
     "hidden_size_per_layer_input": 256, "attention_k_eq_v": False, "num_kv_shared_layers": 0,
     "global_head_dim": full_head_length, "num_global_key_value_heads": full_kv_heads,

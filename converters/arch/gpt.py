@@ -37,7 +37,7 @@ GPT2 = ArchSpec(
         R("output_norm.bias", "transformer.ln_f.bias", shape="embedding_length"),
         *HEAD,
     ),
-    defaults={"n_inner": lambda config: 4 * config["n_embd"] if "n_embd" in config else None},
+    defaults={"n_inner": lambda config: 4 * config["n_embd"] if "n_embd" in config else None, "tie_word_embeddings": True},
     aliases=(("wte.", "transformer.wte."), ("wpe.", "transformer.wpe."), ("h.", "transformer.h."),
              ("ln_f.", "transformer.ln_f.")),
     ignore=(Template(T + "attn.bias"), Template(T + "attn.masked_bias")),

@@ -78,7 +78,8 @@ MISTRAL3 = Whole(
 SMOLLM3 = ArchSpec(
     "smollm3", ("SmolLM3ForCausalLM",), "smollm3",
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, *BIASES),
-    tensors=LLAMA.tensors, derived=LLAMA.derived, defaults=UNSTATED_HEAD, sizes=SIZES, ignore=INV_FREQ,
+    tensors=LLAMA.tensors, derived=LLAMA.derived, defaults={**UNSTATED_HEAD, "tie_word_embeddings": True}, sizes=SIZES,
+    ignore=INV_FREQ,
     example="HuggingFaceTB/SmolLM3-3B",
 )
 

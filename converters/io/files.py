@@ -74,6 +74,12 @@ def read_at(file: BinaryIO, offset: int, count: int, path: Path) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_bytes(path: Path, offset: int, count: int) -> bytes:
+    """`count` bytes of a file that is not open yet. Raises as `open_regular` and `read_at`."""
+    with open_regular(path) as (file, _):
+        return read_at(file, offset, count, path)
+
+
 def refuse_pointer(start: bytes, path: Path) -> None:
     """Raises `InputError` if the file's first bytes say that it is a git-LFS pointer in place of the content."""
     if start.startswith(_POINTER):

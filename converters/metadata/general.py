@@ -25,9 +25,9 @@ import numpy as np
 
 from ..errors import GgufxError, InputError, raise_all
 from ..io.files import printable
-from ..io.hub import cached_origin
 from ..io.json_file import read_json
 from ..io.values import Metadata, Value, ValueType, string, strings, u32
+from ..sources.hub import cached_origin
 from .model_card import BASE_MODELS, ORIGIN_FIELDS, is_id, is_path, read_card
 from .naming import ParameterCount
 

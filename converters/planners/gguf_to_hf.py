@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
-from ..io.files import printable
+from ..io.files import printable, read_bytes
 from ..io.gguf import GgufFile, TensorInfo, read_gguf_model
 from ..io.json_file import parse_object
 from ..io.safetensors import encode_index, encode_safetensors_header, shard
@@ -154,7 +154,7 @@ def _values(tensor: TensorInfo) -> np.ndarray:
     if prod(tensor.shape) > MAX_SETTINGS:
         raise InputError("stands for settings and has too many values", file=tensor.file, tensor=tensor.name,
                          expected=f"at most {MAX_SETTINGS}", found=prod(tensor.shape))
-    return np.fromfile(tensor.file, np.float32, prod(tensor.shape), offset=tensor.offset)
+    return np.frombuffer(read_bytes(tensor.file, tensor.offset, tensor.nbytes), "<f4")
 
 
 def _main_dtype(reading: _Reading) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -12,7 +12,6 @@ import numpy as np
 from ...quant.recipes.recipe import TensorShape
 from .. import arch
 from ..errors import GgufxError, InputError, raise_all
-from ..io.checkpoint import Checkpoint, open_checkpoint
 from ..io.gguf import encode_header, layout
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, string, u32
@@ -24,9 +23,11 @@ from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Missing
 from ..rules.hf_config import canonical
 from ..rules.hparams import UNFIT, sizes, write_hparams
-from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf
+from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf, rename
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Hparams
+from ..sources.hf_folder import Checkpoint, open_checkpoint
+from ..sources.names import HEADS, PREFIXES
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
@@ -90,9 +91,10 @@ class GgufPlanner:
         self.outfile, self.options = outfile, options
         checkpoint = open_checkpoint(folder)
         file = str(folder)
-        self.spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
-        config = canonical(checkpoint.config, self.spec, f"{folder}/config.json", checkpoint.tensors.keys())
-        reading = self.reading = _Reading(checkpoint, self.spec, config, list(checkpoint.notes))
+        spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
+        config = canonical(checkpoint.config, spec, f"{folder}/config.json", checkpoint.tensors.keys())
+        self.spec = spec = with_tied_head(spec, config, checkpoint.tensors)
+        reading = self.reading = _Reading(checkpoint, spec, config, list(checkpoint.notes))
         config.update(read_pooling(folder, reading.notes))
 
         self.keys = write_hparams(self.spec, config, reading.notes, reading.problems)
@@ -203,6 +205,23 @@ def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) ->
     return GgufPlanner(folder, outfile, options).plan(options.outtype)
 
 
+def with_tied_head(spec: ArchSpec, config: Config, names: Collection[str]) -> ArchSpec:
+    """The table for a checkpoint that holds the tensor which head and embedding share under the head's name only.
+
+    transformers ties in both directions: it takes the one that is there. The embedding then is an alias of the head.
+    """
+    embedding = next((str(rule.hf[0]) for rule in spec.tensors if str(rule.gguf[0]) == "token_embd.weight"), None)
+    if embedding is None or not config.get("tie_word_embeddings"):
+        return spec
+    found = {spelling: name for name in names for spelling in rename(name, spec.aliases)}
+    head = next((head for head in HEADS if head in found), None)
+    if head is None or embedding in found:
+        return spec
+    return replace(spec, aliases=((found[head], embedding), *spec.aliases),
+                   tensors=tuple(rule for rule in spec.tensors if str(rule.hf[0]) != head),
+                   ignore=tuple(template for template in spec.ignore if template.match(head) is None))
+
+
 def _check_head(reading: _Reading) -> None:
     """A head that config.json says is there, and is not. Without a word of it the runtime would take the embedding."""
     head = next((rule for rule in reading.spec.tensors if str(rule.gguf[0]) == "output.weight"), None)
@@ -285,7 +304,7 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     types = [t.dtype for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
     source = Source(dtype=main, dtypes={n: t.dtype for n, t in checkpoint.tensors.items() if t.dtype != main})
-    source.record_names(found.names, reading.spec.aliases)
+    source.record_names(found.names, (*reading.spec.aliases, *PREFIXES))
     first_choice: dict[str, str] = {}
     for rule in reading.spec.tensors:
         for made in rule.gguf:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from ...quant import quantize
+from ..io.files import read_bytes
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata
 from ..ops import Crop
@@ -71,15 +72,14 @@ def rows_outside(crop: Crop, rows: int) -> list[list[int]]:
 
 def read_tensor(tensor: SourceTensor) -> np.ndarray:
     """uint8 bytes of a small tensor."""
-    return np.fromfile(tensor.file, np.uint8, tensor.nbytes, offset=tensor.offset)
+    return np.frombuffer(read_bytes(tensor.file, tensor.offset, tensor.nbytes), np.uint8)
 
 
 def read_rows(tensor: SourceTensor, runs: Iterable[list[int]]) -> np.ndarray:
     """uint8 bytes of runs of rows, joined."""
     step = tensor.nbytes // tensor.shape[0]
-    parts = [np.fromfile(tensor.file, np.uint8, (stop - start) * step, offset=tensor.offset + start * step)
-             for start, stop in runs]
-    return np.concatenate(parts)
+    parts = [read_bytes(tensor.file, tensor.offset + start * step, (stop - start) * step) for start, stop in runs]
+    return np.frombuffer(b"".join(parts), np.uint8)
 
 
 def returns(match: Match, tensor: SourceTensor) -> bool:

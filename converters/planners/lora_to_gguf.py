@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
-from ..io.checkpoint import config_only, open_adapter
 from ..io.gguf import encode_header, layout
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
@@ -23,6 +22,7 @@ from ..rules.hparams import sizes, write_hparams
 from ..rules.match import BlockHparams, expected_shape, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
+from ..sources.hf_folder import config_only, open_adapter
 from .adapter_config import MERGE, AdapterSettings, read_settings
 from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
 

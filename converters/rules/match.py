@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import GgufxError, InputError
 from ..ops import Op, Shape, evaluate
+from ..sources.names import spellings
 from .spec import ArchSpec, Hparams, TensorRule
 from .template import Holes, TemplateIndex, skeletons
 
@@ -75,11 +76,12 @@ def expected_shape(rule: TensorRule, hp: Hparams, bias: bool) -> Shape | None:
 
 
 def rename(name: str, aliases: Iterable[tuple[str, str]]) -> Iterable[str]:
-    """The spellings under which a table may know an HF name."""
-    yield name
-    for found, table in aliases:
-        if name.startswith(found):
-            yield table + name.removeprefix(found)
+    """The spellings under which a table may know an HF name, the nearest first."""
+    for spelling in spellings(name):
+        yield spelling
+        for found, table in aliases:
+            if spelling.startswith(found):
+                yield table + spelling.removeprefix(found)
 
 
 @dataclass

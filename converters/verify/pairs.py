@@ -10,12 +10,12 @@ from pathlib import Path
 
 from .. import arch
 from ..errors import GgufxError
-from ..io.checkpoint import Checkpoint, open_checkpoint
 from ..planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
 from ..rules.match import rename
 from ..rules.spec import ArchSpec
 from ..run.device import Device
 from ..run.engines.threads import Threads
+from ..sources.hf_folder import Checkpoint, open_checkpoint
 from .side import Places, Side, SideTensor, of_checkpoint, of_plan
 from .tensors import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
 

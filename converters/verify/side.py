@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ...quant.formats import FORMATS
-from ..io.checkpoint import Checkpoint
 from ..io.files import open_regular
 from ..io.gguf import GgufFile, planned_header
 from ..io.values import Metadata, text_of
@@ -27,6 +26,7 @@ from ..plan.plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJo
 from ..plan.tiles import Tile, by_address, memory, native_kind, unit_count
 from ..run.convert_tile import run_tile
 from ..run.open_files import OpenFiles, OpenInput
+from ..sources.hf_folder import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

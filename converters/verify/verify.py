@@ -20,13 +20,13 @@ from typing import Any
 
 from .. import arch
 from ..errors import GgufxError, UsageError
-from ..io.checkpoint import Checkpoint, open_adapter, open_checkpoint
 from ..io.files import open_regular
 from ..io.gguf import read_gguf_model
 from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
+from ..sources.hf_folder import Checkpoint, open_adapter, open_checkpoint
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
 from .side import Side, of_checkpoint, of_gguf, of_plan

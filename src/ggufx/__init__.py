@@ -57,9 +57,9 @@ def hf_to_gguf(
     the others are made: `IncompleteError` then holds the result.
     """
     from .converters.errors import IncompleteError
-    from .converters.io.hub import cached_origin, resolve_model
     from .converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
     from .converters.planners.many_outputs import plan_outputs
+    from .converters.sources.hub import cached_origin, resolve_model
 
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
@@ -84,8 +84,8 @@ def gguf_to_hf(
 
     `dtype`: auto (the original types where the file tells them), bf16, f16 or f32. `max_shard_size` in bytes.
     """
-    from .converters.io.hub import resolve_model
     from .converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+    from .converters.sources.hub import resolve_model
 
     path = resolve_model(model, what="gguf")
     return _carried_out(lambda: plan_gguf_to_hf(path, Path(folder), HfOptions(dtype, max_shard_size)), dry_run, run)
@@ -103,8 +103,8 @@ def lora_to_gguf(
     **run: Any,
 ) -> Result | ConversionPlan:
     """A PEFT LoRA adapter -> a GGUF adapter. `base`: the base model's folder or Hub id; its config.json is enough."""
-    from .converters.io.hub import cached_origin, resolve_model
     from .converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
+    from .converters.sources.hub import cached_origin, resolve_model
 
     base_folder, folder = resolve_model(base, what="config"), resolve_model(adapter, what="adapter")
     options = LoraOptions(outtype, model_name, _path(metadata_file), cached_origin(folder))
@@ -129,7 +129,7 @@ def verify(
     tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`: all others do.
     `run`: threads, max_memory (bytes), progress.
     """
-    from .converters.io.hub import resolve_model
+    from .converters.sources.hub import resolve_model
     from .converters.verify.verify import VerifyOptions, verify
 
     what = "checkpoint" if base is None else "adapter"

@@ -8,8 +8,8 @@ import os
 import pytest
 import torch
 from ggufx.converters.errors import GgufxError, InputError, ManyErrors
-from ggufx.converters.io import checkpoint
-from ggufx.converters.io.checkpoint import config_only, open_adapter, open_checkpoint, safe_file
+from ggufx.converters.sources import hf_folder
+from ggufx.converters.sources.hf_folder import config_only, open_adapter, open_checkpoint, safe_file
 from safetensors.torch import save_file
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 4, "auto_map": {"AutoModel": "canary.Model"}}
@@ -216,8 +216,8 @@ def test_two_hundred_files_are_each_read_once(folder, monkeypatch):
         save_file({f"t{i}.{j}": torch.ones(1) for j in range(5)}, folder / f"model-{i:05d}.safetensors")
     write_index(folder, weight_map)
     read = []
-    reader = checkpoint.read_safetensors_header
-    monkeypatch.setattr(checkpoint, "read_safetensors_header", lambda path: read.append(path) or reader(path))
+    reader = hf_folder.read_safetensors_header
+    monkeypatch.setattr(hf_folder, "read_safetensors_header", lambda path: read.append(path) or reader(path))
     assert len(open_checkpoint(folder).tensors) == 1000
     assert len(read) == 200
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from ggufx.converters.errors import GgufxError, InputError, UsageError
-from ggufx.converters.io.hub import (
+from ggufx.converters.sources.hub import (
     HubReference,
     cached_commit,
     cached_origin,
@@ -171,7 +171,7 @@ REPOS = {
 CLIENT = """
 import json, os, sys
 from ggufx.converters.errors import GgufxError
-from ggufx.converters.io.hub import cached_commit, cached_origin, resolve_model
+from ggufx.converters.sources.hub import cached_commit, cached_origin, resolve_model
 answers = []
 for call in json.load(sys.stdin):
     try:

@@ -20,9 +20,9 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from ..errors import GgufxError, InputError, NetworkError, StorageError, UsageError, raise_all
-from .files import printable
-from .gguf import split_names
-from .json_file import read_json
+from ..io.files import printable
+from ..io.gguf import split_names
+from ..io.json_file import read_json
 
 What = Literal["checkpoint", "config", "adapter", "gguf"]
 
@@ -224,7 +224,7 @@ def _fetch_gguf(snapshot: _Snapshot) -> Path:
 
 
 def weight_files(names: Collection[str], fetch: Callable[[str], Path]) -> list[str]:
-    """Which of a repository's files hold the weights, an index included; [] for none. The order of `checkpoint.py`.
+    """Which of a repository's files hold the weights, an index included; [] for none. The order of `sources/hf_folder.py`.
 
     `fetch` gives the local path of an index. Raises `InputError`s for an index that is damaged or names unsafe files;
     those that it names need not be there.

@@ -15,10 +15,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 from ..errors import GgufxError, InputError, ManyErrors, StorageError, raise_all
-from .files import printable
-from .json_file import read_json
-from .safetensors import SourceTensor, read_safetensors_header
-from .torch_pickle import read_torch_pickle
+from ..io.files import printable
+from ..io.json_file import read_json
+from ..io.safetensors import SourceTensor, read_safetensors_header
+from ..io.torch_pickle import read_torch_pickle
 
 _PICKLED = "weights come from a pickle (.bin), read with torch's weights_only; safetensors is the safer container"
 

@@ -1,0 +1,25 @@
+"""The registry: what is said of an architecture that no table has."""
+
+from __future__ import annotations
+
+import pytest
+from ggufx.converters import arch
+from ggufx.converters.errors import UnsupportedError
+
+
+@pytest.mark.parametrize(("name", "same"), [
+    ("Qwen3ForSequenceClassification", "Qwen3ForCausalLM"), ("LlamaForTokenClassification", "LlamaForCausalLM"),
+    ("XLMRobertaForSequenceClassification", "XLMRobertaModel"), ("gpt2lmheadmodel", None), ("MiniCPM3ForCausalLM", None),
+    ("BloomForCausalLM", None), ("Qwen2MoeForCausalLM", None), ("Gemma3nForConditionalGeneration", None), ("x" * 5000, None),
+])
+def test_a_class_of_the_same_model_is_named_and_none_that_only_looks_alike(name: str, same: str | None):
+    with pytest.raises(UnsupportedError) as caught:
+        arch.for_config({"architectures": [name]}, "config.json")
+    assert caught.value.hint == (f"The same model is supported as {same}. " if same else "") + "`ggufx archs` lists all."
+
+
+@pytest.mark.parametrize(("name", "same"), [("qwen3-moe", "qwen3moe"), ("gpt_oss", "gpt-oss"), ("bloom", None), ("mpt", None)])
+def test_a_gguf_architecture_that_is_only_written_otherwise(name: str, same: str | None):
+    with pytest.raises(UnsupportedError) as caught:
+        arch.for_gguf(name, {}, [], "a.gguf")
+    assert caught.value.hint == (f"The same model is supported as {same}. " if same else "") + "`ggufx archs` lists all."
