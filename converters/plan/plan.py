@@ -108,9 +108,12 @@ class PlannedTensor:
     name: str
     type: str
     shape: Shape
-    nbytes: int
     wanted: str | None = None
     file: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return region_bytes(self.type, self.shape)
 
 
 def bits_per_weight(tensors: Sequence[PlannedTensor]) -> float:
