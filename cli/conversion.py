@@ -33,7 +33,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
         out.note(note)
     for tensor in plan.tensors:
         if tensor.wanted is not None:
-            where = f"{plan.outputs[tensor.file].path.name}: " if plan.independent else ""
+            where = f"{plan.sets[tensor.set][0].path.name}: " if "sets" in plan.facts else ""
             out.note(f"{where}{tensor.name}: {tensor.type} instead of {tensor.wanted}, whose blocks do not divide its rows")
     if dry_run:
         _print_plan(out, plan, refused)
@@ -57,7 +57,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
         out.failure(failure)
     failures = (*refused, *result.failures)
     facts = _facts_by_file(plan)
-    if plan.independent:
+    if "sets" in plan.facts:
         rows = [(f.path, *facts[f.path].values(), human_bytes(f.size), f.sha256) for f in result.files]
         rows += [(f.path, "not made", "", "", "") for f in failures]
         out.table(["file", "type", "bits/weight", "size", "sha256"], rows)
@@ -78,7 +78,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
                 "devices": list(result.devices)}
     document["notes"] += result.notes
     for written, report in reports.items():
-        told = next(f for f in files if f["path"] == str(written)) if plan.independent else document
+        told = next(f for f in files if f["path"] == str(written)) if "sets" in plan.facts else document
         told["verify"] = report.to_json()
     out.document(document)
     if failures:
@@ -92,21 +92,27 @@ def _status(failures: Sequence[Failure]) -> ExitStatus:
 
 def _facts_by_file(plan: ConversionPlan) -> dict[Path, dict[str, Any]]:
     """Type and bits per weight of each of several files; nothing where the plan's outputs are one set."""
-    if not plan.independent:
+    if "sets" not in plan.facts:
         return {o.path: {} for o in plan.outputs}
-    return {o.path: {"file_type": facts["file_type"], "bits_per_weight": facts["bits_per_weight"]}
-            for o, facts in zip(plan.outputs, plan.facts["outputs"], strict=True)}
+    facts = [{"file_type": f["file_type"], "bits_per_weight": f["bits_per_weight"]} for f in plan.facts["sets"]]
+    return {o.path: facts[o.set] for o in plan.outputs}
+
+
+def _set_of_each_tensor(plan: ConversionPlan) -> list[dict[str, str]]:
+    """The file that names the set of each tensor; nothing where there is one set."""
+    names = [str(files[0].path) for files in plan.sets]
+    return [{"file": names[t.set]} if "sets" in plan.facts else {} for t in plan.tensors]
 
 
 def _document(plan: ConversionPlan, failures: Sequence[Failure]) -> dict[str, Any]:
     """What the documents of a plan and of a result have in common."""
-    facts = {k: v for k, v in plan.facts.items() if k != "outputs"}
-    several = [{"file": str(plan.outputs[t.file].path)} if plan.independent else {} for t in plan.tensors]
+    facts = {k: v for k, v in plan.facts.items() if k != "sets"}
+    several = _set_of_each_tensor(plan)
     return {
         "ok": not failures, "direction": plan.direction, **facts, "plan": plan.digest(), "notes": list(plan.notes),
         "fallbacks": [{**file, "tensor": t.name, "wanted": t.wanted, "type": t.type}
                       for t, file in zip(plan.tensors, several, strict=True) if t.wanted],
-        **({"failures": [f.to_json() for f in failures]} if plan.independent else {}),
+        **({"failures": [f.to_json() for f in failures]} if "sets" in plan.facts else {}),
     }
 
 
@@ -123,7 +129,7 @@ def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Repo
 
 def _facts(plan: ConversionPlan, files: int) -> str:
     name = plan.facts.get("class") or plan.facts.get("architecture", "")
-    if plan.independent:
+    if "sets" in plan.facts:
         return f"{name}: {len({t.name for t in plan.tensors})} tensors in {files} {'file' if files == 1 else 'files'}"
     types = Counter(t.type for t in plan.tensors)
     return f"{name}: {len(plan.tensors)} tensors ({', '.join(f'{n} {t}' for t, n in types.most_common())})"
@@ -131,7 +137,7 @@ def _facts(plan: ConversionPlan, files: int) -> str:
 
 def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -> None:
     facts = _facts_by_file(plan)
-    if plan.independent:
+    if "sets" in plan.facts:
         _print_types(out, plan, facts)
     else:
         sizes: dict[str, list[int]] = {}
@@ -149,20 +155,20 @@ def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -
     out.info(f"{_facts(plan, len(plan.outputs))}; {human_bytes(plan.output_bytes)} in all; nothing was written")
     out.document({
         **_document(plan, refused),
-        "tensors": [{**({"file": str(plan.outputs[t.file].path)} if plan.independent else {}), "name": t.name,
-                     "type": t.type, "shape": list(t.shape), "bytes": t.nbytes, "wanted": t.wanted} for t in plan.tensors],
+        "tensors": [{**file, "name": t.name, "type": t.type, "shape": list(t.shape), "bytes": t.nbytes, "wanted": t.wanted}
+                    for t, file in zip(plan.tensors, _set_of_each_tensor(plan), strict=True)],
         "files": [{"path": str(f.path), "size": f.size, **facts[f.path]} for f in plan.outputs],
         "bytes": plan.output_bytes,
     })
 
 
 def _print_types(out: Output, plan: ConversionPlan, facts: dict[Path, dict[str, Any]]) -> None:
-    """The types of each tensor, a column per file; then the files."""
+    """The types of each tensor, a column per set of files; then the files."""
     rows: dict[str, list[str]] = {}
     for t in plan.tensors:
-        row = rows.setdefault(t.name, [t.name, "x".join(map(str, t.shape)), *[""] * len(plan.outputs)])
-        row[2 + t.file] = t.type
-    out.table(["tensor", "shape", *(f["file_type"] for f in facts.values())], list(rows.values()))
+        row = rows.setdefault(t.name, [t.name, "x".join(map(str, t.shape)), *[""] * len(plan.sets)])
+        row[2 + t.set] = t.type
+    out.table(["tensor", "shape", *(f["file_type"] for f in plan.facts["sets"])], list(rows.values()))
     out.line()
     out.table(["file", "type", "bits/weight", "size"],
               [(o.path, *facts[o.path].values(), human_bytes(o.size)) for o in plan.outputs])

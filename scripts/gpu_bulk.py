@@ -146,13 +146,14 @@ def timed_classes(stages: Stages) -> tuple[type, type]:
 
 def on_gpu(plan: Any, threads: int | None) -> tuple[Any, dict[str, float]]:
     """The result, and seconds by stage."""
-    from ggufx.converters.run import execute as execute_module
+    from ggufx.converters.run import conversion
     from ggufx.converters.run.engines import cuda
+    from ggufx.converters.run.execute import execute
 
     stages = Stages()
     timed_cuda, timed_files = timed_classes(stages)
-    with patch.object(cuda, "Cuda", timed_cuda), patch.object(execute_module, "OpenFiles", timed_files):
-        result = execute_module.execute(plan, device="cuda", threads=threads, force=True)
+    with patch.object(cuda, "Cuda", timed_cuda), patch.object(conversion, "OpenFiles", timed_files):
+        result = execute(plan, device="cuda", threads=threads, force=True)
     return result, {stage: round(seconds, 3) for stage, seconds in stages.seconds.items()}
 
 

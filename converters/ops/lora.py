@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from .arrays import Array
-from .base import Cut, Factors, LoraRefused, Op
+from .base import Cut, Factors, LoraRefused, Op, Shape
 from .values import Transpose
 
 MATRIX, EMBEDDING, CONV1D, FUSED = "matrix", "embedding", "conv1d", "fused"
@@ -40,7 +40,29 @@ class Lora(Op):
     exact: ClassVar[bool] = False
 
     def shape(self, shapes):
-        return [y.shape for y in self.forward([np.zeros(s, np.float32) for s in shapes])]
+        # Factors of rank 0 hold no number and pass by the same code; what they become has the rank in place of the 0.
+        kinds: dict[tuple[Shape, Shape], list[Shape]] = {}
+        for pair in zip(shapes[::2], shapes[1::2], strict=True):
+            if pair not in kinds:
+                kinds[pair] = self._pair_shapes(*pair)
+        first, *others = kinds.values()
+        if any(found != first for found in others):
+            raise ValueError("the factors of the experts differ in shape")
+        return first
+
+    def _pair_shapes(self, a: Shape, b: Shape) -> list[Shape]:
+        """Shapes of lora_a and lora_b of each output, from those of one pair."""
+        if not all((*a, *b)):
+            raise ValueError("a factor has no elements")
+        outputs = self._through(np.empty((0, a[1]), np.float32), np.empty((b[0], 0), np.float32), 1.0)
+        stack = (self.experts,) if self.experts and self.kind != FUSED else ()
+        shapes = []
+        for f in outputs:
+            lora_a, lora_b = (*f.a.shape[:-2], self.rank, f.a.shape[-1]), (*f.b.shape[:-1], self.rank)
+            if self.kind == EMBEDDING:
+                lora_a, lora_b = lora_b, lora_a[::-1]
+            shapes += [(*stack, *lora_a), (*stack, *lora_b)]
+        return shapes
 
     @property
     def inverse(self):
@@ -53,14 +75,16 @@ class Lora(Op):
         return None
 
     def forward(self, xs):
-        pairs = [self._factors(a, b, scale) for a, b, scale in zip(xs[::2], xs[1::2], self.scales, strict=True)]
-        through = []
-        for factors in pairs:
-            outputs: list[Factors] = [factors]
-            for op in self.ops:
-                outputs = op.lora(outputs)
-            through.append([self._padded(f) for f in outputs])
+        pairs = zip(xs[::2], xs[1::2], self.scales, strict=True)
+        through = [[self._padded(f) for f in self._through(a, b, scale)] for a, b, scale in pairs]
         return [x for parts in zip(*through, strict=True) for x in self._joined(parts)]
+
+    def _through(self, a: Array, b: Array, scale: float) -> list[Factors]:
+        """The factors of each output's update. LoraRefused where there are none."""
+        outputs = [self._factors(a, b, scale)]
+        for op in self.ops:
+            outputs = op.lora(outputs)
+        return outputs
 
     def _factors(self, a: Array, b: Array, scale: float) -> Factors:
         if scale != 1:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -89,28 +90,33 @@ def numbered(files: Iterable[Path]) -> dict[Path, int]:
 class OutputFile:
     """A file of the result: `head` at offset 0, `pieces` at theirs, jobs fill the rest (else zeros).
 
-    Outputs become visible in plan order.
+    `set`: number of the set that it is part of. A set is what is of use only as a whole: the files of a checkpoint, or the
+    parts of a split model. Its files become visible together, in plan order; a set that fails leaves the others alone.
     """
 
     path: Path
     size: int
     head: bytes = b""
     pieces: tuple[tuple[int, bytes], ...] = ()
+    set: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTensor:
-    """One tensor of the result, for people: its type, and the type the recipe wanted where that did not fit.
+    """One tensor of the result: its type, and the type the recipe wanted where that did not fit.
 
-    `file`: which of several files that each hold a whole model.
+    `set`: which of several sets of files, each of which holds a whole model.
     """
 
     name: str
     type: str
     shape: Shape
-    nbytes: int
     wanted: str | None = None
-    file: int = 0
+    set: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return region_bytes(self.type, self.shape)
 
 
 def bits_per_weight(tensors: Sequence[PlannedTensor]) -> float:
@@ -120,10 +126,10 @@ def bits_per_weight(tensors: Sequence[PlannedTensor]) -> float:
 
 @dataclass(frozen=True)
 class ConversionPlan:
-    """`notes`: everything lost, approximated or assumed. `facts`: what the result says of itself (architecture ...).
+    """`outputs`: set after set. `notes`: everything lost, approximated or assumed. `facts`: what the result says of itself
+    (architecture ...); under `sets`, where several were asked for, that of each.
 
-    `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to. `independent`: each output stands
-    for itself, so one that fails leaves the others alone; otherwise they are one set.
+    `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to.
     """
 
     direction: str
@@ -134,7 +140,11 @@ class ConversionPlan:
     notes: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     imatrix: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
-    independent: bool = False
+
+    @property
+    def sets(self) -> tuple[tuple[OutputFile, ...], ...]:
+        """The outputs by set. The first file of a set names it."""
+        return tuple(tuple(files) for _, files in groupby(self.outputs, key=lambda o: o.set))
 
     @property
     def output_bytes(self) -> int:
@@ -146,7 +156,7 @@ class ConversionPlan:
             "direction": self.direction,
             "inputs": [{**asdict(i), "path": str(i.path)} for i in self.inputs],
             "outputs": [{"path": str(o.path), "size": o.size, "head": base64.b64encode(o.head).decode(),
-                         "pieces": [[at, base64.b64encode(data).decode()] for at, data in o.pieces]}
+                         "pieces": [[at, base64.b64encode(data).decode()] for at, data in o.pieces], "set": o.set}
                         for o in self.outputs],
             "jobs": [{"name": j.name, "sources": [r.to_json() for r in j.sources],
                       "ops": [op.to_json() for op in j.ops], "outputs": [r.to_json() for r in j.outputs],
@@ -156,7 +166,6 @@ class ConversionPlan:
             "facts": self.facts,
             "imatrix": {name: [list(values.shape), base64.b64encode(values.tobytes()).decode()]
                         for name, values in self.imatrix.items()},
-            "independent": self.independent,
         }
 
     @classmethod
@@ -170,7 +179,7 @@ class ConversionPlan:
             data["direction"],
             tuple(InputFile(Path(i["path"]), i["size"], i["mtime_ns"]) for i in data["inputs"]),
             tuple(OutputFile(Path(o["path"]), o["size"], base64.b64decode(o["head"]),
-                             tuple((at, base64.b64decode(piece)) for at, piece in o["pieces"]))
+                             tuple((at, base64.b64decode(piece)) for at, piece in o["pieces"]), o["set"])
                   for o in data["outputs"]),
             tuple(TensorJob(j["name"], tuple(map(region, j["sources"])), tuple(map(op_from_json, j["ops"])),
                             tuple(map(region, j["outputs"])), tuple(w and (w[0], w[1]) for w in j["weights"]))
@@ -179,7 +188,6 @@ class ConversionPlan:
             tuple(data["notes"]), data["facts"],
             {name: np.frombuffer(base64.b64decode(raw), np.float32).reshape(shape)
              for name, (shape, raw) in data["imatrix"].items()},
-            data["independent"],
         )
 
     def digest(self) -> str:

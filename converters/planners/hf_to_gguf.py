@@ -12,13 +12,13 @@ import numpy as np
 from ...quant.recipes.recipe import TensorShape
 from .. import arch
 from ..errors import GgufxError, InputError, raise_all
-from ..io.gguf import encode_header, layout
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name, with_type
 from ..ops import Shape
-from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from ..plan.gguf_output import gguf_output
+from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Missing
 from ..rules.hf_config import canonical
@@ -174,26 +174,18 @@ class GgufPlanner:
 
     def _assemble(self, tensors: list[GgufTensor], key_values: Metadata, outfile: Path, stored: str,
                   notes: tuple[str, ...]) -> ConversionPlan:
-        """Offsets, header, and a job per tensor (per expert where experts are stacked)."""
-        laid = layout([(t.name, t.type, t.shape) for t in tensors])
-        head = bytearray(encode_header(key_values, laid))
-        start = len(head)
-        size = start + (laid[-1].offset + laid[-1].nbytes if laid else 0)
-        size += -size % 32
-        regions = {t.name: Region(0, start + t.offset, t.type, t.shape) for t in laid}
-        for tensor in tensors:
-            if tensor.data is not None:  # derived tensors come first and are small: part of the head
-                head += tensor.data.tobytes() + bytes(-tensor.data.nbytes % 32)
+        """The file, and a job per tensor (per expert where experts are stacked)."""
+        planned = tuple(PlannedTensor(t.name, t.type, t.shape, t.wanted) for t in tensors)
+        made = gguf_output(outfile, key_values, planned, {t.name: t.data for t in tensors if t.data is not None})
         jobs: list[TensorJob] = []
         done: set[str] = set()
         for tensor in tensors:
             if tensor.match is not None and tensor.name not in done:
                 done.update(tensor.match.gguf)
-                made = _jobs(tensor.match, self.reading, self.files, [regions[n] for n in tensor.match.gguf])
-                jobs.extend(with_weights(made, tensor.match.gguf, self.imatrix))
-        planned = tuple(PlannedTensor(t.name, t.type, t.shape, regions[t.name].nbytes, t.wanted) for t in tensors)
+                parts = _jobs(tensor.match, self.reading, self.files, [made.regions[n] for n in tensor.match.gguf])
+                jobs.extend(with_weights(parts, tensor.match.gguf, self.imatrix))
         return ConversionPlan(
-            "hf-to-gguf", self.inputs, (OutputFile(outfile, size, bytes(head)),), tuple(jobs), planned, notes,
+            "hf-to-gguf", self.inputs, made.files, tuple(jobs), planned, notes,
             {"architecture": self.spec.name, "class": self.reading.checkpoint.config["architectures"][0],
              "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
              "bits_per_weight": bits_per_weight(planned)},
@@ -332,5 +324,5 @@ def _jobs(match: Match, reading: _Reading, files: Mapping[Path, int],
     (whole,) = outputs
     step = whole.nbytes // whole.shape[0]
     return [TensorJob(f"{name} expert {e}", (region(source),), match.ops,
-                      (Region(0, whole.offset + e * step, whole.type, whole.shape[1:]),))
+                      (replace(whole, offset=whole.offset + e * step, shape=whole.shape[1:]),))
             for e, source in enumerate(match.hf[0])]

@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ...quant import quantize
+from ...quant import dequantize, quantize
 from ..io.files import read_bytes
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata
 from ..ops import Crop
 from ..rules.match import HfMatches, Match
-from ..run.device import WIDTHS, Cpu
 from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
 
 
@@ -84,14 +83,22 @@ def read_rows(tensor: SourceTensor, runs: Iterable[list[int]]) -> np.ndarray:
 
 def returns(match: Match, tensor: SourceTensor) -> bool:
     """Whether the float32 values behind the ops give the tensor back bit for bit."""
-    raw = read_tensor(tensor).view(f"u{WIDTHS[tensor.dtype]}").reshape(tensor.shape)
-    xs = [Cpu().floats(raw, tensor.dtype)]
+    raw = read_tensor(tensor)
+    xs = [_floats(raw, tensor.dtype).reshape(tensor.shape)]
     with np.errstate(all="ignore"):
         for op in match.ops:
             xs = op.forward(xs)
         for op in reversed(match.ops):
             xs = op.inverse.forward(xs)
-    back = xs[0].astype(np.float32).reshape(1, -1)
-    if tensor.dtype != "F32":
+        back = xs[0].astype(np.float64 if tensor.dtype == "F64" else np.float32).reshape(1, -1)
+    if tensor.dtype not in ("F32", "F64"):
         back = quantize(back, tensor.dtype)
-    return np.array_equal(back.reshape(-1).view(np.uint8), raw.reshape(-1).view(np.uint8))
+    return np.array_equal(back.reshape(-1).view(np.uint8), raw)
+
+
+def _floats(raw: np.ndarray, kind: str) -> np.ndarray:
+    """float32 values of the bytes of numbers."""
+    if kind in ("F32", "F64"):
+        with np.errstate(all="ignore"):  # what float32 does not reach does not return
+            return raw.view(np.float32 if kind == "F32" else np.float64).astype(np.float32)
+    return dequantize(raw.reshape(1, -1), kind)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
-from ..io.gguf import encode_header, layout
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name
 from ..ops import LoraRefused, Op, Transpose
 from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora
-from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
+from ..plan.gguf_output import gguf_output
+from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, numbered
 from ..rules.hf_config import canonical
 from ..rules.hparams import sizes, write_hparams
 from ..rules.match import BlockHparams, expected_shape, rename
@@ -92,20 +92,16 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
         key_values["adapter.alora.invocation_tokens"] = array(ValueType.UINT32, list(settings.invocation_tokens))
     key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
 
-    laid = layout([(t.name, t.type, t.shape) for t in planned])
-    head = encode_header(key_values, laid)
-    size = len(head) + (laid[-1].offset + laid[-1].nbytes if laid else 0)
-    regions = {t.name: Region(0, len(head) + t.offset, t.type, t.shape) for t in laid}
+    name = default_file_name(general, OUTTYPES[options.outtype], "adapter")
+    made = gguf_output(outfile or Path(name), key_values, planned)
     files = numbered(t.file for t in checkpoint.tensors.values())
     jobs = []
     for group, op in jobs_parts:
         sources = tuple(Region(files[t.file], t.offset, t.dtype, t.shape)
                         for _, pair in sorted(group.pairs.items()) for t in (pair.a, pair.b))
-        jobs.append(TensorJob(_names(group)[0], sources, (op,), tuple(regions[n] for n in _names(group))))
-    name = default_file_name(general, OUTTYPES[options.outtype], "adapter")
-    output = OutputFile(outfile or Path(name), size + -size % 32, head)
+        jobs.append(TensorJob(_names(group)[0], sources, (op,), tuple(made.regions[n] for n in _names(group))))
     return ConversionPlan(
-        "lora-to-gguf", tuple(InputFile.of(path) for path in files), (output,), tuple(jobs),
+        "lora-to-gguf", tuple(InputFile.of(path) for path in files), made.files, tuple(jobs),
         tuple(planned), tuple(notes),
         {"architecture": spec.name, "class": spec.classes[0], "alpha": settings.alpha, "modules": len(pairs)})
 
@@ -307,6 +303,5 @@ def _targets(parts: list[tuple[_Group, Lora]], outtype: str, file: str,
             continue
         for name, shape in zip(_names(group), shapes, strict=True):
             kind, wanted = target_type(name, shape, OUTTYPES[outtype])
-            region = Region(0, 0, kind, shape)
-            out.append(PlannedTensor(name, kind, shape, region.nbytes, wanted))
+            out.append(PlannedTensor(name, kind, shape, wanted))
     return out

@@ -1,14 +1,15 @@
 """Many outputs, one pass: plans of the same source for several types, merged into one plan whose jobs fan out.
 
-Each plan says what a file is by itself, so each file gets the bytes that it gets alone. Jobs of equal sources and ops
-become one job with the outputs of all: a tile is read, converted and decoded once, and encoded once per type. The files
-stand for themselves: what one of them cannot hold does not keep the others back.
+Each plan says what its files are by themselves, so each file gets the bytes that it gets alone. Jobs of equal sources and
+ops become one job with the outputs of all: a tile is read, converted and decoded once, and encoded once per type. The files
+of each plan stay a set: what one of them cannot hold does not keep the other sets back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,11 +17,11 @@ from ..errors import Failure, GgufxError, UsageError, raise_all
 from ..plan.plan import ConversionPlan, TensorJob
 from ..plan.tiles import by_address
 
-FILE_FACTS = ("file_type", "bits_per_weight")  # of a file; the others are the model's
+SET_FACTS = ("file_type", "bits_per_weight")  # the others are the model's
 
 
 class Planner(Protocol):
-    """Plans one file after another from a source that is read once."""
+    """Plans one file, or set of files, after another from a source that is read once."""
 
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
@@ -67,30 +68,34 @@ def _each(path: Callable[[str], Path], outtypes: Sequence[str]) -> list[Path]:
 
 
 def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
-    """Plans of one output each as one plan with an output for each. ValueError where they do not read the same files."""
+    """Plans of one set each as one plan of all their sets. ValueError where they do not read the same files."""
     first = plans[0]
     if any(plan.inputs != first.inputs for plan in plans):
         raise ValueError("the plans read different files")
     alike: dict[Any, list[TensorJob]] = {}
-    for job in (part for file, plan in enumerate(plans) for part in _parts(plan, file)):
+    before = accumulate((len(plan.outputs) for plan in plans), initial=0)
+    for job in (part for plan, files in zip(plans, before, strict=False) for part in _parts(plan, files)):
         alike.setdefault((job.sources, job.ops, tuple(r.shape for r in job.outputs)), []).append(job)
     common = [note for note in first.notes if all(note in plan.notes for plan in plans)]
     return ConversionPlan(
-        first.direction, first.inputs, tuple(plan.outputs[0] for plan in plans), tuple(map(_joined, alike.values())),
-        tuple(replace(tensor, file=file) for file, plan in enumerate(plans) for tensor in plan.tensors),
+        first.direction, first.inputs, tuple(replace(o, set=number) for number, plan in enumerate(plans) for o in plan.outputs),
+        tuple(map(_joined, alike.values())),
+        tuple(replace(tensor, set=number) for number, plan in enumerate(plans) for tensor in plan.tensors),
         (*common, *(f"{plan.outputs[0].path.name}: {note}" for plan in plans for note in plan.notes if note not in common)),
-        {**{k: v for k, v in first.facts.items() if k not in FILE_FACTS},
-         "outputs": [{k: plan.facts[k] for k in FILE_FACTS if k in plan.facts} for plan in plans]},
+        {**{k: v for k, v in first.facts.items() if k not in SET_FACTS},
+         "sets": [{k: plan.facts[k] for k in SET_FACTS if k in plan.facts} for plan in plans]},
         {name: values for plan in plans for name, values in plan.imatrix.items()},
-        independent=True,
     )
 
 
-def _parts(plan: ConversionPlan, file: int) -> Iterator[TensorJob]:
-    """The plan's jobs, cut as they are executed, so that plans which cut some of them differently share the others."""
+def _parts(plan: ConversionPlan, files: int) -> Iterator[TensorJob]:
+    """The plan's jobs, cut as they are executed, so that plans which cut some of them differently share the others.
+
+    `files`: how many outputs stand before the plan's.
+    """
     for job in plan.jobs:
         for part in by_address(job):
-            yield replace(part, outputs=tuple(replace(r, file=file) for r in part.outputs))
+            yield replace(part, outputs=tuple(replace(r, file=files + r.file) for r in part.outputs))
 
 
 def _joined(jobs: Sequence[TensorJob]) -> TensorJob:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from ...quant.recipes.recipe import TensorShape, sort_key
 from ..errors import InputError, UsageError
-from ..io.gguf import encode_header, layout, read_gguf_model
+from ..io.gguf import read_gguf_model
 from ..io.values import Metadata, text_of, u32
 from ..metadata.naming import with_type
 from ..ops import Shape
-from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from ..plan.gguf_output import gguf_output
+from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from .outtype import QUANTIZATION_VERSION
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 
@@ -72,18 +73,16 @@ class QuantizePlanner:
         key_values["general.file_type"] = u32(kind.number)
         key_values.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file))
 
-        laid = layout([(c.name, c.type, squeezed(c.shape)) for c in chosen.choices])
-        head = encode_header(key_values, laid)
-        size = len(head) + laid[-1].offset + laid[-1].nbytes
+        planned = tuple(PlannedTensor(c.name, c.type, squeezed(c.shape), c.wanted if c.fell_back else None)
+                        for c in chosen.choices)
+        made = gguf_output(outfile, key_values, planned)
         jobs = []
-        for tensor, target in zip(self.tensors, laid, strict=True):
-            source = Region(self.files[tensor.file], tensor.offset, tensor.type, target.shape)
-            output = Region(0, len(head) + target.offset, target.type, target.shape)
+        for tensor in self.tensors:
+            output = made.regions[tensor.name]
+            source = Region(self.files[tensor.file], tensor.offset, tensor.type, output.shape)
             jobs.extend(with_weights([TensorJob(tensor.name, (source,), (), (output,))], [tensor.name], self.imatrix))
-        planned = tuple(PlannedTensor(t.name, t.type, t.shape, t.nbytes, c.wanted if c.fell_back else None)
-                        for t, c in zip(laid, chosen.choices, strict=True))
         return ConversionPlan(
-            "quantize", self.inputs, (OutputFile(outfile, size + -size % 32, head),), tuple(jobs), planned,
+            "quantize", self.inputs, made.files, tuple(jobs), planned,
             tuple(chosen.notes),
             {"architecture": self.architecture, "file_type": kind.name,
              "parameters": sum(prod(t.shape) for t in self.tensors), "bits_per_weight": bits_per_weight(planned)},

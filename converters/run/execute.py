@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 from ... import __version__
 from ..errors import Failure, GgufxError, InputError, StorageError, UsageError, raise_all
-from ..io.files import open_regular
 from ..plan.plan import ConversionPlan, TensorJob
-from ..plan.tiles import Tile, by_address, memory, tiles
-from .convert_tile import run_tile
-from .device import Device
-from .engines import Engine, Work
+from ..plan.tiles import Tile, by_address
+from .conversion import Conversion, GrowingFile
+from .convert_tile import NO_CHECKSUM
+from .engines import Engine
 from .engines.choice import choose
 from .engines.threads import available_cpus
 from .hash_and_sync import Trail
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
-from .open_files import OpenFiles, OpenInput, storage_error
+from .open_files import OpenFiles, open_inputs, storage_error
 from .resume import Ranges, complete, confirmed
 from .staging import Staging, refuse_existing
 
@@ -47,8 +47,8 @@ class Result:
     """What was done.
 
     `receipts` counts the tiles of this run and the `kept` ones of an interrupted run; `leftovers` are files of a dead
-    run that were removed. `failures`: outputs of an independent plan that were not made, at least one was. `devices`:
-    what converted, "cpu" or "cuda:0 (NVIDIA H200)"; `notes`: what should be known of how it went.
+    run that were removed. `failures`: sets of outputs that were not made, by their first file; at least one was.
+    `devices`: what converted, "cpu" or "cuda:0 (NVIDIA H200)"; `notes`: what should be known of how it went.
     """
 
     files: tuple[WrittenFile, ...]
@@ -90,7 +90,7 @@ def execute(
     Raises `UsageError` for an existing output without `force`, an output that another process is writing, and a journal
     of another conversion; `InputError` for a source that changed, vanished or holds what cannot be converted;
     `StorageError` for what the system refuses; `UnsupportedError` where there is no such device. Whatever is raised, no
-    incomplete output has its final name. Where the plan's outputs are independent, one that cannot hold a value of the
+    incomplete output has its final name. Where the plan has several sets of outputs, one that cannot hold a value of the
     source is given up, and the others are made.
     """
     run = _Run(plan, threads, max_memory, progress)
@@ -114,13 +114,14 @@ class _Run:
         self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
         self.last_progress = 0.0
         self.bytes_read = self.bytes_written = 0
-        self.failed: dict[int, GgufxError] | None = {} if plan.independent else None
+        self.failed: dict[int, GgufxError] = {}  # by set
 
     def __call__(self, resume: bool, keep_partial: bool, force: bool, engine: Engine, checksums: bool) -> Result:
         if not resume:
             refuse_existing(self.plan.outputs, force, self._resume_hint())
         with ExitStack() as stack:
-            inputs = [self._open(stack, i) for i in range(len(self.plan.inputs))]
+            with open_inputs(self.plan.inputs):
+                pass  # as planned, before anything is touched
             staging = stack.enter_context(Staging(self.plan.outputs, force))
             journal: Journal | None = None
             begun = False  # until then, what a dead run left is not ours to remove
@@ -128,10 +129,10 @@ class _Run:
                 staging.acquire(resume)
                 record = self._record(resume, staging)
                 begun = True
-                kept = self._take_over(staging, inputs, record)
+                kept = self._take_over(staging, record)
                 refuse_existing((p.output for p in staging.parts if not p.published), force)
                 outputs = [(p.descriptor, p.output.path) for p in staging.parts]
-                files = OpenFiles(inputs, outputs, frozenset(i for i, p in enumerate(staging.parts) if p.published))
+                files = OpenFiles([], outputs, frozenset(i for i, p in enumerate(staging.parts) if p.published))
                 staging.reserve()
                 journal = Journal(self.journal_path, self._identity, (o.path for o in self.plan.outputs), record)
                 stack.callback(journal.close)
@@ -139,11 +140,9 @@ class _Run:
                     self._fill_fixed(staging, files, trail)
                     for receipt in kept:
                         self._mark(receipt, trail)
-                    receipts = self._convert(files, kept, engine, journal, trail)
+                    receipts = self._convert(self._conversion(staging, kept), engine, journal, trail)
                     journal.write()
                     digests = trail.finish(self.threads)
-                for opened in inputs:
-                    opened.check()
                 self._publish(staging)
                 journal.remove()
             except BaseException as error:
@@ -158,9 +157,9 @@ class _Run:
                 raise
             if self.progress:
                 self.progress(self.plan.output_bytes, self.plan.output_bytes, "")
-            failed = self.failed or {}
-            written = (WrittenFile(o.path, o.size, digests[i]) for i, o in enumerate(self.plan.outputs) if i not in failed)
-            failures = (Failure(self.plan.outputs[i].path, error) for i, error in sorted(failed.items()))
+            written = (WrittenFile(o.path, o.size, sha256) for o, sha256 in zip(self.plan.outputs, digests, strict=True)
+                       if o.set not in self.failed)
+            failures = (Failure(self.plan.sets[number][0].path, error) for number, error in sorted(self.failed.items()))
             return Result(tuple(written), time.monotonic() - self.begun, self.bytes_read, self.bytes_written,
                           receipts + len(kept), len(kept), tuple(staging.leftovers), tuple(failures),
                           tuple(engine.devices), tuple(engine.notes))
@@ -169,13 +168,6 @@ class _Run:
         if not self.journal_path.exists():
             return None
         return "An interrupted run left it: --resume completes it, --force replaces it."
-
-    def _open(self, stack: ExitStack, index: int) -> OpenInput:
-        planned = self.plan.inputs[index]
-        file, _ = stack.enter_context(open_regular(planned.path))
-        opened = OpenInput(file.fileno(), planned)
-        opened.check()
-        return opened
 
     @cached_property
     def _identity(self) -> str:
@@ -195,25 +187,30 @@ class _Run:
                              file=self.journal_path, hint="Start again without --resume; what was done is then lost.")
         return record
 
-    def _take_over(self, staging: Staging, inputs: Sequence[OpenInput], record: Record | None) -> list[Receipt]:
+    def _take_over(self, staging: Staging, record: Record | None) -> list[Receipt]:
         """The receipts of an interrupted run that the bytes confirm; outputs that it had published are sealed."""
         if record is None or record.identity is None:
             return []
-        in_order = not self.plan.independent
-        with staging.published(in_order) as there:
+        torn: set[int] = set()
+        with open_inputs(self.plan.inputs) as inputs, staging.published() as there:
             descriptors = [there.get(i, part.descriptor) for i, part in enumerate(staging.parts)]
             files = OpenFiles(inputs, [(d, o.path) for d, o in zip(descriptors, self.plan.outputs, strict=True)])
-            kept = confirmed(record.receipts, self.jobs, files, self.threads, self._count)
+            sound = confirmed(record.receipts, self.jobs, files, self.threads, self._count)
             for index in there:
-                if complete(index, self.plan.outputs[index], self.gaps[index], kept, self.jobs, files):
+                output = self.plan.outputs[index]
+                if output.set in torn:
+                    continue  # a set is published in order
+                if complete(index, output, self.gaps[index], sound, self.jobs, files):
                     staging.seal(index, descriptors[index])
-                elif in_order:
-                    break
+                else:
+                    torn.add(output.set)
         foreign = {i for i in there if not staging.parts[i].published}
-        dropped = {r for r in kept if any(region.file in foreign for region in self.jobs[r.job].outputs)}
+        # A tile in which an output failed is converted anew, since the failure is to be told again.
+        dropped = {r for r in sound if NO_CHECKSUM in r.checksums
+                   or any(region.file in foreign for region in self.jobs[r.job].outputs)}
         for receipt in dropped:
             self._count(receipt, -1)
-        return [r for r in kept if r not in dropped]
+        return [r for r in sound if r not in dropped]
 
     def _fill_fixed(self, staging: Staging, files: OpenFiles, trail: Trail) -> None:
         """What the plan itself holds, and zeros where a dead run may have left something else."""
@@ -227,20 +224,25 @@ class _Run:
                     files.zero(index, start, stop)
                 trail.written(index, start, stop)
 
-    def _convert(self, files: OpenFiles, kept: Sequence[Receipt], engine: Engine, journal: Journal,
-                 trail: Trail) -> int:
+    def _conversion(self, staging: Staging, kept: Sequence[Receipt]) -> Conversion:
+        """What is left to do."""
+        done: dict[int, list[Tile]] = {}
+        for receipt in kept:
+            done.setdefault(receipt.job, []).append(receipt.tile)
+        outputs = (GrowingFile(p.output.path, None if p.published else p.path, p.output.size, p.output.set)
+                   for p in staging.parts)
+        return Conversion(self.plan.inputs, tuple(outputs), dict(enumerate(self.jobs)), self.plan.imatrix, self.max_memory,
+                          done)
+
+    def _convert(self, conversion: Conversion, engine: Engine, journal: Journal, trail: Trail) -> int:
         """All tiles that are not kept; how many."""
         count = 0
-
-        def convert(work: Work, device: Device) -> Receipt:
-            job = work.job
-            weights = [w and self.plan.imatrix[w[0]][w[1]] for w in job.weights]
-            return Receipt(work.index, work.tile, run_tile(job, work.tile, files, weights, device, self.failed))
-
-        with closing(engine.run(self._work(kept, engine), convert, self.max_memory)) as receipts:
+        with closing(engine.run(conversion)) as receipts:
             for receipt in receipts:
                 count += 1
                 journal.append(receipt)
+                for number, error in receipt.failed:
+                    self.failed.setdefault(number, error)
                 self._refuse_none_left()
                 self._mark(receipt, trail)
                 self.bytes_written += self._count(receipt)
@@ -248,34 +250,22 @@ class _Run:
         return count
 
     def _publish(self, staging: Staging) -> None:
-        if self.failed is None:
-            staging.publish(staging.parts)
-            return
-        for index, part in enumerate(staging.parts):
+        """Set after set; of those that failed, nothing stays."""
+        sets = [list(parts) for _, parts in groupby(staging.parts, key=lambda part: part.output.set)]
+        for number, parts in enumerate(sets):
             try:
-                if index not in self.failed:
-                    staging.publish([part])
+                if number not in self.failed:
+                    staging.publish(parts)
             except (StorageError, UsageError) as error:
-                self.failed[index] = error
+                self.failed[number] = error
         self._refuse_none_left()
-        staging.discard([staging.parts[index] for index in self.failed])
+        if self.failed:
+            staging.discard(part for number in self.failed for part in sets[number])
 
     def _refuse_none_left(self) -> None:
-        """Raise why, if no output is left that can be made."""
-        if self.failed and len(self.failed) == len(self.plan.outputs):
+        """Raise why, if no set of outputs is left that can be made."""
+        if self.failed and len(self.failed) == len(self.plan.sets):
             raise_all(self.failed.values())
-
-    def _work(self, kept: Sequence[Receipt], engine: Engine) -> Iterator[Work]:
-        """Tiles in the order in which the sources lie on the disk."""
-        finished: dict[int, list[Tile]] = {}
-        for receipt in kept:
-            finished.setdefault(receipt.job, []).append(receipt.tile)
-        order = sorted(range(len(self.jobs)), key=lambda i: [(r.file, r.offset) for r in self.jobs[i].sources[:1]])
-        for index in order:
-            job = self.jobs[index]
-            whole = memory(job)
-            for tile in tiles(job, engine.tile_bytes(self.max_memory, job), finished.get(index, ())):
-                yield Work(index, job, tile, whole * (tile.stop - tile.start) // tile.count)
 
     def _mark(self, receipt: Receipt, trail: Trail) -> None:
         for output in self.jobs[receipt.job].outputs:
@@ -321,6 +311,8 @@ def unwritten(plan: ConversionPlan, jobs: Sequence[TensorJob]) -> list[Ranges]:
         elif end < output.size:
             free.append((end, output.size))
         gaps.append(free)
+    if [files[0].set for files in plan.sets] != list(range(len(plan.sets))):
+        problems.append(InputError("the plan's sets of files are not in order", file=plan.outputs[0].path.parent))
     if len({o.path for o in plan.outputs}) < len(plan.outputs):
         problems.append(InputError("the plan writes a file twice", file=plan.outputs[0].path.parent))
     raise_all(problems)

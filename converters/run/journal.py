@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import GgufxError
 from ..plan.tiles import Tile
 from .open_files import storage_error
 
@@ -27,11 +28,15 @@ WRITE_INTERVAL = 0.05  # seconds of receipts that a killed process may lose
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A tile of a job (its position in the list of jobs) is written, with these checksums of its outputs."""
+    """A tile of a job (its position in the list of jobs) is written, with these checksums of its outputs.
+
+    `failed`: sets of files that cannot be made, as this tile shows, and why; a journal does not keep it.
+    """
 
     job: int
     tile: Tile
     checksums: tuple[int, ...]
+    failed: tuple[tuple[int, GgufxError], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

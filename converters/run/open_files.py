@@ -9,13 +9,15 @@ from __future__ import annotations
 import errno
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError, StorageError
+from ..io.files import open_regular
 from ..plan.plan import InputFile
 
 COPY_BUFFER = 256 << 10  # half of a usual second-level cache
@@ -62,6 +64,20 @@ class OpenInput:
         if not same or (opened.st_size, opened.st_mtime_ns) != (self.planned.size, self.planned.mtime_ns):
             raise InputError("the file changed since the conversion was planned", file=self.path,
                              hint="Wait until nothing writes to it, then start again.")
+
+
+@contextmanager
+def open_inputs(planned: Iterable[InputFile]) -> Iterator[list[OpenInput]]:
+    """The inputs, opened. InputError where one is not what was planned: at the beginning, and at the end of the reading."""
+    with ExitStack() as stack:
+        inputs = []
+        for file in planned:
+            opened, _ = stack.enter_context(open_regular(file.path))
+            inputs.append(OpenInput(opened.fileno(), file))
+            inputs[-1].check()
+        yield inputs
+        for opened in inputs:
+            opened.check()
 
 
 class OpenFiles:

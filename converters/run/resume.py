@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..errors import InputError
 from ..plan.plan import OutputFile, TensorJob
 from ..plan.tiles import is_copy, unit_count
+from .convert_tile import NO_CHECKSUM
 from .journal import Receipt
 from .open_files import OpenFiles
 
@@ -16,7 +17,10 @@ Ranges = Sequence[tuple[int, int]]
 
 def confirmed(receipts: Iterable[Receipt], jobs: Sequence[TensorJob], files: OpenFiles, threads: int,
               seen: Callable[[Receipt], None]) -> list[Receipt]:
-    """The receipts that fit the jobs, do not overlap, and whose bytes are there. `seen` is told of each."""
+    """The receipts that fit the jobs, do not overlap, and whose bytes are there. `seen` is told of each.
+
+    One that has no checksum of some output, which failed, speaks for the others.
+    """
     fitting = []
     end: dict[int, int] = {}
     for receipt in sorted(set(receipts), key=lambda r: (r.job, r.tile.start, r.tile.stop)):
@@ -42,18 +46,20 @@ def _holds(receipt: Receipt, job: TensorJob, files: OpenFiles) -> bool:
             source, output = receipt.tile.of(job.sources[0]), receipt.tile.of(job.outputs[0])
             return files.same((source.file, source.offset), (output.file, output.offset), source.nbytes)
         regions = (receipt.tile.of(r) for r in job.outputs)
-        return all(files.checksum(r.file, r.offset, r.nbytes) == checksum
+        return all(checksum == NO_CHECKSUM or files.checksum(r.file, r.offset, r.nbytes) == checksum
                    for r, checksum in zip(regions, receipt.checksums, strict=True))
     except InputError:  # the part ends before
         return False
 
 
-def complete(index: int, output: OutputFile, gaps: Ranges, kept: Iterable[Receipt], jobs: Sequence[TensorJob],
+def complete(index: int, output: OutputFile, gaps: Ranges, receipts: Iterable[Receipt], jobs: Sequence[TensorJob],
              files: OpenFiles) -> bool:
-    """Whether every byte of an output is what the plan makes it: kept receipts, what the plan holds, zeros between."""
+    """Whether every byte of an output is what the plan makes it: confirmed receipts, what the plan holds, zeros between."""
     fixed = ((0, output.head), *output.pieces)
     known = sum(len(data) for _, data in fixed) + sum(stop - start for start, stop in gaps)
-    known += sum(r.tile.of(region).nbytes for r in kept for region in jobs[r.job].outputs if region.file == index)
+    known += sum(receipt.tile.of(region).nbytes for receipt in receipts
+                 for number, region in enumerate(jobs[receipt.job].outputs)
+                 if region.file == index and NO_CHECKSUM not in receipt.checksums[number : number + 1])
     return (known == output.size
             and all(b"".join(files.written(index, at, len(data))) == data for at, data in fixed)
             and not any(any(part) for start, stop in gaps for part in files.written(index, start, stop - start)))

@@ -1,4 +1,4 @@
-"""Outputs on the way to their names: locked `.part` files that are published, complete and synced, in plan order.
+"""Outputs on the way to their names: locked `.part` files that are published, complete and synced, set by set.
 
 A `.part` file is locked (flock) as long as a process works on it; so one that is not locked was left by a dead run.
 """
@@ -130,20 +130,23 @@ class Staging:
         self.leftovers.append(journal)
 
     @contextmanager
-    def published(self, in_order: bool) -> Iterator[dict[int, int]]:
-        """Outputs that an interrupted run may have published: index -> descriptor. If `in_order`, only the first ones.
+    def published(self) -> Iterator[dict[int, int]]:
+        """Outputs that an interrupted run may have published, of each set the first ones: index -> descriptor.
 
         Whoever calls this compares the bytes, and calls `seal` for each that is complete.
         """
         with ExitStack() as opened:
             there: dict[int, int] = {}
+            ended: set[int] = set()
             for index, part in enumerate(self.parts):
+                if part.output.set in ended:
+                    continue
                 descriptor = None if part.found else _open_complete(part.output)
-                if descriptor is not None:
+                if descriptor is None:
+                    ended.add(part.output.set)
+                else:
                     opened.callback(os.close, descriptor)
                     there[index] = descriptor
-                elif in_order:
-                    break
             yield there
 
     def seal(self, index: int, descriptor: int) -> None:

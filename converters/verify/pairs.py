@@ -70,7 +70,7 @@ class Comparison:
 
     def _run(self, pairs: Iterable[Pair], convert: Callable) -> Iterator:
         work = self._work(pairs)
-        with closing(self._engine.run(work, convert, self._max_memory)) as results:
+        with closing(self._engine.spread(work, convert, self._max_memory)) as results:
             yield from results
 
     def _work(self, pairs: Iterable[Pair]) -> Iterator[Slice]:

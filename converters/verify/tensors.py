@@ -135,7 +135,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Elements of a pair to be compared; `memory` as `engines.Work` has it."""
+    """Elements of a pair to be compared; `memory` as `run.conversion.Work` has it."""
 
     pair: Pair
     start: int

@@ -180,7 +180,7 @@ def test_fallbacks_are_named(zoo, tmp_path: Path):
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_signals_leave_nothing_behind(kind, zoo, tmp_path: Path):
-    code = ("import sys, os, signal, ggufx.converters.run.execute as e\n"
+    code = ("import sys, os, signal, ggufx.converters.run.conversion as e\n"
             "from ggufx.cli.main import run\n"
             "real = e.run_tile\n"
             f"def stop(*a, **k): os.kill(os.getpid(), {int(kind)}); return real(*a, **k)\n"

@@ -111,7 +111,7 @@ def test_quantize(zoo, tmp_path: Path):
     api.hf_to_gguf(zoo("llama-256"), tmp_path / "in.gguf", plain=True)
     write_legacy(tmp_path / "matrix.dat", importance(tmp_path / "in.gguf"))
     call = ("quantize", "in.gguf", "{outtype}/m.gguf", "q4_k_m,iq2_xxs,q4_k_s", "--imatrix", "matrix.dat", "--resume")
-    dying = ("import os, sys, ggufx.converters.run.execute as e\n"
+    dying = ("import os, sys, ggufx.converters.run.conversion as e\n"
              "from ggufx.cli.main import run\n"
              "real, calls = e.run_tile, []\n"
              "def stop(*a, **k): calls.append(1); len(calls) == 9 and os._exit(9); return real(*a, **k)\n"

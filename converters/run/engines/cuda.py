@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from itertools import cycle, islice
 from math import prod
 
@@ -23,9 +24,10 @@ from ....quant.cuda import proof
 from ....quant.cuda.launch import INTERPRETED
 from ...plan.plan import Region, TensorJob
 from ...plan.tiles import RAW, Tile, native_kind
+from ..conversion import Conversion, Convert, Work
 from ..convert_tile import FLOATS
 from ..device import WIDTHS, Cpu, Device, Files
-from . import T, Work
+from ..journal import Receipt
 from .threads import Threads, available_cpus
 
 MAX_TILE = 64 << 20  # a few million numbers: enough lanes for a large GPU
@@ -147,19 +149,23 @@ class CudaThreads:
         self._lost: set[int] = set()
 
     def tile_bytes(self, max_memory: int, job: TensorJob) -> int:
+        """The size of tiles of a job, as `Work.memory`."""
         if not gains(job):
             return self._threads.tile_bytes(max_memory, job)
         return min(MAX_TILE, max_memory // (2 * self._threads.threads))
 
-    def run(self, work: Iterable[Work], convert: Callable[[Work, Device], T], max_memory: int) -> Iterator[T]:
-        def converted(item: Work, cpu: Device) -> list[T]:
-            return self._converted(item, convert, cpu) if gains(item.job) else [convert(item, cpu)]
+    def run(self, conversion: Conversion) -> Iterator[Receipt]:
+        work = conversion.work(partial(self.tile_bytes, conversion.max_memory))
+        with conversion.open() as convert:
+            def converted(item: Work, cpu: Device) -> list[Receipt]:
+                return self._converted(item, convert, cpu) if gains(item.job) else [convert(item, cpu)]
 
-        with closing(self._threads.run(work, converted, max_memory)) as results:
-            for found in results:
-                yield from found
+            with closing(self._threads.spread(work, converted, conversion.max_memory)) as results:
+                for receipts in results:
+                    yield from receipts
 
-    def _converted(self, item: Work, convert: Callable[[Work, Device], T], cpu: Device) -> list[T]:
+    def _converted(self, item: Work, convert: Convert, cpu: Device) -> list[Receipt]:
+        """A receipt, or one of each piece where the tile had to be cut once more."""
         gpu = self._gpu()
         if gpu is None:
             return [convert(item, cpu)]
@@ -173,7 +179,7 @@ class CudaThreads:
             return [convert(item, cpu)]
         return self._with_less(item, convert, cpu)
 
-    def _with_less(self, item: Work, convert: Callable[[Work, Device], T], cpu: Device) -> list[T]:
+    def _with_less(self, item: Work, convert: Convert, cpu: Device) -> list[Receipt]:
         """Half a tile after the other; what is little goes to the CPU. One thread at a time asks for memory again."""
         self._say("the GPU's memory was not enough for all tiles: some were cut smaller")
         tile, middle = item.tile, (item.tile.start + item.tile.stop) // 2

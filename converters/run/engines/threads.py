@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from queue import SimpleQueue
+from typing import TypeVar
 
 from ...plan.plan import TensorJob
+from ..conversion import Conversion, Work
 from ..device import Cpu, Device
-from . import T, Work
+from ..journal import Receipt
 
+T = TypeVar("T")
 MAX_TILE = 8 << 20  # small enough for progress, Ctrl-C and balance; large enough that Python's part does not show
 
 
@@ -29,9 +34,16 @@ class Threads:
         self.notes: list[str] = []
 
     def tile_bytes(self, max_memory: int, job: TensorJob | None = None) -> int:
+        """The size of tiles of a job, as `Work.memory`."""
         return min(MAX_TILE, max_memory // (4 * self.threads))
 
-    def run(self, work: Iterable[Work], convert: Callable[[Work, Device], T], max_memory: int) -> Iterator[T]:
+    def run(self, conversion: Conversion) -> Iterator[Receipt]:
+        work = conversion.work(partial(self.tile_bytes, conversion.max_memory))
+        with conversion.open() as convert, closing(self.spread(work, convert, conversion.max_memory)) as receipts:
+            yield from receipts
+
+    def spread(self, work: Iterable[Work], convert: Callable[[Work, Device], T], max_memory: int) -> Iterator[T]:
+        """The results of `convert(work, device)`, as they come."""
         finished: SimpleQueue[tuple[Work, Future[T]]] = SimpleQueue()
         flying = held = 0
         pool = ThreadPoolExecutor(self.threads, "ggufx")

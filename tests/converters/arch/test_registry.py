@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ggufx.converters import arch
 from ggufx.converters.errors import UnsupportedError
+from ggufx.converters.rules.facts import GgufFacts
 
 
 @pytest.mark.parametrize(("name", "same"), [
@@ -21,5 +22,5 @@ def test_a_class_of_the_same_model_is_named_and_none_that_only_looks_alike(name:
 @pytest.mark.parametrize(("name", "same"), [("qwen3-moe", "qwen3moe"), ("gpt_oss", "gpt-oss"), ("bloom", None), ("mpt", None)])
 def test_a_gguf_architecture_that_is_only_written_otherwise(name: str, same: str | None):
     with pytest.raises(UnsupportedError) as caught:
-        arch.for_gguf(name, {}, [], "a.gguf")
+        arch.for_gguf(name, GgufFacts({}, {}), "a.gguf")
     assert caught.value.hint == (f"The same model is supported as {same}. " if same else "") + "`ggufx archs` lists all."

@@ -1,13 +1,36 @@
-"""Bytes that are kept beside the GGUF tensors: whole reads, or an error."""
-
-from __future__ import annotations
+"""What a tensor loses behind its ops, found on its own bytes, which are read whole or not at all."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ggufx.converters.errors import InputError
 from ggufx.converters.io.safetensors import SourceTensor
-from ggufx.converters.planners.kept_tensors import read_rows, read_tensor
+from ggufx.converters.ops import Add
+from ggufx.converters.planners.kept_tensors import read_rows, read_tensor, returns
+from ggufx.quant import quantize
+
+PLUS_ONE = SimpleNamespace(ops=(Add(1.0),))
+
+
+def stored(path: Path, values: list[float], dtype: str) -> SourceTensor:
+    wide = np.array(values, np.float64)
+    data = wide if dtype == "F64" else wide.astype(np.float32)
+    raw = (data if dtype in ("F32", "F64") else quantize(data.reshape(1, -1), dtype)).tobytes()
+    path.write_bytes(b"head" + raw)
+    return SourceTensor("norm", dtype, (len(values),), path, 4, len(raw))
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16", "F64"])
+@pytest.mark.parametrize(("values", "back"), [([0.5, -0.25, 2.0], True), ([0.5, 1e-30, 2.0], False)])
+def test_values_that_return(tmp_path, dtype, values, back):
+    """1e-30 + 1 is 1 in float32; F16 holds no such value and stores 0, which returns."""
+    assert returns(PLUS_ONE, stored(tmp_path / "x", values, dtype)) is (back or dtype == "F16")
+
+
+def test_a_double_that_float32_does_not_hold(tmp_path):
+    assert not returns(PLUS_ONE, stored(tmp_path / "x", [0.1, 1e300], "F64"))
 
 
 def test_a_file_that_shrank_is_an_error(tmp_path: Path):

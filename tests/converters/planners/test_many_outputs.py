@@ -187,8 +187,9 @@ def test_a_merged_plan_is_data(tmp_path: Path):
     plan = merged(synthetic(tmp_path, JOBS, ("F32", "Q8_0")))
     again = ConversionPlan.from_json(plan.to_json())
     assert again == plan
-    assert again.independent
-    assert again.digest() == plan.digest() != replace(plan, independent=False).digest()
+    assert [len(files) for files in again.sets] == [1, 1]
+    one_set = replace(plan, outputs=tuple(replace(o, set=0) for o in plan.outputs))
+    assert again.digest() == plan.digest() != one_set.digest()
 
 
 def test_plans_of_different_sources_are_not_merged(tmp_path: Path):
@@ -326,8 +327,8 @@ def stop(number: int):
     """An engine that is interrupted at its `number`-th tile."""
 
     class Stopping(SmallTiles):
-        def run(self, work, convert, max_memory):
-            for i, receipt in enumerate(super().run(work, convert, max_memory)):
+        def run(self, conversion):
+            for i, receipt in enumerate(super().run(conversion)):
                 if i == number:
                     raise KeyboardInterrupt
                 yield receipt
@@ -427,9 +428,9 @@ def test_notes_name_the_file_that_they_are_about(zoo, tmp_path: Path):
     assert plan.notes[: len(alone)] == alone
     (more,) = plan.notes[len(alone) :]
     assert more.startswith("q4_k_m.gguf: the importance matrix has no entry for ")
-    assert {t.file for t in plan.tensors} == {0, 1}
-    assert plan.facts["outputs"][1]["file_type"] == "Q4_K_M"
-    assert 4 < plan.facts["outputs"][1]["bits_per_weight"] < plan.facts["outputs"][0]["bits_per_weight"] < 9
+    assert {t.set for t in plan.tensors} == {0, 1}
+    assert plan.facts["sets"][1]["file_type"] == "Q4_K_M"
+    assert 4 < plan.facts["sets"][1]["bits_per_weight"] < plan.facts["sets"][0]["bits_per_weight"] < 9
 
 
 @pytest.mark.parametrize(("outfile", "outtypes", "expected"), [

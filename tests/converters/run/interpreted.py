@@ -107,8 +107,8 @@ def interrupted(folder, outfile, outtypes):
     """Stopped after some tiles; what is left is for --resume."""
 
     class Stopping(Small):
-        def run(self, work, convert, max_memory):
-            for i, receipt in enumerate(super().run(work, convert, max_memory)):
+        def run(self, conversion):
+            for i, receipt in enumerate(super().run(conversion)):
                 if i == 8:
                     raise KeyboardInterrupt
                 yield receipt

@@ -169,7 +169,7 @@ def test_type_without_a_kernel(tmp_path):
 class Counting(Small):
     """Notes how many bytes are in flight at once."""
 
-    def run(self, work, convert, max_memory):
+    def spread(self, work, convert, max_memory):
         self.now = self.most = 0
         self.alone = []
         lock = threading.Lock()
@@ -188,7 +188,7 @@ class Counting(Small):
             with flying(item):
                 return convert(item, device)
 
-        return super().run(work, counted, max_memory)
+        return super().spread(work, counted, max_memory)
 
 
 def test_first_error_stops_the_rest():
@@ -209,7 +209,7 @@ def test_first_error_stops_the_rest():
         memory = 10
 
     with pytest.raises(KeyError):
-        list(Threads(2).run((Item(i) for i in range(1000)), convert, 1000))
+        list(Threads(2).spread((Item(i) for i in range(1000)), convert, 1000))
     assert not running
     assert len(begun) < 20
 
@@ -226,7 +226,7 @@ def test_threads_of_a_large_tile():
     def convert(item, device):
         seen[int(item)] = device.threads
 
-    list(Threads(8).run(map(Item, (1, 100, 500, 1000, 5000)), convert, 1000))
+    list(Threads(8).spread(map(Item, (1, 100, 500, 1000, 5000)), convert, 1000))
     assert seen == {1: 1, 100: 1, 500: 4, 1000: 8, 5000: 8}
 
 
