@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import InputError, UnsupportedError
 
-PROBES = Path(__file__).with_name("probes.json")
+PROBES = Path(__file__).parents[1] / "tokenizer" / "probes.json"
 SHOWN = 20  # of the texts that differ, in JSON
 
 
