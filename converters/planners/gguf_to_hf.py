@@ -27,6 +27,7 @@ from ..rules.hf_config import architecture_of, hub_style
 from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
+from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec, Config
 from ..tokenizer.own_keys import encodable
 from ..tokenizer.to_hf import tokenizer_files
@@ -93,8 +94,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     if own and spec.text_class is not None:
         own = own.of_text_part()
     reading = _Reading(model, spec, own, options, notes)
-    foreign, found = read_hparams(spec, model.metadata, model.tensors, str(path), reading.problems)
-    hp = sizes(spec, keys, _vocab_rows(model))
+    said = with_defaults(spec, model.metadata)
+    foreign, found = read_hparams(spec, said, model.tensors, str(path), reading.problems)
+    hp = sizes(spec, plain(said), _vocab_rows(model))
     matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, str(path), reading.problems,
                          frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
     raise_all(reading.problems)

@@ -1,12 +1,11 @@
 """What llama.cpp makes of a file's key-values: what it takes for absent keys, and values that it does not tell apart.
 
-Source: llama.cpp `llama-model.cpp` (load_hparams, load_swa_pattern), `llama-hparams.h`, `models/*.cpp`
-(load_arch_hparams), `llama-graph.cpp`, `llama-vocab.cpp`, `llama-model-loader.cpp`.
+The hyperparameters are in `rules/runtime_defaults.py`. Source: llama.cpp `llama-vocab.cpp`, `llama-model-loader.cpp`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,108 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..io.values import Metadata, Value, ValueType, text_of
-from ..rules.hf_config import MAX_BLOCKS
+from ..rules.runtime_defaults import RuntimeHparams
 from ..rules.spec import MISSING
 from ..tokenizer.pre import pre_table
 from ..tokenizer.special import ID_KEYS, PREFIX, RUNTIME_ADDS, RUNTIME_IDS
 from ..tokenizer.vocabulary import TokenType
-
-Get = Callable[[str], Any]  # the meaning of another key below the architecture's prefix; KeyError where there is none
-
-
-def _head_length(get: Get) -> int:
-    return get("embedding_length") // _first(get("attention.head_count"))
-
-
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, list) else value
-
-
-# Key below the architecture's prefix -> what stands for it where it is absent, or how that comes from other keys.
-DEFAULTS: dict[str, Any] = {
-    "attention.causal": True,
-    "attention.clamp_kqv": 0.0,
-    "attention.head_count_kv": lambda get: get("attention.head_count"),
-    "attention.key_length": _head_length,
-    "attention.key_length_swa": lambda get: get("attention.key_length"),
-    "attention.max_alibi_bias": 0.0,
-    "attention.scale": 0.0,
-    "attention.shared_kv_layers": 0,
-    "attention.sliding_window": 0,
-    "attention.temperature_length": 0,
-    "attention.temperature_scale": 0.0,
-    "attention.value_length": _head_length,
-    "attention.value_length_swa": lambda get: get("attention.value_length"),
-    "embedding_length_out": lambda get: get("embedding_length"),
-    "embedding_scale": 0.0,
-    "expert_count": 0,
-    "expert_gating_func": 0,
-    "expert_group_count": 0,
-    "expert_group_used_count": 0,
-    "expert_used_count": 0,
-    "expert_weights_norm": False,
-    "expert_weights_scale": 1.0,
-    "leading_dense_block_count": 0,
-    "logit_scale": 0.0,
-    "nextn_predict_layers": 0,
-    "pooling_type": 0,
-    "residual_scale": 0.0,
-    "rope.dimension_count": lambda get: get("attention.key_length"),
-    "rope.dimension_count_swa": lambda get: get("rope.dimension_count"),
-    "rope.freq_base": 10000.0,
-    "rope.freq_base_swa": 10000.0,
-    "rope.scaling.attn_factor": 1.0,
-    "rope.scaling.factor": 1.0,
-    "rope.scaling.finetuned": False,
-    "rope.scaling.original_context_length": lambda get: get("context_length"),
-    "rope.scaling.type": "linear",
-    "rope.scaling.yarn_attn_factor": 1.0,
-    "rope.scaling.yarn_beta_fast": 32.0,
-    "rope.scaling.yarn_beta_slow": 1.0,
-    "rope.scaling.yarn_ext_factor": -1.0,
-    "rope.scaling.yarn_log_multiplier": 0.0,
-}
-_SAME_BASE = {"rope.freq_base_swa": lambda get: get("rope.freq_base")}
-ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
-    "deepseek2": {"expert_gating_func": lambda get: MISSING if get("block_count") in (47, 48) else 1},
-    "gemma-embedding": {"attention.causal": False, "attention.sliding_window_pattern": 6},
-    "gemma2": {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "attention.sliding_window": 4096,
-               "attention.sliding_window_pattern": 2, **_SAME_BASE},
-    "gemma3": {"final_logit_softcapping": 0.0, "attention.sliding_window_pattern": 6},
-    "gemma4": {"final_logit_softcapping": 30.0},
-    "gpt-oss": {"attention.sliding_window_pattern": 2, **_SAME_BASE},
-    "qwen35": {"full_attention_interval": 4},
-    "qwen35moe": {"full_attention_interval": 4},
-}
-# Keys that the runtime reads and does nothing with, or never reads.
-UNREAD: dict[str, tuple[str, ...]] = {"phi3": ("attention.sliding_window",)}
-OLD_NAMES = {"rope.scale_linear": "rope.scaling.factor", "tokenizer.ggml.prefix_token_id": "tokenizer.ggml.fim_pre_token_id",
-             "tokenizer.ggml.suffix_token_id": "tokenizer.ggml.fim_suf_token_id",
-             "tokenizer.ggml.middle_token_id": "tokenizer.ggml.fim_mid_token_id"}
-
-
-def _scaling_type(value: str, get: Get) -> str:
-    return "linear" if value in ("none", "linear") and get("rope.scaling.factor") == 1 else value
-
-
-def _window_pattern(value: Any, get: Get) -> Any:
-    """A period n: every n-th block sees everything."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        blocks = min(get("block_count"), MAX_BLOCKS) - get("nextn_predict_layers")
-        return [not value or i % value < value - 1 for i in range(blocks)]
-    return value
-
-
-# Values that mean the same, brought into one form.
-SAME_VALUES: dict[str, Callable[[Any, Get], Any]] = {
-    "attention.sliding_window_pattern": _window_pattern,
-    "expert_weights_scale": lambda value, get: value or 1.0,
-    "rope.scaling.factor": lambda value, get: value or 1.0,
-    "rope.scaling.type": _scaling_type,
-}
-# One number for all blocks, or one for each.
-PER_BLOCK = ("attention.head_count", "attention.head_count_kv", "feed_forward_length", "expert_used_count",
-             "expert_feed_forward_length")
 
 # -- tokenizers -----------------------------------------------------------------------------------------------------
 
@@ -126,6 +28,7 @@ READ_BY = {"merges": BPE, "pre": ("gpt2", "hybriddna", "whitespace"), "scores": 
            "precompiled_charsmap": ("t5",), "remove_extra_whitespaces": ("t5",)}
 PRE_ADDS_SEP = ("jina-v1-en", "jina-v2-code", "roberta-bpe")
 PRE_WITHOUT_BOS = ("chatglm-bpe", "glm4", "glm5")
+OLD_IDS = {"prefix_token_id": "fim_pre_token_id", "suffix_token_id": "fim_suf_token_id", "middle_token_id": "fim_mid_token_id"}
 # Pre-tokenizers that are one to the runtime, in everything.
 SAME_PRE = (
     ("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"),
@@ -184,66 +87,44 @@ class Runtime:
     def ids(self) -> Mapping[str, int]:
         return {text: i for i, text in enumerate(self.tokens)}
 
+    @cached_property
+    def hparams(self) -> RuntimeHparams:
+        prefix = f"{self.name}."
+        own = {k.removeprefix(prefix): _plain(v) for k, v in self.metadata.items() if k.startswith(prefix)}
+        return RuntimeHparams(self.name, own)
+
     def meaning(self, key: str) -> Any:
         """What the runtime takes for a key, in a form that is equal where it means the same; MISSING where unknown."""
         prefix = f"{self.name}."
-        if key == "general.type":
-            return text_of(self.metadata, key) or "model"
         try:
+            if key == f"{prefix}vocab_size" and self.model not in NO_VOCABULARY:
+                return None  # the tokens are counted
             if key.startswith(PREFIX):
                 return self._of_tokenizer(key.removeprefix(PREFIX))
             if key.startswith(prefix):
-                return self._of_model(key.removeprefix(prefix))
+                return self.hparams[key.removeprefix(prefix)]
         except (KeyError, TypeError, ValueError, ArithmeticError, IndexError):
             return MISSING  # keys that it depends on are absent, or of types that no model has
-        return self._stored(key)
-
-    def _stored(self, key: str) -> Any:
-        value = self.metadata.get(key)
-        if value is None:
-            old = next((o for o, new in OLD_NAMES.items() if new == key.removeprefix(f"{self.name}.")), None)
-            prefix = "" if old is None or old.startswith(PREFIX) else f"{self.name}."
-            value = None if old is None else self.metadata.get(prefix + old)
-        return MISSING if value is None else _plain(value)
-
-    def _of_model(self, key: str) -> Any:
-        if key in UNREAD.get(self.name, ()) or (key == "vocab_size" and self.model not in NO_VOCABULARY):
-            return None
-        if key in OLD_NAMES:
-            return self._of_model(OLD_NAMES[key])
-        value = self._stored(f"{self.name}.{key}")
-        if value is MISSING:
-            value = {**DEFAULTS, **ARCHITECTURE_DEFAULTS.get(self.name, {})}.get(key, MISSING)
-            value = value(self._get) if callable(value) else value
-        if key in SAME_VALUES and value is not MISSING:
-            value = SAME_VALUES[key](value, self._get)
-        if key in PER_BLOCK and isinstance(value, list) and len(set(value)) == 1:
-            value = value[0] if len(value) == self._get("block_count") else value
-        return value
-
-    def _get(self, key: str) -> Any:
-        value = self._of_model(key)
-        if value is MISSING:
-            raise KeyError(key)
-        return value
+        return _plain(self.metadata[key]) if key in self.metadata else "model" if key == "general.type" else MISSING
 
     def _of_tokenizer(self, key: str) -> Any:
-        full = PREFIX + key
-        if full in OLD_NAMES:
-            return self.meaning(OLD_NAMES[full])
+        key = OLD_IDS.get(key, key)
         if self.model not in READ_BY.get(key, (self.model,)):
             return None
         if key == "pre":
             return next((group[0] for group in SAME_PRE if self.pre in group), self.pre)
         if key in ("scores", "token_type"):
             return self.scores if key == "scores" else self.types
-        value = self._stored(full)
+        old = next((o for o, new in OLD_IDS.items() if new == key), key)
+        value = self.metadata.get(PREFIX + key, self.metadata.get(PREFIX + old))
         if key.endswith("_token_id"):
-            found = value if isinstance(value, int) and 0 <= value < len(self.tokens) else self._default_id(key)
+            found = value.data if value is not None and 0 <= value.data < len(self.tokens) else self._default_id(key)
             return None if found is None or not 0 <= found < len(self.tokens) else found
-        return value if value is not MISSING else self._tokenizer_default(key)
+        return self._tokenizer_default(key) if value is None else _plain(value)
 
     def _tokenizer_default(self, key: str) -> Any:
+        if key == "normalizer.strip_accents":
+            return self._of_tokenizer("normalizer.lowercase")
         adds = RUNTIME_ADDS.get(self.model, {})
         row = pre_table().get(self.pre) if self.model == "gpt2" else None
         return {
@@ -252,10 +133,9 @@ class Runtime:
             "add_sep_token": self.model == "bert" or (row is not None and self.pre in PRE_ADDS_SEP),
             "add_space_prefix": self.model == "llama",
             "normalizer.lowercase": self.pre != "whitespace",
-            "normalizer.strip_accents": self._stored(PREFIX + "normalizer.lowercase") is not False,
             "remove_extra_whitespaces": False,
             "suppress_tokens": [],
-        }.get(key, MISSING)
+        }[key]
 
     def _default_id(self, key: str) -> int | None:
         if key in ID_TEXTS:
