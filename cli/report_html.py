@@ -89,8 +89,8 @@ def page(report: Report) -> str:
     """The page, as text to be stored in UTF-8."""
     policy = (f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; "
               "base-uri 'none'; form-action 'none'")
-    kind, said = ("yes", "same, within what the types allow") if report.same else ("no", "different")
-    counts = ", ".join(f"{n} {v}" for v, n in report.verdicts.items()) or "no tensors"
+    kind, said = ("yes", "same") if report.same else ("no", "different")
+    counts = f"{report.summary}: " + ", ".join(f"{n} {v}" for v, n in report.verdicts.items())
     return "\n".join([
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',

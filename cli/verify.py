@@ -135,7 +135,7 @@ def show(out: Output, report: Report, worst: int = 10) -> None:
             out.line(f"   {text!r}: {x} and {y}")
     counts = ", ".join(f"{n} {verdict}" for verdict, n in report.verdicts.items()) or "no tensors"
     out.line()
-    out.line(f"{'same, within what the types allow' if report.same else 'DIFFERENT'}: {counts}")
+    out.line(f"{'same' if report.same else 'DIFFERENT'}: {report.summary} ({counts})")
     out.info(f"compared in {report.seconds:.1f} s")
 
 

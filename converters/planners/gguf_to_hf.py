@@ -28,6 +28,7 @@ from ..rules.hf_config import hub_style
 from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
+from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
 from ..tokenizer.own_keys import encodable
 from ..tokenizer.to_hf import tokenizer_files
@@ -94,8 +95,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     if own and spec.whole is not None:
         own = own.of_text_part()
     reading = _Reading(model, spec, own, options, notes)
-    foreign, found = read_hparams(spec, GgufFacts.of(keys, model.tensors), str(path), reading.problems)
-    hp = sizes(spec, keys, _vocab_rows(model), original)
+    said = plain(with_defaults(spec, model.metadata))
+    foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
+    hp = sizes(spec, said, _vocab_rows(model), original)
     matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, str(path), reading.problems,
                          frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
     raise_all(reading.problems)

@@ -136,10 +136,14 @@ def hub_style(config: Config, spec: ArchSpec) -> Config:
             or rope.get("rope_type") not in TRANSFORMERS_4_ROPE):
         out["rope_parameters"] = rope
         return out
-    rope = dict(rope)
-    out["rope_theta"] = rope.pop("rope_theta", 10000.0)
-    if (partial := rope.pop("partial_rotary_factor", None)) is not None:
+    scaling = dict(rope)
+    out["rope_theta"] = scaling.pop("rope_theta", 10000.0)
+    if (partial := scaling.pop("partial_rotary_factor", None)) is not None:
         out["partial_rotary_factor"] = partial
     if rope["rope_type"] != "default":
-        out["rope_scaling"] = rope
+        out["rope_scaling"] = scaling
+    else:  # in so many words: some classes scale where nothing is said
+        out["rope_scaling"] = None
+        if "rope_local_base_freq" not in out:
+            out["rope_parameters"] = rope
     return out

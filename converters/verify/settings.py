@@ -21,22 +21,13 @@ from ..io.values import Metadata, Value, text_of
 from ..rules.facts import MISSING
 from ..rules.hf_config import canonical
 from ..rules.spec import ArchSpec
+from .runtime import Runtime, alike
 
 SHOWN = 120  # characters of a value
 IDENTITY = ("general.architecture", "general.type")  # of general.*, what a runtime acts on
 STORAGE = ("general.file_type", "general.quantization_version")
 OWN = "ggufx."
 MAX_TOKENIZER_BYTES = 512 << 20  # as tokenizer/folder.py
-
-# By tokenizer.ggml.model; what depends on the pre-tokenizer as well is left out.
-TOKENIZER_DEFAULTS: dict[str, dict[str, bool]] = {
-    "llama": {"add_space_prefix": True, "add_bos_token": True, "add_eos_token": False, "add_sep_token": False},
-    "gpt2": {"add_space_prefix": False, "add_eos_token": False},
-    "bert": {"add_space_prefix": False, "add_bos_token": True, "add_eos_token": False, "add_sep_token": True},
-    "t5": {"add_bos_token": False, "add_eos_token": True, "add_sep_token": False},
-    "rwkv": {"add_space_prefix": False, "add_bos_token": False, "add_eos_token": False, "add_sep_token": False},
-    "gemma4": {"add_space_prefix": False, "add_eos_token": False, "add_sep_token": False},
-}
 
 # Keys of config.json that say where a model comes from, or how it is stored.
 CONFIG_UNCOUNTED = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "auto_map", "quantization_config")
@@ -68,33 +59,24 @@ def key_values(a: Metadata, b: Metadata, *, planned: bool) -> list[Difference]:
     if names[0] != names[1] and all(names):
         b = {f"{names[0]}.{k.removeprefix(f'{names[1]}.')}" if k.startswith(f"{names[1]}.") else k: v
              for k, v in b.items()}
-    defaults = [runtime_defaults(m) for m in (a, b)]
+    one, two = (Runtime(m, names[0] or names[1]) for m in (a, b))
     out = []
     for key in dict.fromkeys((*a, *b)):
         x, y = a.get(key), b.get(key)
         if key.startswith(OWN) or (planned and key in STORAGE) or _same_value(x, y):
             continue
-        default = defaults[x is not None].get(key, MISSING) if x is None or y is None else MISSING
-        if default is not MISSING and default == _scalar((x or y).data):
-            out.append(Difference("key-value", key, *(_shown(v) or f"{default} (default)" for v in (x, y)), False))
-        else:
-            out.append(Difference("key-value", key, *_shown_values(x, y), _runtime_key(key)))
+        counts = _runtime_key(key) and not alike(key, one, two)
+        shown = _shown_values(x, y)
+        if not counts:
+            shown = tuple(s or _default(side.meaning(key)) for s, side in zip(shown, (one, two), strict=True))
+        out.append(Difference("key-value", key, *shown, counts))
     return out
 
 
-def runtime_defaults(metadata: Metadata) -> dict[str, Any]:
-    """What llama.cpp takes where a key is absent. Source: its `llama-vocab.cpp` and `llama-model.cpp` (load_hparams)."""
-    model, name = text_of(metadata, "tokenizer.ggml.model"), text_of(metadata, "general.architecture")
-    out = {f"tokenizer.ggml.{k}": v for k, v in TOKENIZER_DEFAULTS.get(model, {}).items()}
-    heads, width = (metadata.get(f"{name}.{k}") for k in ("attention.head_count", "embedding_length"))
-    if heads is not None and isinstance(heads.data, int):
-        out[f"{name}.attention.head_count_kv"] = heads.data
-        if width is not None and isinstance(width.data, int) and heads.data:
-            length = metadata.get(f"{name}.attention.key_length")
-            each = width.data // heads.data
-            out[f"{name}.attention.key_length"] = out[f"{name}.attention.value_length"] = each
-            out[f"{name}.rope.dimension_count"] = each if length is None else length.data
-    return out
+def _default(value: Any) -> str | None:
+    """What the runtime takes for an absent key, as the report shows it."""
+    plain = value is not MISSING and not isinstance(value, (np.ndarray, list)) and value is not None
+    return printable(f"{value} (default)", SHOWN) if plain else None
 
 
 def _runtime_key(key: str) -> bool:

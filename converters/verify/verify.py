@@ -106,6 +106,23 @@ class Report:
         found = Counter(p.verdict for p in self.pairs)
         return {v: found[v] for v in Verdict if found[v]}
 
+    @property
+    def summary(self) -> str:
+        """What differs, as one line: "tensors equal, 2 settings differ"."""
+        bad = [p for p in self.pairs if not p.verdict.same]
+        parts = [f"{len(bad)} of {_counted(len(self.pairs), 'tensor')} differ" if bad
+                 else "no tensors" if not self.pairs
+                 else "tensors within what their types allow" if any(p.verdict is Verdict.CLOSE for p in self.pairs)
+                 else "tensors equal"]
+        counting = sum(d.counts for d in self.differences)
+        if counting:
+            parts.append(f"{_counted(counting, 'setting')} differ{'s' * (counting == 1)}")
+        if without := len(self.differences) - counting:
+            parts.append(f"{_counted(without, 'setting')} differ{'s' * (without == 1)} without effect")
+        if self.probes is not None and not self.probes.same:
+            parts.append(f"{len(self.probes.different)} of {_counted(self.probes.texts, 'text')} give other token ids")
+        return ", ".join(parts)
+
     def worst(self) -> list[Pair]:
         """The pairs, worst first: what differs, then by relative RMSE."""
         order = list(Verdict)
@@ -113,11 +130,15 @@ class Report:
                                                  -order.index(p.verdict)))
 
     def to_json(self) -> dict[str, Any]:
-        return {"same": self.same, "a": self.a.to_json(), "b": self.b.to_json(),
+        return {"same": self.same, "summary": self.summary, "a": self.a.to_json(), "b": self.b.to_json(),
                 "verdicts": {str(v): n for v, n in self.verdicts.items()},
                 "tensors": [summary(p) for p in self.pairs], "differences": [d.to_json() for d in self.differences],
                 "tokenizer": None if self.probes is None else self.probes.to_json(),
                 "notes": self.notes, "seconds": round(self.seconds, 3)}
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: int | None = None,

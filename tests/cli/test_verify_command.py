@@ -82,7 +82,7 @@ def test_json_is_the_whole_report(files: dict[str, Path]):
 def test_after_verifies_what_was_written(files: dict[str, Path], tmp_path: Path):
     status, out, _ = run("hf-to-gguf", files["folder"], "-o", tmp_path / "a.gguf", "--outtype", "q8_0", "--after")
     assert status == ExitStatus.DONE
-    assert out.splitlines()[-1].startswith("same, within what the types allow")
+    assert out.splitlines()[-1].startswith("same: tensors within what their types allow")
     status, out, _ = run("gguf-to-hf", tmp_path / "a.gguf", tmp_path / "back", "--after", "--json")
     assert status == ExitStatus.DONE
     assert json.loads(out)["verify"]["same"] is True

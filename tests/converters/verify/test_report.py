@@ -26,7 +26,7 @@ def test_key_values_of_the_runtime_count_and_names_do_not(zoo: Zoo, converted, t
     def longer(keys: dict) -> None:
         keys["llama.context_length"] = u32(7)
         keys["ggufx.anything"] = string("x")
-        del keys["llama.rope.freq_base"]
+        del keys["llama.rope.freq_base"]  # 500000, and the runtime takes 10000
 
     named = change_gguf(converted("llama"), tmp_path / "named.gguf", keys=renamed)
     assert ggufx.verify(zoo("llama"), named).same

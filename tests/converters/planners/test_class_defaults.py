@@ -1,0 +1,86 @@
+"""The law of config.json on the way back: what the file says is what transformers' class then holds.
+
+Keys that config.json lacks are filled in by the class; where its default is another value than the file's, it has to be
+written out. Judged by the classes themselves, for every model of the zoo and for the same file with every key left out
+that says what the runtime takes anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+from ggufx.converters import arch
+from ggufx.converters.io.gguf import read_gguf
+from ggufx.converters.io.values import Metadata, u32
+from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+from ggufx.converters.rules.hf_config import canonical
+from ggufx.converters.verify.runtime import Runtime, alike
+from zoo.changed import change_gguf
+from zoo.models import MODELS
+
+# Of the checkpoint, not of the model.
+OTHERS = ("architectures", "transformers_version", "dtype", "quantization_config")
+IN_ROPE_PARAMETERS = ("rope_theta", "rope_scaling", "rope_local_base_freq", "partial_rotary_factor")
+
+
+def written(path: Path) -> dict:
+    """config.json as gguf-to-hf would write it."""
+    plan = plan_gguf_to_hf(path, Path("nowhere"), HfOptions())
+    return next(json.loads(o.head) for o in plan.outputs if o.path == Path("nowhere/config.json"))
+
+
+def unlike(config: dict) -> dict[str, tuple]:
+    """Settings of config.json for which the class of transformers holds another value: (ours, the class's)."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    spec = arch.for_class(config["architectures"][0], "")
+    held = CONFIG_MAPPING[config["model_type"]].from_dict(deepcopy(config))
+    ours, theirs = canonical(config, spec, ""), canonical(held.to_dict(), spec, "")
+    pairs = {k: (v, theirs[k] if k in theirs else getattr(held, k, None))
+             for k, v in ours.items() if k not in (*OTHERS, *IN_ROPE_PARAMETERS)}
+    return {k: pair for k, pair in pairs.items() if not same(*pair)}
+
+
+def same(ours: object, theirs: object) -> bool:
+    """Equal; an object as far as ours goes."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return all(same(v, theirs.get(k)) for k, v in ours.items()) and ours.get("rope_type") == theirs.get("rope_type")
+    return ours == theirs
+
+
+def shortest(keys: Metadata) -> None:
+    """Without what the runtime takes anyway."""
+    name = keys["general.architecture"].data
+    for key in list(keys):
+        rest = {k: v for k, v in keys.items() if k != key}
+        if key.startswith(f"{name}.") and alike(key, Runtime(keys, name), Runtime(rest, name)):
+            del keys[key]
+
+
+def usual_heads(keys: Metadata) -> None:
+    """As short, of a model whose heads have the length that nobody has to state."""
+    name = keys["general.architecture"].data
+    heads, length = keys[f"{name}.attention.head_count"].data, keys.get(f"{name}.attention.key_length")
+    if length is not None and isinstance(heads, int):
+        keys[f"{name}.embedding_length"] = u32(heads * length.data)
+    shortest(keys)
+
+
+def unscaled(keys: Metadata) -> None:
+    """Without rotary scaling."""
+    for key in [k for k in keys if ".rope.scaling." in k]:
+        del keys[key]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_class_holds_what_the_file_says(name: str, converted: Callable[..., Path], tmp_path: Path):
+    whole = converted(name)
+    assert unlike(written(whole)) == {}
+    table = any("rope_factors" in tensor for tensor in read_gguf(whole).tensors)  # a scaling in itself
+    for change in (shortest, usual_heads, *(() if table else (unscaled,))):
+        config = written(change_gguf(whole, tmp_path / f"{change.__name__}.gguf", keys=change))
+        assert unlike(config) == {}, change.__name__
