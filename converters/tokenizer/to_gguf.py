@@ -16,7 +16,7 @@ from .protobuf import UNIGRAM, SentencePieceModel, read_model
 from .rules import VocabRules, rules_for
 from .special import ID_KEYS, PREFIX, Special, special_tokens
 from .templates import chat_templates, template_metadata
-from .vocabulary import MAX_SCORE, TokenType, Vocabulary
+from .vocabulary import MAX_SCORE, TokenType, Vocabulary, separate_twins
 
 SPM_FILE = "tokenizer.model"
 UNIGRAM_FILES = ("sentencepiece.bpe.model", "spiece.model")
@@ -52,6 +52,7 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
              hf_class: str) -> TokenizerResult:
     found = _read(source, rules, vocab_size, pre, hf_class)
     vocabulary = found.vocabulary if isinstance(found, unigram.Unigram) else found
+    separate_twins(vocabulary)
     _check(vocabulary, source)
     row = pre_table().get(vocabulary.pre or "")
     special = special_tokens(source, config, vocabulary, adds_bos=row is not None and row.adds_bos)
@@ -68,7 +69,7 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
         metadata[PREFIX + "token_type_count"] = _type_count(config)
     _put_rules(metadata, rules, vocabulary, special)
     _put_space_prefix(metadata, rules, source, vocabulary, special.notes)
-    return TokenizerResult(metadata, [*vocabulary.notes, *special.notes], source)
+    return TokenizerResult(metadata, [*source.notes, *vocabulary.notes, *special.notes], source)
 
 
 def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
