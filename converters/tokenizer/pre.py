@@ -135,12 +135,17 @@ def recognise(folder: Folder, preferred: Sequence[str] = ()) -> Recognised:
                                "cut", file=folder.path, hint="give the name with --pre NAME")
     return recognise_structure(
         folder.tokenizer.get("normalizer", dict), folder.tokenizer.get("pre_tokenizer", dict),
-        folder.model.flag("ignore_merges"), preferred, lambda: _merges_reach_all(folder), folder.path / "tokenizer.json")
+        folder.model.flag("ignore_merges"), preferred, lambda: _unreachable(folder), folder.path / "tokenizer.json")
 
 
 def recognise_structure(normalizer: Mapping[str, Any] | None, splitter: Mapping[str, Any] | None, ignore_merges: bool,
-                        preferred: Sequence[str], merges_reach_all: Callable[[], bool], file: Path) -> Recognised:
-    """The name of a structure in the terms of tokenizer.json; `file` is where it was found."""
+                        preferred: Sequence[str], unreachable: Callable[[], int], file: Path) -> Recognised:
+    """The name of a structure in the terms of tokenizer.json; `file` is where it was found.
+
+    Among names whose structure this is, the one that the architecture is published with (`preferred`) comes first, even
+    where `ignore_merges` differs: that tells on the `unreachable()` tokens alone, which merges do not build, and which a
+    note counts. Then come names with the same `ignore_merges`, then the oldest, which most runtimes know.
+    """
     kinds = _normalizes(normalizer)
     steps = canonical(splitter)
     names = [] if set(kinds) - {"NFC"} else _by_steps().get(steps, [])
@@ -149,15 +154,15 @@ def recognise_structure(normalizer: Mapping[str, Any] | None, splitter: Mapping[
         names = _by_behaviour(splitter, steps)
         if names:
             notes.append(f"pre-tokenizer {names[0]!r} recognised by what it does: its regex is spelled in another way")
-    fitting = [name for name in names if pre_table()[name].ignore_merges == ignore_merges]
-    if not fitting and names and merges_reach_all():
-        fitting = names
-    if not fitting:
-        raise _unrecognised(file, splitter, kinds, steps, names, ignore_merges)
+    if not names:
+        raise _unrecognised(file, splitter, kinds, steps)
     order = {name: i for i, name in enumerate(dict.fromkeys((*preferred, *PREFERRED)))}
-    best = min(fitting, key=lambda name: (
-        name not in preferred, bool(kinds) and not _normalizes_as(pre_table()[name], kinds),
-        order.get(name, len(order))))
+    best = min(names, key=lambda name: (
+        name not in preferred, pre_table()[name].ignore_merges != ignore_merges,
+        bool(kinds) and not _normalizes_as(pre_table()[name], kinds), order.get(name, len(order))))
+    if pre_table()[best].ignore_merges != ignore_merges and (count := unreachable()):
+        notes.append(f"llama.cpp's {best!r} {'cuts' if ignore_merges else 'takes whole'} the {count} tokens that merges alone "
+                     f"do not build, this tokenizer {'takes them whole' if ignore_merges else 'cuts them'} (ignore_merges)")
     notes += _differences(pre_table()[best], kinds, steps, splitter)
     return Recognised(best, notes)
 
@@ -169,7 +174,12 @@ def _differences(row: PreTokenizer, kinds: tuple[str, ...], steps: tuple[Step, .
         notes.append(f"the tokenizer normalises text (NFC), llama.cpp never does for {row.name!r}: "
                      "ids differ on text that is not in NFC")
     if row.own and steps == canonical(row.own["pre_tokenizer"]) != canonical(row.runtime["pre_tokenizer"]):
-        notes.append(f"llama.cpp's {row.name!r} cuts some texts in another way than this tokenizer")
+        texts = probes()
+        ours, theirs = pieces(splitter, texts), pieces(row.runtime["pre_tokenizer"], texts)
+        assert ours is not None and theirs is not None
+        count = sum(a != b for a, b in zip(ours, theirs, strict=True))
+        notes.append(f"llama.cpp's {row.name!r} cuts some texts in another way than this tokenizer, {count} of {len(texts)} "
+                     "hard ones")
     if '"add_prefix_space": true' in json.dumps(splitter):
         notes.append("the tokenizer puts a space before each text (add_prefix_space), llama.cpp does not for this kind")
     return notes
@@ -222,27 +232,25 @@ def _by_behaviour(splitter: Mapping[str, Any] | None, steps: tuple[Step, ...]) -
     return list(dict.fromkeys(name for names, known in _table_pieces() if known == cut for name in names))
 
 
-def _merges_reach_all(folder: Folder) -> bool:
-    """Whether merges alone build every token, so that `ignore_merges` makes no difference."""
+def _unreachable(folder: Folder) -> int:
+    """How many tokens merges alone do not build: those that `ignore_merges` tells on. All of them, where the `tokenizers`
+    library does not accept the model."""
     from tokenizers import Tokenizer
 
-    model = {**folder.model.data, "ignore_merges": False}
+    model, vocab = {**folder.model.data, "ignore_merges": False}, folder.model.need("vocab", dict)
     try:
         bpe = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).model
-        return all(len(bpe.tokenize(text)) == 1 for text in folder.model.need("vocab", dict))
+        return sum(len(bpe.tokenize(text)) > 1 for text in vocab)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # see `pieces`
-        return False
+        return len(vocab)
 
 
-def _unrecognised(file: Path, splitter: Mapping[str, Any] | None, kinds: tuple[str, ...], steps: tuple[Step, ...],
-                  names: list[str], ignore_merges: bool) -> UnsupportedError:
+def _unrecognised(file: Path, splitter: Mapping[str, Any] | None, kinds: tuple[str, ...],
+                  steps: tuple[Step, ...]) -> UnsupportedError:
     if set(kinds) - {"NFC"}:
         message, nearest = f"normalizer {' + '.join(kinds)}: llama.cpp's byte-level BPE has none", []
-    elif names:
-        message = f"ignore_merges is {str(ignore_merges).lower()}, and merges alone do not build every token"
-        nearest = names
     else:
         nearest, message = _nearest(splitter, steps)
     hint = (f"nearest: {', '.join(nearest[:4])}; to use one of them in spite of that: --pre NAME" if nearest

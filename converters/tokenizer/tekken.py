@@ -34,7 +34,7 @@ def from_folder(folder: Folder, size: int, preferred: Sequence[str]) -> Vocabula
              "invert": False}
     last = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     found = recognise_structure(None, {"type": "Sequence", "pretokenizers": [split, last]}, True,
-                                ("tekken", *preferred), lambda: False, document.file)
+                                ("tekken", *preferred), lambda: 0, document.file)
     special = _special(document, config)
     ranks = _ranks(document, config, len(special))
     total = len(special) + len(ranks)
