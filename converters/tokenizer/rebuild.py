@@ -7,12 +7,13 @@ All ids that are tokens are in the model's vocabulary, except a closed run of ad
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import UnsupportedError
 from .bpe import BYTE_TO_CHAR
+from .merges import merges_of_pieces
 from .pre import check_name, pre_table
 from .rwkv import longest_match, unescape
 from .special import RUNTIME_IDS
@@ -100,23 +101,6 @@ def _merge_pairs(merges: Sequence[str], vocab: Mapping[str, int], notes: list[st
     if dropped:
         notes.append(f"{dropped} merges of pieces that are no tokens are left out")
     return pairs
-
-
-MergeOrder = Literal["longest", "shortest", "ids"]
-
-
-def merges_of_pieces(ids: Mapping[str, int], order: Callable[[str], Any], ways: MergeOrder) -> Iterator[list[str]]:
-    """Every way to put a piece together from two, pieces in the order of `order`: what transformers derives from a
-    SentencePiece vocabulary. The ways to one piece come with the longest left part first, or the shortest, or by the
-    ids of their parts; it depends on the version."""
-    lengths = {len(piece) for piece in ids} - {0}  # few: a piece of a million characters is not cut a million times
-    longest_first = sorted(lengths, reverse=True)
-    for piece in sorted((piece for piece in ids if len(piece) > 1), key=order):
-        found = [[piece[:cut], piece[cut:]] for cut in longest_first
-                 if len(piece) - cut in lengths and piece[:cut] in ids and piece[cut:] in ids]
-        if len(found) > 1 and ways != "longest":
-            found.sort(key=lambda way: (ids[way[0]], ids[way[1]]) if ways == "ids" else len(way[0]))
-        yield from found
 
 
 def byte_level(stored: Stored, arch: str, structure: str) -> Rebuilt:

@@ -1,6 +1,7 @@
 """Run llama.cpp's own converter on tokenizer folders: `python llama_cpp_vocab.py < cases.json > key_values.json`.
 
-A case is {"folder", "hf_class", "config", "pre"}; `pre` stands in for the hash list, which knows no small vocabulary (null: the list decides).
+A case is {"folder", "hf_class", "config", "pre"}; `pre` stands in for the hash list, which knows no small vocabulary, null lets
+the list decide.
 The folder with `conversion/` and `gguf-py/` is in GGUFX_LLAMA_CPP. Runs in a process of its own, because that gguf
 package is another one than the installed.
 """
