@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -276,9 +277,11 @@ def check_name(name: str) -> PreTokenizer:
     """The row of a name given by hand. Raises UnsupportedError where the runtime has no such name."""
     row = pre_table().get(name)
     if row is None:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, pre_table(), n=3)
-        raise UnsupportedError(f"llama.cpp has no pre-tokenizer {name!r}",
-                               hint=f"did you mean {' or '.join(close)}?" if close else None)
+        raise UnsupportedError(f"llama.cpp has no pre-tokenizer {name!r}", hint=nearest_names(name))
     return row
+
+
+def nearest_names(name: str) -> str | None:
+    """A question after the names that are spelled like `name`, None where none is."""
+    close = get_close_matches(name, pre_table(), n=3)
+    return f"did you mean {' or '.join(close)}?" if close else None

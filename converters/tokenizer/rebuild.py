@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import UnsupportedError
 from .bpe import BYTE_TO_CHAR
 from .merges import merges_of_pieces
-from .pre import check_name, pre_table
+from .pre import check_name, nearest_names, pre_table
+from .rules import rules_for
 from .rwkv import longest_match, unescape
 from .special import RUNTIME_IDS
 from .spm import BYTE_PIECE
@@ -106,13 +107,10 @@ def _merge_pairs(merges: Sequence[str], vocab: Mapping[str, int], notes: list[st
 def byte_level(stored: Stored, arch: str, structure: str) -> Rebuilt:
     """gpt2: the structure that `tokenizer.ggml.pre` stands for."""
     name = stored.pre or "default"
-    row = check_name(name)
+    row = pre_table()[name]
     if row.byte_fallback:
         return spaced_bpe(stored, arch, structure)
     notes = []
-    if stored.pre is None:
-        notes.append("the file names no pre-tokenizer (tokenizer.ggml.pre): llama.cpp's fallback is used, "
-                     "which is rarely the model's own")
     own = row.own is not None and structure == "own" and name not in RUNTIME_FIRST
     chosen = row.own if own else row.runtime
     assert chosen is not None
@@ -266,12 +264,42 @@ KINDS: dict[str, Callable[[Stored, str, str], Rebuilt]] = {
 }
 
 
+def settle_names(stored: Stored, arch: str, pre: str | None) -> None:
+    """Give a vocabulary the kind and the pre-tokenizer that the runtime knows: `pre` where it is given, today's spelling of
+    names that files of 2023 have (`deepseek_llm`, also as the kind), the runtime's fallback where there is no name.
+
+    Raises UnsupportedError, with the key, for kinds that tokenizer.json cannot hold and names that the runtime has not."""
+    if pre is not None:
+        pre = check_name(pre).name
+    if stored.kind not in KINDS:
+        spelled = stored.kind.replace("_", "-")
+        if stored.merges is None or (pre is None and spelled not in pre_table()):
+            raise UnsupportedError(
+                f"tokenizer.ggml.model: kind {stored.kind!r} cannot be written as a tokenizer.json",
+                expected=", ".join(KINDS), hint=None if stored.merges is None else "if it is a byte-level BPE: --pre NAME")
+        stored.notes.append(f"tokenizer.ggml.model {stored.kind!r} is no kind that llama.cpp knows, and taken for gpt2 with "
+                            f"the pre-tokenizer {pre or spelled!r}")
+        stored.kind, stored.pre = "gpt2", spelled
+    if stored.kind != "gpt2":
+        return
+    if pre is not None:
+        stored.pre = pre
+    elif stored.pre is None:
+        usual = [name for name in rules_for(arch).pre[:1] if name in pre_table()]
+        stored.notes.append(
+            "the file names no pre-tokenizer (tokenizer.ggml.pre): llama.cpp's fallback is used, which is rarely the model's "
+            f"own{f'; most models of this architecture have --pre {usual[0]}' if usual else ''}")
+    elif stored.pre not in pre_table():
+        spelled = stored.pre.replace("_", "-")
+        if spelled not in pre_table():
+            raise UnsupportedError(f"tokenizer.ggml.pre: llama.cpp has no pre-tokenizer {stored.pre!r}",
+                                   hint="; ".join(filter(None, (nearest_names(spelled), "to choose one: --pre NAME"))))
+        stored.notes.append(f"tokenizer.ggml.pre {stored.pre!r} is read as {spelled!r}")
+        stored.pre = spelled
+
+
 def rebuild(stored: Stored, arch: str, structure: str) -> Rebuilt:
-    """The tokenizer.json parts of a vocabulary. Raises UnsupportedError for a kind that tokenizer.json cannot hold."""
-    make = KINDS.get(stored.kind)
-    if make is None:
-        raise UnsupportedError(f"tokenizer kind {stored.kind!r} cannot be written as a tokenizer.json",
-                               hint=f"kinds that can: {', '.join(KINDS)}")
-    return make(stored, arch, structure)
+    """The tokenizer.json parts of a vocabulary whose names are settled."""
+    return KINDS[stored.kind](stored, arch, structure)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import InputError
-from ..io.values import Value
+from ..errors import InputError, UnsupportedError
+from ..io.values import Value, string
 from .protobuf import BPE, UNIGRAM, SentencePieceModel, write_model
-from .rebuild import BYTE_LEVEL, Rebuilt, rebuild
+from .rebuild import BYTE_LEVEL, Rebuilt, rebuild, settle_names
 from .restore import NotRestorable, restore
+from .special import PREFIX
 from .stored import Stored, explicit_adds, read_stored
 from .templates import template_files
 from .vocabulary import TokenType
@@ -27,21 +29,36 @@ class TokenizerFiles:
     notes: list[str] = field(default_factory=list)
 
 
-def tokenizer_files(metadata: Mapping[str, Value], *, arch: str, structure: Structure = "own") -> TokenizerFiles:
+def tokenizer_files(metadata: Mapping[str, Value], *, arch: str, structure: Structure = "own", pre: str | None = None,
+                    file: Path | None = None) -> TokenizerFiles:
     """The tokenizer files of a GGUF file; none for a file without a tokenizer (kinds `none`, `no_vocab`).
 
-    Where llama.cpp cuts text in another way than the model's own tokenizer, `structure` says whose ids are wanted.
+    Where llama.cpp cuts text in another way than the model's own tokenizer, `structure` says whose ids are wanted. `pre`
+    replaces the pre-tokenizer's name (and what ggufx has kept of the original), `file` is for messages.
     Raises InputError for damaged key-values, UnsupportedError for kinds and names that have no counterpart.
     """
+    try:
+        return _files(metadata, arch, structure, pre)
+    except (InputError, UnsupportedError) as err:
+        err.file = err.file or (None if file is None else str(file))
+        err.hint = "; ".join(filter(None, (err.hint, "to go on without a tokenizer: --no-tokenizer")))
+        raise
+
+
+def _files(metadata: Mapping[str, Value], arch: str, structure: Structure, pre: str | None) -> TokenizerFiles:
     notes = []
     try:
-        if (files := restore(metadata)) is not None:
+        if pre is None and (files := restore(metadata)) is not None:
             return TokenizerFiles(files)
     except NotRestorable as err:
         notes.append(f"the tokenizer is made from the standard keys: {err}")
+    if pre is not None and PREFIX + "model" not in metadata and PREFIX + "merges" in metadata:
+        metadata = {**metadata, PREFIX + "model": string("gpt2")}
+        notes.append(f"{PREFIX}model is missing: the vocabulary is taken for gpt2, as it has merges")
     stored = read_stored(metadata, arch)
     if stored.kind in ("none", "no_vocab"):
         return TokenizerFiles({}, ["the file has no tokenizer"])
+    settle_names(stored, arch, pre)
     if not stored.used:
         raise InputError("tokenizer.ggml.tokens: no token in it")
     rebuilt = rebuild(stored, arch, structure)
