@@ -61,6 +61,11 @@ CLASS_NAMES = {"GPT2Tokenizer": "gpt-2", "GPT2TokenizerFast": "gpt-2", "RobertaT
                "RobertaTokenizerFast": "roberta-bpe", "Qwen2Tokenizer": "qwen2", "Qwen2TokenizerFast": "qwen2"}
 
 
+# Tokens that swallow the space before them, by the name of the pre-tokenizer: in the runtime, and in the models' own.
+RUNTIME_LSTRIP = dict.fromkeys(("jina-v2-de", "jina-v2-es", "jina-v2-code"), ("<mask>",))
+LSTRIP = {**RUNTIME_LSTRIP, "roberta-bpe": ("<mask>",), "modern-bert": ("[MASK]",)}
+
+
 def canonical(pre_tokenizer: Mapping[str, Any] | None) -> tuple[Step, ...]:
     """The steps of a pre_tokenizer without what does not change the pieces: nesting, offsets, defaults left out."""
     if pre_tokenizer is None:
@@ -92,18 +97,18 @@ def _hashable(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else repr(value)
 
 
-def _normalizes(normalizer: Mapping[str, Any] | None) -> tuple[str, ...]:
+def normalizers(normalizer: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The types of the normalizers in order, nesting removed."""
     if normalizer is None:
         return ()
     if normalizer.get("type") == "Sequence":
-        return tuple(kind for item in _objects(normalizer.get("normalizers")) for kind in _normalizes(item))
+        return tuple(kind for item in _objects(normalizer.get("normalizers")) for kind in normalizers(item))
     return (str(normalizer.get("type")),)
 
 
 def _normalizes_as(row: PreTokenizer, kinds: tuple[str, ...]) -> bool:
     """Whether the model that the name stands for has these normalizers."""
-    return _normalizes((row.own or row.runtime)["normalizer"]) == kinds
+    return normalizers((row.own or row.runtime)["normalizer"]) == kinds
 
 
 def _structures(row: PreTokenizer) -> Iterable[Mapping[str, Any]]:
@@ -147,7 +152,7 @@ def recognise_structure(normalizer: Mapping[str, Any] | None, splitter: Mapping[
     where `ignore_merges` differs: that tells on the `unreachable()` tokens alone, which merges do not build, and which a
     note counts. Then come names with the same `ignore_merges`, then the oldest, which most runtimes know.
     """
-    kinds = _normalizes(normalizer)
+    kinds = normalizers(normalizer)
     steps = canonical(splitter)
     names = [] if set(kinds) - {"NFC"} else _by_steps().get(steps, [])
     notes = []

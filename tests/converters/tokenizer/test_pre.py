@@ -9,7 +9,7 @@ import pytest
 from ggufx.converters.errors import UnsupportedError
 from ggufx.converters.tokenizer.folder import Folder
 from ggufx.converters.tokenizer.pre import canonical, check_name, pieces, pre_table, probes, recognise
-from ggufx.converters.tokenizer.rules import PRE_NAMES, RULES, rules_for
+from ggufx.converters.tokenizer.rules import RULES, rules_for
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 NAMES = [name for name, row in pre_table().items() if not row.byte_fallback and name != "whitespace"]
@@ -29,7 +29,6 @@ def steps(row) -> list:
 def test_the_table_has_all_names_of_the_runtime():
     assert len(pre_table()) == 91
     assert {name for rules in RULES.values() for name in rules.pre} <= pre_table().keys()
-    assert {name for names in PRE_NAMES.values() for name in names} <= pre_table().keys()
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["runtime", "own"])
@@ -125,7 +124,7 @@ def test_the_name_of_the_architecture_comes_before_a_newer_one_that_fits_better(
     assert recognise(folder(tmp_path, own, ignore_merges=True)).name == "granite-embed-multi-97m"
 
 
-@pytest.mark.parametrize("arch", [*RULES, *PRE_NAMES])
+@pytest.mark.parametrize("arch", RULES)
 def test_the_structures_that_an_architecture_is_published_with_get_its_names(tmp_path: Path, arch: str):
     for name in rules_for(arch).pre:
         row = pre_table()[name]

@@ -211,6 +211,20 @@ def test_llama_cpp_loads_a_vocabulary_with_twins(tmp_path: Path):
     assert all(ids for ids in runtime_ids(requests))
 
 
+def test_flags_that_gguf_cannot_hold_are_named(tmp_path: Path, root: Path):
+    added = [_added(256, "<strip>", lstrip=True, rstrip=True), _added(257, "<plain>"), _added(258, "beta", single_word=True),
+             _added(259, "<n>", normalized=True)]
+    document = _bpe() | {"added_tokens": added}
+    notes = _convert(_folder(tmp_path, tokenizer__json=document)).notes
+    assert any("2 added tokens" in note and "'<strip>' (lstrip, rstrip), 'beta' (single_word)" in note for note in notes)
+    notes = _convert(_folder(tmp_path, tokenizer__json=document | {"normalizer": {"type": "NFC"}})).notes
+    assert any("3 added tokens" in note and "'<n>' (normalized)" in note for note in notes)
+    c = case("phi3-v5-Phi3ForCausalLM")
+    assert not any("flags" in note for note in c.forward(c.write(root)).notes), "the runtime knows of Phi-3's rstrip"
+    c = case("roberta-v5-RobertaModel")
+    assert any("'<mask>' (lstrip)" in note for note in c.forward(c.write(root)).notes)
+
+
 def test_ids_beyond_the_model_are_left_out_and_named(tmp_path: Path):
     document = _bpe() | {"added_tokens": [_added(256 + i, f"<{i}>") for i in range(44)]}
     document["added_tokens"].append({"id": 300, "content": "<late>", "special": True})

@@ -275,7 +275,8 @@ def test_vocabularies_of_2023_are_read_as_they_were_meant(changes: dict, pre: st
 @pytest.mark.parametrize(("changes", "pre", "said"), [
     ({"pre": string("stablelm")}, None, "tokenizer.ggml.pre: .*stablelm2.*--pre NAME"),
     ({"model": string("stablelm")}, None, "tokenizer.ggml.model: kind .*--pre NAME"),
-    ({"model": string("stablelm"), "merges": None}, "qwen2", "tokenizer.ggml.model: kind"), ({}, "qwen3", "did you mean .*qwen2"),
+    ({"model": string("stablelm"), "merges": None}, "qwen2", "tokenizer.ggml.model: kind"),
+    ({}, "qwen3", "did you mean .*qwen2"),
     ({"model": None}, None, "tokenizer.ggml.model is missing"),
 ])
 def test_what_cannot_be_read_names_file_key_and_ways_on(changes: dict, pre: str | None, said: str):
