@@ -31,7 +31,7 @@ from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
 from ..tokenizer.own_keys import encodable
-from ..tokenizer.to_hf import tokenizer_files
+from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
 from .own_keys import KEPT, Source
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
@@ -43,10 +43,13 @@ MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per p
 
 @dataclass(frozen=True)
 class HfOptions:
-    """How a checkpoint is made. `dtype` auto: the original types where the file tells them."""
+    """How a checkpoint is made. `dtype` auto: the original types where the file tells them. `pre`: the pre-tokenizer, where
+    the file's name for it is missing or wrong. `tokenizer` False: none is written."""
 
     dtype: str = "auto"
     max_shard_bytes: int = DEFAULT_SHARD_BYTES
+    pre: str | None = None
+    tokenizer: bool = True
 
 
 @dataclass
@@ -83,7 +86,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     if kind != string("model"):
         raise UnsupportedError(f"a GGUF file of type '{printable(str(kind.data))}' is not a model", file=path)
     own = Source.of(model.metadata, path)
-    texts = tokenizer_files(model.metadata, arch=name)
+    texts = tokenizer_files(model.metadata, arch=name, pre=options.pre, file=path) if options.tokenizer else \
+        TokenizerFiles({}, ["the tokenizer is left out, as asked"])
     notes = list(texts.notes)
     if not model.tensors:
         notes.append("the file holds a vocabulary only: the tokenizer is written")

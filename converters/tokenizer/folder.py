@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
-from .vocabulary import AddedToken
+from .vocabulary import AddedToken, listing
 
 T = TypeVar("T")
 
@@ -84,6 +85,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self.notes: list[str] = []
         self._documents: dict[str, Document | None] = {}
 
     def has(self, name: str) -> bool:
@@ -149,12 +151,34 @@ class Folder:
         return model
 
     @cached_property
+    def json_vocab(self) -> Mapping[str, Any]:
+        """Texts to ids in tokenizer.json's model."""
+        vocab = self.model.data.get("vocab")
+        if isinstance(vocab, list):
+            return {entry[0]: i for i, entry in enumerate(vocab)
+                    if isinstance(entry, list) and entry and isinstance(entry[0], str)}
+        return vocab if isinstance(vocab, dict) else {}
+
+    @cached_property
     def json_added(self) -> list[AddedToken]:
-        """The added tokens of tokenizer.json, by id."""
+        """The added tokens of tokenizer.json by id, numbered as the `tokenizers` library does, whatever ids they are
+        listed with: a text has one id, a piece's where it is a piece; what has none yet gets the next one."""
         if self.tokenizer is None:
             return []
-        return sorted((self._added(item, item.need("id", int)) for item in self.tokenizer.items("added_tokens")),
-                      key=lambda token: token.id)
+        vocab, found, moved = self.json_vocab, {}, []
+        for item in self.tokenizer.items("added_tokens"):
+            listed = self._added(item, item.need("id", int))
+            known = found[listed.content].id if listed.content in found else vocab.get(listed.content)
+            if type(known) is not int:
+                known = max(len(vocab), 1 + max((token.id for token in found.values()), default=-1))
+            if listed.content:
+                found.setdefault(listed.content, replace(listed, id=known))
+            if known != listed.id or not listed.content:
+                moved.append(f"{listed.content!r} under {listed.id}, is {known}")
+        if moved:
+            self.notes.append("tokenizer.json lists added tokens with ids that they do not have in the tokenizers library, "
+                              f"{len(moved)} in all: {listing(moved)}")
+        return sorted(found.values(), key=lambda token: token.id)
 
     @cached_property
     def config_added(self) -> list[AddedToken]:
@@ -210,7 +234,12 @@ class Folder:
         """
         found = {token.content: token for token in self.json_added}
         for token in (*self.config_added, *self.file_added):
-            found.setdefault(token.content, token)
+            known = vocabulary.get(token.content)
+            if token.content in found or type(known) is not int:
+                known = token.id
+            elif known != token.id:
+                self.notes.append(f"the added token {token.content!r} (id {token.id}) is the token {known} already")
+            found.setdefault(token.content, replace(token, id=known))
         for text in self.special_texts:
             if text not in found:
                 token_id = vocabulary.get(text)

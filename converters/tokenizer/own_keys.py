@@ -5,8 +5,9 @@
     ggufx.tokenizer_config  tokenizer_config.json and the other small files; templates are named, not repeated
 
 Tokens are kept as ids; only a text that differs from `tokenizer.ggml.tokens` is spelled out. A few kB, but for what
-the standard keys lack altogether: `ggufx.tokenizer.merges` (merges that do not follow from scores),
-`ggufx.tokenizer.scores` (scores that need float64), `ggufx.tokenizer.charsmap` (a SentencePiece BPE's character map).
+the standard keys lack altogether: `ggufx.tokenizer.merges` (the order of merges that a vocabulary implies, `merges.py`),
+`ggufx.tokenizer.scores` (scores that need float64), `ggufx.tokenizer.charsmap` (a SentencePiece BPE's character map,
+deflated).
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ import base64
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..io.values import Metadata, Value, ValueType, array, string, strings
 from .bpe import merge_pairs
 from .folder import Folder
+from .merges import encode_order
 from .protobuf import read_model, without_charsmap
-from .rebuild import MergeOrder, merges_of_pieces
 from .special import PREFIX
 from .templates import ADDITIONAL, KEY
 from .unigram import entries_of
@@ -87,25 +87,6 @@ def fold(items: Mapping[int, tuple[str, Any]], spelling: Callable[[int], str | N
         groups.setdefault(key, []).append(token_id)
     return {"groups": [[json.loads(key), runs(ids)] for key, ids in groups.items()],
             "texts": {str(i): text for i, (text, _) in items.items() if text != spelling(i)}}
-
-
-# The orders in which converters have written the merges of a SentencePiece vocabulary: by score or by id of the piece,
-# then the ways to it; and whether user-defined pieces (Gemma's runs of spaces) take part.
-MERGE_ORDERS: dict[str, tuple[bool, MergeOrder, bool]] = {
-    "scores longest": (True, "longest", False), "ids shortest": (False, "shortest", False),
-    "scores ids": (True, "ids", False), "ids longest": (False, "longest", False), "ids ids": (False, "ids", False),
-    "all shortest": (False, "shortest", True), "all longest": (False, "longest", True), "all ids": (False, "ids", True)}
-
-
-def derived_merges(vocab: Mapping[str, int], spelling: Spelling, scores: Sequence[float],
-                   order: str) -> Iterator[list[str]]:
-    """The merges that follow from a vocabulary in one of `MERGE_ORDERS`."""
-    by_score, ways, user_defined = MERGE_ORDERS[order]
-    kinds = (TokenType.NORMAL, TokenType.USER_DEFINED) if user_defined else (TokenType.NORMAL,)
-    types = spelling.types
-    pieces = {text: i for text, i in vocab.items() if i < len(types) and types[i] in kinds}
-    return merges_of_pieces(
-        pieces, (lambda text: (-scores[pieces[text]], pieces[text])) if by_score else pieces.__getitem__, ways)
 
 
 def residue(folder: Path | Folder, metadata: Metadata) -> Metadata:
@@ -195,11 +176,13 @@ def _keep_merges(source: Folder, merges: list[Any], vocab: Any, metadata: Metada
     if PREFIX + "merges" in metadata and all(isinstance(merge, str) for merge in merges):
         return {"form": "lines", "from": "merges"}
     kept: Json = {"form": "lines" if merges and isinstance(merges[0], str) else "pairs"}
-    pairs = [list(pair) for pair in merge_pairs(source.model)]
+    pairs = merge_pairs(source.model)
     if PREFIX + "merges" in metadata:
         kept["from"] = "merges"
-    elif order := _derivable(pairs, vocab, metadata, spelling):
-        kept["from"] = order
+    elif isinstance(vocab, dict) and (found := encode_order(pairs, vocab, _scores(metadata))):
+        kept["from"], steps = found
+        extra[MERGES_KEY] = array(ValueType.UINT8, steps)
+        return kept
     else:
         kept["from"] = "own"
         extra[MERGES_KEY] = strings([f"{left} {right}" for left, right in pairs])
@@ -209,15 +192,9 @@ def _keep_merges(source: Folder, merges: list[Any], vocab: Any, metadata: Metada
     return kept
 
 
-def _derivable(pairs: list[list[str]], vocab: Any, metadata: Metadata, spelling: Spelling) -> str | None:
-    if PREFIX + "scores" not in metadata or not isinstance(vocab, dict):
-        return None
-    scores = [single(score) for score in metadata[PREFIX + "scores"].data]
-    for order in MERGE_ORDERS:
-        derived = derived_merges(vocab, spelling, scores, order)
-        if all(a == b for a, b in zip_longest(pairs, derived)):
-            return order
-    return None
+def _scores(metadata: Mapping[str, Value]) -> list[float]:
+    """The scores as a file of float32 gives them back."""
+    return [single(score) for score in metadata[PREFIX + "scores"].data] if PREFIX + "scores" in metadata else []
 
 
 def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metadata) -> None:
@@ -249,7 +226,7 @@ def _keep_model(source: Folder, name: str, metadata: Metadata, spelling: Spellin
             different[i] = ("", [score, kind])
     folded = fold({i: (text, None) for i, (text, _, _) in enumerate(model.pieces)}, lambda i: spelling.text(place(i)))
     if model.charsmap and _standard_charsmap(metadata) != model.charsmap:
-        extra[CHARSMAP_KEY] = array(ValueType.UINT8, model.charsmap)
+        extra[CHARSMAP_KEY] = array(ValueType.UINT8, zlib.compress(model.charsmap, 9))
     rest = [[number, base64.b64encode(value).decode()]
             for number, value in without_charsmap(model.rest, model.charsmap)]
     return {"pieces": len(model.pieces), "shift": shift, "spelled_out": model.spelled_out, "texts": folded["texts"],

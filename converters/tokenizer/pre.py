@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -60,6 +61,11 @@ CLASS_NAMES = {"GPT2Tokenizer": "gpt-2", "GPT2TokenizerFast": "gpt-2", "RobertaT
                "RobertaTokenizerFast": "roberta-bpe", "Qwen2Tokenizer": "qwen2", "Qwen2TokenizerFast": "qwen2"}
 
 
+# Tokens that swallow the space before them, by the name of the pre-tokenizer: in the runtime, and in the models' own.
+RUNTIME_LSTRIP = dict.fromkeys(("jina-v2-de", "jina-v2-es", "jina-v2-code"), ("<mask>",))
+LSTRIP = {**RUNTIME_LSTRIP, "roberta-bpe": ("<mask>",), "modern-bert": ("[MASK]",)}
+
+
 def canonical(pre_tokenizer: Mapping[str, Any] | None) -> tuple[Step, ...]:
     """The steps of a pre_tokenizer without what does not change the pieces: nesting, offsets, defaults left out."""
     if pre_tokenizer is None:
@@ -91,18 +97,18 @@ def _hashable(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else repr(value)
 
 
-def _normalizes(normalizer: Mapping[str, Any] | None) -> tuple[str, ...]:
+def normalizers(normalizer: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The types of the normalizers in order, nesting removed."""
     if normalizer is None:
         return ()
     if normalizer.get("type") == "Sequence":
-        return tuple(kind for item in _objects(normalizer.get("normalizers")) for kind in _normalizes(item))
+        return tuple(kind for item in _objects(normalizer.get("normalizers")) for kind in normalizers(item))
     return (str(normalizer.get("type")),)
 
 
 def _normalizes_as(row: PreTokenizer, kinds: tuple[str, ...]) -> bool:
     """Whether the model that the name stands for has these normalizers."""
-    return _normalizes((row.own or row.runtime)["normalizer"]) == kinds
+    return normalizers((row.own or row.runtime)["normalizer"]) == kinds
 
 
 def _structures(row: PreTokenizer) -> Iterable[Mapping[str, Any]]:
@@ -135,13 +141,18 @@ def recognise(folder: Folder, preferred: Sequence[str] = ()) -> Recognised:
                                "cut", file=folder.path, hint="give the name with --pre NAME")
     return recognise_structure(
         folder.tokenizer.get("normalizer", dict), folder.tokenizer.get("pre_tokenizer", dict),
-        folder.model.flag("ignore_merges"), preferred, lambda: _merges_reach_all(folder), folder.path / "tokenizer.json")
+        folder.model.flag("ignore_merges"), preferred, lambda: _unreachable(folder), folder.path / "tokenizer.json")
 
 
 def recognise_structure(normalizer: Mapping[str, Any] | None, splitter: Mapping[str, Any] | None, ignore_merges: bool,
-                        preferred: Sequence[str], merges_reach_all: Callable[[], bool], file: Path) -> Recognised:
-    """The name of a structure in the terms of tokenizer.json; `file` is where it was found."""
-    kinds = _normalizes(normalizer)
+                        preferred: Sequence[str], unreachable: Callable[[], int], file: Path) -> Recognised:
+    """The name of a structure in the terms of tokenizer.json; `file` is where it was found.
+
+    Among names whose structure this is, the one that the architecture is published with (`preferred`) comes first, even
+    where `ignore_merges` differs: that tells on the `unreachable()` tokens alone, which merges do not build, and which a
+    note counts. Then come names with the same `ignore_merges`, then the oldest, which most runtimes know.
+    """
+    kinds = normalizers(normalizer)
     steps = canonical(splitter)
     names = [] if set(kinds) - {"NFC"} else _by_steps().get(steps, [])
     notes = []
@@ -149,15 +160,15 @@ def recognise_structure(normalizer: Mapping[str, Any] | None, splitter: Mapping[
         names = _by_behaviour(splitter, steps)
         if names:
             notes.append(f"pre-tokenizer {names[0]!r} recognised by what it does: its regex is spelled in another way")
-    fitting = [name for name in names if pre_table()[name].ignore_merges == ignore_merges]
-    if not fitting and names and merges_reach_all():
-        fitting = names
-    if not fitting:
-        raise _unrecognised(file, splitter, kinds, steps, names, ignore_merges)
+    if not names:
+        raise _unrecognised(file, splitter, kinds, steps)
     order = {name: i for i, name in enumerate(dict.fromkeys((*preferred, *PREFERRED)))}
-    best = min(fitting, key=lambda name: (
-        name not in preferred, bool(kinds) and not _normalizes_as(pre_table()[name], kinds),
-        order.get(name, len(order))))
+    best = min(names, key=lambda name: (
+        name not in preferred, pre_table()[name].ignore_merges != ignore_merges,
+        bool(kinds) and not _normalizes_as(pre_table()[name], kinds), order.get(name, len(order))))
+    if pre_table()[best].ignore_merges != ignore_merges and (count := unreachable()):
+        notes.append(f"llama.cpp's {best!r} {'cuts' if ignore_merges else 'takes whole'} the {count} tokens that merges alone "
+                     f"do not build, this tokenizer {'takes them whole' if ignore_merges else 'cuts them'} (ignore_merges)")
     notes += _differences(pre_table()[best], kinds, steps, splitter)
     return Recognised(best, notes)
 
@@ -169,7 +180,11 @@ def _differences(row: PreTokenizer, kinds: tuple[str, ...], steps: tuple[Step, .
         notes.append(f"the tokenizer normalises text (NFC), llama.cpp never does for {row.name!r}: "
                      "ids differ on text that is not in NFC")
     if row.own and steps == canonical(row.own["pre_tokenizer"]) != canonical(row.runtime["pre_tokenizer"]):
-        notes.append(f"llama.cpp's {row.name!r} cuts some texts in another way than this tokenizer")
+        texts = probes()
+        ours, theirs = pieces(splitter, texts), pieces(row.runtime["pre_tokenizer"], texts)
+        count = sum(a != b for a, b in zip(ours or (), theirs or (), strict=True))
+        notes.append(f"llama.cpp's {row.name!r} cuts some texts in another way than this tokenizer, {count} of {len(texts)} "
+                     "hard ones")
     if '"add_prefix_space": true' in json.dumps(splitter):
         notes.append("the tokenizer puts a space before each text (add_prefix_space), llama.cpp does not for this kind")
     return notes
@@ -222,27 +237,25 @@ def _by_behaviour(splitter: Mapping[str, Any] | None, steps: tuple[Step, ...]) -
     return list(dict.fromkeys(name for names, known in _table_pieces() if known == cut for name in names))
 
 
-def _merges_reach_all(folder: Folder) -> bool:
-    """Whether merges alone build every token, so that `ignore_merges` makes no difference."""
+def _unreachable(folder: Folder) -> int:
+    """How many tokens merges alone do not build: those that `ignore_merges` tells on. All of them, where the `tokenizers`
+    library does not accept the model."""
     from tokenizers import Tokenizer
 
-    model = {**folder.model.data, "ignore_merges": False}
+    model, vocab = {**folder.model.data, "ignore_merges": False}, folder.model.need("vocab", dict)
     try:
         bpe = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).model
-        return all(len(bpe.tokenize(text)) == 1 for text in folder.model.need("vocab", dict))
+        return sum(len(bpe.tokenize(text)) > 1 for text in vocab)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # see `pieces`
-        return False
+        return len(vocab)
 
 
-def _unrecognised(file: Path, splitter: Mapping[str, Any] | None, kinds: tuple[str, ...], steps: tuple[Step, ...],
-                  names: list[str], ignore_merges: bool) -> UnsupportedError:
+def _unrecognised(file: Path, splitter: Mapping[str, Any] | None, kinds: tuple[str, ...],
+                  steps: tuple[Step, ...]) -> UnsupportedError:
     if set(kinds) - {"NFC"}:
         message, nearest = f"normalizer {' + '.join(kinds)}: llama.cpp's byte-level BPE has none", []
-    elif names:
-        message = f"ignore_merges is {str(ignore_merges).lower()}, and merges alone do not build every token"
-        nearest = names
     else:
         nearest, message = _nearest(splitter, steps)
     hint = (f"nearest: {', '.join(nearest[:4])}; to use one of them in spite of that: --pre NAME" if nearest
@@ -269,9 +282,11 @@ def check_name(name: str) -> PreTokenizer:
     """The row of a name given by hand. Raises UnsupportedError where the runtime has no such name."""
     row = pre_table().get(name)
     if row is None:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, pre_table(), n=3)
-        raise UnsupportedError(f"llama.cpp has no pre-tokenizer {name!r}",
-                               hint=f"did you mean {' or '.join(close)}?" if close else None)
+        raise UnsupportedError(f"llama.cpp has no pre-tokenizer {name!r}", hint=nearest_names(name))
     return row
+
+
+def nearest_names(name: str) -> str | None:
+    """A question after the names that are spelled like `name`, None where none is."""
+    close = get_close_matches(name, pre_table(), n=3)
+    return f"did you mean {' or '.join(close)}?" if close else None

@@ -7,13 +7,15 @@ All ids that are tokens are in the model's vocabulary, except a closed run of ad
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import UnsupportedError
 from .bpe import BYTE_TO_CHAR
-from .pre import check_name, pre_table
+from .merges import merges_of_pieces
+from .pre import LSTRIP, check_name, nearest_names, pre_table
+from .rules import VocabRules
 from .rwkv import longest_match, unescape
 from .special import RUNTIME_IDS
 from .spm import BYTE_PIECE
@@ -60,18 +62,13 @@ def _added_tokens(stored: Stored, lstrip: frozenset[str], rstrip: bool) -> list[
     return added
 
 
-def _strips(stored: Stored, arch: str) -> tuple[frozenset[str], bool]:
-    """What the runtime derives from names: tokens that swallow the space before them, and whether all special tokens
-    swallow the space after them; RoBERTa's and XLM-RoBERTa's own <mask> swallows the space before it, too."""
-    name, pre = stored.name.lower(), stored.pre or ""
-    if (arch == "phi3" and stored.kind == "llama") or any(part in name for part in ("phi-3", "phi3")):
+def _strips(stored: Stored, rules: VocabRules) -> tuple[frozenset[str], bool]:
+    """Tokens that swallow the space before them, and whether all special tokens swallow the space after them."""
+    name = stored.name.lower()
+    if (rules.rstrip and stored.kind == "llama") or any(part in name for part in ("phi-3", "phi3")):
         return frozenset(), True
-    masks = {"<mask>"} if (pre in ("roberta-bpe", "jina-v2-de", "jina-v2-es", "jina-v2-code")
-                           or arch in ("nomic-bert-moe", "jina-bert-v3")
-                           or (arch == "bert" and stored.kind == "t5")) else set()
-    if pre == "modern-bert" or "modern-bert" in name:
-        masks.add("[MASK]")
-    return frozenset(masks), False
+    by_name = ("[MASK]",) if "modern-bert" in name else ()
+    return frozenset((*rules.lstrip, *LSTRIP.get(stored.pre or "", ()), *by_name)), False
 
 
 def _model_vocab(stored: Stored, added: Sequence[AddedToken],
@@ -102,33 +99,13 @@ def _merge_pairs(merges: Sequence[str], vocab: Mapping[str, int], notes: list[st
     return pairs
 
 
-MergeOrder = Literal["longest", "shortest", "ids"]
-
-
-def merges_of_pieces(ids: Mapping[str, int], order: Callable[[str], Any], ways: MergeOrder) -> Iterator[list[str]]:
-    """Every way to put a piece together from two, pieces in the order of `order`: what transformers derives from a
-    SentencePiece vocabulary. The ways to one piece come with the longest left part first, or the shortest, or by the
-    ids of their parts; it depends on the version."""
-    lengths = {len(piece) for piece in ids} - {0}  # few: a piece of a million characters is not cut a million times
-    longest_first = sorted(lengths, reverse=True)
-    for piece in sorted((piece for piece in ids if len(piece) > 1), key=order):
-        found = [[piece[:cut], piece[cut:]] for cut in longest_first
-                 if len(piece) - cut in lengths and piece[:cut] in ids and piece[cut:] in ids]
-        if len(found) > 1 and ways != "longest":
-            found.sort(key=lambda way: (ids[way[0]], ids[way[1]]) if ways == "ids" else len(way[0]))
-        yield from found
-
-
-def byte_level(stored: Stored, arch: str, structure: str) -> Rebuilt:
+def byte_level(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     """gpt2: the structure that `tokenizer.ggml.pre` stands for."""
     name = stored.pre or "default"
-    row = check_name(name)
+    row = pre_table()[name]
     if row.byte_fallback:
-        return spaced_bpe(stored, arch, structure)
+        return spaced_bpe(stored, rules, structure)
     notes = []
-    if stored.pre is None:
-        notes.append("the file names no pre-tokenizer (tokenizer.ggml.pre): llama.cpp's fallback is used, "
-                     "which is rarely the model's own")
     own = row.own is not None and structure == "own" and name not in RUNTIME_FIRST
     chosen = row.own if own else row.runtime
     assert chosen is not None
@@ -136,7 +113,7 @@ def byte_level(stored: Stored, arch: str, structure: str) -> Rebuilt:
         notes.append(f"pre-tokenizer {name!r}: " + (
             "the model's own structure; llama.cpp deviates from it on some texts" if own else
             "llama.cpp's structure; the model's own may differ on some texts"))
-    added = _added_tokens(stored, *_strips(stored, arch))
+    added = _added_tokens(stored, *_strips(stored, rules))
     vocab = _model_vocab(stored, added)
     if stored.merges is None:
         notes.append("the file has no merges: they are derived from the order of the ids")
@@ -154,11 +131,11 @@ def byte_level(stored: Stored, arch: str, structure: str) -> Rebuilt:
 RUNTIME_FIRST = frozenset(("qwen35",))
 
 
-def spaced_bpe(stored: Stored, arch: str, structure: str) -> Rebuilt:
+def spaced_bpe(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     """gemma4 and its like: BPE with merges over U+2581 text."""
     row = pre_table()["gemma4" if stored.kind == "gemma4" else stored.pre or "gemma4"]
     notes: list[str] = []
-    added = _added_tokens(stored, *_strips(stored, arch))
+    added = _added_tokens(stored, *_strips(stored, rules))
     vocab = _model_vocab(stored, added)
     merges = _merge_pairs(stored.merges or (), vocab, notes)
     return Rebuilt(_spaced_model(stored, vocab, merges), row.runtime["normalizer"], row.runtime["pre_tokenizer"],
@@ -173,12 +150,12 @@ def _spaced_model(stored: Stored, vocab: Json, merges: Sequence[Sequence[str]]) 
             "vocab": vocab, "merges": merges}
 
 
-def sentencepiece(stored: Stored, arch: str, structure: str) -> Rebuilt:
+def sentencepiece(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     """llama: SentencePiece BPE; the merges follow from the scores."""
     prefix = stored.space_prefix is not False
     added = []
     spaces = set()
-    for token in _added_tokens(stored, *_strips(stored, arch)):
+    for token in _added_tokens(stored, *_strips(stored, rules)):
         if not prefix and not token.special and len(token.content) > 1 and not token.content.strip(" "):
             # Gemma's runs of spaces: pieces of the vocabulary, looked for in the normalized text.
             token = AddedToken(token.id, SPACE * len(token.content), normalized=True)
@@ -202,7 +179,7 @@ def sentencepiece(stored: Stored, arch: str, structure: str) -> Rebuilt:
                    sequence("decoders", decoder), added, notes=notes)
 
 
-def wordpiece(stored: Stored, arch: str, structure: str) -> Rebuilt:
+def wordpiece(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     """bert: phantom spaces become continuation marks again."""
     def spell(token_id: int) -> str:
         text = stored.tokens[token_id]
@@ -211,7 +188,7 @@ def wordpiece(stored: Stored, arch: str, structure: str) -> Rebuilt:
         return text[len(SPACE):] if text.startswith(SPACE) else "##" + text
 
     added = [AddedToken(token.id, spell(token.id), token.special, False, token.lstrip, token.rstrip)
-             for token in _added_tokens(stored, *_strips(stored, arch))]
+             for token in _added_tokens(stored, *_strips(stored, rules))]
     vocab = _model_vocab(stored, [], spell)
     lowercase = stored.lowercase is not False
     model = {"type": "WordPiece", "unk_token": stored.text_of("unk") or "[UNK]", "continuing_subword_prefix": "##",
@@ -222,10 +199,10 @@ def wordpiece(stored: Stored, arch: str, structure: str) -> Rebuilt:
                    {"type": "WordPiece", "prefix": "##", "cleanup": True}, added)
 
 
-def unigram(stored: Stored, arch: str, structure: str) -> Rebuilt:
+def unigram(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     """t5: scores as they are; the character map and the handling of spaces from their keys."""
     prefix = stored.space_prefix is not False
-    added = _added_tokens(stored, *_strips(stored, arch))
+    added = _added_tokens(stored, *_strips(stored, rules))
     scores = stored.scores or [0.0] * len(stored.tokens)
     lowest = min((scores[token_id] for token_id in stored.used), default=0.0)
     end = stored.used[-1] + 1 if stored.used else 0
@@ -242,10 +219,10 @@ def unigram(stored: Stored, arch: str, structure: str) -> Rebuilt:
     return Rebuilt(model, sequence("normalizers", normalizer), sequence("pretokenizers", steps), metaspace, added)
 
 
-def whitespace(stored: Stored, arch: str, structure: str) -> Rebuilt:
+def whitespace(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     """whitespace: words are pieces of raw text, spaces are dropped."""
     notes: list[str] = []
-    added = _added_tokens(stored, *_strips(stored, arch))
+    added = _added_tokens(stored, *_strips(stored, rules))
     vocab = _model_vocab(stored, [])
     merges = _merge_pairs(stored.merges or (), vocab, notes)
     unknown = stored.text_of("unk")
@@ -256,7 +233,7 @@ def whitespace(stored: Stored, arch: str, structure: str) -> Rebuilt:
                    added, notes=notes)
 
 
-def rwkv(stored: Stored, arch: str, structure: str) -> Rebuilt:
+def rwkv(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     """rwkv: the longest token that fits, found by a pre-tokenizer."""
     notes: list[str] = []
     added = _added_tokens(stored, frozenset(), rstrip=False)
@@ -276,18 +253,47 @@ def rwkv(stored: Stored, arch: str, structure: str) -> Rebuilt:
     return Rebuilt(model, None, sequence("pretokenizers", [bytes_first, split]), BYTE_LEVEL, added, notes=notes)
 
 
-KINDS: dict[str, Callable[[Stored, str, str], Rebuilt]] = {
+KINDS: dict[str, Callable[[Stored, VocabRules, str], Rebuilt]] = {
     "gpt2": byte_level, "gemma4": spaced_bpe, "llama": sentencepiece, "bert": wordpiece, "t5": unigram,
     "whitespace": whitespace, "rwkv": rwkv,
 }
 
 
-def rebuild(stored: Stored, arch: str, structure: str) -> Rebuilt:
-    """The tokenizer.json parts of a vocabulary. Raises UnsupportedError for a kind that tokenizer.json cannot hold."""
-    make = KINDS.get(stored.kind)
-    if make is None:
-        raise UnsupportedError(f"tokenizer kind {stored.kind!r} cannot be written as a tokenizer.json",
-                               hint=f"kinds that can: {', '.join(KINDS)}")
-    return make(stored, arch, structure)
+def settle_names(stored: Stored, rules: VocabRules, pre: str | None) -> None:
+    """Give a vocabulary the kind and the pre-tokenizer that the runtime knows: `pre` where it is given, today's spelling of
+    names that files of 2023 have (`deepseek_llm`, also as the kind), the runtime's fallback where there is no name.
+
+    Raises UnsupportedError, with the key, for kinds that tokenizer.json cannot hold and names that the runtime has not."""
+    if pre is not None:
+        pre = check_name(pre).name
+    if stored.kind not in KINDS:
+        spelled = stored.kind.replace("_", "-")
+        if stored.merges is None or (pre is None and spelled not in pre_table()):
+            raise UnsupportedError(
+                f"tokenizer.ggml.model: kind {stored.kind!r} cannot be written as a tokenizer.json",
+                expected=", ".join(KINDS), hint=None if stored.merges is None else "if it is a byte-level BPE: --pre NAME")
+        stored.notes.append(f"tokenizer.ggml.model {stored.kind!r} is no kind that llama.cpp knows, and taken for gpt2 with "
+                            f"the pre-tokenizer {pre or spelled!r}")
+        stored.kind, stored.pre = "gpt2", spelled
+    if stored.kind != "gpt2":
+        return
+    if pre is not None:
+        stored.pre = pre
+    elif stored.pre is None:
+        stored.notes.append(
+            "the file names no pre-tokenizer (tokenizer.ggml.pre): llama.cpp's fallback is used, which is rarely the model's "
+            f"own{f'; most models of this architecture have --pre {rules.pre[0]}' if rules.pre else ''}")
+    elif stored.pre not in pre_table():
+        spelled = stored.pre.replace("_", "-")
+        if spelled not in pre_table():
+            raise UnsupportedError(f"tokenizer.ggml.pre: llama.cpp has no pre-tokenizer {stored.pre!r}",
+                                   hint="; ".join(filter(None, (nearest_names(spelled), "to choose one: --pre NAME"))))
+        stored.notes.append(f"tokenizer.ggml.pre {stored.pre!r} is read as {spelled!r}")
+        stored.pre = spelled
+
+
+def rebuild(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
+    """The tokenizer.json parts of a vocabulary whose names are settled."""
+    return KINDS[stored.kind](stored, rules, structure)
 
 

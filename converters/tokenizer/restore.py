@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..io.values import Value, ValueType
+from .merges import decode_order, inflated
 from .own_keys import (
     _CHARSMAP_MARK,
     CHARSMAP_KEY,
     CONFIG_KEY,
-    MERGE_ORDERS,
     MERGES_KEY,
     MODEL_FILES,
     SCORES_KEY,
@@ -21,13 +21,14 @@ from .own_keys import (
     TOKENIZER_KEY,
     Json,
     Spelling,
-    derived_merges,
     encodable,
     model_place,
 )
 from .protobuf import SentencePieceModel, with_charsmap, write_model
 from .special import PREFIX
 from .templates import ADDITIONAL
+
+MAX_CHARSMAP = 64 << 20  # bytes; SentencePiece's own are a quarter of a MB
 
 
 class NotRestorable(ValueError):
@@ -108,7 +109,7 @@ def _json(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> Json
             vocab = {text: i for i, text, _ in sorted(entries, key=lambda entry: entry[0])}
         model["vocab"] = vocab
     if "merges" in kept:
-        model["merges"] = _merges(kept["merges"], vocab, metadata, spelling)
+        model["merges"] = _merges(kept["merges"], vocab, metadata)
     if "added" in kept:
         document["added_tokens"] = [
             {"id": i, "content": text, **attributes}
@@ -124,14 +125,13 @@ def _unmark_charsmap(data: Any, metadata: Mapping[str, Value]) -> Any:
     return [_unmark_charsmap(value, metadata) for value in data] if isinstance(data, list) else data
 
 
-def _merges(kept: Json, vocab: Any, metadata: Mapping[str, Value], spelling: Spelling) -> list[Any]:
-    if kept["from"] in MERGE_ORDERS:
-        scores = [float(score) for score in metadata[PREFIX + "scores"].data]
-        pairs = list(derived_merges(vocab, spelling, scores, kept["from"]))
-        lines = [" ".join(pair) for pair in pairs] if kept["form"] == "lines" else []
-    else:
-        lines = metadata[PREFIX + "merges" if kept["from"] == "merges" else MERGES_KEY].data
-        pairs = [tuple(line.split(" ", 1)) for line in lines] if kept["form"] == "pairs" else []
+def _merges(kept: Json, vocab: Any, metadata: Mapping[str, Value]) -> list[Any]:
+    if kept["from"] not in ("merges", "own"):
+        scores = [float(score) for score in metadata[PREFIX + "scores"].data] if PREFIX + "scores" in metadata else []
+        pairs = decode_order(kept["from"], bytes(metadata[MERGES_KEY].data), vocab, scores)
+        return [" ".join(pair) for pair in pairs] if kept["form"] == "lines" else pairs
+    lines = metadata[PREFIX + "merges" if kept["from"] == "merges" else MERGES_KEY].data
+    pairs = [tuple(line.split(" ", 1)) for line in lines] if kept["form"] == "pairs" else []
     if kept["form"] == "lines":
         return list(lines)
     for index, pair in kept.get("spaced", {}).items():
@@ -158,8 +158,9 @@ def _model(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> byt
         pieces.append((text, float(score), int(kind)))
     rest = [(number, base64.b64decode(value)) for number, value in kept["rest"]]
     if kept["charsmap"]:
-        key = CHARSMAP_KEY if CHARSMAP_KEY in metadata else PREFIX + "precompiled_charsmap"
-        rest = with_charsmap(rest, bytes(metadata[key].data))
+        charsmap = inflated(bytes(metadata[CHARSMAP_KEY].data), MAX_CHARSMAP) if CHARSMAP_KEY in metadata else \
+            bytes(metadata[PREFIX + "precompiled_charsmap"].data)
+        rest = with_charsmap(rest, charsmap)
     return write_model(SentencePieceModel(pieces=pieces, rest=rest, spelled_out=kept["spelled_out"] is True))
 
 

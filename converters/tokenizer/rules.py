@@ -1,23 +1,30 @@
-"""What llama.cpp's converter does for one architecture's vocabulary and not for others, as data.
+"""Peculiarities of the vocabularies of one architecture, as data: of llama.cpp's converter, and of its runtime.
 
-Source: `set_vocab` of the classes in llama.cpp's `conversion/*.py`. An architecture that is not listed has no
-peculiarity: its kind follows from its files.
+Source: `set_vocab` of the classes in llama.cpp's `conversion/*.py`, and the end of `llama_vocab::impl::load`. An architecture
+that is not listed has no peculiarity: its kind follows from its files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
 class VocabRules:
-    """`json_first`: tokenizer.json decides even where a tokenizer.model lies beside it. `json_classes`: so it does for
+    """All that is peculiar to the vocabularies of one architecture, both ways.
+
+    Forward. `json_first`: tokenizer.json decides even where a tokenizer.model lies beside it. `json_classes`: so it does for
     these values of tokenizer_class. `as_written`: added tokens keep the type and the text that the files give them.
-    `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: names preferred among those that behave
-    alike. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
-    tokenizer_config.json. `type_count`: BERT's token types. `ids` and `adds`: key-values that are always written;
-    `by_size`: further ones for exactly this vocabulary size. `visible`: control tokens that the runtime shall print."""
+    `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: the names that its pre-tokenizers are
+    published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
+    tokenizer_config.json. `type_count`: BERT's token types. `fairseq`: a unigram model's pieces are renumbered. `ids` and
+    `adds`: key-values that are always written; `by_size`: further ones for exactly this vocabulary size. `visible`: control
+    tokens that the runtime shall print.
+
+    Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
+    runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
+    SentencePiece model is called spiece.model and belongs to the folder."""
 
     json_first: bool = False
     json_classes: tuple[str, ...] = ()
@@ -32,6 +39,10 @@ class VocabRules:
     adds: Mapping[str, bool] = field(default_factory=dict)
     by_size: Mapping[int, VocabRules] = field(default_factory=dict)
     visible: frozenset[str] = frozenset()
+    lstrip: tuple[str, ...] = ()
+    runtime_lstrip: bool = False
+    rstrip: bool = False
+    spiece: bool = False
 
 
 _LLAMA = VocabRules(prefix_from_config=True, by_size={
@@ -39,11 +50,11 @@ _LLAMA = VocabRules(prefix_from_config=True, by_size={
     49152: VocabRules(adds={"bos": False}),     # Granite's small models, SmolLM
 })
 _QWEN = VocabRules(pre=("qwen2", "qwen35"))
-_BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",))
+_BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",), lstrip=("<mask>",))
 
-RULES: dict[str, VocabRules] = {
+RULES: dict[str, VocabRules] = {  # by general.architecture
     "llama": _LLAMA,
-    "mistral3": _LLAMA,
+    "mistral3": replace(_LLAMA, pre=("tekken",)),
     "smollm3": _LLAMA,
     "qwen2": _QWEN,
     "qwen2moe": _QWEN,
@@ -55,7 +66,7 @@ RULES: dict[str, VocabRules] = {
     "gpt2": VocabRules(json_first=True, pre=("gpt-2",)),
     "gpt-oss": VocabRules(json_first=True, pre=("gpt-4o",)),
     "deepseek2": VocabRules(json_first=True, pre=("deepseek-v3", "deepseek-llm")),
-    "phi3": VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o")),
+    "phi3": VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True),
     "gemma": VocabRules(space_prefix=False, ids={"eot": 107}),
     "gemma2": VocabRules(space_prefix=False),
     "gemma3": VocabRules(space_prefix=False),
@@ -63,23 +74,55 @@ RULES: dict[str, VocabRules] = {
     "gemma4": VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
         "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'))),
     "bert": _BERT,
-}
-
-
-# Architectures without any peculiarity but the name that their pre-tokenizer goes by.
-PRE_NAMES: dict[str, tuple[str, ...]] = {
-    "afmoe": ("afmoe",), "arcee": ("llama-bpe",), "bailingmoe": ("bailingmoe",), "bailingmoe2": ("bailingmoe2",),
-    "bloom": ("bloom",), "chameleon": ("chameleon",), "chatglm": ("chatglm-bpe",), "codeshell": ("codeshell",),
-    "cohere2": ("command-r",), "command-r": ("command-r",), "dbrx": ("dbrx",), "exaone": ("exaone",),
-    "exaone4": ("exaone4",), "falcon": ("falcon",), "falcon-h1": ("falcon-h1",), "glm4": ("glm4",),
-    "glm4moe": ("glm4",), "gptneox": ("olmo",), "granite": ("refact",), "granitemoe": ("refact",), "grok": ("grok-2",),
-    "hunyuan-dense": ("hunyuan-dense",), "hunyuan-moe": ("hunyuan",), "jais": ("jais",), "jais2": ("jais-2",),
-    "kimi-linear": ("kimi-k2",), "laguna": ("laguna",), "lfm2": ("lfm2",), "lfm2moe": ("lfm2",),
-    "llada-moe": ("llada-moe",), "llama4": ("llama4",), "minimax-m2": ("minimax-m2",), "modern-bert": ("modern-bert",),
-    "mpt": ("mpt",), "olmo": ("olmo",), "olmo2": ("olmo",), "phi2": ("phi-2",), "plm": ("qwen2",),
-    "refact": ("refact",), "stablelm": ("stablelm2",), "starcoder": ("starcoder",), "starcoder2": ("starcoder",),
+    "nomic-bert-moe": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
+    "jina-bert-v3": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
+    "t5": VocabRules(spiece=True),
+    "t5encoder": VocabRules(spiece=True),
+    # The rest have no peculiarity but the name that their pre-tokenizer goes by.
+    "afmoe": VocabRules(pre=("afmoe",)),
+    "arcee": VocabRules(pre=("llama-bpe",)),
+    "bailingmoe": VocabRules(pre=("bailingmoe",)),
+    "bailingmoe2": VocabRules(pre=("bailingmoe2",)),
+    "bloom": VocabRules(pre=("bloom",)),
+    "chameleon": VocabRules(pre=("chameleon",)),
+    "chatglm": VocabRules(pre=("chatglm-bpe",)),
+    "codeshell": VocabRules(pre=("codeshell",)),
+    "cohere2": VocabRules(pre=("command-r",)),
+    "command-r": VocabRules(pre=("command-r",)),
+    "dbrx": VocabRules(pre=("dbrx",)),
+    "exaone": VocabRules(pre=("exaone",)),
+    "exaone4": VocabRules(pre=("exaone4",)),
+    "falcon": VocabRules(pre=("falcon",)),
+    "falcon-h1": VocabRules(pre=("falcon-h1",)),
+    "glm4": VocabRules(pre=("glm4",)),
+    "glm4moe": VocabRules(pre=("glm4",)),
+    "gptneox": VocabRules(pre=("olmo",)),
+    "granite": VocabRules(pre=("refact",)),
+    "granitemoe": VocabRules(pre=("refact",)),
+    "grok": VocabRules(pre=("grok-2",)),
+    "hunyuan-dense": VocabRules(pre=("hunyuan-dense",)),
+    "hunyuan-moe": VocabRules(pre=("hunyuan",)),
+    "jais": VocabRules(pre=("jais",)),
+    "jais2": VocabRules(pre=("jais-2",)),
+    "kimi-linear": VocabRules(pre=("kimi-k2",)),
+    "laguna": VocabRules(pre=("laguna",)),
+    "lfm2": VocabRules(pre=("lfm2",)),
+    "lfm2moe": VocabRules(pre=("lfm2",)),
+    "llada-moe": VocabRules(pre=("llada-moe",)),
+    "llama4": VocabRules(pre=("llama4",)),
+    "minimax-m2": VocabRules(pre=("minimax-m2",)),
+    "modern-bert": VocabRules(pre=("modern-bert",)),
+    "mpt": VocabRules(pre=("mpt",)),
+    "olmo": VocabRules(pre=("olmo",)),
+    "olmo2": VocabRules(pre=("olmo",)),
+    "phi2": VocabRules(pre=("phi-2",)),
+    "plm": VocabRules(pre=("qwen2",)),
+    "refact": VocabRules(pre=("refact",)),
+    "stablelm": VocabRules(pre=("stablelm2",)),
+    "starcoder": VocabRules(pre=("starcoder",)),
+    "starcoder2": VocabRules(pre=("starcoder",)),
 }
 
 
 def rules_for(arch: str) -> VocabRules:
-    return RULES.get(arch) or VocabRules(pre=PRE_NAMES.get(arch, ()))
+    return RULES.get(arch, VocabRules())

@@ -170,7 +170,10 @@ def _read_ids(read: _Reader, found: Stored) -> None:
             if default is not None and default < size and found.types[default] in (TokenType.CONTROL,
                                                                                  TokenType.UNKNOWN):
                 found.ids[name] = default
-        elif not 0 <= token_id < size or found.is_padding(token_id):
+        elif 0 <= token_id < size and found.is_padding(token_id):
+            found.notes.append(f"{PREFIX}{key} {token_id} is {found.tokens[token_id]!r}, which only fills the vocabulary up, "
+                               "and is left out")
+        elif not 0 <= token_id < size:
             found.notes.append(f"{PREFIX}{key} {token_id} is no token of the vocabulary ({size} ids) and is left out")
         else:
             found.ids[name] = int(token_id)

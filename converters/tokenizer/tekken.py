@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from .bpe import BYTE_TO_CHAR
 from .folder import Document, Folder
+from .merges import merges_of_pieces
 from .pre import recognise_structure
 from .vocabulary import TokenType, Vocabulary, padding_token
 
@@ -34,7 +35,7 @@ def from_folder(folder: Folder, size: int, preferred: Sequence[str]) -> Vocabula
              "invert": False}
     last = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     found = recognise_structure(None, {"type": "Sequence", "pretokenizers": [split, last]}, True,
-                                ("tekken", *preferred), lambda: False, document.file)
+                                ("tekken", *preferred), lambda: 0, document.file)
     special = _special(document, config)
     ranks = _ranks(document, config, len(special))
     total = len(special) + len(ranks)
@@ -43,8 +44,10 @@ def from_folder(folder: Folder, size: int, preferred: Sequence[str]) -> Vocabula
     tokens = [*special, *(_spell(piece) for piece in ranks), *map(padding_token, range(total, size))]
     types = [int(TokenType.CONTROL)] * len(special) + [int(TokenType.NORMAL)] * len(ranks)
     types += [int(TokenType.UNUSED)] * (size - total)
+    spelled = {_spell(piece): rank for piece, rank in ranks.items()}
+    merges = [" ".join(way) for way in merges_of_pieces(spelled, spelled.__getitem__, "ids")]
     ids = {name: special.index(text) for name, text in _IDS.items() if text in special}
-    return Vocabulary("gpt2", found.name, tokens, types, [0.0] * size, _merges(ranks), ids,
+    return Vocabulary("gpt2", found.name, tokens, types, [0.0] * size, merges, ids,
                       {"bos": True, "eos": False}, found.notes)
 
 
@@ -88,14 +91,3 @@ def _ranks(document: Document, config: Document, special: int) -> dict[bytes, in
 
 def _spell(piece: bytes) -> str:
     return "".join(BYTE_TO_CHAR[byte] for byte in piece)
-
-
-def _merges(ranks: dict[bytes, int]) -> list[str]:
-    """Every way to put a piece together from two, by rank of the piece and then of the parts."""
-    lengths = {len(piece) for piece in ranks}  # few: a piece of a million bytes is not cut a million times
-    lines = []
-    for piece in ranks:
-        ways = [(ranks[piece[:cut]], ranks[piece[cut:]], cut) for cut in lengths
-                if len(piece) - cut in lengths and piece[:cut] in ranks and piece[cut:] in ranks]
-        lines += [f"{_spell(piece[:cut])} {_spell(piece[cut:])}" for _, _, cut in sorted(ways)]
-    return lines

@@ -11,12 +11,12 @@ from ..errors import InputError, UnsupportedError
 from ..io.values import Metadata, ValueType, array, boolean, string, strings, u32
 from . import bpe, spm, tekken, unigram, wordpiece
 from .folder import Document, Folder
-from .pre import check_name, pre_table, recognise
+from .pre import RUNTIME_LSTRIP, check_name, normalizers, pre_table, recognise
 from .protobuf import UNIGRAM, SentencePieceModel, read_model
 from .rules import VocabRules, rules_for
 from .special import ID_KEYS, PREFIX, Special, special_tokens
 from .templates import chat_templates, template_metadata
-from .vocabulary import MAX_SCORE, TokenType, Vocabulary
+from .vocabulary import MAX_SCORE, TokenType, Vocabulary, listing, separate_twins
 
 SPM_FILE = "tokenizer.model"
 UNIGRAM_FILES = ("sentencepiece.bpe.model", "spiece.model")
@@ -52,6 +52,7 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
              hf_class: str) -> TokenizerResult:
     found = _read(source, rules, vocab_size, pre, hf_class)
     vocabulary = found.vocabulary if isinstance(found, unigram.Unigram) else found
+    separate_twins(vocabulary)
     _check(vocabulary, source)
     row = pre_table().get(vocabulary.pre or "")
     special = special_tokens(source, config, vocabulary, adds_bos=row is not None and row.adds_bos)
@@ -68,7 +69,8 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
         metadata[PREFIX + "token_type_count"] = _type_count(config)
     _put_rules(metadata, rules, vocabulary, special)
     _put_space_prefix(metadata, rules, source, vocabulary, special.notes)
-    return TokenizerResult(metadata, [*vocabulary.notes, *special.notes], source)
+    _note_flags(source, rules, vocabulary, special.notes)
+    return TokenizerResult(metadata, [*source.notes, *vocabulary.notes, *special.notes], source)
 
 
 def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
@@ -237,3 +239,19 @@ def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, voc
     elif vocabulary.kind == "llama" and scheme == "first":
         notes.append("the tokenizer puts a space before text that starts with none, llama.cpp before each text: "
                      "ids differ on text that starts with a space")
+
+
+def _note_flags(source: Folder, rules: VocabRules, vocabulary: Vocabulary, notes: list[str]) -> None:
+    """Name the added tokens with flags that GGUF has no key for, but for those that the runtime knows by other names."""
+    normalizes = bool(normalizers(source.tokenizer.get("normalizer", dict) if source.tokenizer else None))
+    stripped = (*(rules.lstrip if rules.runtime_lstrip else ()), *RUNTIME_LSTRIP.get(vocabulary.pre or "", ()))
+    found = []
+    for token in {token.content: token for token in (*source.config_added, *source.json_added)}.values():
+        flags = {"lstrip": token.lstrip and token.content not in stripped,
+                 "rstrip": token.rstrip and not (rules.rstrip and vocabulary.kind == "llama"),
+                 "single_word": token.single_word, "normalized": token.normalized and normalizes}
+        if token.id < len(vocabulary.tokens) and any(flags.values()):
+            found.append(f"{token.content!r} ({', '.join(name for name, held in flags.items() if held)})")
+    if found:
+        notes.append(f"{len(found)} added tokens have flags that GGUF cannot hold, so llama.cpp cuts text at them in another way"
+                     f": {listing(found)}")

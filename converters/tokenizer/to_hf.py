@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import InputError
-from ..io.values import Value
+from ..errors import InputError, UnsupportedError
+from ..io.values import Value, string
 from .protobuf import BPE, UNIGRAM, SentencePieceModel, write_model
-from .rebuild import BYTE_LEVEL, Rebuilt, rebuild
+from .rebuild import BYTE_LEVEL, Rebuilt, rebuild, settle_names
 from .restore import NotRestorable, restore
+from .rules import VocabRules, rules_for
+from .special import PREFIX
 from .stored import Stored, explicit_adds, read_stored
 from .templates import template_files
 from .vocabulary import TokenType
@@ -27,24 +30,40 @@ class TokenizerFiles:
     notes: list[str] = field(default_factory=list)
 
 
-def tokenizer_files(metadata: Mapping[str, Value], *, arch: str, structure: Structure = "own") -> TokenizerFiles:
+def tokenizer_files(metadata: Mapping[str, Value], *, arch: str, structure: Structure = "own", pre: str | None = None,
+                    file: Path | None = None) -> TokenizerFiles:
     """The tokenizer files of a GGUF file; none for a file without a tokenizer (kinds `none`, `no_vocab`).
 
-    Where llama.cpp cuts text in another way than the model's own tokenizer, `structure` says whose ids are wanted.
+    Where llama.cpp cuts text in another way than the model's own tokenizer, `structure` says whose ids are wanted. `pre`
+    replaces the pre-tokenizer's name (and what ggufx has kept of the original), `file` is for messages.
     Raises InputError for damaged key-values, UnsupportedError for kinds and names that have no counterpart.
     """
+    try:
+        return _files(metadata, arch, rules_for(arch), structure, pre)
+    except (InputError, UnsupportedError) as err:
+        err.file = err.file or (None if file is None else str(file))
+        err.hint = "; ".join(filter(None, (err.hint, "to go on without a tokenizer: --no-tokenizer")))
+        raise
+
+
+def _files(metadata: Mapping[str, Value], arch: str, rules: VocabRules, structure: Structure,
+           pre: str | None) -> TokenizerFiles:
     notes = []
     try:
-        if (files := restore(metadata)) is not None:
+        if pre is None and (files := restore(metadata)) is not None:
             return TokenizerFiles(files)
     except NotRestorable as err:
         notes.append(f"the tokenizer is made from the standard keys: {err}")
+    if pre is not None and PREFIX + "model" not in metadata and PREFIX + "merges" in metadata:
+        metadata = {**metadata, PREFIX + "model": string("gpt2")}
+        notes.append(f"{PREFIX}model is missing: the vocabulary is taken for gpt2, as it has merges")
     stored = read_stored(metadata, arch)
     if stored.kind in ("none", "no_vocab"):
         return TokenizerFiles({}, ["the file has no tokenizer"])
+    settle_names(stored, rules, pre)
     if not stored.used:
         raise InputError("tokenizer.ggml.tokens: no token in it")
-    rebuilt = rebuild(stored, arch, structure)
+    rebuilt = rebuild(stored, rules, structure)
     adds = {**stored.adds, **({"bos": True} if rebuilt.adds_bos else {}), **explicit_adds(metadata)}
     if stored.kind == "gemma4" or stored.pre == "granite-embed-multi-311m":
         adds["bos"] = True  # the runtime adds it whatever the key says
@@ -52,12 +71,12 @@ def tokenizer_files(metadata: Mapping[str, Value], *, arch: str, structure: Stru
                 "added_tokens": [token.to_json() for token in rebuilt.added], "normalizer": rebuilt.normalizer,
                 "pre_tokenizer": rebuilt.pre_tokenizer, "post_processor": _post_processor(stored, adds),
                 "decoder": rebuilt.decoder, "model": rebuilt.model}
-    config = _config(stored, arch)
+    config = _config(stored)
     files = {"tokenizer.json": _dump(document), "tokenizer_config.json": _dump(config, indent=2),
              "special_tokens_map.json": _dump(_special_map(config), indent=2), **template_files(stored.templates)}
     if stored.kind == "llama":
         files["tokenizer.model"] = write_model(_sentencepiece(stored, rebuilt, BPE))
-    elif stored.kind == "t5" and arch in ("t5", "t5encoder"):
+    elif stored.kind == "t5" and rules.spiece:
         files["spiece.model"] = write_model(_sentencepiece(stored, rebuilt, UNIGRAM))
     return TokenizerFiles(files, [*notes, *stored.notes, *rebuilt.notes])
 
@@ -100,7 +119,7 @@ def _text(name: str, type_id: int) -> dict[str, Any]:
     return {"Sequence": {"id": name, "type_id": type_id}}
 
 
-def _config(stored: Stored, arch: str) -> dict[str, Any]:
+def _config(stored: Stored) -> dict[str, Any]:
     """tokenizer_config.json. The class is the one that takes tokenizer.json as it stands, in transformers 4 and 5; so
     add_bos_token is left out: given, it would replace the post-processor."""
     config: dict[str, Any] = {"clean_up_tokenization_spaces": False}

@@ -29,6 +29,12 @@ def padding_token(index: int) -> str:
     return f"[PAD{index}]"
 
 
+def listing(items: Sequence[str], shown: int = 5) -> str:
+    """The first few of `items` and how many more there are."""
+    rest = len(items) - shown
+    return ", ".join(items[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
 @dataclass(frozen=True, slots=True)
 class AddedToken:
     """A token that is cut out of the text before the model sees it; the flags are those of tokenizer.json."""
@@ -63,3 +69,40 @@ class Vocabulary:
     ids: Mapping[str, int] = field(default_factory=dict)
     adds: Mapping[str, bool] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def separate_twins(vocabulary: Vocabulary) -> None:
+    """Leave every text under one id, since the runtime aborts on a file with two ids of one text.
+
+    The first id that is a token keeps the text, and becomes the added token that it shares the text with; the others
+    become fillers. A filler that is called like a token gets a number that is free.
+    """
+    tokens, types = list(vocabulary.tokens), list(vocabulary.types)
+    size = len(tokens)
+    if len(set(tokens)) == size:
+        return
+    scores = None if vocabulary.scores is None else list(vocabulary.scores)
+    first: dict[str, int] = {}
+    repeated, twins = [], []
+    for token_id in sorted(range(size), key=lambda i: types[i] == TokenType.UNUSED):
+        text = tokens[token_id]
+        if not text or (keeper := first.setdefault(text, token_id)) == token_id:
+            continue  # the runtime names tokens without a text by their ids
+        repeated.append(token_id)
+        if types[token_id] != TokenType.UNUSED:
+            twins.append(f"{text!r} ({token_id}, is {keeper})")
+            if types[keeper] == TokenType.NORMAL:
+                types[keeper] = types[token_id]
+            types[token_id] = int(TokenType.UNUSED)
+            if scores is not None:
+                scores[token_id] = PADDING_SCORE
+    for token_id in repeated:
+        number = token_id
+        while padding_token(number) in first:
+            number += size
+        tokens[token_id] = padding_token(number)
+        first[tokens[token_id]] = token_id
+    vocabulary.tokens, vocabulary.types, vocabulary.scores = tokens, types, scores
+    if twins:
+        vocabulary.notes.append(f"{len(twins)} ids have the text of another token, which GGUF cannot hold; they become "
+                                f"fillers: {listing(twins)}")

@@ -1,6 +1,7 @@
 """Run llama.cpp's own converter on tokenizer folders: `python llama_cpp_vocab.py < cases.json > key_values.json`.
 
-A case is {"folder", "hf_class", "config", "pre"}; `pre` stands in for the hash list, which knows no small vocabulary.
+A case is {"folder", "hf_class", "config", "pre"}; `pre` stands in for the hash list, which knows no small vocabulary, null lets
+the list decide.
 The folder with `conversion/` and `gguf-py/` is in GGUFX_LLAMA_CPP. Runs in a process of its own, because that gguf
 package is another one than the installed.
 """
@@ -29,7 +30,8 @@ def key_values(case: dict) -> dict:
     model.gguf_writer = gguf.GGUFWriter(None, arch="llama")
     if hasattr(model, "_xlmroberta_tokenizer_init"):
         model._position_offset = None
-    model.get_vocab_base_pre = lambda tokenizer: case["pre"]
+    if case["pre"] is not None:
+        model.get_vocab_base_pre = lambda tokenizer: case["pre"]
     model.set_vocab()
     found = {}
     for key, value in model.gguf_writer.kv_data[0].items():

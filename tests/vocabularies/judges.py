@@ -28,7 +28,7 @@ def _run(script: str, request: Any, *arguments: str) -> Any:
 
 
 def converter_key_values(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each {"folder", "hf_class", "config", "pre"}: {key: [type, value]}, or {"error": text}."""
+    """For each {"folder", "hf_class", "config", "pre"} (None: by its hash list): {key: [type, value]}, or {"error"}."""
     return _run("converter_worker.py", list(cases))
 
 

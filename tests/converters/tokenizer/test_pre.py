@@ -9,7 +9,7 @@ import pytest
 from ggufx.converters.errors import UnsupportedError
 from ggufx.converters.tokenizer.folder import Folder
 from ggufx.converters.tokenizer.pre import canonical, check_name, pieces, pre_table, probes, recognise
-from ggufx.converters.tokenizer.rules import PRE_NAMES, RULES
+from ggufx.converters.tokenizer.rules import RULES, rules_for
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 NAMES = [name for name, row in pre_table().items() if not row.byte_fallback and name != "whitespace"]
@@ -29,7 +29,6 @@ def steps(row) -> list:
 def test_the_table_has_all_names_of_the_runtime():
     assert len(pre_table()) == 91
     assert {name for rules in RULES.values() for name in rules.pre} <= pre_table().keys()
-    assert {name for names in PRE_NAMES.values() for name in names} <= pre_table().keys()
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["runtime", "own"])
@@ -106,11 +105,34 @@ def test_another_normalizer_is_refused(tmp_path: Path):
         recognise(folder(tmp_path, {"type": "ByteLevel"}, {"type": "NFKC"}))
 
 
-def test_ignore_merges_matters_only_where_merges_do_not_reach(tmp_path: Path):
-    llama3 = pre_table()["tekken"].runtime["pre_tokenizer"]
-    assert recognise(folder(tmp_path, llama3, ignore_merges=False)).name == "tekken"
-    with pytest.raises(UnsupportedError, match="merges alone do not build every token"):
-        recognise(folder(tmp_path, llama3, ignore_merges=False, merges=[]))
+def test_tokens_that_merges_do_not_reach_are_counted_where_ignore_merges_differs(tmp_path: Path):
+    """Tekken as an older library saves it. Where merges reach every token, nothing differs."""
+    tekken = pre_table()["tekken"].runtime["pre_tokenizer"]
+    found = recognise(folder(tmp_path, tekken, ignore_merges=False))
+    assert (found.name, found.notes) == ("tekken", [])
+    found = recognise(folder(tmp_path, tekken, ignore_merges=False, merges=[]))
+    assert found.name == "tekken"
+    assert "the 1 tokens that merges alone do not build" in found.notes[0]
+
+
+def test_the_name_of_the_architecture_comes_before_a_newer_one_that_fits_better(tmp_path: Path):
+    """gpt-oss: o200k with ignore_merges, published as gpt-4o; the only name with both is newer than most runtimes."""
+    own = pre_table()["gpt-4o"].own["pre_tokenizer"]
+    found = recognise(folder(tmp_path, own, ignore_merges=True), RULES["gpt-oss"].pre)
+    assert found.name == "gpt-4o"
+    assert any(f"of {len(probes())} hard ones" in note for note in found.notes)
+    assert recognise(folder(tmp_path, own, ignore_merges=True)).name == "granite-embed-multi-97m"
+
+
+@pytest.mark.parametrize("arch", RULES)
+def test_the_structures_that_an_architecture_is_published_with_get_its_names(tmp_path: Path, arch: str):
+    for name in rules_for(arch).pre:
+        row = pre_table()[name]
+        structure = row.own or row.runtime
+        for ignore_merges in (row.ignore_merges, not row.ignore_merges):
+            found = recognise(folder(tmp_path, structure["pre_tokenizer"], structure["normalizer"],
+                                     ignore_merges=ignore_merges), rules_for(arch).pre)
+            assert found.name == name
 
 
 def test_an_unknown_name_gets_suggestions():

@@ -125,7 +125,7 @@ def test_templates_are_carried_and_named_ones_sorted(tmp_path: Path, root: Path)
 
 def _folder(tmp_path: Path, **files: object) -> Path:
     folder = tmp_path / "m"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     for name, content in files.items():
         text = content if isinstance(content, str) else json.dumps(content)
         (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
@@ -142,7 +142,7 @@ def _bpe(**model: object) -> dict:
 
     vocab = {char: i for i, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     return {"model": {"type": "BPE", "vocab": vocab, "merges": [], **model}, "added_tokens": [],
-            "pre_tokenizer": {"type": "ByteLevel"}}
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}}
 
 
 def test_an_eos_list_gives_its_first_id(tmp_path: Path):
@@ -161,8 +161,73 @@ def test_bos_is_switched_off_where_the_name_would_switch_it_on(tmp_path: Path):
     assert metadata[T + "add_bos_token"].data is False
 
 
+def _added(token_id: int, content: str, **flags: bool) -> dict:
+    plain_flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    return {"id": token_id, "content": content} | plain_flags | flags
+
+
+TWINS = {
+    "a piece": ({}, [_added(256, "é", special=True), _added(257, "<x>")]),
+    "a piece that is spelled in bytes": ({}, [_added(256, "Ġ"), _added(257, "<x>")]),
+    "listed twice": ({}, [_added(256, "<x>"), _added(257, "<x>"), _added(258, "<y>")]),
+    "a filler's name": ({}, [_added(256, "[PAD257]"), _added(300, "[PAD258]"), _added(5, "[PAD259]")]),
+    "a text that becomes the same": ({}, [_added(256, "▁ "), _added(257, " ▁")]),
+    "in the configuration, too": (
+        {"tokenizer_config__json": {"added_tokens_decoder": {"257": _added(0, "é"), "258": _added(0, "<z>")}}}, []),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_every_text_has_one_id_the_library_s(tmp_path: Path, name: str):
+    """Two ids with one text: llama.cpp aborts on the file. The `tokenizers` library numbers added tokens itself."""
+    from tokenizers import Tokenizer
+
+    files, added = TWINS[name]
+    document = _bpe() | {"added_tokens": added}
+    folder = _folder(tmp_path, tokenizer__json=document, **files)
+    result = _convert(folder, size=270)
+    tokens, types = plain(result.metadata[T + "tokens"]), plain(result.metadata[T + "token_type"])
+    assert len(set(tokens)) == len(tokens) == len(types) == 270
+    theirs = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if "same" not in name:
+        assert all(tokens.index(text.replace("Ġ", " ")) == theirs.token_to_id(text)
+                   for text in {item["content"] for item in added})
+    assert all(types[tokens.index(text)] in (3, 4) for text in {item["content"] for item in added} & set(tokens))
+    said = ("fillers", "library", "already")
+    assert name == "a filler's name" or any(text in note for note in result.notes for text in said)
+    metadata = through_file(result.metadata, "llama", tmp_path / "v.gguf")
+    back = Tokenizer.from_str(tokenizer_files(metadata, arch="llama").files["tokenizer.json"].decode())
+    assert all(back.token_to_id(text) == i for i, text in enumerate(tokens) if types[i] in (3, 4))
+
+
+@pytest.mark.skipif(missing_runtime() is not None, reason=str(missing_runtime()))
+def test_llama_cpp_loads_a_vocabulary_with_twins(tmp_path: Path):
+    requests = []
+    for name, (files, added) in TWINS.items():
+        folder = _folder(tmp_path / name, tokenizer__json=_bpe() | {"added_tokens": added}, **files)
+        path = tmp_path / f"{len(requests)}.gguf"
+        through_file(_convert(folder, size=270).metadata, "llama", path)
+        requests.append({"path": str(path), "texts": ["a<x>é"], "special": True, "add": False})
+    assert all(ids for ids in runtime_ids(requests))
+
+
+def test_flags_that_gguf_cannot_hold_are_named(tmp_path: Path, root: Path):
+    added = [_added(256, "<strip>", lstrip=True, rstrip=True), _added(257, "<plain>"), _added(258, "beta", single_word=True),
+             _added(259, "<n>", normalized=True)]
+    document = _bpe() | {"added_tokens": added}
+    notes = _convert(_folder(tmp_path, tokenizer__json=document)).notes
+    assert any("2 added tokens" in note and "'<strip>' (lstrip, rstrip), 'beta' (single_word)" in note for note in notes)
+    notes = _convert(_folder(tmp_path, tokenizer__json=document | {"normalizer": {"type": "NFC"}})).notes
+    assert any("3 added tokens" in note and "'<n>' (normalized)" in note for note in notes)
+    c = case("phi3-v5-Phi3ForCausalLM")
+    assert not any("flags" in note for note in c.forward(c.write(root)).notes), "the runtime knows of Phi-3's rstrip"
+    c = case("roberta-v5-RobertaModel")
+    assert any("'<mask>' (lstrip)" in note for note in c.forward(c.write(root)).notes)
+
+
 def test_ids_beyond_the_model_are_left_out_and_named(tmp_path: Path):
-    document = _bpe() | {"added_tokens": [{"id": 400, "content": "<late>", "special": True}]}
+    document = _bpe() | {"added_tokens": [_added(256 + i, f"<{i}>") for i in range(44)]}
+    document["added_tokens"].append({"id": 300, "content": "<late>", "special": True})
     result = _convert(_folder(tmp_path, tokenizer__json=document, tokenizer_config__json={"bos_token": "<late>"}))
     assert T + "bos_token_id" not in result.metadata
     assert any("<late>" in note for note in result.notes)

@@ -13,6 +13,7 @@ import pytest
 from ggufx.converters.errors import InputError, UnsupportedError
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.io.values import Metadata, Value, ValueType, array, boolean, string, strings, u32
+from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
 from ggufx.converters.tokenizer import tokenizer_files
 from ggufx.converters.tokenizer.bpe import BYTE_TO_CHAR
 from ggufx.converters.tokenizer.pre import pre_table, probes
@@ -255,6 +256,50 @@ def test_damaged_key_values_are_named(changes: dict, said: str):
 def test_kinds_and_names_without_counterpart_are_refused(changes: dict, said: str):
     with pytest.raises(UnsupportedError, match=said):
         tokenizer_files(_broken(**changes), arch="llama")
+
+
+@pytest.mark.parametrize(("changes", "pre", "like", "said"), [
+    ({"pre": string("deepseek_llm")}, None, "deepseek-llm", "is read as 'deepseek-llm'"),
+    ({"model": string("deepseek_coder"), "pre": None}, None, "deepseek-coder", "taken for gpt2"),
+    ({"pre": string("stablelm")}, "stablelm2", "stablelm2", ""), ({"model": string("stablelm")}, "qwen2", "qwen2", "taken for"),
+    ({"model": None}, "qwen2", "qwen2", "model is missing"), ({"pre": None}, None, "default", "--pre qwen2"),
+    ({"pre": None}, "olmo", "olmo", ""), ({"pre": string("gpt-2")}, "olmo", "olmo", ""),
+])
+def test_vocabularies_of_2023_are_read_as_they_were_meant(changes: dict, pre: str | None, like: str, said: str):
+    made = tokenizer_files(_broken(**changes), arch="qwen2", pre=pre)
+    wanted = tokenizer_files(_broken(pre=string(like)), arch="qwen2")
+    assert made.files == wanted.files
+    assert any(said in note for note in made.notes) or not said
+
+
+@pytest.mark.parametrize(("changes", "pre", "said"), [
+    ({"pre": string("stablelm")}, None, "tokenizer.ggml.pre: .*stablelm2.*--pre NAME"),
+    ({"model": string("stablelm")}, None, "tokenizer.ggml.model: kind .*--pre NAME"),
+    ({"model": string("stablelm"), "merges": None}, "qwen2", "tokenizer.ggml.model: kind"),
+    ({}, "qwen3", "did you mean .*qwen2"),
+    ({"model": None}, None, "tokenizer.ggml.model is missing"),
+])
+def test_what_cannot_be_read_names_file_key_and_ways_on(changes: dict, pre: str | None, said: str):
+    with pytest.raises((InputError, UnsupportedError), match=f"(?s)old.gguf: .*{said}.*--no-tokenizer"):
+        tokenizer_files(_broken(**changes), arch="stablelm", pre=pre, file=Path("old.gguf"))
+
+
+def test_a_conversion_goes_on_with_a_name_given_or_without_tokenizer(tmp_path: Path):
+    path = tmp_path / "old.gguf"
+    through_file(_broken(pre=string("stablelm")), "stablelm", path)
+    with pytest.raises(UnsupportedError, match=r"old\.gguf: tokenizer\.ggml\.pre"):
+        plan_gguf_to_hf(path, tmp_path / "out", HfOptions())
+    named = plan_gguf_to_hf(path, tmp_path / "out", HfOptions(pre="stablelm2"))
+    assert "tokenizer.json" in {output.path.name for output in named.outputs}
+    without = plan_gguf_to_hf(path, tmp_path / "out", HfOptions(tokenizer=False))
+    assert "tokenizer.json" not in {output.path.name for output in without.outputs}
+    assert "the tokenizer is left out, as asked" in without.notes
+
+
+def test_a_filler_as_end_of_text_is_called_that():
+    metadata = _broken(eos_token_id=u32(257), tokens=strings([*BYTE_TO_CHAR.values(), "<bos>", "[PAD257]"]))
+    assert any("eos_token_id 257 is '[PAD257]', which only fills" in note
+               for note in tokenizer_files(metadata, arch="gpt2").notes)
 
 
 def test_a_file_without_tokenizer_has_no_files():
