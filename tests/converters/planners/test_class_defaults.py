@@ -37,7 +37,7 @@ def unlike(config: dict) -> dict[str, tuple]:
     """Settings of config.json for which the class of transformers holds another value: (ours, the class's)."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    spec = arch.for_class(config["architectures"][0], "")
+    spec = arch.for_config(config, "")
     held = CONFIG_MAPPING[config["model_type"]].from_dict(deepcopy(config))
     ours, theirs = canonical(config, spec, ""), canonical(held.to_dict(), spec, "")
     pairs = {k: (v, theirs[k] if k in theirs else getattr(held, k, None))
