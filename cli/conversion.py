@@ -117,7 +117,7 @@ def _document(plan: ConversionPlan, failures: Sequence[Failure]) -> dict[str, An
 
 
 def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Report]) -> Report:
-    from .verify import show
+    from .report import show
 
     with out.compiling(), out.progress("verify") as progress:
         report = after(progress)

@@ -39,7 +39,7 @@ def command(
     from ..converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
     from ..converters.sources.hub import resolve_model
     from .conversion import carry_out
-    from .verify import afterwards
+    from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
     path = resolve_model(model, what="gguf", progress=not quiet)

@@ -83,7 +83,7 @@ def command(
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import carry_out
-    from .verify import afterwards, overridden
+    from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
     folder = resolve_model(model, progress=not quiet)

@@ -53,7 +53,7 @@ def command(
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import carry_out
-    from .verify import afterwards
+    from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
     base_folder = resolve_model(base, what="config", progress=not quiet)

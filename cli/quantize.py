@@ -77,7 +77,7 @@ def command(
     from ..converters.planners.quantize import QuantizePlanner
     from ..converters.sources.hub import resolve_model
     from .conversion import carry_out
-    from .verify import afterwards, overridden
+    from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
     path = resolve_model(model, what="gguf", progress=not quiet)
