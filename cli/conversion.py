@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..converters.errors import Failure, StorageError, UsageError
+from ..converters.errors import Failure
 from ..converters.plan.plan import ConversionPlan
 from .exit import ExitStatus, status_of
+from .files import check_writable, write_text
 from .output import Output, human_bytes
 
 if TYPE_CHECKING:
     from ..converters.verify.pairs import Progress
     from ..converters.verify.verify import Report
-
-
-SHOWN_NAMES = 3  # of tensors that fell back to another type
 
 
 def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = (), *, dry_run: bool, checksums: Path | None,
@@ -35,20 +33,16 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
         if tensor.wanted is not None:
             where = f"{plan.sets[tensor.set][0].path.name}: " if "sets" in plan.facts else ""
             out.note(f"{where}{tensor.name}: {tensor.type} instead of {tensor.wanted}, whose blocks do not divide its rows")
+    check_writable(checksums, run["force"])
     if dry_run:
         _print_plan(out, plan, refused)
         return _status(refused)
     from ..converters.run.execute import execute
 
-    if checksums is not None and checksums.exists() and not run["force"]:
-        raise UsageError("exists already", file=checksums, hint="Pass --force to replace it.")
     with out.compiling(), out.progress(plan.direction) as progress:
         result = execute(plan, progress=progress, **run)
     if checksums is not None:
-        try:
-            checksums.write_text("".join(f"{f.sha256}  {f.path}\n" for f in result.files))
-        except OSError as error:
-            raise StorageError(f"cannot be written: {error.strerror}", file=checksums) from error
+        write_text(checksums, "".join(f"{f.sha256}  {f.path}\n" for f in result.files))
     for leftover in result.leftovers:
         out.note(f"removed {leftover}, left behind by a run that died")
     for note in result.notes:

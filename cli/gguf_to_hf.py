@@ -42,8 +42,9 @@ def command(
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
+    options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size)
     path = resolve_model(model, what="gguf", progress=not quiet)
-    plan = plan_gguf_to_hf(path, folder, HfOptions(dtype.lower(), max_shard_size))
+    plan = plan_gguf_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory)} if after else None
     return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

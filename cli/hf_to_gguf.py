@@ -88,8 +88,10 @@ def command(
     out = Output(json_mode, quiet, verbose)
     folder = resolve_model(model, progress=not quiet)
     quantization = Quantization(
-        pure, tuple(tensor_type), tensor_type_file, output_tensor_type, token_embedding_type, leave_output_tensor,
-        not no_fallback, False, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
+        imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
+        tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
+        token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
+        allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre, plain=plain,
                           quantization=quantization)
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtype)

@@ -58,8 +58,8 @@ def command(
     out = Output(json_mode, quiet, verbose)
     base_folder = resolve_model(base, what="config", progress=not quiet)
     folder = resolve_model(adapter, what="adapter", progress=not quiet)
-    plan = plan_lora_to_gguf(base_folder, folder, outfile,
-                             LoraOptions(outtype.lower(), model_name, metadata, cached_origin(folder)))
+    options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder))
+    plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
                                 base=base_folder)} if after else None

@@ -82,8 +82,10 @@ def command(
     out = Output(json_mode, quiet, verbose)
     path = resolve_model(model, what="gguf", progress=not quiet)
     quantization = Quantization(
-        pure, tuple(tensor_type), tensor_type_file, output_tensor_type, token_embedding_type, leave_output_tensor,
-        not no_fallback, allow_requantize, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
+        imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
+        tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
+        token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
+        allow_fallback=not no_fallback, override_kv=tuple(override_kv), allow_requantize=allow_requantize)
     plan, refused = plan_outputs(QuantizePlanner(path, outfile, quantization), outtype)
     compare = {o.path: afterwards(path, o.path, threads=threads, max_memory=max_memory,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None

@@ -30,17 +30,6 @@ def overridden(override_kv: list[str]) -> tuple[str, ...]:
     return tuple(text.partition("=")[0] for text in override_kv)
 
 
-def write_page(path: Path, report: Report) -> None:
-    """The report as HTML. StorageError where it cannot be written."""
-    from ..converters.errors import StorageError
-    from .report_html import page
-
-    try:
-        path.write_text(page(report), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", file=path) from error
-
-
 def show(out: Output, report: Report, worst: int = 10) -> None:
     """The report for people: both sides, what differs, the worst tensors, the verdict."""
     for note in report.notes:

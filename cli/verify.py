@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from .exit import ExitStatus
+from .files import check_writable, write_text
 from .options import Force, Json, MaxMemory, Quiet, Threads, Verbose
 from .output import Output
-from .report import show, write_page
+from .report import show
 
 NAME = "verify"
 
@@ -50,20 +51,21 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Compare two models, adapters or files of them. Exit 0: the same within what the types allow; 1: different."""
-    from ..converters.errors import UsageError
     from ..converters.sources.hub import resolve_model
     from ..converters.verify.verify import VerifyOptions, verify
 
     out = Output(json_mode, quiet, verbose)
-    if html is not None and html.exists() and not force:
-        raise UsageError("exists already", file=html, hint="Pass --force to replace it.")
+    check_writable(html, force)
     paths = [resolve_model(x, what=_what(x, base), progress=not quiet) for x in (a, b)]
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
-    options = VerifyOptions(base_folder, max_rmse, tuple(ignore), strict, tokenizer, checksums, pre)
+    options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
+                            checksums=checksums, pre=pre)
     with out.compiling(), out.progress("verify") as progress:
         report = verify(*paths, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:
-        write_page(html, report)
+        from .report_html import page
+
+        write_text(html, page(report))
     show(out, report, worst)
     out.document(report.to_json())
     return ExitStatus.DONE if report.same else ExitStatus.NO

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from .. import arch
-from ..errors import GgufxError, InputError, UnsupportedError, raise_all
+from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
@@ -34,12 +34,17 @@ _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """How an adapter is made."""
+    """How an adapter is made. UsageError for a type that adapters do not have."""
 
     outtype: str = "f32"
+    _: KW_ONLY
     model_name: str | None = None
     metadata_file: Path | None = None
     hub_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.outtype not in OUTTYPES:
+            raise UsageError("no type of an adapter", expected=", ".join(OUTTYPES), found=self.outtype)
 
 
 @dataclass

@@ -26,7 +26,7 @@ from ..plan.tiles import unit_count
 MAX_IMATRIX_BYTES = 4 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantization:
     """What a user may ask of a quantized file beside its type. Strings as on the command line."""
 

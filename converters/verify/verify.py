@@ -38,7 +38,7 @@ HASH_AT_ONCE = 1 << 20
 VIRTUAL = Path("verify.gguf")  # the name of an output that is never written
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
     """What is compared, and what counts.
 
