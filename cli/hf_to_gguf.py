@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .completion import complete_file_types
 from .exit import ExitStatus
 from .options import (
+    CONVERT,
+    OUTPUT,
     After,
     Checksums,
     Device,
@@ -23,9 +25,11 @@ from .options import (
     MetadataFile,
     ModelName,
     NoFallback,
+    Outfile,
     OutputTensorType,
     OverrideKv,
     Plain,
+    Pre,
     Pure,
     Quiet,
     Resume,
@@ -38,19 +42,22 @@ from .options import (
 from .output import Output
 
 NAME = "hf-to-gguf"
+PANEL = CONVERT
+EXAMPLES = """\
+$ ggufx hf-to-gguf org/model --outtype q4_k_m
+$ ggufx hf-to-gguf model/ --outtype q4_k_m,q6_k,q8_0 --outfile 'm-{outtype}.gguf'
+$ ggufx hf-to-gguf model/ --outtype iq3_m --imatrix imatrix.gguf --dry-run
+"""
 
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Checkpoint folder, or Hub id org/name[@revision].")],
-    outfile: Annotated[
-        Path | None, typer.Option("--outfile", "-o", help="Output; {outtype} is filled in [default: GGUF naming convention].")
-    ] = None,
+    outfile: Outfile = None,
     outtype: Annotated[
-        str, typer.Option("--outtype", metavar="TYPE[,TYPE]", help="File types (q4_k_m ...; see `ggufx types`), or auto.")
+        str, typer.Option("--outtype", metavar="TYPE[,TYPE]", autocompletion=complete_file_types, rich_help_panel=OUTPUT,
+                          help="File types (q4_k_m ...; see `ggufx types`), or auto: the model's own.")
     ] = "auto",
-    pre: Annotated[
-        str | None, typer.Option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not recognised.")
-    ] = None,
+    checksums: Checksums = None,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
     exclude_weights: ExcludeWeights = [],  # noqa: B006
@@ -61,15 +68,15 @@ def command(
     leave_output_tensor: LeaveOutputTensor = False,
     pure: Pure = False,
     no_fallback: NoFallback = False,
-    override_kv: OverrideKv = [],  # noqa: B006
     model_name: ModelName = None,
     metadata: MetadataFile = None,
+    override_kv: OverrideKv = [],  # noqa: B006
+    pre: Pre = None,
     plain: Plain = False,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
     resume: Resume = False,
-    checksums: Checksums = None,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
     device: Device = "auto",

@@ -9,10 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Json, Quiet
+from .options import LOOK, Json, Quiet
 from .output import Output, human_bytes
 
 NAME = "inspect"
+PANEL = LOOK
+EXAMPLES = """\
+$ ggufx inspect model.gguf
+$ ggufx inspect adapter/ --json
+"""
 SHOWN_ITEMS = 6  # of an array
 SHOWN_TEXT = 120  # characters of a string, for people
 

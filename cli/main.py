@@ -10,10 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
+from rich.markup import escape
+from typer.core import TyperCommand
 
 from .. import __version__
 from ..converters.errors import GgufxError
 from .exit import ExitStatus, status_of
+from .options import TALK
 from .output import Output
 
 app = typer.Typer(
@@ -23,6 +26,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class Command(TyperCommand):
+    """A command whose help is plain text: what stands in square brackets is no markup. A flag is shown without a type."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.help, self.epilog = escape(self.help or ""), escape(self.epilog or "")
+        for param in self.params:
+            param.help = escape(param.help or "")
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)
+        option.metavar, option.rich_help_panel = "", TALK
+        return option
 
 
 class Terminated(BaseException):
@@ -93,4 +113,5 @@ def run() -> None:
 from . import archs, gguf_to_hf, hf_to_gguf, inspect, lora_to_gguf, quantize, types, verify, warmup  # noqa: E402 they register on `app`
 
 for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, quantize, verify, inspect, archs, types, warmup):
-    app.command(_module.NAME)(guarded(_module.command))
+    app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
+        guarded(_module.command))

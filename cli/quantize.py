@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_file_types
 from .exit import ExitStatus
 from .options import (
+    CONVERT,
+    QUANTIZATION,
     After,
     Checksums,
     Device,
@@ -35,6 +38,12 @@ from .options import (
 from .output import Output
 
 NAME = "quantize"
+PANEL = CONVERT
+EXAMPLES = """\
+$ ggufx quantize model-bf16.gguf model-q4_k_m.gguf q4_k_m
+$ ggufx quantize model-bf16.gguf 'model-{outtype}.gguf' q4_k_m,iq4_xs --imatrix imatrix.gguf
+$ ggufx quantize model-bf16.gguf out.gguf q4_k_m --tensor-type 'ffn_down=q6_k'
+"""
 
 
 def command(
@@ -43,8 +52,10 @@ def command(
     ],
     outfile: Annotated[Path, typer.Argument(metavar="OUT.gguf", help="File to write; {outtype} is filled in.")],
     outtype: Annotated[
-        str, typer.Argument(metavar="TYPE[,TYPE]", help="File types: q4_k_m ...; see `ggufx types`.")
+        str, typer.Argument(metavar="TYPE[,TYPE]", autocompletion=complete_file_types,
+                            help="File types: q4_k_m ...; see `ggufx types`.")
     ],
+    checksums: Checksums = None,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
     exclude_weights: ExcludeWeights = [],  # noqa: B006
@@ -55,15 +66,15 @@ def command(
     leave_output_tensor: LeaveOutputTensor = False,
     pure: Pure = False,
     no_fallback: NoFallback = False,
-    override_kv: OverrideKv = [],  # noqa: B006
     allow_requantize: Annotated[
-        bool, typer.Option("--allow-requantize", help="Quantize tensors that are quantized already: loses twice.")
+        bool, typer.Option("--allow-requantize", rich_help_panel=QUANTIZATION,
+                           help="Quantize tensors that are quantized already: loses twice.")
     ] = False,
+    override_kv: OverrideKv = [],  # noqa: B006
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
     resume: Resume = False,
-    checksums: Checksums = None,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
     device: Device = "auto",

@@ -9,11 +9,18 @@ import typer
 
 from .exit import ExitStatus
 from .files import check_writable, write_text
-from .options import Force, Json, MaxMemory, Quiet, Threads, Verbose
+from .options import LOOK, OUTPUT, Force, Json, MaxMemory, Pre, Quiet, Threads, Verbose
 from .output import Output
 from .report import show
 
 NAME = "verify"
+COUNTS = "What counts"
+PANEL = LOOK
+EXAMPLES = """\
+$ ggufx verify model/ model-q4_k_m.gguf
+$ ggufx verify old.gguf new.gguf --strict --html report.html
+$ ggufx verify adapter/ adapter.gguf --base model/
+"""
 
 A = Annotated[str, typer.Argument(metavar="A", help="Checkpoint folder, GGUF file, adapter, or their Hub references.")]
 B = Annotated[str, typer.Argument(metavar="B", help="The same.")]
@@ -23,26 +30,36 @@ def command(
     a: A,
     b: B,
     base: Annotated[
-        str | None, typer.Option("--base", help="Base model of an adapter folder that is compared with a GGUF adapter.")
+        str | None, typer.Option("--base", metavar="MODEL", rich_help_panel=COUNTS,
+                                 help="Base model of an adapter folder that is compared with a GGUF adapter.")
     ] = None,
     max_rmse: Annotated[
-        float | None, typer.Option("--max-rmse", min=0, help="RMSE over RMS allowed [default: by quantized type].")
+        float | None, typer.Option("--max-rmse", min=0, metavar="NUMBER", rich_help_panel=COUNTS, show_default=False,
+                                   help="RMSE over RMS allowed [default: by quantized type].")
     ] = None,
     tokenizer: Annotated[
-        bool, typer.Option("--tokenizer", help="Encode hard texts with both; GGUF needs xllamacpp installed.")
+        bool, typer.Option("--tokenizer", rich_help_panel=COUNTS,
+                           help="Encode hard texts with both; GGUF needs xllamacpp installed.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Names, licences and all other keys count too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", rich_help_panel=COUNTS, help="Names, licences and all other keys count too.")
+    ] = False,
     ignore: Annotated[
-        list[str], typer.Option("--ignore", metavar="KEY", help="A key that does not count; wildcards; may be repeated.")
+        list[str], typer.Option("--ignore", metavar="KEY", rich_help_panel=COUNTS,
+                                help="A key that does not count; wildcards; may be repeated.")
     ] = [],  # noqa: B006 typer copies it
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the report as one self-contained page.")
+        Path | None, typer.Option("--html", metavar="FILE", rich_help_panel=OUTPUT,
+                                  help="Write the report as one self-contained page.")
     ] = None,
-    worst: Annotated[int, typer.Option("--worst", min=0, help="How many of the worst tensors to print.")] = 10,
-    checksums: Annotated[bool, typer.Option("--checksums/--no-checksums", help="SHA-256 of the files.")] = True,
-    pre: Annotated[
-        str | None, typer.Option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not recognised.")
-    ] = None,
+    worst: Annotated[
+        int, typer.Option("--worst", min=0, metavar="N", rich_help_panel=OUTPUT,
+                          help="How many of the worst tensors to print.")
+    ] = 10,
+    checksums: Annotated[
+        bool, typer.Option("--checksums/--no-checksums", rich_help_panel=OUTPUT, help="SHA-256 of the files.")
+    ] = True,
+    pre: Pre = None,
     force: Force = False,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
