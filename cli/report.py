@@ -32,8 +32,7 @@ def overridden(override_kv: list[str]) -> tuple[str, ...]:
 
 def show(out: Output, report: Report, worst: int = 10) -> None:
     """The report for people: both sides, what differs, the worst tensors, the verdict."""
-    for note in report.notes:
-        out.note(note)
+    out.notes(report.notes)
     for name, side in (("A", report.a), ("B", report.b)):
         out.line(f"{name}  {side.path}: {_types(side)}")
         for file in side.files:

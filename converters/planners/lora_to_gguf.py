@@ -13,6 +13,7 @@ from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name
+from ..notes import Note
 from ..ops import LoraRefused, Op, Transpose
 from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora
 from ..plan.gguf_output import gguf_output
@@ -123,7 +124,7 @@ def _without_base(tensors: Mapping[str, SourceTensor], spec: ArchSpec, hp: Hpara
         weight = name.removeprefix(PREFIX).replace(".base_layer.", ".")
         found = _find(index, spec, weight) if ".base_layer.weight" in name else None
         if found and expected_shape(found[0], BlockHparams(hp, _block(spec, *found, hp)), False) == tensor.shape:
-            notes.append(f"{name} is a copy of the base model's weight and is left out")
+            notes.append(Note("copies of the base model's weights are left out", name))
         else:
             out[name] = tensor
     return out
