@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from .options import Json, Quiet
+from .options import LOOK, Json, Quiet
 from .output import Output
 
 NAME = "archs"
+PANEL = LOOK
+EXAMPLES = """\
+$ ggufx archs
+"""
 
 
 def command(json_mode: Json = False, quiet: Quiet = False) -> None:

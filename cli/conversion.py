@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..converters.errors import Failure, StorageError, UsageError
+from ..converters.errors import Failure
+from ..converters.notes import Note
 from ..converters.plan.plan import ConversionPlan
 from .exit import ExitStatus, status_of
+from .files import check_writable, write_text
 from .output import Output, human_bytes
 
 if TYPE_CHECKING:
     from ..converters.verify.pairs import Progress
     from ..converters.verify.verify import Report
-
-
-SHOWN_NAMES = 3  # of tensors that fell back to another type
 
 
 def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = (), *, dry_run: bool, checksums: Path | None,
@@ -27,34 +26,20 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     `refused`: files that were asked for and are not part of the plan. `after` compares what was written with its source.
     The status is that of the first failure, or NO where a comparison says that the two differ.
     """
-    for failure in refused:
-        out.failure(failure)
-    for note in plan.notes:
-        out.note(note)
-    for tensor in plan.tensors:
-        if tensor.wanted is not None:
-            where = f"{plan.sets[tensor.set][0].path.name}: " if "sets" in plan.facts else ""
-            out.note(f"{where}{tensor.name}: {tensor.type} instead of {tensor.wanted}, whose blocks do not divide its rows")
+    out.failures(refused)
+    out.notes([*plan.notes, *_fallbacks(plan)])
+    check_writable(checksums, run["force"])
     if dry_run:
         _print_plan(out, plan, refused)
         return _status(refused)
     from ..converters.run.execute import execute
 
-    if checksums is not None and checksums.exists() and not run["force"]:
-        raise UsageError("exists already", file=checksums, hint="Pass --force to replace it.")
     with out.compiling(), out.progress(plan.direction) as progress:
         result = execute(plan, progress=progress, **run)
     if checksums is not None:
-        try:
-            checksums.write_text("".join(f"{f.sha256}  {f.path}\n" for f in result.files))
-        except OSError as error:
-            raise StorageError(f"cannot be written: {error.strerror}", file=checksums) from error
-    for leftover in result.leftovers:
-        out.note(f"removed {leftover}, left behind by a run that died")
-    for note in result.notes:
-        out.note(note)
-    for failure in result.failures:
-        out.failure(failure)
+        write_text(checksums, "".join(f"{f.sha256}  {f.path}\n" for f in result.files))
+    out.notes([*(Note("removed what an interrupted run had left", str(path)) for path in result.leftovers), *result.notes])
+    out.failures(result.failures)
     failures = (*refused, *result.failures)
     facts = _facts_by_file(plan)
     if "sets" in plan.facts:
@@ -70,13 +55,13 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     reports = {}
     for written, compare in (after or {}).items():
         if not plan.jobs:
-            out.note("nothing to verify: no tensors were written")
+            out.notes(["nothing to verify: no tensors were written"])
         elif written not in {f.path for f in failures}:
             reports[written] = _compare(out, plan, compare)
     files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path]} for f in result.files]
     document = {**_document(plan, failures), "files": files, "seconds": round(result.seconds, 3),
                 "devices": list(result.devices)}
-    document["notes"] += result.notes
+    document["notes"] += [Note.of(note).to_json() for note in result.notes]
     for written, report in reports.items():
         told = next(f for f in files if f["path"] == str(written)) if "sets" in plan.facts else document
         told["verify"] = report.to_json()
@@ -84,6 +69,16 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     if failures:
         return _status(failures)
     return ExitStatus.DONE if all(report.same for report in reports.values()) else ExitStatus.NO
+
+
+def _fallbacks(plan: ConversionPlan) -> list[Note]:
+    """Which tensors did not fit the type that they were to have, as notes."""
+    notes = []
+    for t in plan.tensors:
+        if t.wanted is not None:
+            note = Note(f"stored as {t.type} instead of {t.wanted}, whose blocks do not divide their rows", t.name)
+            notes.append(note.about(plan.sets[t.set][0].path.name) if "sets" in plan.facts else note)
+    return notes
 
 
 def _status(failures: Sequence[Failure]) -> ExitStatus:
@@ -109,7 +104,8 @@ def _document(plan: ConversionPlan, failures: Sequence[Failure]) -> dict[str, An
     facts = {k: v for k, v in plan.facts.items() if k != "sets"}
     several = _set_of_each_tensor(plan)
     return {
-        "ok": not failures, "direction": plan.direction, **facts, "plan": plan.digest(), "notes": list(plan.notes),
+        "ok": not failures, "direction": plan.direction, **facts, "plan": plan.digest(),
+        "notes": [note.to_json() for note in plan.notes],
         "fallbacks": [{**file, "tensor": t.name, "wanted": t.wanted, "type": t.type}
                       for t, file in zip(plan.tensors, several, strict=True) if t.wanted],
         **({"failures": [f.to_json() for f in failures]} if "sets" in plan.facts else {}),
@@ -117,7 +113,7 @@ def _document(plan: ConversionPlan, failures: Sequence[Failure]) -> dict[str, An
 
 
 def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Report]) -> Report:
-    from .verify import show
+    from .report import show
 
     with out.compiling(), out.progress("verify") as progress:
         report = after(progress)

@@ -7,11 +7,32 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_dtypes
 from .exit import ExitStatus
-from .options import After, Checksums, Device, DryRun, Force, Json, MaxMemory, Quiet, Resume, Threads, Verbose, byte_size
+from .options import (
+    CONVERT,
+    OUTPUT,
+    After,
+    Checksums,
+    Device,
+    DryRun,
+    Force,
+    Json,
+    MaxMemory,
+    Quiet,
+    Resume,
+    Threads,
+    Verbose,
+    byte_size,
+)
 from .output import Output
 
 NAME = "gguf-to-hf"
+PANEL = CONVERT
+EXAMPLES = """\
+$ ggufx gguf-to-hf model.gguf model/
+$ ggufx gguf-to-hf org/repo:model-q8_0.gguf model/ --dtype bf16
+"""
 
 
 def command(
@@ -19,15 +40,19 @@ def command(
         str, typer.Argument(metavar="MODEL.gguf", help="GGUF file, first part of a split one, or org/repo:file.gguf.")
     ],
     folder: Annotated[Path, typer.Argument(metavar="OUT/", help="Folder to make.")],
-    dtype: Annotated[str, typer.Option("--dtype", help="bf16, f16, f32 or auto: the original types.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="TYPE", autocompletion=complete_dtypes, rich_help_panel=OUTPUT,
+                          help="bf16, f16, f32 or auto: the original types.")
+    ] = "auto",
     max_shard_size: Annotated[
-        int, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", help="Largest safetensors file.")
+        int, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT,
+                          help="Largest safetensors file.")
     ] = "5GB",
+    checksums: Checksums = None,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
     resume: Resume = False,
-    checksums: Checksums = None,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
     device: Device = "auto",
@@ -39,11 +64,12 @@ def command(
     from ..converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
     from ..converters.sources.hub import resolve_model
     from .conversion import carry_out
-    from .verify import afterwards
+    from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
+    options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size)
     path = resolve_model(model, what="gguf", progress=not quiet)
-    plan = plan_gguf_to_hf(path, folder, HfOptions(dtype.lower(), max_shard_size))
+    plan = plan_gguf_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory)} if after else None
     return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .completion import complete_file_types
 from .exit import ExitStatus
 from .options import (
+    CONVERT,
+    OUTPUT,
     After,
     Checksums,
     Device,
@@ -23,9 +25,11 @@ from .options import (
     MetadataFile,
     ModelName,
     NoFallback,
+    Outfile,
     OutputTensorType,
     OverrideKv,
     Plain,
+    Pre,
     Pure,
     Quiet,
     Resume,
@@ -38,19 +42,22 @@ from .options import (
 from .output import Output
 
 NAME = "hf-to-gguf"
+PANEL = CONVERT
+EXAMPLES = """\
+$ ggufx hf-to-gguf org/model --outtype q4_k_m
+$ ggufx hf-to-gguf model/ --outtype q4_k_m,q6_k,q8_0 --outfile 'm-{outtype}.gguf'
+$ ggufx hf-to-gguf model/ --outtype iq3_m --imatrix imatrix.gguf --dry-run
+"""
 
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Checkpoint folder, or Hub id org/name[@revision].")],
-    outfile: Annotated[
-        Path | None, typer.Option("--outfile", "-o", help="Output; {outtype} is filled in [default: GGUF naming convention].")
-    ] = None,
+    outfile: Outfile = None,
     outtype: Annotated[
-        str, typer.Option("--outtype", metavar="TYPE[,TYPE]", help="File types (q4_k_m ...; see `ggufx types`), or auto.")
+        str, typer.Option("--outtype", metavar="TYPE[,TYPE]", autocompletion=complete_file_types, rich_help_panel=OUTPUT,
+                          help="File types (q4_k_m ...; see `ggufx types`), or auto: the model's own.")
     ] = "auto",
-    pre: Annotated[
-        str | None, typer.Option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not recognised.")
-    ] = None,
+    checksums: Checksums = None,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
     exclude_weights: ExcludeWeights = [],  # noqa: B006
@@ -61,15 +68,15 @@ def command(
     leave_output_tensor: LeaveOutputTensor = False,
     pure: Pure = False,
     no_fallback: NoFallback = False,
-    override_kv: OverrideKv = [],  # noqa: B006
     model_name: ModelName = None,
     metadata: MetadataFile = None,
+    override_kv: OverrideKv = [],  # noqa: B006
+    pre: Pre = None,
     plain: Plain = False,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
     resume: Resume = False,
-    checksums: Checksums = None,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
     device: Device = "auto",
@@ -83,13 +90,15 @@ def command(
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import carry_out
-    from .verify import afterwards, overridden
+    from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
     folder = resolve_model(model, progress=not quiet)
     quantization = Quantization(
-        pure, tuple(tensor_type), tensor_type_file, output_tensor_type, token_embedding_type, leave_output_tensor,
-        not no_fallback, False, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
+        imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
+        tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
+        token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
+        allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre, plain=plain,
                           quantization=quantization)
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtype)

@@ -9,10 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Json, Quiet
+from .options import LOOK, Json, Quiet
 from .output import Output, human_bytes
 
 NAME = "inspect"
+PANEL = LOOK
+EXAMPLES = """\
+$ ggufx inspect model.gguf
+$ ggufx inspect adapter/ --json
+"""
 SHOWN_ITEMS = 6  # of an array
 SHOWN_TEXT = 120  # characters of a string, for people
 
@@ -54,8 +59,7 @@ def _inspect_folder(out: Output, folder: Path) -> None:
     adapter = (folder / "adapter_config.json").is_file()
     checkpoint = open_adapter(folder) if adapter else open_checkpoint(folder)
     out.line(f"{folder}: {'adapter' if adapter else 'checkpoint'}, {len(checkpoint.tensors)} tensors")
-    for note in checkpoint.notes:
-        out.note(note)
+    out.notes(checkpoint.notes)
     out.line()
     out.table(["key", "value"], [(k, _shown(v, isinstance(v, list))) for k, v in checkpoint.config.items()])
     _print_tensors(out, ((t.name, t.dtype, t.shape, t.nbytes) for t in checkpoint.tensors.values()))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .completion import complete_plain_types
 from .exit import ExitStatus
 from .options import (
+    CONVERT,
+    OUTPUT,
     After,
     Checksums,
     DryRun,
@@ -17,6 +19,7 @@ from .options import (
     MaxMemory,
     MetadataFile,
     ModelName,
+    Outfile,
     Quiet,
     Resume,
     Threads,
@@ -25,24 +28,31 @@ from .options import (
 from .output import Output
 
 NAME = "lora-to-gguf"
+PANEL = CONVERT
+EXAMPLES = """\
+$ ggufx lora-to-gguf adapter/ --base org/model
+$ ggufx lora-to-gguf org/adapter --base model/ --outfile adapter.gguf
+"""
 
 
 def command(
     adapter: Annotated[str, typer.Argument(metavar="ADAPTER", help="Adapter folder, or Hub id org/name[@revision].")],
     base: Annotated[
-        str, typer.Option("--base", help="Base model: a folder (its config.json is enough) or a Hub id.")
+        str, typer.Option("--base", metavar="MODEL", rich_help_panel=OUTPUT,
+                          help="Base model: a folder (its config.json is enough) or a Hub id org/name[@revision].")
     ],
-    outfile: Annotated[
-        Path | None, typer.Option("--outfile", "-o", help="Output [default: GGUF naming convention, current folder].")
-    ] = None,
-    outtype: Annotated[str, typer.Option("--outtype", help="f32, f16, bf16 or q8_0.")] = "f32",
+    outfile: Outfile = None,
+    outtype: Annotated[
+        str, typer.Option("--outtype", metavar="TYPE", autocompletion=complete_plain_types, rich_help_panel=OUTPUT,
+                          help="f32, f16, bf16 or q8_0.")
+    ] = "f32",
+    checksums: Checksums = None,
     model_name: ModelName = None,
     metadata: MetadataFile = None,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
     resume: Resume = False,
-    checksums: Checksums = None,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
     json_mode: Json = False,
@@ -53,13 +63,13 @@ def command(
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import carry_out
-    from .verify import afterwards
+    from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
     base_folder = resolve_model(base, what="config", progress=not quiet)
     folder = resolve_model(adapter, what="adapter", progress=not quiet)
-    plan = plan_lora_to_gguf(base_folder, folder, outfile,
-                             LoraOptions(outtype.lower(), model_name, metadata, cached_origin(folder)))
+    options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder))
+    plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
                                 base=base_folder)} if after else None

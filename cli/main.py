@@ -6,14 +6,18 @@ import functools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import typer
+from rich.markup import escape
+from typer.core import TyperCommand
 
 from .. import __version__
-from ..converters.errors import GgufxError
+from ..converters.errors import GgufxError, StorageError, UsageError
 from .exit import ExitStatus, status_of
+from .options import TALK
 from .output import Output
 
 app = typer.Typer(
@@ -25,8 +29,34 @@ app = typer.Typer(
 )
 
 
+class Command(TyperCommand):
+    """A command whose help is plain text: what stands in square brackets is no markup. A flag is shown without a type."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.help, self.epilog = escape(self.help or ""), escape(self.epilog or "")
+        for param in self.params:
+            param.help = escape(param.help or "")
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)
+        option.metavar, option.rich_help_panel = "", TALK
+        return option
+
+
 class Terminated(BaseException):
-    """SIGTERM: unwinds like Ctrl-C, so that unfinished output is cleaned up."""
+    """SIGTERM: unwinds like Ctrl-C, so that what is under way is left in order."""
+
+
+class Interrupted(GgufxError):
+    """The command was stopped from outside."""
+
+    code = "interrupted"
+
+
+WRONG_CALL = typer.BadParameter.__base__  # typer's own for any call that it cannot parse; it does not export the name
 
 
 def _version(wanted: bool) -> None:
@@ -49,35 +79,42 @@ def guarded(body: Callable[..., Any]) -> Callable[..., Any]:
     def command(*args: Any, **options: Any) -> None:
         out = Output(options.get("json_mode", False), options.get("quiet", False), options.get("verbose", False))
         try:
-            status = body(*args, **options)
-        except GgufxError as error:
-            out.error(error)
-            status = status_of(error)
-        except KeyboardInterrupt:
-            out.info("interrupted; unfinished output is removed")
-            status = ExitStatus.INTERRUPTED
-        except Terminated:
-            out.info("terminated; unfinished output is removed")
-            status = ExitStatus.TERMINATED
+            status = body(*args, **options) or ExitStatus.DONE
+        except (typer.Exit, typer.Abort, WRONG_CALL):
+            raise
         except BrokenPipeError:  # the reader of our output has left; there is nobody to tell
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = ExitStatus.DONE
-        except MemoryError:
-            out.error(GgufxError("out of memory", hint="Give a smaller --max-memory or fewer --threads."))
-            status = ExitStatus.IO
-        except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise
-        except Exception as error:
-            if out.verbose:
-                raise
-            out.error(GgufxError(
-                f"{type(error).__name__}: {error}",
-                hint="This is a fault of ggufx, not of your file. Run again with --verbose and report what it prints."))
-            status = ExitStatus.BUG
+        except BaseException as caught:
+            error, status = told(caught)
+            if status == ExitStatus.BUG and out.verbose:
+                traceback.print_exc()
+            out.error(error, status)
         if status:
             raise typer.Exit(int(status))
 
     return command
+
+
+def told(caught: BaseException) -> tuple[GgufxError, ExitStatus]:
+    """What to say of an exception that ended a command, and the status to leave with."""
+    if isinstance(caught, GgufxError):
+        return caught, status_of(caught)
+    if isinstance(caught, KeyboardInterrupt):
+        return Interrupted("interrupted", hint=_notes(caught)), ExitStatus.INTERRUPTED
+    if isinstance(caught, Terminated):
+        return Interrupted("terminated", hint=_notes(caught)), ExitStatus.TERMINATED
+    if isinstance(caught, MemoryError):
+        return StorageError("out of memory", hint="Give a smaller --max-memory or fewer --threads."), ExitStatus.IO
+    if not isinstance(caught, Exception):
+        raise caught
+    return GgufxError(f"{type(caught).__name__}: {caught}", hint="This is a fault of ggufx, not of your file. Run again with "
+                      "--verbose and report what it prints."), ExitStatus.BUG
+
+
+def _notes(caught: BaseException) -> str | None:
+    """What whoever was interrupted says of what is left (`BaseException.add_note`)."""
+    return "\n  ".join(getattr(caught, "__notes__", ())) or None
 
 
 def _terminate(signum: int, frame: object) -> None:
@@ -85,12 +122,23 @@ def _terminate(signum: int, frame: object) -> None:
 
 
 def run() -> None:
-    """The entry point."""
+    """The entry point. A call that cannot be parsed is an error like any other, in a document too."""
     signal.signal(signal.SIGTERM, _terminate)
-    app()
+    try:
+        status = app(standalone_mode=False)
+    except WRONG_CALL as error:
+        status = ExitStatus.USAGE
+        if message := error.format_message():  # else the help was printed, as there were no arguments
+            hint = f"`{error.ctx.command_path} --help` shows how it is called." if error.ctx else None
+            Output("--json" in sys.argv).error(UsageError(message, hint=hint), status)
+    except (KeyboardInterrupt, Terminated) as caught:  # before or after the command
+        error, status = told(caught)
+        Output("--json" in sys.argv).error(error, status)
+    sys.exit(int(status or 0))
 
 
 from . import archs, gguf_to_hf, hf_to_gguf, inspect, lora_to_gguf, quantize, types, verify, warmup  # noqa: E402 they register on `app`
 
 for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, quantize, verify, inspect, archs, types, warmup):
-    app.command(_module.NAME)(guarded(_module.command))
+    app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
+        guarded(_module.command))

@@ -1,4 +1,4 @@
-"""Options that several commands share, each defined once."""
+"""Options that several commands share, each defined once, in the panels in which `--help` shows them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_devices, complete_tensor_types, complete_typed_patterns
+
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30}
+MIN_MEMORY = 1 << 20
+
+# The panels of `ggufx --help` and, in the order in which a command's first option of each stands, of a command's.
+CONVERT, LOOK, PREPARE = "Convert", "Look and compare", "Prepare"
+OUTPUT, METADATA, QUANTIZATION, RUN, TALK = "Output", "Metadata", "Quantization", "How it runs", "What is printed"
 
 
 def byte_size(text: str) -> int:
@@ -16,6 +23,13 @@ def byte_size(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*", text, re.IGNORECASE)
     if match is None or (size := int(float(match[1]) * _UNITS[(match[2] or "").upper()])) <= 0:
         raise typer.BadParameter(f"{text!r} is not a size; write 5GB, 800MB or 1GiB")
+    return size
+
+
+def memory_size(text: str) -> int:
+    """A `byte_size` that work fits into: `2` is a slip for 2GB."""
+    if (size := byte_size(text)) < MIN_MEMORY:
+        raise typer.BadParameter(f"{text!r} is {size} bytes, too little to work with; write 2GB, 800MB or 1GiB")
     return size
 
 
@@ -29,51 +43,101 @@ def device_name(text: str) -> str:
 
 
 # -- how to talk ----------------------------------------------------------------------------------------------------
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; everything for people on stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more; a traceback where ggufx fails.")]
+Json = Annotated[bool, typer.Option("--json", rich_help_panel=TALK, help="One JSON document on stdout, also of a failure.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=TALK, help="Nothing but errors.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", rich_help_panel=TALK,
+                       help="All names where many are counted, checksums, and a traceback where ggufx fails."),
+]
 
 # -- how to convert -------------------------------------------------------------------------------------------------
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan only: tensors, sizes, what is lost.")]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing output.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")]
-Threads = Annotated[int | None, typer.Option("--threads", "-t", min=1, help="Threads [default: all cores].")]
+Outfile = Annotated[
+    Path | None, typer.Option(
+        "--outfile", "-o", metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
+        help="File to write, or a folder to write into; {outtype} is filled in. "
+             "[default: named by the GGUF convention, in the current folder]"),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", rich_help_panel=RUN, help="Only the plan: tensors, sizes, what is lost.")
+]
+Force = Annotated[bool, typer.Option("--force", "-f", rich_help_panel=RUN, help="Replace existing output.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", rich_help_panel=RUN, help="Go on where an interrupted run stopped.")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", "-t", min=1, metavar="N", rich_help_panel=RUN, show_default=False,
+                             help="Threads [default: all CPUs]."),
+]
 MaxMemory = Annotated[
-    int, typer.Option("--max-memory", parser=byte_size, metavar="SIZE", help="Bytes in flight, for any model.")
+    int, typer.Option("--max-memory", parser=memory_size, metavar="SIZE", rich_help_panel=RUN,
+                      help="Tensor data in flight, for models of any size."),
 ]
 Device = Annotated[
-    str, typer.Option("--device", parser=device_name, metavar="DEVICE",
+    str, typer.Option("--device", parser=device_name, metavar="DEVICE", autocompletion=complete_devices, rich_help_panel=RUN,
                       help="auto, cpu, cuda (all GPUs) or cuda:N. The bytes are the same."),
 ]
 Checksums = Annotated[
-    Path | None, typer.Option("--checksums", metavar="FILE", help="Write sha256 sums that `sha256sum -c` accepts.")
+    Path | None, typer.Option("--checksums", metavar="FILE", rich_help_panel=OUTPUT,
+                              help="Also write SHA-256 sums that `sha256sum -c` accepts."),
 ]
 After = Annotated[
-    bool, typer.Option("--after", help="Then verify what was written against the source; exit 1 where it differs.")
+    bool, typer.Option("--after", rich_help_panel=RUN,
+                       help="Then verify what was written against the source; exit 1 where it differs."),
 ]
-ModelName = Annotated[str | None, typer.Option("--model-name", help="general.name of the file.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model-name", metavar="NAME", rich_help_panel=METADATA, help="general.name of the file.")
+]
 MetadataFile = Annotated[
-    Path | None, typer.Option("--metadata", metavar="FILE", help="JSON file with general.* key-values that override.")
+    Path | None, typer.Option("--metadata", metavar="FILE", rich_help_panel=METADATA,
+                              help="JSON file with general.* key-values that override."),
 ]
-Plain = Annotated[bool, typer.Option("--plain", help="No ggufx.* key-values: the way back is then not exact.")]
+Plain = Annotated[
+    bool, typer.Option("--plain", rich_help_panel=METADATA, help="No ggufx.* key-values: the way back is then not exact.")
+]
+Pre = Annotated[
+    str | None, typer.Option("--pre", metavar="NAME", rich_help_panel=METADATA,
+                             help="Pre-tokenizer, where it is not recognised."),
+]
 
 # -- how to quantize ------------------------------------------------------------------------------------------------
-Imatrix = Annotated[Path | None, typer.Option("--imatrix", metavar="FILE", help="Importance matrix, GGUF or legacy.")]
-IncludeWeights = Annotated[list[str], typer.Option("--include-weights", help="Use only entries with this in the name.")]
-ExcludeWeights = Annotated[list[str], typer.Option("--exclude-weights", help="Leave out entries with this in the name.")]
-Pure = Annotated[bool, typer.Option("--pure", help="Every tensor the default type of the file type.")]
+Imatrix = Annotated[
+    Path | None, typer.Option("--imatrix", metavar="FILE", rich_help_panel=QUANTIZATION,
+                              help="Importance matrix, GGUF or legacy."),
+]
+IncludeWeights = Annotated[
+    list[str], typer.Option("--include-weights", metavar="TEXT", rich_help_panel=QUANTIZATION,
+                            help="Use only entries of the importance matrix with this in the name; may be repeated."),
+]
+ExcludeWeights = Annotated[
+    list[str], typer.Option("--exclude-weights", metavar="TEXT", rich_help_panel=QUANTIZATION,
+                            help="Leave out entries of the importance matrix with this in the name; may be repeated."),
+]
+Pure = Annotated[
+    bool, typer.Option("--pure", rich_help_panel=QUANTIZATION, help="Every tensor the default type of the file type.")
+]
 TensorType = Annotated[
-    list[str], typer.Option("--tensor-type", metavar="PATTERN=TYPE", help="Type of matching tensors; may be repeated.")
+    list[str], typer.Option("--tensor-type", metavar="PATTERN=TYPE", autocompletion=complete_typed_patterns,
+                            rich_help_panel=QUANTIZATION, help="Type of matching tensors; may be repeated."),
 ]
 TensorTypeFile = Annotated[
-    Path | None, typer.Option("--tensor-type-file", metavar="FILE", help="PATTERN=TYPE words, between white space.")
+    Path | None, typer.Option("--tensor-type-file", metavar="FILE", rich_help_panel=QUANTIZATION,
+                              help="PATTERN=TYPE words, between white space."),
 ]
-OutputTensorType = Annotated[str | None, typer.Option("--output-tensor-type", metavar="TYPE", help="Of output.weight.")]
+OutputTensorType = Annotated[
+    str | None, typer.Option("--output-tensor-type", metavar="TYPE", autocompletion=complete_tensor_types,
+                             rich_help_panel=QUANTIZATION, help="Type of output.weight."),
+]
 TokenEmbeddingType = Annotated[
-    str | None, typer.Option("--token-embedding-type", metavar="TYPE", help="Of token_embd.weight.")
+    str | None, typer.Option("--token-embedding-type", metavar="TYPE", autocompletion=complete_tensor_types,
+                             rich_help_panel=QUANTIZATION, help="Type of token_embd.weight."),
 ]
-LeaveOutputTensor = Annotated[bool, typer.Option("--leave-output-tensor", help="Do not quantize output.weight.")]
-NoFallback = Annotated[bool, typer.Option("--no-fallback", help="Refuse where a tensor does not fit its type.")]
+LeaveOutputTensor = Annotated[
+    bool, typer.Option("--leave-output-tensor", rich_help_panel=QUANTIZATION, help="Do not quantize output.weight.")
+]
+NoFallback = Annotated[
+    bool, typer.Option("--no-fallback", rich_help_panel=QUANTIZATION, help="Refuse where a tensor does not fit its type.")
+]
 OverrideKv = Annotated[
-    list[str], typer.Option("--override-kv", metavar="KEY=TYPE:VALUE", help="int, float, bool or str; may be repeated.")
+    list[str], typer.Option("--override-kv", metavar="KEY=TYPE:VALUE", rich_help_panel=METADATA,
+                            help="TYPE is int, float, bool or str; may be repeated."),
 ]

@@ -1,4 +1,7 @@
-"""The only printer. Results go to stdout; progress, notes and errors to stderr; with --json one document on stdout."""
+"""The only printer. Results go to stdout; notes, errors and progress to stderr; with --json one document on stdout.
+
+What strangers wrote (names, settings, templates) is printed through here alone, with what would steer a terminal as escapes.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..converters.errors import Failure, GgufxError
+from ..converters.errors import Failure, GgufxError, escaped, told_failures
+from ..converters.notes import SHOWN_NAMES, grouped
+from .exit import ExitStatus
 
 PLAIN_LINE_SECONDS = 10  # how often a log (no terminal) gets a line of progress
 
@@ -25,25 +30,29 @@ def human_bytes(size: float) -> str:
 
 
 class Output:
-    """What a command says. `json_mode`: people's text goes to stderr and `document` to stdout."""
+    """What a command says.
+
+    `json_mode`: the result is the document alone; stderr has notes, errors, and progress on a terminal.
+    """
 
     def __init__(self, json_mode: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         from rich.console import Console
 
         self.json_mode, self.quiet, self.verbose = json_mode, quiet, verbose
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._out = self._err if json_mode else Console(highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+        self._out = Console(highlight=False, soft_wrap=True, emoji=False)
+        self._silent = quiet or json_mode
 
     def line(self, text: str = "") -> None:
         """A line of the result."""
-        if not self.quiet:
-            self._out.print(text, markup=False)
+        if not self._silent:
+            self._out.print(escaped(text), markup=False)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
         """Rows of the result; numbers to the right. Without a terminal: aligned plain text, never cut."""
-        if self.quiet:
+        if self._silent:
             return
-        texts = [[str(cell) for cell in row] for row in rows]
+        texts = [[escaped(str(cell)) for cell in row] for row in rows]
         numeric = [all(isinstance(row[i], (int, float)) for row in rows) and bool(rows) for i in range(len(columns))]
         if self._out.is_terminal:
             from rich.table import Table
@@ -63,38 +72,49 @@ class Output:
             cells = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True)]
             self.line("  ".join(cells).rstrip())
 
-    def note(self, text: str) -> None:
-        """Something lost, approximated or assumed."""
-        if not self.quiet:
-            self._err.print(f"note: {text}", style="yellow", markup=False)
+    def notes(self, notes: Iterable[str]) -> None:
+        """What is lost, approximated or assumed: a line of each kind, with its names where they are few or `verbose`."""
+        if self.quiet:
+            return
+        shortened = False
+        for note in grouped(notes):
+            self._err.print(f"note: {escaped(note.told(self.verbose))}", style="yellow", markup=False)
+            shortened |= len(note.names) > SHOWN_NAMES
+        if shortened and not self.verbose:
+            self.info("(--verbose and --json name them all)")
 
     def info(self, text: str) -> None:
         """What is going on; for people only."""
-        if not self.quiet:
-            self._err.print(text, markup=False)
+        if not self._silent:
+            self._err.print(escaped(text), markup=False)
 
-    def failure(self, what: GgufxError | Failure) -> None:
-        """What failed, also under --quiet."""
-        self._err.print(f"error: {what}", style="red", markup=False)
+    def failures(self, failures: Sequence[Failure]) -> None:
+        """Which of several outputs failed, also under --quiet."""
+        if failures:
+            self._print_error(told_failures(failures, self.verbose))
 
-    def error(self, error: GgufxError) -> None:
+    def error(self, error: GgufxError, status: ExitStatus) -> None:
         """The error that ends a command; with --json as a document as well."""
-        self.failure(error)
-        if self.json_mode:
-            self.document({"ok": False, "error": error.to_json()})
+        self._print_error(error.told(self.verbose))
+        self.document({"ok": False, "error": error.to_json(), "exit_code": int(status)})
+
+    def _print_error(self, text: str) -> None:
+        for line in f"error: {text}".split("\n"):  # the hint stands on a line of its own
+            self._err.print(escaped(line), style="red", markup=False)
 
     def document(self, data: dict[str, Any]) -> None:
-        """The one JSON document of a command."""
+        """The one JSON document of a command. What is not printable is written as \\u escapes, which only strings can hold."""
         if self.json_mode:
-            sys.stdout.write(json.dumps({"ok": True, **data}, ensure_ascii=False, default=str) + "\n")
+            text = json.dumps({"ok": True, **data}, ensure_ascii=False, default=str)
+            if not text.isprintable():
+                text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+            sys.stdout.write(text + "\n")
             sys.stdout.flush()
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
         """`progress(done, total, name)` for the converter: a bar on a terminal, plain lines in a log."""
-        if self.quiet:
-            yield lambda done, total, name: None
-        elif self._err.is_terminal and not os.environ.get("CI"):
+        if not self.quiet and self._err.is_terminal and not os.environ.get("CI"):
             with self._bar(title) as update:
                 yield update
         else:

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_file_types
 from .exit import ExitStatus
 from .options import (
+    CONVERT,
+    QUANTIZATION,
     After,
     Checksums,
     Device,
@@ -35,6 +38,12 @@ from .options import (
 from .output import Output
 
 NAME = "quantize"
+PANEL = CONVERT
+EXAMPLES = """\
+$ ggufx quantize model-bf16.gguf model-q4_k_m.gguf q4_k_m
+$ ggufx quantize model-bf16.gguf 'model-{outtype}.gguf' q4_k_m,iq4_xs --imatrix imatrix.gguf
+$ ggufx quantize model-bf16.gguf out.gguf q4_k_m --tensor-type 'ffn_down=q6_k'
+"""
 
 
 def command(
@@ -43,8 +52,10 @@ def command(
     ],
     outfile: Annotated[Path, typer.Argument(metavar="OUT.gguf", help="File to write; {outtype} is filled in.")],
     outtype: Annotated[
-        str, typer.Argument(metavar="TYPE[,TYPE]", help="File types: q4_k_m ...; see `ggufx types`.")
+        str, typer.Argument(metavar="TYPE[,TYPE]", autocompletion=complete_file_types,
+                            help="File types: q4_k_m ...; see `ggufx types`.")
     ],
+    checksums: Checksums = None,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
     exclude_weights: ExcludeWeights = [],  # noqa: B006
@@ -55,15 +66,15 @@ def command(
     leave_output_tensor: LeaveOutputTensor = False,
     pure: Pure = False,
     no_fallback: NoFallback = False,
-    override_kv: OverrideKv = [],  # noqa: B006
     allow_requantize: Annotated[
-        bool, typer.Option("--allow-requantize", help="Quantize tensors that are quantized already: loses twice.")
+        bool, typer.Option("--allow-requantize", rich_help_panel=QUANTIZATION,
+                           help="Quantize tensors that are quantized already: loses twice.")
     ] = False,
+    override_kv: OverrideKv = [],  # noqa: B006
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
     resume: Resume = False,
-    checksums: Checksums = None,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
     device: Device = "auto",
@@ -77,13 +88,15 @@ def command(
     from ..converters.planners.quantize import QuantizePlanner
     from ..converters.sources.hub import resolve_model
     from .conversion import carry_out
-    from .verify import afterwards, overridden
+    from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
     path = resolve_model(model, what="gguf", progress=not quiet)
     quantization = Quantization(
-        pure, tuple(tensor_type), tensor_type_file, output_tensor_type, token_embedding_type, leave_output_tensor,
-        not no_fallback, allow_requantize, tuple(override_kv), imatrix, tuple(include_weights), tuple(exclude_weights))
+        imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
+        tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
+        token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
+        allow_fallback=not no_fallback, override_kv=tuple(override_kv), allow_requantize=allow_requantize)
     plan, refused = plan_outputs(QuantizePlanner(path, outfile, quantization), outtype)
     compare = {o.path: afterwards(path, o.path, threads=threads, max_memory=max_memory,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from .options import Json, Quiet
+from .options import LOOK, Json, Quiet
 from .output import Output
 
 NAME = "types"
+PANEL = LOOK
+EXAMPLES = """\
+$ ggufx types
+"""
 
 
 def command(json_mode: Json = False, quiet: Quiet = False) -> None:

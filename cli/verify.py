@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .exit import ExitStatus
-from .options import Force, Json, MaxMemory, Quiet, Threads, Verbose
-from .output import Output, human_bytes
-
-if TYPE_CHECKING:
-    from ..converters.verify.pairs import Progress
-    from ..converters.verify.tensors import Pair
-    from ..converters.verify.verify import Compared, Report
+from .files import check_writable, write_text
+from .options import LOOK, OUTPUT, Force, Json, MaxMemory, Pre, Quiet, Threads, Verbose
+from .output import Output
+from .report import show
 
 NAME = "verify"
-SHOWN_SETTINGS = 30  # of the keys that differ, for people
+COUNTS = "What counts"
+PANEL = LOOK
+EXAMPLES = """\
+$ ggufx verify model/ model-q4_k_m.gguf
+$ ggufx verify old.gguf new.gguf --strict --html report.html
+$ ggufx verify adapter/ adapter.gguf --base model/
+"""
 
 A = Annotated[str, typer.Argument(metavar="A", help="Checkpoint folder, GGUF file, adapter, or their Hub references.")]
 B = Annotated[str, typer.Argument(metavar="B", help="The same.")]
@@ -28,26 +30,36 @@ def command(
     a: A,
     b: B,
     base: Annotated[
-        str | None, typer.Option("--base", help="Base model of an adapter folder that is compared with a GGUF adapter.")
+        str | None, typer.Option("--base", metavar="MODEL", rich_help_panel=COUNTS,
+                                 help="Base model of an adapter folder that is compared with a GGUF adapter.")
     ] = None,
     max_rmse: Annotated[
-        float | None, typer.Option("--max-rmse", min=0, help="RMSE over RMS allowed [default: by quantized type].")
+        float | None, typer.Option("--max-rmse", min=0, metavar="NUMBER", rich_help_panel=COUNTS, show_default=False,
+                                   help="RMSE over RMS allowed [default: by quantized type].")
     ] = None,
     tokenizer: Annotated[
-        bool, typer.Option("--tokenizer", help="Encode hard texts with both; GGUF needs xllamacpp installed.")
+        bool, typer.Option("--tokenizer", rich_help_panel=COUNTS,
+                           help="Encode hard texts with both; GGUF needs xllamacpp installed.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Names, licences and all other keys count too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", rich_help_panel=COUNTS, help="Names, licences and all other keys count too.")
+    ] = False,
     ignore: Annotated[
-        list[str], typer.Option("--ignore", metavar="KEY", help="A key that does not count; wildcards; may be repeated.")
+        list[str], typer.Option("--ignore", metavar="KEY", rich_help_panel=COUNTS,
+                                help="A key that does not count; wildcards; may be repeated.")
     ] = [],  # noqa: B006 typer copies it
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the report as one self-contained page.")
+        Path | None, typer.Option("--html", metavar="FILE", rich_help_panel=OUTPUT,
+                                  help="Write the report as one self-contained page.")
     ] = None,
-    worst: Annotated[int, typer.Option("--worst", min=0, help="How many of the worst tensors to print.")] = 10,
-    checksums: Annotated[bool, typer.Option("--checksums/--no-checksums", help="SHA-256 of the files.")] = True,
-    pre: Annotated[
-        str | None, typer.Option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not recognised.")
-    ] = None,
+    worst: Annotated[
+        int, typer.Option("--worst", min=0, metavar="N", rich_help_panel=OUTPUT,
+                          help="How many of the worst tensors to print.")
+    ] = 10,
+    checksums: Annotated[
+        bool, typer.Option("--checksums/--no-checksums", rich_help_panel=OUTPUT, help="SHA-256 of the files.")
+    ] = True,
+    pre: Pre = None,
     force: Force = False,
     threads: Threads = None,
     max_memory: MaxMemory = "1GiB",
@@ -56,20 +68,21 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Compare two models, adapters or files of them. Exit 0: the same within what the types allow; 1: different."""
-    from ..converters.errors import UsageError
     from ..converters.sources.hub import resolve_model
     from ..converters.verify.verify import VerifyOptions, verify
 
     out = Output(json_mode, quiet, verbose)
-    if html is not None and html.exists() and not force:
-        raise UsageError("exists already", file=html, hint="Pass --force to replace it.")
+    check_writable(html, force)
     paths = [resolve_model(x, what=_what(x, base), progress=not quiet) for x in (a, b)]
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
-    options = VerifyOptions(base_folder, max_rmse, tuple(ignore), strict, tokenizer, checksums, pre)
+    options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
+                            checksums=checksums, pre=pre)
     with out.compiling(), out.progress("verify") as progress:
         report = verify(*paths, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:
-        write_page(html, report)
+        from .report_html import page
+
+        write_text(html, page(report))
     show(out, report, worst)
     out.document(report.to_json())
     return ExitStatus.DONE if report.same else ExitStatus.NO
@@ -80,79 +93,3 @@ def _what(reference: str, base: str | None) -> str:
     if ":" in reference:
         return "gguf"
     return "checkpoint" if base is None else "adapter"
-
-
-def afterwards(source: Path, written: Path, *, threads: int | None, max_memory: int,
-               **options: Any) -> Callable[[Progress], Report]:
-    """What `carry_out` does for --after: compare, without checksums, since the conversion has told them."""
-    from ..converters.verify.verify import VerifyOptions, verify
-
-    chosen = VerifyOptions(checksums=False, made=True, **options)
-    return lambda progress: verify(source, written, chosen, threads=threads, max_memory=max_memory, progress=progress)
-
-
-def overridden(override_kv: list[str]) -> tuple[str, ...]:
-    """The keys that a command was told to set to another value than the source's."""
-    return tuple(text.partition("=")[0] for text in override_kv)
-
-
-def write_page(path: Path, report: Report) -> None:
-    """The report as HTML. StorageError where it cannot be written."""
-    from ..converters.errors import StorageError
-    from .report_html import page
-
-    try:
-        path.write_text(page(report), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", file=path) from error
-
-
-def show(out: Output, report: Report, worst: int = 10) -> None:
-    """The report for people: both sides, what differs, the worst tensors, the verdict."""
-    for note in report.notes:
-        out.note(note)
-    for name, side in (("A", report.a), ("B", report.b)):
-        out.line(f"{name}  {side.path}: {_types(side)}")
-        for file in side.files:
-            if file.sha256:
-                out.line(f"   {file.sha256}  {file.path.name}")
-    figured = [p for p in report.worst() if not p.verdict.same or (p.figures and p.figures.squares)][:worst]
-    if figured:
-        out.line()
-        out.table(["tensor", "A", "B", "RMSE/RMS", "SNR dB", "max", "bits A", "bits B", "verdict"],
-                  [_row(p) for p in figured], title="worst tensors")
-    if report.differences:
-        out.line()
-        rows = [(d.where, d.key, d.a or "", d.b or "", "yes" if d.counts else "no") for d in report.differences]
-        out.table(["where", "key", "A", "B", "counts"], rows[:SHOWN_SETTINGS], title="settings that differ")
-        if len(rows) > SHOWN_SETTINGS:
-            out.line(f"and {len(rows) - SHOWN_SETTINGS} more; --json lists them all")
-    if report.probes is not None:
-        out.line()
-        out.line(f"tokenizer: {report.probes.texts - len(report.probes.different)} of {report.probes.texts} texts give "
-                 "the same ids")
-        for text, x, y in report.probes.different[:3]:
-            out.line(f"   {text!r}: {x} and {y}")
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in report.verdicts.items()) or "no tensors"
-    out.line()
-    out.line(f"{'same' if report.same else 'DIFFERENT'}: {report.summary} ({counts})")
-    out.info(f"compared in {report.seconds:.1f} s")
-
-
-def _types(side: Compared) -> str:
-    each = ", ".join(f"{n} {kind}" for kind, (n, _) in sorted(side.types.items(), key=lambda t: -t[1][1]))
-    return f"{side.form}, {human_bytes(sum(size for _, size in side.types.values()))} in {each or 'no tensors'}"
-
-
-def _row(pair: Pair) -> tuple:
-    from ..converters.io.files import printable
-    from ..converters.verify.tensors import bits_per_weight
-
-    name = printable(pair.name)
-    types = [t.type if t else "-" for t in (pair.a, pair.b)]
-    bits = [f"{bits_per_weight(t):.4g}" if t else "-" for t in (pair.a, pair.b)]
-    said = f"{pair.verdict}: {pair.detail}" if pair.detail else str(pair.verdict)
-    if pair.figures is None:
-        return name, *types, "-", "-", "-", *bits, said
-    f = pair.figures
-    return name, *types, f"{f.relative:.3g}", f"{f.snr_db:.1f}", f"{f.max_abs:.3g}", *bits, said

@@ -7,17 +7,27 @@ from typing import Annotated
 import typer
 
 from ..converters.errors import UsageError
+from .completion import complete_devices, complete_tensor_types
 from .exit import ExitStatus
-from .options import Json, Quiet, device_name
+from .options import PREPARE, RUN, Json, Quiet, device_name
 from .output import Output
 
 NAME = "warmup"
+PANEL = PREPARE
+EXAMPLES = """\
+$ ggufx warmup
+$ ggufx warmup q4_k q6_k --device cuda
+"""
 
 
 def command(
-    formats: Annotated[list[str] | None, typer.Argument(metavar="TYPE...", help="Tensor types [default: all].")] = None,
+    formats: Annotated[
+        list[str] | None, typer.Argument(metavar="TYPE...", autocompletion=complete_tensor_types, show_default=False,
+                                         help="Tensor types [default: all].")
+    ] = None,
     device: Annotated[
-        str, typer.Option("--device", parser=device_name, metavar="DEVICE", help="Whose kernels: cpu, cuda or cuda:N.")
+        str, typer.Option("--device", parser=device_name, metavar="DEVICE", autocompletion=complete_devices,
+                          rich_help_panel=RUN, help="Whose kernels: cpu, cuda or cuda:N.")
     ] = "cpu",
     json_mode: Json = False,
     quiet: Quiet = False,

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SHOWN_PROBLEMS = 20  # of many, in the message for people
+from .notes import listed
+
+SHOWN_PROBLEMS = 20  # kinds of many, in the message for people
+SHOWN_HINTS = 3
 
 
 def escaped(text: str) -> str:
@@ -46,15 +49,17 @@ class GgufxError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
+        return self.told()
+
+    def told(self, all_names: bool = False) -> str:
+        """For people; of many alike a few names, or all."""
         where = [part for part in (self.file, self.tensor and f"tensor {self.tensor}") if part]
-        text = f"{': '.join(map(escaped, where))}: {self.message}" if where else self.message
+        return _lines(": ".join((*map(escaped, where), self.message)) + self._details(), self.hint)
+
+    def _details(self) -> str:
         details = [f"{k} {escaped(str(v))}" for k, v in (("expected", self.expected), ("found", self.found))
                    if v is not None]
-        if details:
-            text += f" ({', '.join(details)})"
-        if self.hint:
-            text += f"\n  {self.hint}"
-        return "\n".join(map(escaped, text.split("\n")))  # strangers' files speak through it, to a terminal
+        return f" ({', '.join(details)})" if details else ""
 
     def to_json(self) -> dict[str, object]:
         """The error as one JSON object; absent fields are left out."""
@@ -101,14 +106,42 @@ class ManyErrors(GgufxError):
         self.code = problems[0].code
         super().__init__(f"{len(problems)} problems")
 
-    def __str__(self) -> str:
-        shown = [f"- {p}" for p in self.problems[:SHOWN_PROBLEMS]]
-        if more := self.problems[SHOWN_PROBLEMS:]:
-            shown.append(f"- and {len(more)} more problems; --json lists them all")
+    def told(self, all_names: bool = False) -> str:
+        """One line of each kind, with its count: what is wrong with a thousand tensors alike is one thing to mend."""
+        kinds: dict[object, list[GgufxError]] = {}
+        for problem in self.problems:
+            kinds.setdefault((type(problem), problem.message), []).append(problem)
+        told = [_alike(problems, all_names) for problems in kinds.values()]
+        if len(told) == 1:
+            return told[0]
+        shown = [f"- {text}" for text in told[: len(told) if all_names else SHOWN_PROBLEMS]]
+        if more := len(told) - len(shown):
+            shown.append(f"- and {more} more kinds; --json lists them all")
         return "\n".join([f"{len(self.problems)} problems:", *shown])
 
     def to_json(self) -> dict[str, object]:
         return {**super().to_json(), "problems": [p.to_json() for p in self.problems]}
+
+
+def _alike(problems: Sequence[GgufxError], all_names: bool) -> str:
+    """Problems of one message as one text."""
+    first = problems[0]
+    if len(problems) == 1:
+        return first.told(all_names)
+    file = first.file if all(p.file == first.file for p in problems) else None
+    tensors = [p.tensor for p in problems if p.tensor]
+    what = "tensors" if len(tensors) == len(problems) else "problems" if tensors or file else "files"
+    places = [": ".join(filter(None, (None if file else p.file, p.tensor))) for p in problems]
+    names = [name for place, p in zip(places, problems, strict=True) if (name := (escaped(place) + p._details()).strip())]
+    text = f"{f'{escaped(file)}: ' if file else ''}{first.message} ({len(problems):,} {what})"
+    hints = list(dict.fromkeys(p.hint for p in problems if p.hint))
+    return _lines(f"{text}: {listed(names, all_names)}" if names else text, *hints[: None if all_names else SHOWN_HINTS])
+
+
+def _lines(text: str, *hints: str | None) -> str:
+    """A message with its hints; strangers' files speak through it, to a terminal."""
+    whole = "\n  ".join((text, *filter(None, hints)))
+    return "\n".join(map(escaped, whole.split("\n")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +153,9 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.path} was not made: {self.error}"
+
+    def told(self, all_names: bool = False) -> str:
+        return told_failures([self], all_names)
 
     def to_json(self) -> dict[str, object]:
         return {"path": str(self.path), "error": self.error.to_json()}
@@ -133,11 +169,20 @@ class IncompleteError(ManyErrors):
         self.failures = tuple(failures)
         self.result = result
 
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.failures))
+    def told(self, all_names: bool = False) -> str:
+        return told_failures(self.failures, all_names)
 
     def to_json(self) -> dict[str, object]:
         return {**super().to_json(), "failures": [f.to_json() for f in self.failures]}
+
+
+def told_failures(failures: Iterable[Failure], all_names: bool = False) -> str:
+    """For people: which outputs were not made, and why; several for one reason in one line."""
+    reasons: dict[str, list[str]] = {}
+    for failure in failures:
+        reasons.setdefault(failure.error.told(all_names), []).append(escaped(str(failure.path)))
+    return "\n".join(f"{listed(paths, all_names=True)} {'was' if len(paths) == 1 else 'were'} not made: {reason}"
+                     for reason, paths in reasons.items())
 
 
 def raise_all(problems: Iterable[GgufxError]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...quant.formats import FORMATS
+from ..notes import Note, grouped
 from ..ops import Op, Shape, op_from_json
 
 # Element types that safetensors has and GGUF has not. Bytes per element.
@@ -137,7 +138,7 @@ class ConversionPlan:
     outputs: tuple[OutputFile, ...]
     jobs: tuple[TensorJob, ...]
     tensors: tuple[PlannedTensor, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     imatrix: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
 
@@ -145,6 +146,9 @@ class ConversionPlan:
     def sets(self) -> tuple[tuple[OutputFile, ...], ...]:
         """The outputs by set. The first file of a set names it."""
         return tuple(tuple(files) for _, files in groupby(self.outputs, key=lambda o: o.set))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(grouped(self.notes)))  # whoever made them: one of each kind
 
     @property
     def output_bytes(self) -> int:
@@ -162,7 +166,7 @@ class ConversionPlan:
                       "ops": [op.to_json() for op in j.ops], "outputs": [r.to_json() for r in j.outputs],
                       "weights": j.weights} for j in self.jobs],
             "tensors": [asdict(t) for t in self.tensors],
-            "notes": list(self.notes),
+            "notes": [note.to_json() for note in self.notes],
             "facts": self.facts,
             "imatrix": {name: [list(values.shape), base64.b64encode(values.tobytes()).decode()]
                         for name, values in self.imatrix.items()},
@@ -185,7 +189,7 @@ class ConversionPlan:
                             tuple(map(region, j["outputs"])), tuple(w and (w[0], w[1]) for w in j["weights"]))
                   for j in data["jobs"]),
             tuple(PlannedTensor(**{**t, "shape": tuple(t["shape"])}) for t in data["tensors"]),
-            tuple(data["notes"]), data["facts"],
+            tuple(Note(n["kind"], *n["names"]) for n in data["notes"]), data["facts"],
             {name: np.frombuffer(base64.b64decode(raw), np.float32).reshape(shape)
              for name, (shape, raw) in data["imatrix"].items()},
         )

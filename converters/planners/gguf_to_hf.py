@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import arch
-from ..errors import GgufxError, InputError, UnsupportedError, raise_all
+from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import printable, read_bytes
 from ..io.gguf import GgufFile, TensorInfo, read_gguf_model
 from ..io.json_file import parse_object
@@ -44,12 +44,20 @@ MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per p
 @dataclass(frozen=True)
 class HfOptions:
     """How a checkpoint is made. `dtype` auto: the original types where the file tells them. `pre`: the pre-tokenizer, where
-    the file's name for it is missing or wrong. `tokenizer` False: none is written."""
+    the file's name for it is missing or wrong. `tokenizer` False: none is written. UsageError for other values."""
 
     dtype: str = "auto"
+    _: KW_ONLY
     max_shard_bytes: int = DEFAULT_SHARD_BYTES
     pre: str | None = None
     tokenizer: bool = True
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("auto", *DTYPES):
+            raise UsageError("no dtype of a checkpoint", expected=", ".join(("auto", *DTYPES)), found=self.dtype,
+                             hint="A quantized checkpoint is not made; quantized GGUF files are (hf-to-gguf, quantize).")
+        if self.max_shard_bytes <= 0:
+            raise UsageError("max_shard_bytes is not a size", found=self.max_shard_bytes)
 
 
 @dataclass

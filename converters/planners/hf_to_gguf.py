@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `pre`: the pre-tokenizer, where not recognised."""
 
     outtype: str = "auto"
+    _: KW_ONLY
     model_name: str | None = None
     metadata_file: Path | None = None
     hub_id: str | None = None

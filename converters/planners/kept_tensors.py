@@ -14,6 +14,7 @@ from ...quant import dequantize, quantize
 from ..io.files import read_bytes
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata
+from ..notes import Note
 from ..ops import Crop
 from ..rules.match import HfMatches, Match
 from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
@@ -41,7 +42,7 @@ def keep(tensors: Mapping[str, SourceTensor], found: HfMatches, source: Source, 
         if crop is not None:
             outside = rows_outside(crop, tensor.shape[0])
             if outside and not add(tensor.name, read_rows(tensor, outside), outside):
-                notes.append(f"{tensor.name}: rows {outside} are not in GGUF and do not come back")
+                notes.append(Note("rows that are not in GGUF do not come back", f"{tensor.name} {outside}"))
         elif tensor.nbytes <= room and not returns(match, tensor):
             add(tensor.name, read_tensor(tensor), None)
     if sum(tensors[name].nbytes for name in found.ignored) <= room:
@@ -56,10 +57,7 @@ def keep(tensors: Mapping[str, SourceTensor], found: HfMatches, source: Source, 
 
 def dropped_notes(names: list[str]) -> list[str]:
     """What to say of tensors that do not come back."""
-    if not names:
-        return []
-    more = f" and {len(names) - 3} more tensors" if len(names) > 3 else ""
-    return [f"{', '.join(names[:3])}{more}: GGUF has no place for them; they do not come back"]
+    return [Note("tensors that GGUF has no place for do not come back", *names)] if names else []
 
 
 def rows_outside(crop: Crop, rows: int) -> list[list[int]]:

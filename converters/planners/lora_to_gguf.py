@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from .. import arch
-from ..errors import GgufxError, InputError, UnsupportedError, raise_all
+from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name
+from ..notes import Note
 from ..ops import LoraRefused, Op, Transpose
 from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora
 from ..plan.gguf_output import gguf_output
@@ -34,12 +35,17 @@ _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """How an adapter is made."""
+    """How an adapter is made. UsageError for a type that adapters do not have."""
 
     outtype: str = "f32"
+    _: KW_ONLY
     model_name: str | None = None
     metadata_file: Path | None = None
     hub_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.outtype not in OUTTYPES:
+            raise UsageError("no type of an adapter", expected=", ".join(OUTTYPES), found=self.outtype)
 
 
 @dataclass
@@ -118,7 +124,7 @@ def _without_base(tensors: Mapping[str, SourceTensor], spec: ArchSpec, hp: Hpara
         weight = name.removeprefix(PREFIX).replace(".base_layer.", ".")
         found = _find(index, spec, weight) if ".base_layer.weight" in name else None
         if found and expected_shape(found[0], BlockHparams(hp, _block(spec, *found, hp)), False) == tensor.shape:
-            notes.append(f"{name} is a copy of the base model's weight and is left out")
+            notes.append(Note("copies of the base model's weights are left out", name))
         else:
             out[name] = tensor
     return out

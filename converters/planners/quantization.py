@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from ...quant.recipes import recipe
-from ...quant.recipes.imatrix import ImportanceMatrix, from_gguf, from_legacy
+from ...quant.recipes.imatrix import ImportanceMatrix, UnfitEntry, from_gguf, from_legacy
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import open_regular, read_at
 from ..io.gguf import MAGIC, read_gguf
 from ..io.values import Metadata, Value, boolean, f32, plain, string, u32
+from ..notes import Note
 from ..ops import Op, Shape
 from ..plan.plan import Region, TensorJob
 from ..plan.tiles import unit_count
@@ -26,7 +27,7 @@ from ..plan.tiles import unit_count
 MAX_IMATRIX_BYTES = 4 << 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantization:
     """What a user may ask of a quantized file beside its type. Strings as on the command line."""
 
@@ -90,12 +91,14 @@ def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Meta
     if imatrix is not None:
         quantized = [c.name for c in choices if c.eligible and len(c.shape) > 1]
         if missing := imatrix.missing(quantized):
-            chosen.notes.append(f"the importance matrix has no entry for {len(missing)} quantized tensors: "
-                                f"{', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}")
+            chosen.notes.append(Note("quantized tensors without an entry in the importance matrix", *missing))
+        names = {c.name for c in choices}
+        if others := [name for name in imatrix.entries if name not in names]:
+            chosen.notes.append(Note("entries of the importance matrix without a tensor in this model", *others))
         for what, pairs_ in (("were never reached by a token", imatrix.unseen), ("are all zero", imatrix.zero)):
             if pairs_:
-                chosen.notes.append(f"{len(pairs_)} entries of the importance matrix {what} and weigh every column alike: "
-                                    f"{', '.join(f'{n} {i}' for n, i in pairs_[:4])}")
+                chosen.notes.append(Note(f"entries of the importance matrix that {what} weigh every column alike",
+                                         *(f"{n} {i}" for n, i in pairs_)))
     return chosen
 
 
@@ -150,8 +153,10 @@ def read_imatrix(asked: Quantization, shapes: Iterable[tuple[str, Shape]]) -> Im
         try:
             if (weights := found.weights(name, shape)) is not None:
                 entries[name] = weights
-        except ValueError as error:
-            problems.append(InputError(str(error), file=path))
+        except UnfitEntry as error:
+            problems.append(InputError("the entry is of a tensor of another size", file=path, tensor=name,
+                                       expected=f"{error.expected} values", found=error.found,
+                                       hint="An importance matrix serves the model that it was made of."))
     raise_all(problems)
     return replace(found, entries=entries)
 

@@ -7,7 +7,7 @@ llama.cpp `src/llama-quant.cpp`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from math import prod
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class QuantizeOptions:
     """How a GGUF file is quantized."""
 
     outtype: str
+    _: KW_ONLY
     quantization: Quantization = field(default_factory=Quantization)
 
 

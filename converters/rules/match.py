@@ -195,7 +195,8 @@ def _grouped(spec: ArchSpec, rule: TensorRule, holes: Holes, parts: dict[tuple[i
         first = islice((rule.hf[t].format({**local, "e": e}) for t in range(len(rule.hf)) for e in range(experts)
                         if (t, e) not in parts), 3)
         shown = ", ".join(first) + (f" and {absent - 3} more" if absent > 3 else "")
-        problems.append(InputError(f"{shown} missing beside {next(iter(parts.values()))}", file=file))
+        problems.append(InputError("others of its stack or set are missing", file=file, tensor=next(iter(parts.values())),
+                                   expected=shown))
     if absent or beyond:
         return None
     lists = tuple(tuple(parts[t, e] for e in range(experts)) for t in range(len(rule.hf)))
@@ -230,7 +231,8 @@ def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) ->
                 if name not in made and name not in reported:
                     reported.add(name)
                     hf = rule.hf[0].format({**_local(spec, rule, holes, hp), "e": 0})
-                    problems.append(InputError(f"missing; {name} cannot be made without it", file=file, tensor=hf))
+                    problems.append(InputError("missing, the GGUF file cannot be made without it", file=file, tensor=hf,
+                                               expected=f"the source of {name}"))
     return problems
 
 
@@ -301,7 +303,8 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
             if options:
                 parts = [t.format(options[0][2]) for t in options[0][0].gguf]
                 absent = [part for part in parts if part not in available]
-                problems.append(InputError(f"{', '.join(absent)} missing beside it", file=file, tensor=name))
+                problems.append(InputError("others of its set are missing", file=file, tensor=name,
+                                           expected=", ".join(absent)))
             else:
                 problems.append(unknown(name))
             continue

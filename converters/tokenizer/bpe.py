@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import InputError, UnsupportedError
+from ..notes import Note
 from .folder import Document, Folder
 from .vocabulary import SPACE, AddedToken, TokenType, padding_token
 
@@ -62,7 +63,7 @@ def by_id(vocab: Mapping[str, int], added: Iterable[AddedToken], size: int, sour
     placed = {}
     for token in added:
         if token.id >= size:
-            notes.append(f"token {token.content!r} (id {token.id}) is left out: the model has {size} ids")
+            notes.append(Note(f"tokens left out, the model has {size} ids", f"{token.content!r} (id {token.id})"))
         elif slots[token.id] not in (None, token.content):
             clashes.append(f"{token.id}: {slots[token.id]!r} and {token.content!r}")
         else:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from ..errors import UnsupportedError
+from ..notes import Note
 from .bpe import by_id, looks_special, merge_pairs, merges_of, string_vocab
 from .folder import Folder
 from .protobuf import SentencePieceModel
@@ -30,7 +31,7 @@ class _Table:
 
     def put(self, token_id: int, text: str, score: float, kind: int) -> None:
         if token_id >= len(self.tokens):
-            self.notes.append(f"token {text!r} (id {token_id}) is left out: the model has {len(self.tokens)} ids")
+            self.notes.append(Note(f"tokens left out, the model has {len(self.tokens)} ids", f"{text!r} (id {token_id})"))
             return
         self.tokens[token_id], self.scores[token_id], self.types[token_id] = text, score, int(kind)
 

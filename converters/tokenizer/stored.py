@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..io.values import Value, ValueType
+from ..notes import Note
 from .special import ID_KEYS, PREFIX, RUNTIME_ADDS, RUNTIME_IDS
 from .templates import KEY as TEMPLATE_KEY
 from .vocabulary import SPACE, TokenType
@@ -93,7 +94,7 @@ class Stored:
         found = []
         for token_id, text in enumerate(self.tokens):
             if text in seen:
-                self.notes.append(f"id {token_id} repeats the token {text!r} and is left out")
+                self.notes.append(Note("ids left out that repeat another's token", f"{token_id} {text!r}"))
             elif text and not self.is_padding(token_id):
                 seen.add(text)
                 found.append(token_id)

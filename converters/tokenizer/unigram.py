@@ -7,6 +7,7 @@ import binascii
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..notes import Note
 from .folder import Document, Folder
 from .protobuf import SentencePieceModel
 from .vocabulary import MAX_SCORE, PADDING_SCORE, AddedToken, TokenType, Vocabulary, padding_token
@@ -34,7 +35,7 @@ def _blank(size: int) -> Vocabulary:
 def _put(vocabulary: Vocabulary, token_id: int, text: str, score: float, kind: int) -> None:
     if token_id >= len(vocabulary.tokens):
         vocabulary.notes.append(
-            f"token {text!r} (id {token_id}) is left out: the model has {len(vocabulary.tokens)} ids")
+            Note(f"tokens left out, the model has {len(vocabulary.tokens)} ids", f"{text!r} (id {token_id})"))
         return
     vocabulary.tokens[token_id], vocabulary.types[token_id] = text, int(kind)
     vocabulary.scores[token_id] = score

@@ -22,6 +22,7 @@ from .. import arch
 from ..errors import GgufxError, UsageError
 from ..io.files import open_regular
 from ..io.gguf import read_gguf_model
+from ..notes import Note, grouped
 from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..rules.spec import ArchSpec
@@ -38,7 +39,7 @@ HASH_AT_ONCE = 1 << 20
 VIRTUAL = Path("verify.gguf")  # the name of an output that is never written
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
     """What is compared, and what counts.
 
@@ -134,7 +135,7 @@ class Report:
                 "verdicts": {str(v): n for v, n in self.verdicts.items()},
                 "tensors": [summary(p) for p in self.pairs], "differences": [d.to_json() for d in self.differences],
                 "tokenizer": None if self.probes is None else self.probes.to_json(),
-                "notes": self.notes, "seconds": round(self.seconds, 3)}
+                "notes": [note.to_json() for note in grouped(self.notes)], "seconds": round(self.seconds, 3)}
 
 
 def _counted(number: int, what: str) -> str:
@@ -158,7 +159,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         two.open(stack)
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
-        notes = [f"{s.path}: {note}" for s in (one, two) for note in s.notes]
+        notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
         pairs = look_again(pairs, one, two, compare, stack, notes)
         one.check()
         two.check()

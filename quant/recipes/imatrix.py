@@ -19,6 +19,14 @@ _KEYS = ("imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size")
 _MAX_PROBLEMS = 20
 
 
+class UnfitEntry(ValueError):
+    """An entry with another number of values than the tensor of its name needs: `expected`, `found`."""
+
+    def __init__(self, name: str, expected: int, found: int) -> None:
+        super().__init__(f"{name}: the importance matrix has {found} values, the tensor needs {expected}")
+        self.expected, self.found = expected, found
+
+
 @dataclass(frozen=True, slots=True)
 class ImportanceMatrix:
     """Weights per GGUF tensor name: float32 [matrices, columns], one row per expert or a single row.
@@ -53,7 +61,7 @@ class ImportanceMatrix:
     def weights(self, name: str, shape: Sequence[int]) -> np.ndarray | None:
         """float32 [experts, cols] for a tensor of `shape` [.., experts, rows, cols], or None without an entry.
 
-        Row e serves every row of expert e. An entry of another size raises ValueError, except for token embeddings,
+        Row e serves every row of expert e. An entry of another size raises UnfitEntry, except for token embeddings,
         where it is ignored.
         """
         values = self.entries.get(name)
@@ -63,10 +71,7 @@ class ImportanceMatrix:
         if values.size != experts * cols:
             if name in ("token_embd.weight", "per_layer_token_embd.weight"):
                 return None
-            raise ValueError(
-                f"{name}: the importance matrix has {values.size} values, a tensor of shape {list(shape)} needs "
-                f"{experts * cols}"
-            )
+            raise UnfitEntry(name, experts * cols, values.size)
         return values.reshape(experts, cols)
 
     def missing(self, names: Iterable[str]) -> list[str]:

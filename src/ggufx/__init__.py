@@ -88,7 +88,8 @@ def gguf_to_hf(
     from .converters.sources.hub import resolve_model
 
     path = resolve_model(model, what="gguf")
-    return _carried_out(lambda: plan_gguf_to_hf(path, Path(folder), HfOptions(dtype, max_shard_size)), dry_run, run)
+    options = HfOptions(dtype, max_shard_bytes=max_shard_size)
+    return _carried_out(lambda: plan_gguf_to_hf(path, Path(folder), options), dry_run, run)
 
 
 def lora_to_gguf(
@@ -107,7 +108,7 @@ def lora_to_gguf(
     from .converters.sources.hub import cached_origin, resolve_model
 
     base_folder, folder = resolve_model(base, what="config"), resolve_model(adapter, what="adapter")
-    options = LoraOptions(outtype, model_name, _path(metadata_file), cached_origin(folder))
+    options = LoraOptions(outtype, model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder))
     return _carried_out(lambda: plan_lora_to_gguf(base_folder, folder, _path(outfile), options), dry_run, run)
 
 
@@ -134,8 +135,9 @@ def verify(
 
     what = "checkpoint" if base is None else "adapter"
     paths = [resolve_model(x, what="gguf" if ":" in str(x) else what) for x in (a, b)]
-    options = VerifyOptions(None if base is None else resolve_model(base, what="config"), max_rmse, tuple(ignore),
-                            strict, tokenizer, checksums)
+    options = VerifyOptions(
+        base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
+        strict=strict, tokenizer=tokenizer, checksums=checksums)
     return verify(*paths, options, **run)
 
 

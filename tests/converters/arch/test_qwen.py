@@ -109,7 +109,8 @@ def test_a_missing_expert_and_one_too_many_are_named(zoo, tmp_path):
         tensors[EXPERTS.format(0) + "4.up_proj.weight"] = tensors.pop(EXPERTS.format(0) + "2.up_proj.weight")
 
     text = problems(changed_copy(zoo("qwen3moe"), tmp_path / "x", move), tmp_path)
-    assert "experts.2.up_proj.weight missing" in text
+    assert "others of its stack or set are missing (expected " in text
+    assert "experts.2.up_proj.weight" in text
     assert "experts 0 to 3" in text
 
 

@@ -427,7 +427,7 @@ def test_notes_name_the_file_that_they_are_about(zoo, tmp_path: Path):
     alone = planner.plan("q8_0").notes
     assert plan.notes[: len(alone)] == alone
     (more,) = plan.notes[len(alone) :]
-    assert more.startswith("q4_k_m.gguf: the importance matrix has no entry for ")
+    assert more.startswith("q4_k_m.gguf: quantized tensors without an entry in the importance matrix: ")
     assert {t.set for t in plan.tensors} == {0, 1}
     assert plan.facts["sets"][1]["file_type"] == "Q4_K_M"
     assert 4 < plan.facts["sets"][1]["bits_per_weight"] < plan.facts["sets"][0]["bits_per_weight"] < 9

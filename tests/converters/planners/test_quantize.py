@@ -70,7 +70,7 @@ def test_files_with_importance_weights(model: str, kind: str, plain, zoo, tmp_pa
     assert kind in EXPECTED[model]["imatrix"] or kind not in EXPECTED[model]["plain"]
     if kind not in EXPECTED[model]["imatrix"]:
         return
-    execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions(kind, options)))
+    execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions(kind, quantization=options)))
     assert hashlib.sha256(data(tmp_path / "a.gguf")).hexdigest() == EXPECTED[model]["imatrix"][kind]
     keys = read_gguf(tmp_path / "a.gguf").metadata
     assert keys["quantize.imatrix.entries_count"].data == len(importance(source))
@@ -93,7 +93,7 @@ def test_requantizing_is_asked_for(plain, tmp_path: Path):
     with pytest.raises(GgufxError, match="allow-requantize"):
         plan_quantize(tmp_path / "a.gguf", tmp_path / "b.gguf", QuantizeOptions("q4_0"))
     allowed = Quantization(allow_requantize=True)
-    execute(plan_quantize(tmp_path / "a.gguf", tmp_path / "b.gguf", QuantizeOptions("q4_0", allowed)))
+    execute(plan_quantize(tmp_path / "a.gguf", tmp_path / "b.gguf", QuantizeOptions("q4_0", quantization=allowed)))
     assert {t.type for t in read_gguf(tmp_path / "b.gguf").tensors.values()} == {"F32", "Q4_0", "Q6_K"}
 
 
@@ -101,7 +101,7 @@ def test_overrides_and_types_by_pattern(plain, tmp_path: Path):
     source, _ = plain("llama-256")
     asked = Quantization(tensor_types=(r"ffn_down=q8_0", r"attn_.*=q5_1"), token_embedding_type="q4_1",
                          override_kv=("general.name=str:other", "llama.context_length=int:7", "x.y=bool:true", "x.z=float:0.5"))
-    execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions("q4_k_s", asked)))
+    execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions("q4_k_s", quantization=asked)))
     made = read_gguf(tmp_path / "a.gguf")
     assert {n.rpartition(".weight")[0].rpartition(".")[2]: t.type for n, t in made.tensors.items() if "norm" not in n} == {
         "token_embd": "Q4_1", "attn_q": "Q5_1", "attn_k": "Q5_1", "attn_v": "Q5_1", "attn_output": "Q5_1",
@@ -111,8 +111,9 @@ def test_overrides_and_types_by_pattern(plain, tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["nokey", "a=int:x", "a=what:1", "a=bool:yes"])
 def test_bad_overrides(text: str, plain, tmp_path: Path):
+    asked = Quantization(override_kv=(text,))
     with pytest.raises(GgufxError, match="override-kv") as caught:
-        plan_quantize(plain("llama-256")[0], tmp_path / "a", QuantizeOptions("q4_0", Quantization(override_kv=(text,))))
+        plan_quantize(plain("llama-256")[0], tmp_path / "a", QuantizeOptions("q4_0", quantization=asked))
     assert caught.value.code == "usage"
 
 
@@ -133,11 +134,12 @@ def test_the_imatrix_must_fit(plain, tmp_path: Path):
     source, matrix = plain("llama-256")
     other = tmp_path / "other.dat"
     write_legacy(other, {"blk.0.attn_q.weight": np.ones((1, 100), np.float32)})
-    with pytest.raises(GgufxError, match="100 values"):
-        plan_quantize(source, tmp_path / "a", QuantizeOptions("q4_0", Quantization(imatrix_file=other)))
+    with pytest.raises(GgufxError, match=r"attn_q\.weight: the entry .* \(expected 256 values, found 100\)"):
+        plan_quantize(source, tmp_path / "a", QuantizeOptions("q4_0", quantization=Quantization(imatrix_file=other)))
     (tmp_path / "cut.dat").write_bytes(matrix.read_bytes()[:-3])
+    cut = Quantization(imatrix_file=tmp_path / "cut.dat")
     with pytest.raises(GgufxError, match="no sound importance matrix"):
-        plan_quantize(source, tmp_path / "a", QuantizeOptions("q4_0", Quantization(imatrix_file=tmp_path / "cut.dat")))
+        plan_quantize(source, tmp_path / "a", QuantizeOptions("q4_0", quantization=cut))
 
 
 @pytest.mark.parametrize(("model", "kind"), [("llama-256", "q4_k_m"), ("qwen3moe", "q5_0"), ("gemma2", "q8_0")])

@@ -106,7 +106,7 @@ def test_entries_that_miss_or_do_not_fit():
     assert matrix.missing(["b", "a", "c"]) == ["b", "c"]
     assert matrix.weights("b", (4, 2)) is None
     assert matrix.weights("token_embd.weight", (4, 2)) is None
-    with pytest.raises(ValueError, match=r"a: the importance matrix has 2 values, a tensor of shape \[4, 3\] needs 3"):
+    with pytest.raises(ValueError, match="a: the importance matrix has 2 values, the tensor needs 3"):
         matrix.weights("a", (4, 3))
 
 

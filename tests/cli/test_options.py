@@ -1,0 +1,182 @@
+"""Each option of each command arrives under its own name, and records of options are filled by name."""
+
+import dataclasses
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+from ggufx.cli import conversion, report_html
+from ggufx.cli import verify as verify_command
+from ggufx.cli.main import app
+from ggufx.converters.io import hub
+from ggufx.converters.planners import gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
+from ggufx.converters.verify import verify
+from typer.testing import CliRunner
+
+TALK = {"--json": ("", "json_mode", True), "--quiet": ("", "quiet", True), "--verbose": ("", "verbose", True)}
+RUN = {
+    "--force": ("", "force", True),
+    "--threads": ("3", "threads", 3),
+    "--max-memory": ("2MiB", "max_memory", 2 << 20),
+}
+CONVERT = {
+    **TALK, **RUN,
+    "--dry-run": ("", "dry_run", True),
+    "--resume": ("", "resume", True),
+    "--checksums": ("sums", "checksums", Path("sums")),
+    "--after": ("", "made", True),
+}
+DEVICE = {"--device": ("cuda:7", "device", "cuda:7")}
+OUTPUT = {"--outfile": ("out.gguf", "outfile", Path("out.gguf")), "--outtype": ("f16", "outtype", "f16")}
+METADATA = {
+    "--model-name": ("Some Name", "model_name", "Some Name"),
+    "--metadata": ("m.json", "metadata_file", Path("m.json")),
+}
+QUANTIZE = {
+    "--imatrix": ("im.gguf", "imatrix_file", Path("im.gguf")),
+    "--include-weights": ("in", "include_weights", ("in",)),
+    "--exclude-weights": ("ex", "exclude_weights", ("ex",)),
+    "--tensor-type": ("a=q8_0", "tensor_types", ("a=q8_0",)),
+    "--tensor-type-file": ("tt", "tensor_type_file", Path("tt")),
+    "--output-tensor-type": ("q6_k", "output_tensor_type", "q6_k"),
+    "--token-embedding-type": ("q4_0", "token_embedding_type", "q4_0"),
+    "--leave-output-tensor": ("", "leave_output_tensor", True),
+    "--pure": ("", "pure", True),
+    "--no-fallback": ("", "allow_fallback", False),
+    "--override-kv": ("k=int:1", "override_kv", ("k=int:1",)),
+}
+BASE = {"--base": ("base", "base", Path("base"))}
+PRE = {"--pre": ("qwen2", "pre", "qwen2")}
+# Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
+CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
+    "hf-to-gguf": (["in"], {
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE,
+        "--plain": ("", "plain", True),
+    }),
+    "gguf-to-hf": (["in", "out"], {
+        **CONVERT, **DEVICE,
+        "--dtype": ("f16", "dtype", "f16"),
+        "--max-shard-size": ("1MB", "max_shard_bytes", 10**6),
+    }),
+    "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE}),
+    "quantize": (["in", "out.gguf", "q4_0"], {
+        **CONVERT, **DEVICE, **QUANTIZE,
+        "--allow-requantize": ("", "allow_requantize", True),
+    }),
+    "verify": (["a", "b"], {
+        **TALK, **RUN, **BASE, **PRE,
+        "--max-rmse": ("0.5", "max_rmse", 0.5),
+        "--tokenizer": ("", "tokenizer", True),
+        "--strict": ("", "strict", True),
+        "--ignore": ("some.key", "ignore", ("some.key",)),
+        "--html": ("page", "html", Path("page")),
+        "--worst": ("4", "worst", 4),
+        "--no-checksums": ("", "checksums", False),
+    }),
+}
+ELSEWHERE = {"inspect", "archs", "types", "warmup"}  # print what they read: nothing is handed on
+
+
+def commands() -> dict[str, Any]:
+    return typer.main.get_command(app).commands
+
+
+def test_every_command_is_here():
+    assert set(commands()) == set(CALLS) | ELSEWHERE
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_each_option_arrives_under_its_own_name(name: str, monkeypatch: pytest.MonkeyPatch):
+    arguments, options = CALLS[name]
+    known = {text for p in commands()[name].params for text in (*p.opts, *p.secondary_opts) if text.startswith("--")}
+    assert known - {"--help", "--checksums" if name == "verify" else ""} == set(options), "each option needs a row above"
+    every = [text for flag, (value, *_) in options.items() for text in (flag, value) if text]
+    got = called(monkeypatch, name, [*arguments, *every])
+    for flag, (_, field, value) in options.items():
+        assert got[field] == value, flag
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_option_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Alone, so that two flags that are mixed up show."""
+    arguments, options = CALLS[name]
+    usual_call = [*arguments, *(["--base", "base"] if name == "lora-to-gguf" else [])]
+    usual = called(monkeypatch, name, usual_call)
+    for flag in options.keys() - {"--base", "--after"}:  # the latter hands on what verify takes as well
+        value, field, _ = options[flag]
+        got = called(monkeypatch, name, [*usual_call, flag, *([value] if value else [])])
+        assert {k for k in got if got[k] != usual.get(k)} == {field}, flag
+
+
+def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> dict[str, Any]:
+    """What a command hands to the converters, by the names of their parameters and fields."""
+    got: dict[str, Any] = {}
+
+    def record(function, *args, **kwargs):
+        for key, value in inspect.signature(function).bind(*args, **kwargs).arguments.items():
+            if isinstance(value, dict):
+                got.update(value)
+            elif dataclasses.is_dataclass(value):
+                record_fields(value)
+            else:
+                got[key] = value
+
+    def record_fields(options):
+        for field in dataclasses.fields(options):
+            value = getattr(options, field.name)
+            if dataclasses.is_dataclass(value):
+                record_fields(value)
+            else:
+                got[field.name] = value
+
+    def spied(module, attribute, result):
+        real = getattr(module, attribute)
+
+        def spy(*args, **kwargs):
+            record(real, *args, **kwargs)
+            return result
+
+        monkeypatch.setattr(module, attribute, spy)
+
+    plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))])
+    report = SimpleNamespace(same=True, to_json=dict)
+    with monkeypatch.context() as monkeypatch:
+        for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
+                                          (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
+                                          (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report)):
+            spied(module, attribute, result)
+        monkeypatch.setattr(hub, "resolve_model", lambda ref, **_: Path(ref))
+        monkeypatch.setattr(verify_command, "check_writable", lambda path, force: got.update(html=path, force=force))
+        monkeypatch.setattr(verify_command, "write_text", lambda path, _: None)
+        monkeypatch.setattr(report_html, "page", lambda _: "")
+        monkeypatch.setattr(verify_command, "show", lambda out, _, worst=10: (talk(out), got.update(worst=worst)))
+
+        def talk(out):
+            got.update(json_mode=out.json_mode, quiet=out.quiet, verbose=out.verbose)
+
+        def carry_out(out, *args, after=None, **kwargs):
+            record(conversion_of, out, *args, **kwargs)
+            talk(out)
+            for compare in (after or {}).values():
+                made = got.pop("checksums", None)
+                compare(None)
+                got["checksums"] = made
+
+        conversion_of = conversion.carry_out
+        monkeypatch.setattr(conversion, "carry_out", carry_out)
+        done = CliRunner().invoke(app, [name, *arguments])
+        assert done.exit_code == 0, (done.output, done.exception)
+    return {k: v for k, v in got.items() if k not in ("out", "plan", "planner", "refused", "progress")}
+
+
+@pytest.mark.parametrize("kind", [
+    quantization.Quantization, hf_to_gguf.GgufOptions, gguf_to_hf.HfOptions, lora_to_gguf.LoraOptions,
+    quantize.QuantizeOptions, verify.VerifyOptions,
+])
+def test_records_of_options_are_filled_by_name(kind: type):
+    """One value may stand first; a second one by position would end up in another field when one is added before it."""
+    with pytest.raises(TypeError):
+        kind("f16", None)
