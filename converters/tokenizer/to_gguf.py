@@ -253,5 +253,5 @@ def _note_flags(source: Folder, rules: VocabRules, vocabulary: Vocabulary, notes
         if token.id < len(vocabulary.tokens) and any(flags.values()):
             found.append(f"{token.content!r} ({', '.join(name for name, held in flags.items() if held)})")
     if found:
-        notes.append(f"{len(found)} added tokens have flags that GGUF cannot hold, so llama.cpp cuts text at them in another way"
+        notes.append(f"{len(found)} added tokens have flags that GGUF cannot hold, so llama.cpp cuts text at them otherwise"
                      f": {listing(found)}")
