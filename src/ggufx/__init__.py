@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ConversionPlan", "GgufxError", "Report", "Result", "__version__", "gguf_to_hf", "hf_to_gguf", "lora_to_gguf",
            "verify"]
 
-_ELSEWHERE = {"GgufxError": "errors", "Result": "execute", "ConversionPlan": "plan", "Report": "verify"}
+_ELSEWHERE = {"GgufxError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan", "Report": "verify.verify"}
 
 
 def __getattr__(name: str) -> Any:
