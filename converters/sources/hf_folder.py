@@ -17,18 +17,19 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from ..errors import GgufxError, InputError, ManyErrors, StorageError, raise_all
+from ..errors import GgufxError, InputError, ManyErrors, StorageError, UsageError, raise_all
 from ..io.files import open_regular, printable, read_at, refuse_stand_in
 from ..io.json_file import read_json
 from ..io.safetensors import SourceTensor, read_safetensors_header
 from ..io.torch_pickle import read_torch_pickle
-from .hub import SIDE_FILES
+from .hub import SIDE_FILES, HubReference
 from .recognise import expect
 from .weight_files import ADAPTER, CHOICE, INDEX, MODEL, first_of, left_alone, loose_parts
 
 _PICKLED = "weights come from a pickle (.bin), read with torch's weights_only; safetensors is the safer container"
 _NO_LINKS = ("Links are followed within the folder only, since a stranger's could lead anywhere. Give the folder in which the "
              "file itself lies, with config.json and the tokenizer files beside it, or put the file in place of the link.")
+_GIVE_BASE = "Give --base: a folder (its config.json is enough) or a Hub id."
 _TWICE = "Two sets of weights, as of different precision, lie in one folder: leave one, or call it model.safetensors."
 _PART = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.safetensors", re.DOTALL)
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # named by the Hub's client after their content
@@ -87,6 +88,24 @@ def open_adapter(folder: str | Path) -> Checkpoint:
     return Checkpoint(folder, config, weights.tensors, weights.notes)
 
 
+def base_of(adapter: str | Path) -> str:
+    """The base model that an adapter names, as a folder that is here or a Hub reference: what `resolve_model` takes.
+
+    A local path counts from the current folder, as for peft. `UsageError` if it names none that can be had.
+    """
+    adapter = Path(adapter)
+    expect(adapter, "adapter")
+    config = _read_config(adapter, "adapter_config.json")
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(name, str) or not name:
+        raise UsageError("names no base model", file=adapter, hint=_GIVE_BASE)
+    if not os.path.isdir(name) and HubReference.parse(name) is None:
+        raise UsageError("its base model is not here", file=adapter, found=printable(name, 200),
+                         hint=_GIVE_BASE)
+    pinned = f"{name}@{revision}"
+    return pinned if isinstance(revision, str) and not os.path.isdir(name) and HubReference.parse(pinned) else name
+
+
 def config_only(folder: str | Path) -> dict[str, Any]:
     """config.json of a folder that needs no weights."""
     folder = Path(folder)
@@ -140,8 +159,8 @@ def _pointers(folder: Path, names: Collection[str]) -> list[GgufxError]:
         path = folder / name
         if not any(fnmatchcase(name, pattern) for pattern in SIDE_FILES) or not os.path.isfile(path):
             continue
-        if name.endswith(".json") or os.path.getsize(path) > MAX_POINTER_BYTES or not os.path.getsize(path):
-            continue  # JSON readers say so themselves; an empty template or list of merges is one
+        if name == "config.json" or not 0 < os.path.getsize(path) <= MAX_POINTER_BYTES:
+            continue  # config.json has been read; an empty template or list of merges is one
         _attempt(lambda path=path: _refuse_stand_in(safe_file(folder, path.name)), found)
     return found
 

@@ -105,7 +105,7 @@ def test_checksums_are_what_sha256sum_reads(gguf: Path, tmp_path: Path):
     (["hf-to-gguf", "{zoo}", "-o", "/proc/a.gguf"], ExitStatus.IO, "/proc"),
     (["hf-to-gguf", "some/model", "-o", "{tmp}/a.gguf"], ExitStatus.NETWORK, "some/model"),
     (["inspect", "{tmp}/none"], ExitStatus.BAD_INPUT, "no such file"),
-    (["lora-to-gguf", "{zoo}", "--base", "{zoo}"], ExitStatus.BAD_INPUT, "adapter_config.json"),
+    (["lora-to-gguf", "{zoo}", "--base", "{zoo}"], ExitStatus.USAGE, "ggufx hf-to-gguf"),
     (["lora-to-gguf", "{zoo}", "--base", "{zoo}", "--outtype", "q4_k_m"], ExitStatus.USAGE, "q8_0"),
     (["gguf-to-hf", "{tmp}/none.gguf", "{tmp}/out", "--dtype", "q8_0"], ExitStatus.USAGE, "bf16"),
 ])
