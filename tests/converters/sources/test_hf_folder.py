@@ -236,7 +236,8 @@ def test_pickled_parts_without_their_index(folder):
     assert "not pytorch_model.bin.index.json" in message(open_checkpoint, folder)
 
 
-@pytest.mark.parametrize("name", ["merges.txt", "tokenizer.model", "tokenizer.json", "generation_config.json", "chat_template.jinja", "vocab.txt", "README.md"])
+@pytest.mark.parametrize("name", ["merges.txt", "tokenizer.model", "tokenizer.json", "generation_config.json",
+                                  "chat_template.jinja", "vocab.txt", "README.md"])
 def test_a_pointer_in_place_of_a_file_beside_the_weights(sharded, name):
     (sharded / "picture.png").write_text("version https://git-lfs.github.com/spec/v1\n")  # nobody reads it
     open_checkpoint(sharded)
