@@ -166,8 +166,8 @@ def recognise_names(names: Collection[str]) -> list[tuple[Thing, str]]:
 
 
 def expect(path: Path, wanted: Wanted) -> None:
-    """Raises `UsageError` if the path is something that another command takes, `UnsupportedError` if it is something that
-    none does; each names the thing and the way out. `InputError` if there is nothing, or nothing known."""
+    """Raises `UsageError` if the path is something that another command takes, or lies in it, `UnsupportedError` if it is
+    something that none does; each names the thing and the way out. `InputError` if there is nothing, or nothing known."""
     if not os.path.exists(path):
         raise InputError(f"no such {'file' if wanted == 'gguf' else 'folder'}", file=path)
     if wanted == "config" and os.path.isfile(path / "config.json"):
@@ -183,7 +183,7 @@ def expect(path: Path, wanted: Wanted) -> None:
 
 def refusal(thing: Thing, entry: str, path: Path, wanted: Wanted) -> GgufxError:
     """The error that says what was found in place of what is wanted."""
-    kind = UsageError if thing.takes else UnsupportedError
+    kind = UsageError if thing.takes or thing.way == _FOLDER_OF_IT else UnsupportedError
     name, way = told(thing, entry, str(path), str(path / entry))
     return kind(f"is {name}; {WANTED[wanted]} is needed", file=path, hint=way)
 

@@ -100,7 +100,7 @@ def test_checksums_are_what_sha256sum_reads(gguf: Path, tmp_path: Path):
     (["hf-to-gguf", "{zoo}", "--max-memory", "lots"], ExitStatus.USAGE, "not a size"),
     (["hf-to-gguf", "{tmp}/none"], ExitStatus.BAD_INPUT, "no such file or folder"),
     (["hf-to-gguf", "{tmp}"], ExitStatus.BAD_INPUT, "config.json"),
-    (["gguf-to-hf", "{zoo}/config.json", "{tmp}/out"], ExitStatus.BAD_INPUT, "GGUF"),
+    (["gguf-to-hf", "{zoo}/config.json", "{tmp}/out"], ExitStatus.USAGE, "Give the folder"),
     (["hf-to-gguf", "{other}", "-o", "{tmp}/a.gguf"], ExitStatus.UNSUPPORTED, "LlamaForCausalLM"),
     (["hf-to-gguf", "{zoo}", "-o", "/proc/a.gguf"], ExitStatus.IO, "/proc"),
     (["hf-to-gguf", "some/model", "-o", "{tmp}/a.gguf"], ExitStatus.NETWORK, "some/model"),
