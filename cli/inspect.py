@@ -38,7 +38,9 @@ def command(
 
 def _inspect_gguf(out: Output, path: Path) -> None:
     from ..converters.io.gguf import read_gguf
+    from ..converters.sources.recognise import expect
 
+    expect(path, "gguf")
     file = read_gguf(path)
     out.line(f"{path}: GGUF version {file.version}, {len(file.metadata)} key-values, {len(file.tensors)} tensors")
     out.line()
@@ -55,8 +57,10 @@ def _inspect_gguf(out: Output, path: Path) -> None:
 
 def _inspect_folder(out: Output, folder: Path) -> None:
     from ..converters.sources.hf_folder import open_adapter, open_checkpoint
+    from ..converters.sources.recognise import recognise
 
-    adapter = (folder / "adapter_config.json").is_file()
+    found = recognise(folder)
+    adapter = bool(found) and "adapter" in found[0][0].takes
     checkpoint = open_adapter(folder) if adapter else open_checkpoint(folder)
     out.line(f"{folder}: {'adapter' if adapter else 'checkpoint'}, {len(checkpoint.tensors)} tensors")
     out.notes(checkpoint.notes)

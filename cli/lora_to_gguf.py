@@ -30,7 +30,7 @@ from .output import Output
 NAME = "lora-to-gguf"
 PANEL = CONVERT
 EXAMPLES = """\
-$ ggufx lora-to-gguf adapter/ --base org/model
+$ ggufx lora-to-gguf adapter/
 $ ggufx lora-to-gguf org/adapter --base model/ --outfile adapter.gguf
 """
 
@@ -38,9 +38,9 @@ $ ggufx lora-to-gguf org/adapter --base model/ --outfile adapter.gguf
 def command(
     adapter: Annotated[str, typer.Argument(metavar="ADAPTER", help="Adapter folder, or Hub id org/name[@revision].")],
     base: Annotated[
-        str, typer.Option("--base", metavar="MODEL", rich_help_panel=OUTPUT,
-                          help="Base model: a folder (its config.json is enough) or a Hub id org/name[@revision].")
-    ],
+        str | None, typer.Option("--base", metavar="MODEL", rich_help_panel=OUTPUT, show_default="the adapter's",
+                                 help="Base model: a folder (its config.json is enough) or a Hub id org/name[@revision].")
+    ] = None,
     outfile: Outfile = None,
     outtype: Annotated[
         str, typer.Option("--outtype", metavar="TYPE", autocompletion=complete_plain_types, rich_help_panel=OUTPUT,
@@ -61,13 +61,17 @@ def command(
 ) -> ExitStatus:
     """Convert a PEFT LoRA adapter to a GGUF adapter."""
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
+    from ..converters.sources.hf_folder import base_of
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import carry_out
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
-    base_folder = resolve_model(base, what="config", progress=not quiet)
     folder = resolve_model(adapter, what="adapter", progress=not quiet)
+    if base is None:
+        base = base_of(folder)
+        out.note(f"the base model is {base}, as adapter_config.json says")
+    base_folder = resolve_model(base, what="config", progress=not quiet)
     options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder))
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     path = plan.outputs[0].path

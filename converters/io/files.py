@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _READ_AT_ONCE = 1 << 30  # macOS refuses a single read of 2 GiB and more
-_POINTER = b"version https://git-lfs"
+_STAND_INS = (
+    (b"version https://git-lfs", "a git-LFS pointer", "fetch it with `git lfs pull` in that repository, or download the "
+     "repository with `hf download`"),
+    *((sign, "a server's answer in place of the file", "download the repository with `hf download`, which says what is "
+       "wrong") for sign in (b"<!doctype html", b"<html", b"entry not found", b"access to model", b"invalid username")),
+)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for a writer; absent on Windows
 
 
@@ -80,10 +85,11 @@ def read_bytes(path: Path, offset: int, count: int) -> bytes:
         return read_at(file, offset, count, path)
 
 
-def refuse_pointer(start: bytes, path: Path) -> None:
-    """Raises `InputError` if the file's first bytes say that it is a git-LFS pointer in place of the content."""
-    if start.startswith(_POINTER):
-        raise InputError(
-            "is a git-LFS pointer, the content was never downloaded", file=path,
-            hint="fetch it with `git lfs pull` in that repository, or download the repository with `hf download`",
-        )
+def refuse_stand_in(start: bytes, path: Path) -> None:
+    """Raises `InputError` if the file's first bytes say that the content was never stored: nothing at all, a git-LFS
+    pointer, or a server's answer in its place."""
+    if not start:
+        raise InputError("is empty: the download failed, or the disk was full", file=path, hint="fetch the file again")
+    for sign, what, hint in _STAND_INS:
+        if start.lstrip()[: len(sign)].lower() == sign:
+            raise InputError(f"is {what}, the content was never downloaded", file=path, hint=hint)

@@ -26,7 +26,7 @@ import numpy as np
 
 from ...quant.formats import BY_ID, FORMATS
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
-from .files import open_regular, printable, refuse_pointer
+from .files import open_regular, printable, read_at, refuse_stand_in
 from .gguf_cursor import CODES, DTYPES, U32, U64, Cursor
 from .string_array import StringArray
 from .values import Metadata, Value, ValueType
@@ -44,6 +44,8 @@ MAX_KEY_VALUES = 1 << 16
 
 _MIN_KEY_VALUE = 8 + 1 + 4 + 1  # key length, key, type, value
 _MIN_TENSOR = 8 + 1 + 4 + 4 + 8  # name length, name, dimension count, type, offset
+_SPLIT = "keep the parts as they are, <name>-00001-of-0000N.gguf side by side, and give the first"
+_PIECES = "if it is one of several pieces, join them in order first: `cat PIECES > model.gguf`"
 _SPLIT_NAME = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.gguf", re.DOTALL)
 
 
@@ -106,7 +108,12 @@ def read_gguf(path: str | Path) -> GgufFile:
     """
     path = Path(path)
     with open_regular(path) as (file, size):
-        return _read_header(Cursor(file, size, path))
+        header = _read_header(Cursor(file, size, path))
+        end = max((t.offset + t.nbytes for t in header.tensors.values()), default=header.data_offset)
+        for at in (end, padded(end, header.alignment)):
+            if at + len(MAGIC) <= size and read_at(file, at, len(MAGIC), path) == MAGIC:
+                raise InputError(f"byte {at}: another GGUF file follows, parts were joined with `cat`", file=path, hint=_SPLIT)
+    return header
 
 
 def planned_header(head: bytes, size: int, path: Path) -> GgufFile:
@@ -160,6 +167,7 @@ def _read_header(cursor: Cursor) -> GgufFile:
             raise InputError(
                 f"the data at byte {data_offset + offset} reaches past the end of the file, the file is cut",
                 file=path, tensor=name, expected=f"{data_offset + offset + nbytes} bytes", found=cursor.size,
+                hint=None if path.suffix == ".gguf" else _PIECES,
             )
         tensors[name] = TensorInfo(name, type_name, shape, data_offset + offset, nbytes, path)
     return GgufFile(path, version, "little", alignment, metadata, tensors, data_offset)
@@ -169,7 +177,7 @@ def _read_version(cursor: Cursor) -> int:
     magic = cursor.take(min(4, cursor.size), "magic")
     if magic != MAGIC:
         cursor.need(min(cursor.size, 64), "magic")
-        refuse_pointer(cursor.buffer, cursor.path)
+        refuse_stand_in(cursor.buffer, cursor.path)
         raise cursor.error("magic", 0, "not a GGUF file", expected=MAGIC, found=magic)
     version = cursor.u32("version")
     if version in (2, VERSION):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .files import open_regular, printable, read_at, refuse_pointer
+from .files import open_regular, printable, read_at, refuse_stand_in
 
 MAX_JSON_BYTES = 64 << 20  # configs and indexes; readers of tokenizer.json pass more
 MAX_DEPTH = 64  # the deepest known config nests 6 levels, the deepest tokenizer.json 8
@@ -29,7 +29,7 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES, non_finite: 
             raise InputError("too large for a JSON file of its kind", file=path, expected=f"at most {max_bytes} bytes",
                              found=size)
         raw = read_at(file, 0, size, path)
-    refuse_pointer(raw, path)
+    refuse_stand_in(raw, path)
     return parse_object(raw, path, non_finite=non_finite)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
-from .files import open_regular, printable, read_at, refuse_pointer
+from .files import open_regular, printable, read_at, refuse_stand_in
 from .json_file import parse_object
 
 MAX_HEADER_BYTES = 100_000_000  # the library's limit
@@ -91,7 +91,7 @@ def read_safetensors_header(path: str | Path) -> SafetensorsFile:
     path = Path(path)
     with open_regular(path) as (file, size):
         start = read_at(file, 0, min(size, 64), path)
-        refuse_pointer(start, path)
+        refuse_stand_in(start, path)
         if size < 8:
             raise InputError("byte 0: too short for a safetensors file", file=path, expected="at least 8 bytes",
                              found=size)
@@ -100,6 +100,18 @@ def read_safetensors_header(path: str | Path) -> SafetensorsFile:
         if length > limit:
             raise InputError("header length at byte 0: too large", file=path, expected=f"at most {limit}", found=length)
         raw = read_at(file, 8, length, path)
+        tensors, metadata = _checked(raw, path)
+        end = max((t.offset + t.nbytes for t in tensors.values()), default=8 + length)
+        behind = read_at(file, end, 9, path) if end + 9 <= size else b""
+    if behind[8:] == b"{":
+        raise InputError(f"byte {end}: another safetensors file follows, parts were joined with `cat`", file=path,
+                         hint="keep the parts as they are, with model.safetensors.index.json beside them")
+    _check_cover(tensors.values(), 8 + length, size, path)
+    return SafetensorsFile(path, tensors, metadata)
+
+
+def _checked(raw: bytes, path: Path) -> tuple[dict[str, SourceTensor], dict[str, str]]:
+    """Tensors and metadata of a header, each checked by itself."""
     if raw[:1] != b"{":
         raise InputError("byte 8: the header is not a JSON object", file=path, found=raw[:8])
     header = parse_object(raw, path, start=8)
@@ -107,19 +119,17 @@ def read_safetensors_header(path: str | Path) -> SafetensorsFile:
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise InputError("__metadata__: maps strings to strings", file=path)
 
-    data_start = 8 + length
     problems: list[GgufxError] = []
     tensors: dict[str, SourceTensor] = {}
     for name, entry in header.items():
         try:
-            tensors[name] = _checked_entry(name, entry, path, data_start)
+            tensors[name] = _checked_entry(name, entry, path, 8 + len(raw))
         except GgufxError as error:
             problems.append(error)
             if len(problems) == MAX_PROBLEMS:
                 break
     raise_all(problems)
-    _check_cover(tensors.values(), data_start, size, path)
-    return SafetensorsFile(path, tensors, metadata)
+    return tensors, metadata
 
 
 def _checked_entry(name: str, entry: Any, path: Path, data_start: int) -> SourceTensor:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
-from .files import open_regular, printable, read_at, refuse_pointer
+from .files import open_regular, printable, read_at, refuse_stand_in
 from .safetensors import MAX_PROBLEMS, SourceTensor, tensor_bytes
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_torch_pickle(path: str | Path) -> dict[str, SourceTensor]:
     path = Path(path)
     with open_regular(path) as (file, size):
         start = read_at(file, 0, min(size, 64), path)
-        refuse_pointer(start, path)
+        refuse_stand_in(start, path)
         if not start.startswith(b"PK\x03\x04"):
             raise UnsupportedError("not a zip file, as torch writes them since 1.6", file=path, found=start[:4],
                                    hint=_HINT)

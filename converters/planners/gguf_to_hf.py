@@ -30,6 +30,7 @@ from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
+from ..sources.recognise import expect, expect_model
 from ..tokenizer.own_keys import encodable
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
 from .own_keys import KEPT, Source
@@ -85,8 +86,10 @@ class _Reading:
 
 def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionPlan:
     """Plan a GGUF file (or the first part of a split one) -> `folder`. Reads headers only."""
+    expect(path, "gguf")
     model = read_gguf_model(path)
     keys = plain(model.metadata)
+    expect_model(path, keys, model.tensors)
     name = keys.get("general.architecture")
     if not isinstance(name, str):
         raise InputError("the file has no general.architecture", file=path)

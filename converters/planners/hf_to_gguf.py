@@ -11,10 +11,12 @@ import numpy as np
 
 from ...quant.recipes.recipe import TensorShape
 from .. import arch
-from ..errors import GgufxError, InputError, raise_all
+from ..errors import GgufxError, InputError, UnsupportedError, raise_all
+from ..io.files import printable
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
+from ..metadata.model_card import read_card
 from ..metadata.naming import count_parameters, default_file_name, with_type
 from ..ops import Shape
 from ..plan.gguf_output import gguf_output
@@ -26,8 +28,10 @@ from ..rules.hparams import UNFIT, sizes, write_hparams
 from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf, rename
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Hparams
+from ..rules.template import TemplateIndex
 from ..sources.hf_folder import Checkpoint, open_checkpoint
 from ..sources.names import HEADS, PREFIXES
+from ..sources.quantized import declared, method_of
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
@@ -103,10 +107,11 @@ class GgufPlanner:
         shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
         found = reading.found = match_hf(self.spec, hp, shapes, file, reading.problems)
         check_shapes(found, hp, shapes, file, reading.problems)
+        _check_promises(reading)
         _check_head(reading)
-        raise_all(reading.problems)
+        _raise_all(reading)
         self.tensors = [*_derived(reading, hp), *_targets(reading)]
-        raise_all(reading.problems)
+        _raise_all(reading)
 
         tokens = tokenizer_metadata(folder, arch=self.spec.name, hf_class=checkpoint.config["architectures"][0],
                                     config=config, vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
@@ -122,6 +127,8 @@ class GgufPlanner:
                              for (block, what), count in found.beyond.items())
         if options.plain:
             reading.notes.extend(dropped_notes(found.ignored))
+        if (method := declared(checkpoint.config, folder)) and not method_of(checkpoint.config, checkpoint.tensors, folder):
+            reading.notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
         self.residue = {} if options.plain else _residue(reading, tokens)
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
         self.files = numbered(t.file for t in checkpoint.tensors.values())
@@ -191,6 +198,33 @@ class GgufPlanner:
              "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
              "bits_per_weight": bits_per_weight(planned)},
             self.imatrix.entries if self.imatrix else {})
+
+
+def _raise_all(reading: _Reading) -> None:
+    """Raise what is wrong; of a checkpoint that is quantized in a form that the table does not take, that alone."""
+    checkpoint = reading.checkpoint
+    taken = reading.found and any(match.rule.emits for match in reading.found.matches)
+    method = None if taken or not reading.problems else method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
+    if method:
+        bases = [base for base in read_card(checkpoint.folder, []).get("base_model", ()) if isinstance(base, str)]
+        raise UnsupportedError(f"is a quantized checkpoint ({method}), which ggufx does not decode", file=checkpoint.folder,
+                               hint="Convert the checkpoint that it was made from" + (f": {bases[0]}." if bases else "."))
+    raise_all(reading.problems)
+
+
+def _check_promises(reading: _Reading) -> None:
+    """A tensor that an index lists, that no file holds, and that the model would have. Without a word of it, an optional
+    one would be missing in silence."""
+    known: TemplateIndex[None] = TemplateIndex()
+    tied = HEADS if reading.config.get("tie_word_embeddings") else ()
+    for template in (template for rule in reading.spec.tensors for template in rule.hf if str(template) not in tied):
+        known.add(template, None)
+    said = {problem.tensor for problem in reading.problems}
+    reading.problems.extend(
+        InputError("in no file, but the index lists it", file=reading.checkpoint.folder, tensor=printable(name),
+                   hint="the download is not complete, or the index is of another version of the model")
+        for name in reading.checkpoint.promised
+        if name not in said and any(next(known.find(s), None) for s in rename(name, reading.spec.aliases)))
 
 
 def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) -> ConversionPlan:

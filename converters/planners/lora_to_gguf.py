@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
+from ..io.files import printable
 from ..io.safetensors import SourceTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
@@ -23,7 +24,8 @@ from ..rules.hparams import sizes, write_hparams
 from ..rules.match import BlockHparams, expected_shape, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
-from ..sources.hf_folder import config_only, open_adapter
+from ..sources.hf_folder import Checkpoint, config_only, open_adapter
+from ..sources.hub import cached_origin
 from .adapter_config import MERGE, AdapterSettings, read_settings
 from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
 
@@ -84,8 +86,9 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
     tied = bool(config.get("tie_word_embeddings")) and spec.head
     notes = list(checkpoint.notes)
     pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
-    groups = _groups(spec, hp, pairs, settings, str(adapter), problems, tied)
-    raise_all(problems)
+    unfit: list[GgufxError] = []
+    groups = _groups(spec, hp, pairs, settings, str(adapter), unfit, tied)
+    raise_all([*problems, *_of_another_base(unfit, base, checkpoint)])
 
     jobs_parts = [(g, _lora_op(g, hp, settings)) for g in groups]
     planned = _targets(jobs_parts, options.outtype, str(adapter), problems)
@@ -190,6 +193,20 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: AdapterSe
         key = (str(rule.hf[0]), tuple(sorted(holes.items())))
         groups.setdefault(key, _Group(rule, holes, kind, ops)).pairs[expert] = pair
     return list(groups.values())
+
+
+def _of_another_base(found: list[GgufxError], base: Path, adapter: Checkpoint) -> list[GgufxError]:
+    """What is wrong with updates, in one line with both names where several do not fit: the base is another model."""
+    misfits = [problem for problem in found if isinstance(problem, InputError)]
+    if len(misfits) < 2:
+        return found
+    first = misfits[0]
+    first.file = first.hint = None
+    trained = adapter.config.get("base_model_name_or_path")
+    return [*(problem for problem in found if problem not in misfits), InputError(
+        f"{len(misfits)} updates do not fit the base model", file=adapter.folder,
+        expected=printable(trained, 200) if isinstance(trained, str) else None, found=cached_origin(base) or base,
+        hint=f"Is --base the model that the adapter was trained on? The first: {first}")]
 
 
 def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError:

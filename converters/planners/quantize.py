@@ -14,11 +14,12 @@ from pathlib import Path
 from ...quant.recipes.recipe import TensorShape, sort_key
 from ..errors import InputError, UsageError
 from ..io.gguf import read_gguf_model
-from ..io.values import Metadata, text_of, u32
+from ..io.values import Metadata, plain, text_of, u32
 from ..metadata.naming import with_type
 from ..ops import Shape
 from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from ..sources.recognise import expect, expect_model
 from .outtype import QUANTIZATION_VERSION
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 
@@ -44,7 +45,9 @@ class QuantizePlanner:
     def __init__(self, path: Path, outfile: Path, quantization: Quantization) -> None:
         """Reads the header and the importance matrix. Raises GgufxError with what is wrong."""
         self.source, self.outfile, self.quantization = path, outfile, quantization
+        expect(path, "gguf")
         self.model = read_gguf_model(path)
+        expect_model(path, plain(self.model.metadata), ())
         if not self.model.tensors:
             raise InputError("the file holds no tensors", file=path)
         self.architecture = text_of(self.model.metadata, "general.architecture")

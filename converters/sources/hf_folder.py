@@ -1,28 +1,41 @@
 """A Hugging Face folder: its config and where every tensor lies, found from headers alone.
 
-Weights are looked for as transformers does: `model.safetensors`, the files of `model.safetensors.index.json`, then
-`pytorch_model.bin` and its index; failing these, all `*.safetensors` parts together. An index is a stranger's text: a
-file that it names must lie in the folder, under its own name. Links that lead out of the folder are refused, but for
-those of the Hub's cache, whose snapshots are links into stores of blobs. Code in the folder is never looked at.
+Weights are looked for as transformers does (`weight_files`); failing all of its names, all `*.safetensors` parts
+together. Of several files it loads every tensor that they hold, whatever the index says of each. An index is a
+stranger's text: a file that it names must lie in the folder, under its own name. Links that lead out of the folder are
+refused, but for those of the Hub's cache, whose snapshots are links into stores of blobs. Code in the folder is never
+looked at.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from ..errors import GgufxError, InputError, ManyErrors, StorageError, raise_all
-from ..io.files import printable
+from ..errors import GgufxError, InputError, ManyErrors, StorageError, UsageError, raise_all
+from ..io.files import open_regular, printable, read_at, refuse_stand_in
 from ..io.json_file import read_json
 from ..io.safetensors import SourceTensor, read_safetensors_header
 from ..io.torch_pickle import read_torch_pickle
+from .hub import SIDE_FILES, HubReference
+from .recognise import expect
+from .weight_files import ADAPTER, CHOICE, INDEX, MODEL, first_of, left_alone, loose_parts
 
 _PICKLED = "weights come from a pickle (.bin), read with torch's weights_only; safetensors is the safer container"
+_NO_LINKS = ("Links are followed within the folder only, since a stranger's could lead anywhere. Give the folder in which the "
+             "file itself lies, with config.json and the tokenizer files beside it, or put the file in place of the link.")
+_GIVE_BASE = "Give --base: a folder (its config.json is enough) or a Hub id."
+_TWICE = "Two sets of weights, as of different precision, lie in one folder: leave one, or call it model.safetensors."
+_PART = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.safetensors", re.DOTALL)
+_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # named by the Hub's client after their content
 
 MAX_FILES = 10_000  # of one index; the largest known checkpoints have some hundreds
+MAX_POINTER_BYTES = 1024
 
 T = TypeVar("T")
 Reader = Callable[[Path], dict[str, SourceTensor]]
@@ -30,41 +43,74 @@ Reader = Callable[[Path], dict[str, SourceTensor]]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """`config` is config.json as it stands; `tensors` in file order, then header order; `notes` are for the user."""
+    """`config` is config.json as it stands; `tensors` in file order, then header order; `notes` are for the user.
+
+    `promised`: names that the index lists and no file holds.
+    """
 
     folder: Path
     config: dict[str, Any]
     tensors: dict[str, SourceTensor]
     notes: list[str] = field(default_factory=list)
+    promised: tuple[str, ...] = ()
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:
     """Config and tensors of a model's folder; no tensor byte is read.
 
-    Raises `InputError` (several problems in one message) for a missing or malformed config, missing, cut or linked-away
-    files, an index that names what is not there or contradicts the headers, and tensors that lie in two files.
+    Raises `UsageError` or `UnsupportedError` for what is something else than a checkpoint, `InputError` (several problems
+    in one message) for a missing or malformed config, missing, cut or linked-away files, an index that names files that
+    are not there, tensors that lie in two files.
     """
-    folder = _existing(folder)
+    folder = Path(folder)
+    expect(folder, "checkpoint")
     problems: list[GgufxError] = []
-    config = _attempt(lambda: config_only(folder), problems) or {}
-    tensors, notes = _read_weights(folder, "model", "pytorch_model", problems)
+    names = _listed(folder)
+    config = _attempt(lambda: _read_config(folder, "config.json"), problems) or {}
+    weights = _read_weights(folder, names, config, MODEL, problems)
+    problems += _pointers(folder, names)
     raise_all(problems)
-    return Checkpoint(folder, config, tensors, notes)
+    if names & {"adapter_config.json", *ADAPTER}:
+        weights.notes.append("an adapter lies beside the weights; it is not part of the result")
+    if unread := left_alone(names, {t.file.name for t in weights.tensors.values()}):
+        weights.notes.append(f"the weights are those of {weights.first}, as in transformers; not read: {_some(unread)}")
+    return Checkpoint(folder, config, weights.tensors, weights.notes, tuple(weights.promised))
 
 
 def open_adapter(folder: str | Path) -> Checkpoint:
     """As `open_checkpoint`, for a PEFT adapter: adapter_config.json with adapter_model.safetensors or .bin."""
-    folder = _existing(folder)
+    folder = Path(folder)
+    expect(folder, "adapter")
     problems: list[GgufxError] = []
     config = _attempt(lambda: _read_config(folder, "adapter_config.json"), problems) or {}
-    tensors, notes = _read_weights(folder, "adapter_model", "adapter_model", problems)
+    weights = _read_weights(folder, _listed(folder), config, ADAPTER, problems)
     raise_all(problems)
-    return Checkpoint(folder, config, tensors, notes)
+    return Checkpoint(folder, config, weights.tensors, weights.notes)
+
+
+def base_of(adapter: str | Path) -> str:
+    """The base model that an adapter names, as a folder that is here or a Hub reference: what `resolve_model` takes.
+
+    A local path counts from the current folder, as for peft. `UsageError` if it names none that can be had.
+    """
+    adapter = Path(adapter)
+    expect(adapter, "adapter")
+    config = _read_config(adapter, "adapter_config.json")
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(name, str) or not name:
+        raise UsageError("names no base model", file=adapter, hint=_GIVE_BASE)
+    if not os.path.isdir(name) and HubReference.parse(name) is None:
+        raise UsageError("its base model is not here", file=adapter, found=printable(name, 200),
+                         hint=_GIVE_BASE)
+    pinned = f"{name}@{revision}"
+    return pinned if isinstance(revision, str) and not os.path.isdir(name) and HubReference.parse(pinned) else name
 
 
 def config_only(folder: str | Path) -> dict[str, Any]:
     """config.json of a folder that needs no weights."""
-    return _read_config(_existing(folder), "config.json")
+    folder = Path(folder)
+    expect(folder, "config")
+    return _read_config(folder, "config.json")
 
 
 def safe_file(folder: Path, name: str, named_in: Path | None = None) -> Path:
@@ -72,7 +118,8 @@ def safe_file(folder: Path, name: str, named_in: Path | None = None) -> Path:
 
     Raises `InputError` if the name is more than a plain file name, or the file is a link out of the folder. From a
     snapshot of the Hub's cache, links to `blobs/` of the same repository or of the whole cache (where huggingface_hub
-    keeps what repositories share) are followed. The file need not exist.
+    keeps what repositories share) are followed; from a folder outside of a cache, links to a blob of one, as older
+    versions of `hf download --local-dir` made them. The file need not exist.
     """
     pure = PurePosixPath(name)
     if pure.name != name or PureWindowsPath(name).name != name or name in ("", ".", "..") or not name.isprintable():
@@ -86,16 +133,41 @@ def safe_file(folder: Path, name: str, named_in: Path | None = None) -> Path:
     if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
         repository = home.parent.parent
         allowed += [repository / "blobs", repository.parent / "blobs"]
+    elif _is_blob(target):
+        return path
     if not any(target.is_relative_to(parent) for parent in allowed):
-        raise InputError("is a link out of the folder", file=path, found=target)
+        raise InputError("is a link out of the folder", file=path, found=target, hint=_NO_LINKS)
     return path
 
 
-def _existing(folder: str | Path) -> Path:
-    folder = Path(folder)
-    if not os.path.isdir(folder):
-        raise InputError("a folder is needed" if os.path.exists(folder) else "no such folder", file=folder)
-    return folder
+def _is_blob(target: Path) -> bool:
+    return (target.parent.name == "blobs" and target.parent.parent.name.startswith("models--")
+            and _BLOB.fullmatch(target.name) is not None)
+
+
+def _listed(folder: Path) -> set[str]:
+    try:
+        return {entry.name for entry in folder.iterdir()}
+    except OSError as error:
+        raise StorageError(f"cannot be listed: {error.strerror}", file=folder) from error
+
+
+def _pointers(folder: Path, names: Collection[str]) -> list[GgufxError]:
+    """Files beside the weights whose content was never downloaded: no reader of theirs would say so."""
+    found: list[GgufxError] = []
+    for name in sorted(names):
+        path = folder / name
+        if not any(fnmatchcase(name, pattern) for pattern in SIDE_FILES) or not os.path.isfile(path):
+            continue
+        if name == "config.json" or not 0 < os.path.getsize(path) <= MAX_POINTER_BYTES:
+            continue  # config.json has been read; an empty template or list of merges is one
+        _attempt(lambda path=path: _refuse_stand_in(safe_file(folder, path.name)), found)
+    return found
+
+
+def _refuse_stand_in(path: Path) -> None:
+    with open_regular(path) as (file, size):
+        refuse_stand_in(read_at(file, 0, min(size, MAX_POINTER_BYTES), path), path)
 
 
 def _read_config(folder: Path, name: str) -> dict[str, Any]:
@@ -108,63 +180,88 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
                          hint="give a folder as `save_pretrained` or `hf download` leave it") from None
 
 
-def _read_weights(folder: Path, stem: str, pickle_stem: str,
-                  problems: list[GgufxError]) -> tuple[dict[str, SourceTensor], list[str]]:
+@dataclass
+class _Weights:
+    """Tensors by name, from the file or index `first` on."""
+
+    first: str
+    tensors: dict[str, SourceTensor] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    promised: list[str] = field(default_factory=list)
+
+
+def _read_weights(folder: Path, names: set[str], config: Mapping[str, Any], single: tuple[str, ...],
+                  problems: list[GgufxError]) -> _Weights:
     """The tensors of the first layout that is present; what is wrong is added to `problems`."""
-    try:
-        present = {entry.name for entry in folder.iterdir()}
-    except OSError as error:
-        raise StorageError(f"cannot be listed: {error.strerror}", file=folder) from error
-    containers: tuple[tuple[str, Reader, list[str]], ...] = (
-        (f"{stem}.safetensors", _safetensors, []),
-        (f"{pickle_stem}.bin", read_torch_pickle, [_PICKLED]),
-    )
-    for name, reader, notes in containers:
-        if name in present:
-            return _read_files(folder, [name], reader, problems), notes
-        if f"{name}.index.json" in present:
-            return _read_indexed(folder, f"{name}.index.json", reader, problems), notes
-    loose = sorted(name for name in present if name.endswith(".safetensors"))
-    if loose and stem == "model":
+    first = first_of(names, config, single)
+    if first is None:
+        loose = loose_parts(names) if single is MODEL else []
+        if not loose:
+            problems.append(_no_weights(folder, names, single))
+            return _Weights("")
         notes = [f"no index: all {len(loose)} *.safetensors files are read"]
-        return _read_files(folder, loose, _safetensors, problems), notes
-    problems.append(InputError(f"has no weights: no {stem}.safetensors, {pickle_stem}.bin, or index of either",
-                               file=folder))
-    return {}, []
+        problems += _missing_parts(folder, loose)
+        return _Weights("the *.safetensors files", _read_files(folder, loose, problems), notes)
+    weights = _Weights(first)
+    if first not in names:
+        problems.append(InputError(f"{CHOICE}: no such file in the folder", file=folder / "config.json",
+                                   found=printable(first)))
+    elif first.endswith(INDEX):
+        _read_indexed(folder, weights, problems)
+    else:
+        weights.tensors = _read_files(folder, [first], problems)
+    if any(t.file.suffix != ".safetensors" for t in weights.tensors.values()):
+        weights.notes.append(_PICKLED)
+    return weights
 
 
-def _safetensors(path: Path) -> dict[str, SourceTensor]:
-    return read_safetensors_header(path).tensors
+def _no_weights(folder: Path, names: Collection[str], single: tuple[str, ...]) -> GgufxError:
+    parts = [name for name in names if fnmatchcase(name, "pytorch_model-*.bin")]
+    hint = "Its parts are here, but not pytorch_model.bin.index.json, which says what is in them." if parts else None
+    return InputError(f"has no weights: no {single[0]}, {single[1]}, or index of either", file=folder, hint=hint)
 
 
-def _read_files(folder: Path, names: Iterable[str], reader: Reader,
-                problems: list[GgufxError]) -> dict[str, SourceTensor]:
+def _missing_parts(folder: Path, loose: list[str]) -> Iterable[GgufxError]:
+    """What the names of numbered parts tell of others that are not there."""
+    numbered = [match for name in loose if (match := _PART.fullmatch(name))]
+    for stem, total in sorted({(match[1], match[3]) for match in numbered}):
+        there = sum(match[1] == stem and match[3] == total for match in numbered)
+        if there < int(total):
+            yield InputError(f"{int(total) - there} of the {int(total)} parts of {printable(stem)} are missing", file=folder,
+                             hint="the download is not complete")
+
+
+def _reader(name: str) -> Reader:
+    return read_torch_pickle if name.endswith(".bin") else lambda path: read_safetensors_header(path).tensors
+
+
+def _read_files(folder: Path, names: Iterable[str], problems: list[GgufxError]) -> dict[str, SourceTensor]:
     tensors: dict[str, SourceTensor] = {}
     for name in names:
-        for tensor in (_attempt(lambda name=name: reader(safe_file(folder, name)), problems) or {}).values():
-            if tensor.name in tensors:
-                problems.append(InputError(f"already stored in {tensors[tensor.name].file.name}", file=tensor.file,
-                                           tensor=tensor.name))
-            tensors[tensor.name] = tensor
+        read = _attempt(lambda name=name: _reader(name)(safe_file(folder, name)), problems) or {}
+        if twice := [other for other in read if other in tensors]:
+            more = f", as {len(twice) - 1} more tensors are" if len(twice) > 1 else ""
+            problems.append(InputError(f"already stored in {tensors[twice[0]].file.name}{more}", file=folder / name,
+                                       tensor=twice[0], hint=_TWICE if more else None))
+        tensors |= read
     return tensors
 
 
-def _read_indexed(folder: Path, index_name: str, reader: Reader,
-                  problems: list[GgufxError]) -> dict[str, SourceTensor]:
-    index_path = folder / index_name
-    index = _attempt(lambda: read_json(safe_file(folder, index_name)), problems)
+def _read_indexed(folder: Path, weights: _Weights, problems: list[GgufxError]) -> None:
+    index_path = folder / weights.first
+    index = _attempt(lambda: read_json(safe_file(folder, weights.first)), problems)
     if index is None:
-        return {}
+        return
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map \
             or not all(isinstance(name, str) for name in weight_map.values()):
         problems.append(InputError("weight_map: tensor names to file names are needed", file=index_path))
-        return {}
+        return
     names = dict.fromkeys(weight_map.values())
     if len(names) > MAX_FILES:
         problems.append(InputError("weight_map: too many files", file=index_path, expected=f"at most {MAX_FILES}",
                                    found=len(names)))
-        return {}
+        return
     before = len(problems)
     files: list[str] = []
     absent: list[str] = []
@@ -173,22 +270,21 @@ def _read_indexed(folder: Path, index_name: str, reader: Reader,
         if path is not None:
             (files if os.path.exists(path) else absent).append(name)  # Path.exists raises for a name that is too long
     if absent:
-        shown = ", ".join(map(printable, absent[:5])) + (", ..." if len(absent) > 5 else "")
         count = f"{len(absent)} of {len(absent) + len(files)}"
-        problems.append(InputError(f"weight_map: {count} files are missing: {shown}", file=index_path,
+        problems.append(InputError(f"weight_map: {count} files are missing: {_some(absent)}", file=index_path,
                                    hint="the download is not complete"))
-    tensors = _read_files(folder, files, reader, problems)
+    tensors = weights.tensors = _read_files(folder, files, problems)
     if len(problems) > before:
-        return tensors  # every tensor of an unread file would be reported again
-    for name, file_name in weight_map.items():
-        held = tensors.get(name)
-        if held is None or held.file.name != file_name:
-            problems.append(InputError("weight_map: the file's header says otherwise", file=index_path,
-                                       tensor=printable(name), expected=file_name,
-                                       found="in no file" if held is None else held.file.name))
-    problems += [InputError("weight_map: the file holds a tensor that the index does not name", file=tensor.file,
-                            tensor=name) for name, tensor in tensors.items() if name not in weight_map]
-    return tensors
+        return  # every tensor of an unread file would be reported again
+    weights.promised = [name for name in weight_map if name not in tensors]
+    wrong = [name for name, t in tensors.items() if weight_map.get(name) != t.file.name]
+    if stale := sorted([*weights.promised, *wrong]):
+        weights.notes.append(f"{weights.first} does not say what its files hold ({_some(stale)}): the files count, as in "
+                             "transformers")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(printable, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
 def _attempt(read: Callable[[], T], problems: list[GgufxError]) -> T | None:

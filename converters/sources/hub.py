@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import escape
@@ -23,25 +23,26 @@ from ..errors import GgufxError, InputError, NetworkError, StorageError, UsageEr
 from ..io.files import printable
 from ..io.gguf import split_names
 from ..io.json_file import read_json
+from .recognise import recognise_names, told
+from .weight_files import ADAPTER, INDEX, first_of, loose_parts
 
 What = Literal["checkpoint", "config", "adapter", "gguf"]
 
 # Small files worth having where they exist, as fnmatch patterns; the weights are chosen by name from what is there.
+SIDE_FILES = (
+    "config.json", "generation_config.json", "README.md",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "merges.txt",
+    "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja",
+    "modules.json", "sentence_bert_config.json", "[0-9]_*/config.json",  # sentence-transformers: pooling
+    "hf_quant_config.json",
+)
 _FILES: dict[What, tuple[str, ...]] = {
-    "checkpoint": (
-        "config.json", "generation_config.json", "README.md",
-        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-        "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "merges.txt",
-        "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja",
-        "modules.json", "sentence_bert_config.json", "[0-9]_*/config.json",  # sentence-transformers: pooling
-        "hf_quant_config.json",
-    ),
+    "checkpoint": SIDE_FILES,
     "config": ("config.json",),
     "adapter": ("adapter_config.json", "README.md"),
     "gguf": (),
 }
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 _FETCH_FIRST = "unset HF_HUB_OFFLINE, or fetch the repository first"
 
 _SEGMENT = r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
@@ -186,15 +187,16 @@ class _Snapshot:
 def _fetch_folder(snapshot: _Snapshot, what: What) -> Path:
     required = "adapter_config.json" if what == "adapter" else "config.json"
     if required not in snapshot.names:
-        snapshot.refuse(f"no {required}", hint=_other_use(snapshot.names))
+        snapshot.refuse(f"no {required}", hint=_other_use(snapshot))
     files = [name for name in snapshot.names if any(fnmatchcase(name, pattern) for pattern in _FILES[what])]
     if what == "checkpoint":
-        weights = weight_files(snapshot.names, lambda index: snapshot.fetch([index]) / index)
+        config = read_json(snapshot.fetch(["config.json"]) / "config.json", non_finite=True)
+        weights = weight_files(snapshot.names, config, lambda index: snapshot.fetch([index]) / index)
     else:
-        weights = next(([name] for name in _ADAPTERS if what == "adapter" and name in snapshot.names), [])
+        weights = next(([name] for name in ADAPTER if what == "adapter" and name in snapshot.names), [])
     if not weights and what != "config":
         snapshot.refuse("no weights that can be converted", expected="safetensors or PyTorch .bin files",
-                        hint=_other_use(snapshot.names))
+                        hint=_other_use(snapshot))
     if absent := [name for name in weights if name not in snapshot.names]:
         snapshot.refuse(f"the index names files that are absent: {_some(absent)}")
     return snapshot.fetch([*files, *weights])
@@ -223,19 +225,16 @@ def _fetch_gguf(snapshot: _Snapshot) -> Path:
     return snapshot.fetch(parts) / file
 
 
-def weight_files(names: Collection[str], fetch: Callable[[str], Path]) -> list[str]:
-    """Which of a repository's files hold the weights, an index included; [] for none. The order of `sources/hf_folder.py`.
+def weight_files(names: Collection[str], config: Mapping[str, Any], fetch: Callable[[str], Path]) -> list[str]:
+    """Which of a repository's files hold the weights, an index included; [] for none. The order of `weight_files.py`.
 
     `fetch` gives the local path of an index. Raises `InputError`s for an index that is damaged or names unsafe files;
     those that it names need not be there.
     """
-    for single in _WEIGHTS:
-        if single in names:
-            return [single]
-        if (index := f"{single}.index.json") in names:
-            return [index, *_indexed(fetch(index))]
-    loose = (name for name in names if name.endswith(".safetensors") and "/" not in name)
-    return sorted(name for name in loose if not name.startswith("adapter_model"))
+    first = first_of(names, config)
+    if first is None:
+        return loose_parts(names)
+    return [first, *_indexed(fetch(first))] if first.endswith(INDEX) and first in names else [first]
 
 
 def _indexed(path: Path) -> list[str]:
@@ -249,13 +248,13 @@ def _indexed(path: Path) -> list[str]:
     return files
 
 
-def _other_use(names: Collection[str]) -> str | None:
-    if models := sorted(name for name in names if name.endswith(".gguf")):
-        return f"it holds GGUF files; name one to convert it back: org/name:{models[0]}"
-    if "adapter_config.json" in names:
-        return "it holds an adapter: convert it with lora-to-gguf"
-    if "config.json" in names:
-        return "it holds a model, not an adapter" if any(n.endswith((".safetensors", ".bin")) for n in names) else None
+def _other_use(snapshot: _Snapshot) -> str | None:
+    """What the repository is, if it is not what was asked for."""
+    tops = {part for name in snapshot.names for part in (name, name.partition("/")[0])}
+    repo = str(snapshot.where)
+    for thing, entry in recognise_names(tops):
+        name, way = told(thing, entry, repo, f"{repo}:{entry}")
+        return f"it is {name}. {way}"
     return None
 
 

@@ -28,6 +28,7 @@ from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
 from ..sources.hf_folder import Checkpoint, open_adapter, open_checkpoint
+from ..sources.recognise import expect, recognise
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
 from .side import Side, of_checkpoint, of_gguf, of_plan
@@ -179,11 +180,11 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
 
 def form_of(path: Path) -> str:
     """checkpoint or adapter for a folder, gguf for a file (whose header tells whether it is an adapter)."""
-    if path.is_dir():
-        return "adapter" if (path / "adapter_config.json").is_file() else "checkpoint"
-    if path.suffix in (".safetensors", ".bin", ".json"):
-        raise UsageError("a GGUF file or the folder of a checkpoint is compared", file=path, hint=f"Give {path.parent}.")
-    return "gguf"
+    if not path.is_dir():
+        expect(path, "gguf")
+        return "gguf"
+    found = recognise(path)
+    return "adapter" if found and "adapter" in found[0][0].takes else "checkpoint"
 
 
 def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[Difference]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ConversionPlan", "GgufxError", "Report", "Result", "__version__", "gguf_to_hf", "hf_to_gguf", "lora_to_gguf",
            "verify"]
 
-_ELSEWHERE = {"GgufxError": "errors", "Result": "execute", "ConversionPlan": "plan", "Report": "verify"}
+_ELSEWHERE = {"GgufxError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan", "Report": "verify.verify"}
 
 
 def __getattr__(name: str) -> Any:
@@ -95,7 +95,7 @@ def gguf_to_hf(
 def lora_to_gguf(
     adapter: str | Path,
     *,
-    base: str | Path,
+    base: str | Path | None = None,
     outfile: str | Path | None = None,
     outtype: str = "f32",
     model_name: str | None = None,
@@ -103,11 +103,16 @@ def lora_to_gguf(
     dry_run: bool = False,
     **run: Any,
 ) -> Result | ConversionPlan:
-    """A PEFT LoRA adapter -> a GGUF adapter. `base`: the base model's folder or Hub id; its config.json is enough."""
+    """A PEFT LoRA adapter -> a GGUF adapter. `base`: the base model's folder or Hub id; its config.json is enough.
+
+    None: the one that adapter_config.json names.
+    """
     from .converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
+    from .converters.sources.hf_folder import base_of
     from .converters.sources.hub import cached_origin, resolve_model
 
-    base_folder, folder = resolve_model(base, what="config"), resolve_model(adapter, what="adapter")
+    folder = resolve_model(adapter, what="adapter")
+    base_folder = resolve_model(base_of(folder) if base is None else base, what="config")
     options = LoraOptions(outtype, model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder))
     return _carried_out(lambda: plan_lora_to_gguf(base_folder, folder, _path(outfile), options), dry_run, run)
 

@@ -64,7 +64,8 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12
 
 CASES = {
     # the beginning
-    "empty": (b"", InputError, r"magic at byte 0"),
+    "empty": (b"", InputError, r"is empty"), "joined": (ONE + ONE, InputError, r"another GGUF file follows"),
+    "web page": (b"<!DOCTYPE html><html>", InputError, r"a server's answer"),
     "magic only": (b"GGUF", InputError, r"version at byte 4: the file ends at byte 4"),
     "other magic": (b"GGML" + ONE[4:], InputError, r"magic at byte 0: not a GGUF file"),
     "lfs pointer": (POINTER, InputError, r"git-LFS pointer(?s:.*)git lfs pull"),

@@ -34,7 +34,7 @@ A, B = entry(0, 8), entry(8, 16)
 RAW_A = b'"dtype":"F32","shape":[2],"data_offsets":[0,8]'
 
 CASES = {
-    "empty": (b"", InputError, r"byte 0: too short"),
+    "empty": (b"", InputError, r"is empty"), "joined": (framed(b"{}") * 2, InputError, r"another safetensors file follows"),
     "7 bytes": (bytes(7), InputError, r"byte 0: too short .*found 7"),
     "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", InputError, r"git-LFS pointer"),
     "header longer than the file": (framed(b"{}", length=3), InputError, r"header length at byte 0: .*found 3"),

@@ -5,7 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from ggufx.converters.errors import GgufxError, UnsupportedError
+from ggufx.converters.errors import GgufxError, InputError, UnsupportedError, UsageError
+from ggufx.converters.sources.hf_folder import base_of
 from zoo import peers
 from zoo.adapters import make_adapter
 from zoo.fill import bell
@@ -144,6 +145,41 @@ def test_broken_adapters(edit, words, zoo, tmp_path):
         ggufx.lora_to_gguf(adapter, base=zoo("llama"), outfile=tmp_path / "a.gguf")
     assert caught.value.code == "input"
     assert not (tmp_path / "a.gguf").exists()
+
+
+def test_the_base_that_the_adapter_names(zoo, tmp_path, monkeypatch):
+    adapter = make_adapter(zoo("llama"), tmp_path / "adapter", {"target_modules": ["q_proj"]})
+    config = json.loads((adapter / "adapter_config.json").read_text())
+
+    def named(**changes):
+        (adapter / "adapter_config.json").write_text(json.dumps(config | changes))
+        return adapter
+
+    given = ggufx.lora_to_gguf(adapter, base=zoo("llama"), outfile=tmp_path / "a.gguf")
+    (tmp_path / "here").symlink_to(zoo("llama"))
+    monkeypatch.chdir(tmp_path)
+    for name in (str(zoo("llama")), "here"):
+        ours = ggufx.lora_to_gguf(named(base_model_name_or_path=name), outfile=tmp_path / "b.gguf", force=True)
+        assert given.files[0].sha256 == ours.files[0].sha256
+    for name, words in ((None, "names no base model"), ("", "names no base model"), (["x"], "names no base model"),
+                        ("/nowhere", "its base model is not here"), ("../x\x1b", "its base model is not here")):
+        with pytest.raises(UsageError, match=words):
+            ggufx.lora_to_gguf(named(base_model_name_or_path=name), outfile=tmp_path / "c.gguf")
+    assert base_of(named(base_model_name_or_path="org/name", revision="v1")) == "org/name@v1"
+    assert base_of(named(base_model_name_or_path="org/name", revision="a:b")) == "org/name"
+
+
+def test_a_wrong_base_is_one_line_with_both_names(zoo, tmp_path):
+    adapter = make_adapter(zoo("llama"), tmp_path / "adapter", {"target_modules": ["q_proj", "v_proj", "down_proj"]})
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "org/trained-on"}))
+    for other in ("bert", "llama-256", "gpt2"):
+        with pytest.raises(InputError) as caught:
+            ggufx.lora_to_gguf(adapter, base=zoo(other), outfile=tmp_path / "a.gguf")
+        assert (caught.value.message, caught.value.expected) == ("6 updates do not fit the base model", "org/trained-on")
+        assert str(zoo(other)) in str(caught.value)
+        assert "The first: tensor base_model.model." in caught.value.hint
+        assert len(str(caught.value).splitlines()) == 2
 
 
 def test_config_alone_is_base_enough(zoo, tmp_path):

@@ -35,7 +35,7 @@ def test_depth_limit_is_exact(file):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("", "byte 0, line 1 column 1: not JSON"),
+    ("", "is empty"), (" ", "byte 1, line 1 column 2: not JSON"), ("<!doctype html>", "a server's answer"),
     ('{"a": 1', "byte 7, line 1 column 8: not JSON"),
     ('{\n"é": 1,\n"b" 2}', "byte 15, line 3 column 5: not JSON"),
     ("{} {}", "byte 3, line 1 column 4: not JSON"),

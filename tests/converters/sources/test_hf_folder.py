@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import pytest
 import torch
 from ggufx.converters.errors import GgufxError, InputError, ManyErrors
 from ggufx.converters.sources import hf_folder
 from ggufx.converters.sources.hf_folder import config_only, open_adapter, open_checkpoint, safe_file
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+
+import ggufx
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 4, "auto_map": {"AutoModel": "canary.Model"}}
 PARTS = {
@@ -122,8 +125,8 @@ def test_config_only(folder):
     (folder / "config.json").unlink()
     assert "has no config.json" in message(config_only, folder)
     assert "no such folder" in message(config_only, folder / "x")
-    (folder / "x").write_text("")
-    assert "a folder is needed" in message(config_only, folder / "x")
+    (folder / "x").write_text("y")
+    assert "the base model's folder (its config.json is enough) is needed, this is a file" in message(config_only, folder / "x")
 
 
 def test_config_may_hold_infinity(folder):
@@ -158,11 +161,88 @@ def test_pointer_in_place_of_a_part(sharded):
 
 def test_index_and_headers_disagree(sharded):
     first, second = PARTS
+    """transformers loads what the files hold, and misses what they do not; it never looks at which tensor is where."""
     write_index(sharded, {"a.weight": second, "c.weight": second, "ghost": first})
-    with pytest.raises(ManyErrors) as caught:
-        open_checkpoint(sharded)
-    assert [(p.tensor, p.found) for p in caught.value.problems] == [
-        ("a.weight", "model-00001-of-00002.safetensors"), ("ghost", "in no file"), ("b.weight", None)]
+    found = open_checkpoint(sharded)
+    assert {t.name: t.file.name for t in found.tensors.values()} == WEIGHT_MAP
+    assert found.promised == ("ghost",)
+    assert found.notes == ["model.safetensors.index.json does not say what its files hold (a.weight, b.weight, ghost): the "
+                           "files count, as in transformers"]
+
+
+def test_a_promised_tensor_that_the_model_would_have(zoo, tmp_path):
+    """An optional one (Qwen2's bias of o_proj is none; llama's is) would be missing in silence."""
+    copy = tmp_path / "m"
+    shutil.copytree(zoo("llama-tied"), copy)
+    (copy / "model.safetensors").rename(copy / "model-00001-of-00001.safetensors")
+    names = dict.fromkeys(load_file(copy / "model-00001-of-00001.safetensors"), "model-00001-of-00001.safetensors")
+    one = next(iter(names.values()))
+    write_index(copy, {**names, "lm_head.weight": one, "model.layers.0.self_attn.rotary_emb.inv_freq": one, "unheard.of": one})
+    ggufx.hf_to_gguf(copy, tmp_path / "a.gguf")
+    write_index(copy, {**names, "model.layers.0.self_attn.o_proj.bias": one})
+    said = message(ggufx.hf_to_gguf, copy, tmp_path / "b.gguf")
+    assert "tensor model.layers.0.self_attn.o_proj.bias: in no file, but the index lists it" in said
+
+
+def test_the_file_that_config_json_chooses(sharded):
+    """transformers_weights of transformers 5."""
+    save_file({"fp16": torch.ones(1)}, sharded / "model.fp16.safetensors")
+    (sharded / "config.json").write_text(json.dumps({"transformers_weights": "model.fp16.safetensors"}))
+    found = open_checkpoint(sharded)
+    assert list(found.tensors) == ["fp16"]
+    assert "those of model.fp16.safetensors" in found.notes[0]
+    write_index(sharded, {"fp16": "model.fp16.safetensors"}, "model.fp16.safetensors.index.json")
+    for chosen in ("model.fp16.safetensors.index.json", "model.safetensors.index.json"):
+        (sharded / "config.json").write_text(json.dumps({"transformers_weights": chosen}))
+        assert set(open_checkpoint(sharded).tensors) == ({"fp16"} if "fp16" in chosen else set(WEIGHT_MAP))
+    for missing in ("absent.safetensors", "../model.safetensors", "/etc/passwd", ""):
+        (sharded / "config.json").write_text(json.dumps({"transformers_weights": missing}))
+        assert "transformers_weights: no such file in the folder" in message(open_checkpoint, sharded)
+
+
+@pytest.mark.parametrize("beside", ["pytorch_model.bin", "consolidated.safetensors", "model.fp16.safetensors",
+                                    "pytorch_model-00001-of-00002.bin", "consolidated.00.pth"])
+def test_weights_that_are_not_read_are_named(folder, beside):
+    save_file({"a": torch.ones(1)}, folder / "model.safetensors")
+    (folder / beside).write_bytes(b"never read")
+    assert open_checkpoint(folder).notes == [
+        f"the weights are those of model.safetensors, as in transformers; not read: {beside}"]
+
+
+def test_an_adapter_beside_the_weights_is_named(folder):
+    save_file({"a": torch.ones(1)}, folder / "model.safetensors")
+    save_file({"b": torch.ones(1)}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text("{}")
+    assert open_checkpoint(folder).notes == ["an adapter lies beside the weights; it is not part of the result"]
+    assert list(open_adapter(folder).tensors) == ["b"]
+
+
+def test_parts_without_an_index_that_are_not_all_there(sharded):
+    (sharded / "model.safetensors.index.json").unlink()
+    (sharded / "model-00001-of-00002.safetensors").unlink()
+    assert "1 of the 2 parts of model are missing" in message(open_checkpoint, sharded)
+
+
+def test_two_sets_of_weights_without_a_choice(folder):
+    for precision in ("fp16", "fp32"):
+        save_file({f"{i}": torch.ones(1) for i in range(9)}, folder / f"model.{precision}.safetensors")
+    said = message(open_checkpoint, folder)
+    assert "tensor 0: already stored in model.fp16.safetensors, as 8 more tensors are" in said
+    assert len(said.splitlines()) == 2
+
+
+def test_pickled_parts_without_their_index(folder):
+    (folder / "pytorch_model-00001-of-00002.bin").write_bytes(b"x")
+    assert "not pytorch_model.bin.index.json" in message(open_checkpoint, folder)
+
+
+@pytest.mark.parametrize("name", ["merges.txt", "tokenizer.model", "tokenizer.json", "generation_config.json",
+                                  "chat_template.jinja", "vocab.txt", "README.md"])
+def test_a_pointer_in_place_of_a_file_beside_the_weights(sharded, name):
+    (sharded / "picture.png").write_text("version https://git-lfs.github.com/spec/v1\n")  # nobody reads it
+    open_checkpoint(sharded)
+    (sharded / name).write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert f"{name}: is a git-LFS pointer" in message(open_checkpoint, sharded)
 
 
 def test_tensor_in_two_files(sharded):
@@ -232,7 +312,9 @@ def test_link_out_of_the_folder(folder, tmp_path, name):
     write_index(tmp_path)
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(tmp_path / name)
-    assert "is a link out of the folder" in message(open_checkpoint, folder)
+    said = message(open_checkpoint, folder)
+    assert "is a link out of the folder" in said
+    assert "Give the folder in which the file itself lies" in said
 
 
 def test_part_that_links_out_of_the_folder(sharded, tmp_path):
@@ -253,6 +335,20 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(sharded, name, ki
     found = message(open_checkpoint, sharded)
     assert name in found
     assert "not a regular file" in found or "is a directory" in found
+
+
+def test_links_into_the_hub_cache(sharded, tmp_path):
+    """As `hf download --local-dir` made them."""
+    blobs = tmp_path / "hub" / "models--org--name" / "blobs"
+    blobs.mkdir(parents=True)
+    part = sharded / "model-00002-of-00002.safetensors"
+    part.rename(blobs / ("ab" * 32))
+    part.symlink_to(blobs / ("ab" * 32))
+    assert set(open_checkpoint(sharded).tensors) == set(WEIGHT_MAP)
+    part.unlink()
+    (blobs / ("ab" * 32)).rename(blobs / "secret")
+    part.symlink_to(blobs / "secret")
+    assert "is a link out of the folder" in message(open_checkpoint, sharded)
 
 
 def test_links_inside_the_folder_and_to_the_folder(sharded, tmp_path):

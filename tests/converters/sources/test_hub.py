@@ -266,7 +266,7 @@ def test_gguf_files(hub, ask):
     assert "tiny-Q4_K_M.gguf, tiny-Q8_0.gguf" in several["text"]
     assert "the nearest is tiny-Q4_K_M.gguf" in near["text"]
     assert "missing: half-00002-of-00002.gguf" in half["text"]
-    assert "convert it back: org/name:" in checkpoint["text"]
+    assert "a folder of GGUF files. Give one of them, as org/ggufs:" in checkpoint["text"]
     assert {answer["error"] for answer in (several, near, half, checkpoint)} == {"InputError"}
 
 
@@ -405,7 +405,7 @@ def test_which_weights(tmp_path):
     def chosen(*names: str, content: bytes = b"") -> list[str]:
         path = tmp_path / "index.json"
         path.write_bytes(content)
-        return weight_files(set(names), lambda _: path)
+        return weight_files(set(names), {}, lambda _: path)
 
     assert chosen("pytorch_model.bin", "model.safetensors") == ["model.safetensors"]
     assert chosen("model.safetensors", "model.safetensors.index.json") == ["model.safetensors"]

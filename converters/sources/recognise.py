@@ -1,0 +1,210 @@
+"""What a path is, where it is not what a command takes: a table of things, how each is recognised, and the way out.
+
+A folder is recognised by the names in it (fnmatch patterns), a file by its first bytes or its name, a GGUF file by its
+key-values and tensor names. The first row that fits counts. Nothing is opened beyond a file's first bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import GgufxError, InputError, StorageError, UnsupportedError, UsageError
+from ..io.files import open_regular, printable, read_at, refuse_stand_in
+
+Wanted = Literal["checkpoint", "config", "adapter", "gguf"]
+WANTED: dict[Wanted, str] = {
+    "checkpoint": "a model's checkpoint", "config": "the base model's folder (its config.json is enough)",
+    "adapter": "a PEFT adapter's folder", "gguf": "a GGUF file",
+}
+START_BYTES = 512
+
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+            "model-*.safetensors")
+_PUBLISHED = "Download the model in Hugging Face's format: the repository with config.json and model*.safetensors."
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One kind of thing. A folder has an entry of `has` and one of `also`, none of `without`; a file begins with one of
+    `start` (and `at` that byte), or is called as one of `named`.
+
+    In `way`, {path} is the path, {folder} the folder around it, {entry} the entry of `has` that was found, {member} a
+    reference to that entry.
+    """
+
+    name: str
+    way: str
+    takes: tuple[Wanted, ...] = ()  # the commands that take it
+    has: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    start: tuple[bytes, ...] = ()
+    at: int = 0
+    named: tuple[str, ...] = ()
+
+    def entry(self, names: Collection[str]) -> str | None:
+        """The entry of a folder by which it is this thing."""
+        if _first(names, self.without) or (self.also and not _first(names, self.also)):
+            return None
+        return _first(names, self.has)
+
+
+_MLX_ADAPTER = ("adapters.safetensors", "adapters.npz")
+_ADAPTER_WAY = ("Convert it with `ggufx lora-to-gguf {path}`, or merge it into its base model (peft: merge_and_unload) and "
+                "convert the result.")
+FOLDERS = (
+    Thing("a model's checkpoint", "Convert it with `ggufx hf-to-gguf {path}`.", ("checkpoint", "config"),
+          has=_WEIGHTS, also=("config.json",)),
+    Thing("an adapter of MLX", "Fuse it with `mlx_lm.fuse --model BASE --adapter-path {path} --save-path OUT --dequantize`, "
+          "and convert OUT with hf-to-gguf.", has=_MLX_ADAPTER),
+    Thing("a PEFT adapter", _ADAPTER_WAY, ("adapter",), has=("adapter_config.json", "adapter_model.*"),
+          without=_MLX_ADAPTER),
+    Thing("Meta's original checkpoint, a file per rank", _PUBLISHED, has=("consolidated.[0-9]*.pth",)),
+    Thing("Mistral's own format", _PUBLISHED, has=("consolidated*.safetensors",), also=("params.json", "tekken.json")),
+    Thing("a sharded FSDP checkpoint", "Join it with `accelerate merge-weights {path} OUT`, put config.json and the "
+          "tokenizer files beside it, and convert OUT.", has=("*.distcp", "pytorch_model_fsdp_*"), without=("iter_*",)),
+    Thing("a training state of one file per rank (verl)", "Join it with `python -m verl.model_merger merge --backend fsdp "
+          "--local_dir {path} --target_dir OUT`, and convert OUT.", has=("model_world_size_*_rank_*.pt",)),
+    Thing("a DeepSpeed ZeRO checkpoint", "Join it with its own script, `python zero_to_fp32.py {path} OUT "
+          "--safe_serialization`, put config.json and the tokenizer files beside it, and convert OUT.",
+          has=("zero_to_fp32.py", "global_step*", "*zero_pp_rank_*"), without=_WEIGHTS),
+    Thing("a Megatron checkpoint", "Export it to Hugging Face's format with Megatron-Bridge.",
+          has=("mp_rank_*", "iter_*", "latest_checkpointed_iteration.txt")),
+    Thing("the folder of a training run", "Give one of the checkpoints in it: {member}.", has=("checkpoint-[0-9]*",),
+          without=("config.json",)),
+    Thing("a folder of sentence-transformers with its model one level down", "Give {member}.",
+          has=("0_Transformer", "0_*"), also=("modules.json",), without=("config.json",)),
+    Thing("a pipeline of diffusers", "ggufx converts language models.", has=("model_index.json",)),
+    Thing("a folder of GGUF files", "Give one of them, as {member}: gguf-to-hf, quantize, verify and inspect take it.",
+          has=("*.gguf",), without=_WEIGHTS),
+    Thing("a checkpoint with weights of another framework ({entry})", "Download or save it as safetensors: "
+          "`save_pretrained` of transformers.",
+          has=("tf_model.h5", "flax_model*.msgpack", "*.onnx", "onnx", "weights.npz", "*.ckpt.index", "*.nemo",
+               "openvino_model*", "rust_model.ot", "*.mlpackage", "*.tflite"), without=(*_WEIGHTS, "*.safetensors", "*.bin")),
+    Thing("a folder with a state of training, without config.json ({entry})", "Save the model with `save_pretrained`.",
+          has=("*.pt", "*.pth", "*.ckpt"), without=(*_WEIGHTS, "config.json")),
+)  # fmt: skip
+_OLD_GGML = ("Convert the original checkpoint; if it is lost, llama.cpp's convert_llama_ggml_to_gguf.py makes a GGUF file of "
+             "Llama models.")
+_FOLDER_OF_IT = "Give the folder that it lies in: {folder}."
+FILES = (
+    Thing("a piece of a file that was cut for upload", "Join all pieces in order, `cat PIECES > model.gguf`, and give the "
+          "result.", named=("*.gguf-split-*", "*.gguf.part*", "*.gguf.split*", "*.gguf.[0-9][0-9]*", "*.gguf.[a-z][a-z]")),
+    Thing("a GGUF file", "`ggufx gguf-to-hf {path} OUT/` makes a checkpoint of it, `ggufx quantize` another type.", ("gguf",),
+          start=(b"GGUF",)),
+    Thing("a GGML file from before GGUF", _OLD_GGML, start=(b"lmgg", b"fmgg", b"tjgg", b"algg")),
+    Thing("a safetensors file", _FOLDER_OF_IT, start=(b"{",), at=8, named=("*.safetensors",)),
+    Thing("an importance matrix", "Pass it as --imatrix to hf-to-gguf or quantize.", named=("*imatrix*.dat", "*.imatrix")),
+    Thing("an index of weights", _FOLDER_OF_IT, named=("*.index.json",)),
+    Thing("a JSON file", _FOLDER_OF_IT, start=(b"{",), named=("*.json",)),
+    Thing("weights of another framework", "Download or save the model as safetensors: `save_pretrained` of transformers.",
+          start=(b"\x89HDF",), named=("*.onnx", "*.h5", "*.msgpack", "*.npz", "*.nemo", "*.tflite", "*.ot", "*.mlmodel")),
+    Thing("a file of PyTorch", _FOLDER_OF_IT, start=(b"\x80\x02",), named=("*.bin", "*.pt", "*.pth", "*.ckpt")),
+    Thing("a llamafile", "It is a zip archive: take the GGUF file out with `unzip -j {path} '*.gguf'`.",
+          start=(b"MZqFpD",)),
+    Thing("an archive", "Unpack it.",
+          start=(b"PK\x03\x04", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"7z\xbc\xaf", b"BZh"),
+          named=("*.tar", "*.zip", "*.tgz", "*.gz", "*.zst", "*.7z", "*.rar")),
+    Thing("Ollama's Modelfile", "Give the file or folder that its FROM line names.", start=(b"FROM ",), named=("Modelfile*",)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GgufThing:
+    """One kind of GGUF file that is no model of text: by general.type, general.architecture or a prefix of tensors."""
+
+    name: str
+    way: str
+    type: str = ""
+    architecture: str = ""
+    tensors: tuple[str, ...] = ()
+
+    def seen(self, kind: str, architecture: str, names: Iterable[str]) -> bool:
+        return (self.type != "" and kind == self.type) or (self.architecture != "" and architecture == self.architecture) \
+            or (bool(self.tensors) and any(name.startswith(self.tensors) for name in names))
+
+
+GGUFS = (
+    GgufThing("an importance matrix", "Pass it as --imatrix to hf-to-gguf or quantize.", type="imatrix"),
+    GgufThing("a control vector", "llama.cpp takes it as it is (--control-vector).", architecture="controlvector"),
+    GgufThing("a LoRA adapter", "llama.cpp takes it beside its base model (--lora). Its type is chosen when it is made: "
+              "`ggufx lora-to-gguf --outtype`.", type="adapter"),
+    GgufThing("a multimodal projector: the vision or audio part of a model", "Give the GGUF file of the text model beside it.",
+              type="mmproj", architecture="clip"),
+    GgufThing("a model with its vision or audio tensors in the same file, as Ollama makes them",
+              "Take the text model from a repository that keeps the projector (mmproj) apart, as llama.cpp does.",
+              tensors=("v.", "a.", "mm.")),
+)  # fmt: skip
+
+
+def recognise(path: Path) -> list[tuple[Thing, str]]:
+    """What lies at an existing path, the likeliest first, each with the entry of the folder that shows it.
+
+    Raises `InputError` and `StorageError` as `open_regular`.
+    """
+    if path.is_dir():
+        try:
+            return recognise_names([entry.name for entry in path.iterdir()])
+        except OSError as error:
+            raise StorageError(f"cannot be listed: {error.strerror}", file=path) from error
+    with open_regular(path) as (file, size):
+        start = read_at(file, 0, min(size, START_BYTES), path)
+    refuse_stand_in(start, path)
+    name = path.name.lower()
+    return [(thing, path.name) for thing in FILES
+            if start.startswith(thing.start, thing.at) or any(fnmatchcase(name, pattern) for pattern in thing.named)]
+
+
+def recognise_names(names: Collection[str]) -> list[tuple[Thing, str]]:
+    """The same for the names in a folder, or in a repository."""
+    return [(thing, entry) for thing in FOLDERS if (entry := thing.entry(names)) is not None]
+
+
+def expect(path: Path, wanted: Wanted) -> None:
+    """Raises `UsageError` if the path is something that another command takes, or lies in it, `UnsupportedError` if it is
+    something that none does; each names the thing and the way out. `InputError` if there is nothing, or nothing known."""
+    if not os.path.exists(path):
+        raise InputError(f"no such {'file' if wanted == 'gguf' else 'folder'}", file=path)
+    if wanted == "config" and os.path.isfile(path / "config.json"):
+        return
+    found = recognise(path)
+    if any(wanted in thing.takes for thing, _ in found):
+        return
+    if found:
+        raise refusal(*found[0], path, wanted)
+    if path.is_dir() == (wanted == "gguf"):
+        raise InputError(f"{WANTED[wanted]} is needed, this is a {'folder' if wanted == 'gguf' else 'file'}", file=path)
+
+
+def refusal(thing: Thing, entry: str, path: Path, wanted: Wanted) -> GgufxError:
+    """The error that says what was found in place of what is wanted."""
+    kind = UsageError if thing.takes or thing.way == _FOLDER_OF_IT else UnsupportedError
+    name, way = told(thing, entry, str(path), str(path / entry))
+    return kind(f"is {name}; {WANTED[wanted]} is needed", file=path, hint=way)
+
+
+def told(thing: Thing, entry: str, path: str, member: str) -> tuple[str, str]:
+    """What the thing is, and what to do with it; `member`: how the entry is referred to, below a folder or on the Hub."""
+    words = {"path": path, "folder": str(Path(path).parent), "entry": printable(entry), "member": member}
+    return thing.name.format_map(words), thing.way.format_map(words)
+
+
+def expect_model(path: Path, keys: Mapping[str, Any], tensors: Iterable[str]) -> None:
+    """Raises `UnsupportedError` if a GGUF file is no model of text. `keys`: its key-values as plain values."""
+    kind, architecture = (str(keys.get(f"general.{key}", "")) for key in ("type", "architecture"))
+    for thing in GGUFS:
+        if thing.seen(kind, architecture, tensors):
+            raise UnsupportedError(f"is {thing.name}; a model is needed", file=path, hint=thing.way)
+
+
+def _first(names: Collection[str], patterns: tuple[str, ...]) -> str | None:
+    """A name that fits the first pattern that any fits: the last by number, as of the checkpoints of a run."""
+    for pattern in patterns:
+        if fitting := [name for name in names if fnmatchcase(name, pattern)]:
+            return max(fitting, key=lambda name: (len(name), name))
+    return None
