@@ -1,4 +1,4 @@
 """The command line: the only code that prints, reads the environment, or exits.
 
-May import `errors`, `io`, `sources`, `arch`, `plan`, `planners`, `run`, `verify`, `quant` and `quant.recipes`.
+May import `notes`, `errors`, `io`, `sources`, `arch`, `plan`, `planners`, `run`, `verify`, `quant` and `quant.recipes`.
 """

@@ -18,19 +18,21 @@ PACKAGES = ("cli", "converters", "quant")
 LAW = {
     "quant": (),
     "quant.recipes": ("quant",),
-    "errors": (),
+    "notes": (),
+    "errors": ("notes",),
     "ops": (),
     "io": ("errors", "quant.formats"),
     "sources": ("errors", "io"),
     "rules": ("errors", "ops", "io", "sources"),
     "arch": ("errors", "rules"),
-    "tokenizer": ("errors", "io"),
+    "tokenizer": ("notes", "errors", "io"),
     "metadata": ("errors", "io", "sources"),
-    "plan": ("errors", "ops", "io", "quant.formats"),
-    "planners": ("errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "metadata", "plan", "quant", "quant.recipes"),
+    "plan": ("notes", "errors", "ops", "io", "quant.formats"),
+    "planners": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "metadata", "plan", "quant",
+                 "quant.recipes"),
     "run": ("errors", "ops", "io", "plan", "quant"),
-    "verify": ("errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "plan", "planners", "run", "quant"),
-    "cli": ("errors", "io", "sources", "arch", "plan", "planners", "run", "verify", "quant", "quant.recipes"),
+    "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "plan", "planners", "run", "quant"),
+    "cli": ("notes", "errors", "io", "sources", "arch", "plan", "planners", "run", "verify", "quant", "quant.recipes"),
 }
 
 

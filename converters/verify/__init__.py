@@ -1,4 +1,4 @@
 """Two models compared, whatever form they are in: tensors, settings, tokenizers.
 
-May import `errors`, `ops`, `io`, `sources`, `rules`, `arch`, `tokenizer`, `plan`, `planners`, `run` and `quant`.
+May import `notes`, `errors`, `ops`, `io`, `sources`, `rules`, `arch`, `tokenizer`, `plan`, `planners`, `run` and `quant`.
 """
