@@ -1,1 +1,4 @@
-"""The command line: the only code that prints, reads the environment, or exits."""
+"""The command line: the only code that prints, reads the environment, or exits.
+
+May import `notes`, `errors`, `io`, `sources`, `arch`, `plan`, `planners`, `run`, `verify`, `quant` and `quant.recipes`.
+"""

@@ -1,6 +1,6 @@
 """One family of errors. Each is written for the person who must act on it.
 
-The command line maps the class to an exit status (`cli/exit.py`); nothing else in ggufx exits.
+The command line maps the class to an exit status (`cli/exit.py`); nothing else in ggufx exits. May import `notes`.
 """
 
 from __future__ import annotations

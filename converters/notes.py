@@ -1,7 +1,7 @@
 """What a result does not say by itself: what is lost, approximated or assumed. Many alike are told as one.
 
 A note is a sentence, a `str`. One that concerns tensors, tokens, entries ... is a `Note`, which carries what (`kind`) and of
-which (`names`), so that whoever shows notes counts names instead of repeating the sentence.
+which (`names`), so that whoever shows notes counts names instead of repeating the sentence. Imports nothing of ours.
 """
 
 from __future__ import annotations

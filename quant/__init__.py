@@ -1,4 +1,7 @@
-"""Blocks <-> floats, for every GGUF tensor type. Knows nothing of files, names or models."""
+"""Blocks <-> floats, for every GGUF tensor type. Knows nothing of files, names or models.
+
+Imports nothing of ours; `recipes`, which know models, are a room of their own.
+"""
 
 from .dispatch import KERNELS, Weights, dequantize, quantize
 from .formats import BY_ID, FORMATS, QuantFormat

@@ -1,24 +1,38 @@
 """The shape of the code: imports go one way, packages are complete, and light commands stay light."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("cli", "converters", "quant")
-# What a folder of ours may import from, beside itself.
-ALLOWED = {
-    "cli": {"cli", "converters", "quant", ""},
-    "converters": {"converters", "quant", ""},
-    "converters/arch": {"converters", "converters/arch", "converters/io"},
-    "converters/io": {"converters/io", "converters/errors", "quant/formats"},
-    "converters/sources": {"converters/sources", "converters/io", "converters/errors"},
-    "quant": {"quant"},
+# The rooms, from the ground up, and what each may import beside itself. A room names only rooms above its own line here,
+# so that no two can come to need each other. `quant.formats` is the table of formats alone.
+LAW = {
+    "quant": (),
+    "quant.recipes": ("quant",),
+    "notes": (),
+    "errors": ("notes",),
+    "ops": (),
+    "io": ("errors", "quant.formats"),
+    "sources": ("errors", "io"),
+    "rules": ("errors", "ops", "io", "sources"),
+    "arch": ("errors", "rules"),
+    "tokenizer": ("notes", "errors", "io"),
+    "metadata": ("errors", "io", "sources"),
+    "plan": ("notes", "errors", "ops", "io", "quant.formats"),
+    "planners": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "metadata", "plan", "quant",
+                 "quant.recipes"),
+    "run": ("errors", "ops", "io", "plan", "quant"),
+    "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "plan", "planners", "run", "quant"),
+    "cli": ("notes", "errors", "io", "sources", "arch", "plan", "planners", "run", "verify", "quant", "quant.recipes"),
 }
 
 
@@ -26,27 +40,75 @@ def modules() -> list[Path]:
     return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-def relative_imports(path: Path) -> list[str]:
-    """Targets of relative imports as paths below the root; "" is the package root."""
-    out = []
+def module_name(path: Path) -> str:
+    """`plan.tiles` for converters/plan/tiles.py, `plan` for its __init__; `quant.formats`, `cli.main`."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("converters.").removesuffix(".__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that a module imports, named likewise; what is not imported relatively keeps its `ggufx`."""
+    out = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = path.relative_to(ROOT).parent.parts
-            parts = base[: len(base) - node.level + 1]
-            target = "/".join((*parts, *(node.module or "").split("."))).strip("/")
-            names = [f"{target}/{a.name}".strip("/") for a in node.names]
-            out += [n if (ROOT / f"{n}.py").exists() or (ROOT / n).is_dir() else target for n in names]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ggufx"):
-            out.append(f"absolute import of {node.module}")
+            target = Path(*base[: len(base) - node.level + 1], *(node.module or "").split("."))
+            for name in (a.name for a in node.names):
+                if target == Path() and name == "__version__":
+                    continue
+                whole = ROOT / target / name
+                found = whole if whole.with_suffix(".py").exists() or whole.is_dir() else ROOT / target
+                out.add(module_name(found))
+        elif isinstance(node, ast.ImportFrom):
+            out.update({node.module} if node.module.split(".")[0] == "ggufx" else ())
+        elif isinstance(node, ast.Import):
+            out.update(a.name for a in node.names if a.name.split(".")[0] == "ggufx")
     return out
+
+
+def room_of(module: str, rooms: Iterable[str]) -> str | None:
+    """The narrowest of these rooms that a module is in."""
+    return max((r for r in rooms if module == r or module.startswith(f"{r}.")), key=len, default=None)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_go_one_way(path: Path):
-    folder = str(path.relative_to(ROOT).parent)
-    rule = next(ALLOWED[f] for f in sorted(ALLOWED, key=len, reverse=True) if folder == f or folder.startswith(f"{f}/"))
-    for target in relative_imports(path):
-        assert any(target == a or (a and target.startswith(f"{a}/")) for a in rule), f"{path} imports {target}"
+    room = room_of(module_name(path), LAW)
+    allowed = LAW.get(room, ())  # converters/__init__.py is in no room
+    for target in imported(path):
+        assert room_of(target, {room_of(target, LAW) or "", *allowed}) in {room, *allowed}, f"{path} imports {target}"
+
+
+def test_no_room_needs_itself():
+    """Nor one that needs it, through any number of others: each names only rooms that stand before it."""
+    for number, (room, needed) in enumerate(LAW.items()):
+        above = list(LAW)[:number]
+        for other in needed:
+            assert room_of(other, above), f"{room} -> {other}"
+
+
+def test_no_permission_is_idle():
+    used = {room: set() for room in LAW}
+    for path in modules():
+        room = room_of(module_name(path), LAW)
+        for target in imported(path) if room else ():
+            used[room].add(room_of(target, {*LAW, *LAW[room]}))
+    assert {room: set(allowed) for room, allowed in LAW.items()} == {room: found - {room} for room, found in used.items()}
+
+
+@pytest.mark.parametrize("room", LAW)
+def test_a_room_says_what_it_may_import(room: str):
+    """In the last sentence of its text: "May import `errors` and `io`." or "Imports nothing of ours"."""
+    folder = ROOT / room.replace(".", "/")
+    if not folder.is_dir():
+        folder = ROOT / "converters" / room
+    path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    text = " ".join(ast.get_docstring(ast.parse(path.read_text())).split())
+    said = re.search(r"May import (.*?)[:;.](?= |$)", text)
+    assert (said is not None) == bool(LAW[room]), path
+    if said is None:
+        assert "Imports nothing of ours" in text, path
+    else:
+        assert set(re.findall(r"`([\w.]+)`", said[1])) == set(LAW[room]), path
 
 
 def test_packages_are_listed():

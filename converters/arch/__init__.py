@@ -2,6 +2,8 @@
 
 A family's module holds `SPECS`, its tables and the classes that hold more than text, and `BACK`: which table reads the
 files of a GGUF name, where several share it.
+
+May import `errors` and `rules`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ passes by the same map: row maps act on B, column maps on A. A table writes an o
 The laws, tested for every op and table row: `op.inverse.forward(op.forward(xs))` is `xs` bit for bit where `exact`;
 `op.shape` is the shape of `op.forward`; pieces by `op.cut` give pieces of the result; the delta of `op.lora(factors)` is
 `op.forward(delta) - op.forward(0)`.
+
+Imports nothing of ours: an op is what it is in any conversion.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One job of a plan: what it costs, what takes no work but other addresses, and how it is cut into tiles.
+"""Tiles of a job: what it costs, what takes no work but other addresses, and how it is cut.
 
-A tile is a run of axis 0 that the ops can convert on its own; `tile.run_tile` does.
+A tile is a run of axis 0 that the ops can convert on its own; `run.convert_tile` does.
 """
 
 from __future__ import annotations

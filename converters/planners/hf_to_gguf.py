@@ -86,7 +86,7 @@ class _Reading:
 
 
 class GgufPlanner:
-    """Plans a checkpoint -> GGUF, one file after another (`fanout.Planner`). What they share is read once.
+    """Plans a checkpoint -> GGUF, one file after another (`many_outputs.Planner`). What they share is read once.
 
     `outfile`: `{outtype}` in it is filled in; None: the GGUF convention's name, in the current folder.
     """

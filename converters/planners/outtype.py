@@ -1,4 +1,4 @@
-"""Which type each GGUF tensor gets before any quantization recipe: llama.cpp's converter's rule.
+"""The type of each GGUF tensor before any quantization recipe: llama.cpp's converter's rule.
 
 Vectors and norms are always F32: the runtime computes with them in F32 only. So are routers, convolutions and position
 tables, whose rows say so (`type="F32"`).

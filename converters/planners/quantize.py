@@ -1,8 +1,8 @@
-"""GGUF -> GGUF in another type: from a header to a complete plan. The file is what llama-quantize writes.
+"""GGUF -> GGUF in another type: from a header to a complete plan of the file that llama-quantize writes.
 
 Order of tensors and key-values follows llama-quantize, so that whole files can be compared; what it silently does to the
-key-values (text after a NUL is cut, alignments other than 32 break) is not followed. Source: recipes.md of the facts,
-llama.cpp `src/llama-quant.cpp`.
+key-values (text after a NUL is cut, alignments other than 32 break) is not followed. Source: llama.cpp
+`src/llama-quant.cpp`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class QuantizeOptions:
 
 
 class QuantizePlanner:
-    """Plans a GGUF file (or the first part of a split one) -> GGUF, one file after another (`fanout.Planner`).
+    """Plans a GGUF file (or the first part of a split one) -> GGUF, one file after another (`many_outputs.Planner`).
 
     `outfile`: `{outtype}` in it is filled in.
     """

@@ -1,4 +1,4 @@
-"""One tile of a job: read, apply the ops, encode, write.
+"""Conversion of one tile of a job: read, apply the ops, encode, write.
 
 Values stay raw bits as long as ops only move them; they become float32 where an op computes or the type changes. A tile
 is read, converted and decoded once, however many outputs it has, and outputs of equal type are encoded once.
@@ -127,7 +127,7 @@ class _Values:
         kind = self.kind if self.kind in FLOATS else "F32"
         mask, least = MAGNITUDES[kind][0], MAGNITUDES[kind][limit]
         bits = self.device.bits(self.rows)
-        step = max(1, self.device.looked_at // bits.shape[1])
+        step = max(1, self.device.scan_elements // bits.shape[1])
         for start in range(0, len(bits), step):
             part = bits[start : start + step]
             if not ((part & mask) >= least).any():

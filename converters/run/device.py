@@ -1,5 +1,4 @@
-"""Where a tile's arrays are while it is converted, and what computes on them: this machine's memory and processors, or a
-GPU (engines/cuda.py).
+"""Devices: where a tile's arrays are while it is converted, and what computes on them. The CPU; a GPU is engines/cuda.py.
 
 An array holds raw bits as long as ops only move them: whole numbers as wide as the elements. Blocks are rows of uint8.
 """
@@ -34,7 +33,7 @@ class Files(Protocol):
 class Device(Protocol):
     """What the conversion of a tile asks of the place where it happens. `kind` is a type's name, "BF16" or "Q4_K"."""
 
-    looked_at: int  # elements whose values are looked at at a time
+    scan_elements: int  # elements whose values are looked at at a time
 
     def read(self, files: Files, region: Region) -> Array:
         """An array of an input: raw bits in the region's shape, or blocks uint8 [..., row_bytes]."""
@@ -61,7 +60,7 @@ class Device(Protocol):
 class Cpu:
     """This machine's memory; kernels share `threads` threads."""
 
-    looked_at = 1 << 18  # no second array of a tile's size
+    scan_elements = 1 << 18  # no second array of a tile's size
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads

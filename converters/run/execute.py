@@ -1,4 +1,4 @@
-"""Carrying out a plan: outputs grow under `.part` names and appear, complete and synced, under their own.
+"""Execution of a plan: outputs grow under `.part` names and appear, complete and synced, under their own.
 
 At every moment a final name holds nothing, what it held before (with `force`), or the complete result.
 """

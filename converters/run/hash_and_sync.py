@@ -1,4 +1,4 @@
-"""What follows the writers at a distance: SHA-256 while the bytes are still in memory, and syncing to the disk.
+"""Background SHA-256 and fsync of outputs, behind the writers.
 
 Both would cost a second pass over the disk if they waited for the end, and neither may stop a writer.
 """

@@ -1,4 +1,4 @@
-"""What a conversion has finished, on disk beside its output, so that another run can continue.
+"""The journal of a conversion: receipts of its finished tiles, beside its output, so that another run can continue.
 
 One record per line: CRC-32 of the text, then the text, JSON. The first names the plan, each further one is a receipt.
 A torn or damaged tail is dropped. Nothing in a journal is believed: a receipt is a claim that the bytes must confirm.

@@ -1,4 +1,4 @@
-"""What an interrupted run left, held against the bytes: nothing is kept that they do not confirm."""
+"""Checks of what an interrupted run left: nothing is kept that the bytes do not confirm."""
 
 from __future__ import annotations
 

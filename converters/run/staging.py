@@ -1,4 +1,4 @@
-"""Outputs on the way to their names: locked `.part` files that are published, complete and synced, set by set.
+"""Staged outputs: locked `.part` files that are published, complete and synced, set by set.
 
 A `.part` file is locked (flock) as long as a process works on it; so one that is not locked was left by a dead run.
 """

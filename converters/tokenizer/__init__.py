@@ -7,6 +7,8 @@ standard keys cannot hold.
 
 Back: `tokenizer_files` writes the files: exactly (`restore`) where a residue is there, else from the standard keys
 (`stored` reads them, `rebuild` makes a tokenizer.json for each kind).
+
+May import `notes`, `errors` and `io`.
 """
 
 from .own_keys import residue

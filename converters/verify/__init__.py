@@ -1,0 +1,4 @@
+"""Two models compared, whatever form they are in: tensors, settings, tokenizers.
+
+May import `notes`, `errors`, `ops`, `io`, `sources`, `rules`, `arch`, `tokenizer`, `plan`, `planners`, `run` and `quant`.
+"""

@@ -18,7 +18,7 @@ def pairs(ops, kind: str, experts: int, ranks: tuple[int, ...]) -> list[np.ndarr
     shape = inputs(ops)[0].shape
     if len(shape) != 2 + (kind == FUSED):
         return None
-    inner, out = shape[-2:] if kind == EMBEDDING or type(ops[0]).__name__ == "Conv1dStorage" else shape[:-3:-1]
+    inner, out = shape[-2:] if kind == EMBEDDING or getattr(ops[0], "conv1d", False) else shape[:-3:-1]
     each = shape[0] if kind == FUSED else 1
     rng = np.random.default_rng(0)
     return [rng.standard_normal(s).astype(np.float32) for r in ranks for s in ((r * each, inner), (out, r * each))]

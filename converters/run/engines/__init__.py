@@ -1,4 +1,4 @@
-"""How the tiles of a conversion are spread: over threads, a GPU, machines. One way is one file; `choose` picks one."""
+"""Engines: how the tiles of a conversion are spread over threads, GPUs, machines. One way is one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which engine carries out a plan: what `--device` means."""
+"""The choice of an engine: what `--device` means."""
 
 from __future__ import annotations
 

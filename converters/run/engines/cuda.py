@@ -1,8 +1,8 @@
-"""Tiles over threads that have a stream of a GPU each: while one waits for its file, another's tile is on the bus or computed.
+"""The CUDA engine: threads that have a stream of a GPU each, so that files, bus and kernels are busy at the same time.
 
-A thread reads a tile into pinned memory, has it copied, converted and copied back on its own stream, and writes it. The
-streams of several threads keep both directions of the bus and the kernels busy at the same time; no thread waits for
-another. What gains nothing from a GPU is done by the same threads as without one: copies, vectors, ops that compute.
+A thread reads a tile into pinned memory, has it copied, converted and copied back on its own stream, and writes it. While
+one waits for its file, another's tile is on the bus, in either direction, or computed; no thread waits for another. What
+gains nothing from a GPU is done by the same threads as without one: copies, vectors, ops that compute.
 The bytes are the same in any case, so whatever fails on a GPU is done again here, and said.
 """
 
@@ -62,7 +62,7 @@ class Proofs:
 class Cuda:
     """A `Device`: one stream of a GPU. Nothing waits but `wait`, and what looks at values."""
 
-    looked_at = 1 << 31  # all at once
+    scan_elements = 1 << 31  # all at once
 
     def __init__(self, index: int, proofs: Proofs) -> None:
         self.index, self._proofs = index, proofs

@@ -1,4 +1,4 @@
-"""Tiles over the threads of this machine. Kernels and file calls release the interpreter lock."""
+"""The CPU engine: tiles over threads. Kernels and file calls release the interpreter lock."""
 
 from __future__ import annotations
 
