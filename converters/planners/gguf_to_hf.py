@@ -116,6 +116,10 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, str(path), reading.problems,
                          frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
     raise_all(reading.problems)
+    rows = _vocab_rows(model)
+    if rows is not None and foreign.get("vocab_size", rows) != rows:
+        notes.append(f"{name}.vocab_size is {foreign['vocab_size']}, token_embd.weight has {rows} rows: config.json says {rows}")
+        foreign["vocab_size"] = rows
     for derived in spec.derived:
         if derived.gguf in matched.derived and not original:
             try:

@@ -174,12 +174,12 @@ def _correct_defaults(folder: Folder, config: Mapping[str, Any], vocabulary: Voc
         names = {**names, "bos": names["cls"]}
     if "unk" not in names and vocabulary.types.count(TokenType.UNKNOWN) == 1:
         names = {**names, "unk": vocabulary.tokens[vocabulary.types.index(TokenType.UNKNOWN)]}
-    missing = {name: names[name] for name in defaults if name not in found.ids and name in names}
+    missing = {name: text for name, text in names.items() if name != "cls" and name not in found.ids}
     if missing:
         texts = set(missing.values())
         where = {text: token_id for token_id, text in enumerate(vocabulary.tokens) if text in texts}
         for name, text in missing.items():
-            if where.get(text, defaults[name]) != defaults[name]:
+            if text in where and where[text] != defaults.get(name):
                 _set(found, name, where[text], len(vocabulary.tokens))
     kind = folder.config.get("tokenizer_class", str)
     if folder.tokenizer is None:

@@ -19,10 +19,29 @@ _NAME_CHARS = frozenset(ascii_classes.ascii_letters + ascii_classes.digits)
 
 
 def chat_templates(folder: Folder) -> dict[str, str]:
-    """All templates by name, the unnamed one as `default`; tokenizer_config.json wins over the separate files."""
+    """All templates by name, the unnamed one as `default`.
+
+    As transformers has it, chat_template.jinja replaces what an older version left in tokenizer_config.json, named templates
+    and all; where there is no such file, single files replace single names. chat_template.json comes last: only processors
+    read it.
+    """
+    files, inline = _from_files(folder), _from_config(folder)
+    found = files if "default" in files else {**inline, **files}
+    if not found and (document := folder.document("chat_template.json")) and (text := document.get("chat_template", str)):
+        return {"default": text}
+    return found
+
+
+def replaced_templates(folder: Folder) -> list[str]:
+    """Names in tokenizer_config.json whose template is not the one that is taken."""
+    taken = chat_templates(folder)
+    return [name for name, text in _from_config(folder).items() if taken.get(name) != text]
+
+
+def _from_config(folder: Folder) -> dict[str, str]:
     value = folder.config.data.get("chat_template")
     if value is None:
-        return _from_files(folder)
+        return {}
     if isinstance(value, str):
         return {"default": value}
     if not isinstance(value, list):
@@ -34,8 +53,6 @@ def _from_files(folder: Folder) -> dict[str, str]:
     found = {}
     if folder.has("chat_template.jinja"):
         found["default"] = _verbatim(folder, "chat_template.jinja")
-    elif (document := folder.document("chat_template.json")) and (text := document.get("chat_template", str)):
-        found["default"] = text
     extra = folder.path / ADDITIONAL
     if extra.is_dir():
         for file in sorted(extra.glob("*.jinja")):

@@ -15,7 +15,7 @@ from .pre import RUNTIME_LSTRIP, check_name, normalizers, pre_table, recognise
 from .protobuf import UNIGRAM, SentencePieceModel, read_model
 from .rules import VocabRules, rules_for
 from .special import ID_KEYS, PREFIX, Special, special_tokens
-from .templates import chat_templates, template_metadata
+from .templates import chat_templates, replaced_templates, template_metadata
 from .vocabulary import MAX_SCORE, TokenType, Vocabulary, listing, separate_twins
 
 SPM_FILE = "tokenizer.model"
@@ -70,6 +70,8 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
     _put_rules(metadata, rules, vocabulary, special)
     _put_space_prefix(metadata, rules, source, vocabulary, special.notes)
     _note_flags(source, rules, vocabulary, special.notes)
+    if replaced := replaced_templates(source):
+        special.notes.append(f"chat templates of tokenizer_config.json that files beside it replace: {listing(replaced)}")
     return TokenizerResult(metadata, [*source.notes, *vocabulary.notes, *special.notes], source)
 
 

@@ -18,9 +18,8 @@ from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.planners.kept_tensors import rows_outside
 from ggufx.converters.rules.hparam_rules import short
 from ggufx.converters.run.execute import execute
-from ggufx.converters.tokenizer.rebuild import merges_of_pieces
+from ggufx.converters.tokenizer.merges import merges_of_pieces
 from ggufx.converters.tokenizer.restore import NotRestorable, unfold
-from ggufx.converters.tokenizer.tekken import _merges
 from zoo.changed import change_folder, change_gguf
 
 HUGE = 2**50
@@ -101,6 +100,18 @@ def test_of_a_gguf_file(zoo, tmp_path, case):
         plan_gguf_to_hf(path, tmp_path / "back", HfOptions())
 
 
+def test_the_embedding_tells_how_large_the_vocabulary_is(zoo, tmp_path):
+    """A key that says otherwise made a checkpoint that transformers refuses."""
+    execute(plan_hf_to_gguf(zoo("llama"), tmp_path / "m.gguf", GgufOptions(plain=True)))
+    path = change_gguf(tmp_path / "m.gguf", tmp_path / "changed.gguf", None, these(llama__vocab_size=u32(HUGE >> 20)))
+    plan = plan_gguf_to_hf(path, tmp_path / "back", HfOptions())
+    execute(plan)
+    config = json.loads((tmp_path / "back" / "config.json").read_text())
+    rows = next(t.shape[0] for t in plan.tensors if t.name == "model.embed_tokens.weight")
+    assert config["vocab_size"] == rows
+    assert any("llama.vocab_size" in note for note in plan.notes)
+
+
 def test_of_rows_and_columns():
     assert rows_outside(Crop(2), HUGE) == [[0, 2]]
     ops = {op for spec in SPECS for rule in spec.tensors for op in rule.ops if isinstance(op, IndexMap)}
@@ -154,7 +165,6 @@ def test_of_ids(ranges):
 def test_of_pieces_of_a_million_characters():
     pieces = {"a" * (1 << 20): 0, "ab": 1, "a": 2, "b": 3, "": 4}
     assert list(merges_of_pieces(pieces, pieces.__getitem__, "longest")) == [["a", "b"]]
-    assert _merges({b"b" * (1 << 20): 0, b"a": 1, b"b": 2, b"ab": 3}) == ["a b"]
 
 
 def test_configs_of_what_utf8_and_json_do_not_hold(zoo, tmp_path):

@@ -123,6 +123,44 @@ def test_templates_are_carried_and_named_ones_sorted(tmp_path: Path, root: Path)
     assert metadata["tokenizer.chat_template"].data == vocab("qwen35").templates["default"]
 
 
+@pytest.mark.parametrize(("inline", "files", "taken"), [
+    ("old", {"chat_template.jinja": "new", "additional_chat_templates/tool_use.jinja": "tools"},
+     {"default": "new", "tool_use": "tools"}),
+    ([{"name": "default", "template": "old"}, {"name": "rag", "template": "r"}], {"chat_template.jinja": "new"},
+     {"default": "new"}),
+    ("old", {"additional_chat_templates/rag.jinja": "r"}, {"default": "old", "rag": "r"}),
+    ("old", {"chat_template.json": '{"chat_template": "json"}'}, {"default": "old"}),
+    (None, {"chat_template.json": '{"chat_template": "json"}'}, {"default": "json"}),
+])
+def test_template_files_replace_what_an_older_version_left(tmp_path: Path, inline: object, files: dict, taken: dict):
+    folder = _folder(tmp_path, tokenizer__json=_bpe(), tokenizer_config__json={"chat_template": inline})
+    write_files({name: text.encode() for name, text in files.items()}, folder)
+    result = _convert(folder)
+    found = {key.removeprefix("tokenizer.chat_template").lstrip(".") or "default": value.data
+             for key, value in result.metadata.items() if key.startswith("tokenizer.chat_template") and "templates" not in key}
+    assert found == taken
+    replaced = inline is not None and "new" in files.values()
+    assert any("replace" in note for note in result.notes) == replaced
+    kept = residue(result.source, result.metadata)
+    back = tokenizer_files({**result.metadata, **kept}, arch="llama").files
+    assert {name: back[name].decode() for name in files if name.endswith("jinja")} == {
+        name: text for name, text in files.items() if name.endswith("jinja")}
+
+
+@pytest.mark.parametrize("lists", [False, True], ids=["alone", "with special_tokens_map"])
+def test_special_tokens_that_only_the_configuration_names(tmp_path: Path, lists: bool):
+    """A folder without tokenizer.json: the ids are found in the vocabulary."""
+    vocab = _bpe()["model"]["vocab"] | {"<s>": 256, "</s>": 257, "<p>": 258, "<mask>": 259}
+    named = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "pad_token": "<p>", "mask_token": "<mask>"}
+    files = {"special_tokens_map__json": named, "tokenizer_config__json": {}} if lists else {"tokenizer_config__json": named}
+    files["tokenizer_config__json"] |= {"tokenizer_class": "GPT2Tokenizer"}
+    folder = _folder(tmp_path, vocab__json=vocab, merges__txt="#version: 0.2\n", **files)
+    metadata = tokenizer_metadata(folder, arch="gpt2", hf_class="GPT2LMHeadModel", config={}, vocab_size=260).metadata
+    ids = {key.removeprefix(T): value.data for key, value in metadata.items() if key.endswith("_token_id")}
+    assert ids == {"bos_token_id": 256, "eos_token_id": 257, "padding_token_id": 258, "mask_token_id": 259}
+    assert plain(metadata[T + "token_type"])[256:] == [3, 3, 3, 3]
+
+
 def _folder(tmp_path: Path, **files: object) -> Path:
     folder = tmp_path / "m"
     folder.mkdir(exist_ok=True, parents=True)
