@@ -1,4 +1,4 @@
-"""JSON from strangers: bounded in size and depth, every key once, the top an object."""
+"""JSON from strangers: bounded in size and depth, every key once, the top an object. And JSON for the files that are made."""
 
 from __future__ import annotations
 
@@ -58,6 +58,18 @@ def parse_object(raw: bytes, path: Path, *, start: int = 0, non_finite: bool = F
         if not level:
             return found
     raise InputError(f"byte {start}: nested deeper than {MAX_DEPTH} levels", file=path)
+
+
+def json_bytes(data: Any, *, indent: int | None = None, sort_keys: bool = False, compact: bool = False) -> bytes:
+    """UTF-8, with a newline at the end where it is indented; ASCII where a text holds half of a surrogate pair, which JSON
+    can spell and UTF-8 cannot."""
+    separators = (",", ":") if compact else None
+    text = json.dumps(data, ensure_ascii=False, indent=indent, sort_keys=sort_keys, separators=separators)
+    try:
+        made = text.encode("utf-8")
+    except UnicodeEncodeError:
+        made = json.dumps(data, indent=indent, sort_keys=sort_keys, separators=separators).encode("ascii")
+    return made + b"\n" * (indent is not None)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import printable, read_bytes
 from ..io.gguf import GgufFile, TensorInfo, read_gguf_model
-from ..io.json_file import parse_object
+from ..io.json_file import json_bytes, parse_object
 from ..io.safetensors import encode_index, encode_safetensors_header, shard
 from ..io.values import ValueType, plain, string
 from ..metadata.general import sampling_parameters
@@ -31,7 +31,6 @@ from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
 from ..sources.recognise import expect, expect_model
-from ..tokenizer.own_keys import encodable
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
 from .own_keys import KEPT, Source
 
@@ -118,7 +117,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     raise_all(reading.problems)
     rows = _vocab_rows(model)
     if rows is not None and foreign.get("vocab_size", rows) != rows:
-        notes.append(f"{name}.vocab_size is {foreign['vocab_size']}, token_embd.weight has {rows} rows: config.json says {rows}")
+        notes.append(f"{name}.vocab_size is {foreign['vocab_size']}, token_embd.weight has {rows} rows, as config.json says")
         foreign["vocab_size"] = rows
     for derived in spec.derived:
         if derived.gguf in matched.derived and not original:
@@ -286,19 +285,13 @@ def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, by
         files["generation_config.json"] = raw
     elif not original:
         ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(k) is not None}
-        files["generation_config.json"] = _json({**ids, **sampling_parameters(model.metadata)})
+        files["generation_config.json"] = json_bytes({**ids, **sampling_parameters(model.metadata)}, indent=2, sort_keys=True)
     if (card := model_card(model.metadata)) is not None:
         files["README.md"] = card
     kept = str(model.metadata["ggufx.config"].data) if original else ""
-    files["config.json"] = kept.encode() if original and json.loads(kept) == config else _json(config)
+    files["config.json"] = kept.encode() if original and json.loads(kept) == config else \
+        json_bytes(config, indent=2, sort_keys=True)
     return files
-
-
-def _json(data: Mapping[str, Any]) -> bytes:
-    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
-    if not encodable(text):  # JSON can spell half of a surrogate pair, UTF-8 cannot
-        text = json.dumps(data, indent=2, sort_keys=True)
-    return f"{text}\n".encode()
 
 
 def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: Mapping[str, bytes],

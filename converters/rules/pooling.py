@@ -6,14 +6,13 @@ The runtime knows the pooling as `<arch>.pooling_type`; a model without these fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UnsupportedError
 from ..io.files import open_regular, read_at
-from ..io.json_file import MAX_JSON_BYTES, parse_object, read_json
+from ..io.json_file import MAX_JSON_BYTES, json_bytes, parse_object, read_json
 from .hparam_rules import Codec, H
 
 KEY = "sentence_transformers.pooling"
@@ -67,8 +66,4 @@ def sentence_files(config: dict[str, Any]) -> dict[str, bytes]:
     ]
     pooling = {"word_embedding_dimension": config["hidden_size"],
                **{flag: settings["pooling"] == name for flag, name in _FLAGS.items()}}
-    return {"modules.json": _json(modules), "1_Pooling/config.json": _json(pooling)}
-
-
-def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=2) + "\n").encode()
+    return {"modules.json": json_bytes(modules, indent=2), "1_Pooling/config.json": json_bytes(pooling, indent=2)}

@@ -20,6 +20,7 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from ..errors import GgufxError, InputError, NetworkError, StorageError, UsageError, raise_all
+from ..io import tokenizer_names
 from ..io.files import printable
 from ..io.gguf import split_names
 from ..io.json_file import read_json
@@ -30,10 +31,7 @@ What = Literal["checkpoint", "config", "adapter", "gguf"]
 
 # Small files worth having where they exist, as fnmatch patterns; the weights are chosen by name from what is there.
 SIDE_FILES = (
-    "config.json", "generation_config.json", "README.md",
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "merges.txt",
-    "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja",
+    "config.json", "generation_config.json", "README.md", *tokenizer_names.PATTERNS,
     "modules.json", "sentence_bert_config.json", "[0-9]_*/config.json",  # sentence-transformers: pooling
     "hf_quant_config.json",
 )

@@ -6,7 +6,6 @@ tokenizer.json, and the files that transformers 4 and 5 save beside it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
+from ..io.json_file import read_json
 from .vocabulary import AddedToken, listing
 
 T = TypeVar("T")
@@ -112,20 +112,10 @@ class Folder:
     def document(self, name: str) -> Document | None:
         """The JSON object in the file, None where there is no such file."""
         if name not in self._documents:
-            self._documents[name] = self._parse(name) if self.has(name) else None
+            file = self.path / name
+            self._documents[name] = Document(file, read_json(file, max_bytes=MAX_BYTES, non_finite=True)) if self.has(name) \
+                else None
         return self._documents[name]
-
-    def _parse(self, name: str) -> Document:
-        file = self.path / name
-        try:
-            data = json.loads(self.text(name))
-        except json.JSONDecodeError as err:
-            raise InputError(f"not JSON: {err}", file=file) from err
-        except (RecursionError, ValueError) as err:
-            raise InputError(f"not acceptable JSON: {err}", file=file) from err
-        if not isinstance(data, dict):
-            raise InputError("wrong type at the top", file=file, expected="an object", found=_kind_of(data))
-        return Document(file, data)
 
     @cached_property
     def tokenizer(self) -> Document | None:

@@ -20,13 +20,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..io import tokenizer_names as names
+from ..io.json_file import json_bytes
 from ..io.values import Metadata, Value, ValueType, array, string, strings
 from .bpe import merge_pairs
 from .folder import Folder
 from .merges import encode_order
 from .protobuf import read_model, without_charsmap
 from .special import PREFIX
-from .templates import ADDITIONAL, KEY
+from .templates import KEY
 from .unigram import entries_of
 from .vocabulary import SPACE, TokenType
 
@@ -38,8 +40,8 @@ MERGES_KEY = "ggufx.tokenizer.merges"
 SCORES_KEY = "ggufx.tokenizer.scores"
 CHARSMAP_KEY = "ggufx.tokenizer.charsmap"
 
-MODEL_FILES = ("tokenizer.model", "sentencepiece.bpe.model", "spiece.model")
-SMALL_FILES = ("special_tokens_map.json", "added_tokens.json")
+MODEL_FILES = (names.SENTENCEPIECE, *names.UNIGRAM)
+SMALL_FILES = (names.SPECIAL_MAP, names.ADDED, names.TEMPLATE_JSON)
 _CHARSMAP_MARK = {"ggufx": "tokenizer.ggml.precompiled_charsmap"}
 
 
@@ -111,17 +113,7 @@ def residue(folder: Path | Folder, metadata: Metadata) -> Metadata:
 
 
 def _text(data: Json) -> str:
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return text if encodable(text) else json.dumps(data, separators=(",", ":"))
-
-
-def encodable(text: str) -> bool:
-    """Whether the text is free of lone surrogates, which JSON can spell but no file can hold."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return json_bytes(data, compact=True).decode()
 
 
 def _keep_json(source: Folder, metadata: Metadata, spelling: Spelling, extra: Metadata) -> Json:
@@ -199,24 +191,24 @@ def _scores(metadata: Mapping[str, Value]) -> list[float]:
 
 def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metadata) -> None:
     """vocab.json, vocab.txt and merges.txt: the vocabulary as ids, the merges by reference where they are the same."""
-    if document := source.document("vocab.json"):
+    if document := source.document(names.VOCAB_JSON):
         entries = {i: (text, None) for text, i in document.data.items() if type(i) is int and i >= 0}
-        kept["vocab.json"] = fold(entries, spelling.text)
-    if source.has("vocab.txt"):
-        lines = source.text("vocab.txt").split("\n")
-        kept["vocab.txt"] = fold({i: (line, None) for i, line in enumerate(lines)}, spelling.text)
-    if source.has("merges.txt"):
-        lines = source.text("merges.txt").split("\n")
+        kept[names.VOCAB_JSON] = fold(entries, spelling.text)
+    if source.has(names.VOCAB_TXT):
+        lines = source.text(names.VOCAB_TXT).split("\n")
+        kept[names.VOCAB_TXT] = fold({i: (line, None) for i, line in enumerate(lines)}, spelling.text)
+    if source.has(names.MERGES_TXT):
+        lines = source.text(names.MERGES_TXT).split("\n")
         head = lines[:1] if lines and lines[0].startswith("#") else []
         stored = list(metadata[PREFIX + "merges"].data) if PREFIX + "merges" in metadata else []
         body = lines[len(head):]
         same = body[:len(stored)] == stored
-        kept["merges.txt"] = {"head": head, "stored": same, "tail": body[len(stored):] if same else body}
+        kept[names.MERGES_TXT] = {"head": head, "stored": same, "tail": body[len(stored):] if same else body}
 
 
 def _keep_model(source: Folder, name: str, metadata: Metadata, spelling: Spelling, extra: Metadata) -> Json:
     model = read_model(source.read(name), source.path / name)
-    shift = name == "sentencepiece.bpe.model"
+    shift = name == names.UNIGRAM[0]
     place = model_place(shift)
     stored = metadata[PREFIX + "scores"].data if PREFIX + "scores" in metadata else []
     different = {}
@@ -245,7 +237,7 @@ def _standard_charsmap(metadata: Mapping[str, Value]) -> bytes:
 
 def _keep_config(source: Folder, metadata: Metadata, spelling: Spelling) -> Json:
     kept: Json = {}
-    document = source.document("tokenizer_config.json")
+    document = source.document(names.CONFIG)
     if document is not None:
         config = dict(document.data)
         if source.config_added:
@@ -259,16 +251,15 @@ def _keep_config(source: Folder, metadata: Metadata, spelling: Spelling) -> Json
     for name in SMALL_FILES:
         if found := source.document(name):
             kept.setdefault("files", {})[name] = found.data
-    if found := source.document("chat_template.json"):
-        kept.setdefault("files", {})["chat_template.json"] = found.data
     kept["templates"] = _keep_templates(source, metadata)
     return kept
 
 
 def _keep_templates(source: Folder, metadata: Metadata) -> Json:
-    texts = {"chat_template.jinja": "default"} if source.has("chat_template.jinja") else {}
-    if (source.path / ADDITIONAL).is_dir():
-        texts |= {f"{ADDITIONAL}/{file.name}": file.stem for file in sorted((source.path / ADDITIONAL).glob("*.jinja"))}
+    texts = {names.TEMPLATE: "default"} if source.has(names.TEMPLATE) else {}
+    more = source.path / names.MORE_TEMPLATES
+    if more.is_dir():
+        texts |= {f"{more.name}/{file.name}": file.stem for file in sorted(more.glob("*.jinja"))}
     return {name: _refer(template, source.read(name).decode("utf-8"), metadata) for name, template in texts.items()}
 
 

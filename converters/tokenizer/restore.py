@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ..errors import InputError
+from ..io import tokenizer_names as names
+from ..io.json_file import json_bytes, parse_object
 from ..io.values import Value, ValueType
 from .merges import decode_order, inflated
 from .own_keys import (
@@ -21,12 +23,10 @@ from .own_keys import (
     TOKENIZER_KEY,
     Json,
     Spelling,
-    encodable,
     model_place,
 )
 from .protobuf import SentencePieceModel, with_charsmap, write_model
 from .special import PREFIX
-from .templates import ADDITIONAL
 
 MAX_CHARSMAP = 64 << 20  # bytes; SentencePiece's own are a quarter of a MB
 
@@ -47,16 +47,16 @@ def restore(metadata: Mapping[str, Value]) -> dict[str, bytes] | None:
 
 
 def _restore(metadata: Mapping[str, Value]) -> dict[str, bytes]:
-    kept = json.loads(metadata[TOKENIZER_KEY].data)
+    kept = _parsed(metadata, TOKENIZER_KEY)
     spelling = Spelling(metadata)
     if kept["tokens"] != len(spelling.tokens) or kept["check"] != spelling.check():
         raise NotRestorable("the vocabulary was changed after ggufx wrote it")
     files: dict[str, bytes] = {}
     if "json" in kept:
-        files["tokenizer.json"] = _dump(_json(kept["json"], metadata, spelling))
+        files["tokenizer.json"] = json_bytes(_json(kept["json"], metadata, spelling))
     if "vocab.json" in kept:
         vocab = {text: i for i, text, _ in unfold(kept["vocab.json"], spelling.text)}
-        files["vocab.json"] = _dump(vocab)
+        files["vocab.json"] = json_bytes(vocab)
     if "vocab.txt" in kept:
         lines = [text for _, text, _ in sorted(unfold(kept["vocab.txt"], spelling.text))]
         files["vocab.txt"] = "\n".join(lines).encode("utf-8")
@@ -67,12 +67,14 @@ def _restore(metadata: Mapping[str, Value]) -> dict[str, bytes]:
     for name, part in kept.get("models", {}).items():
         if name in MODEL_FILES:
             files[name] = _model(part, metadata, spelling)
-    return files | _config(json.loads(metadata[CONFIG_KEY].data), metadata, spelling)
+    return files | _config(_parsed(metadata, CONFIG_KEY), metadata, spelling)
 
 
-def _dump(data: Any, indent: int | None = None) -> bytes:
-    text = json.dumps(data, ensure_ascii=False, indent=indent) + "\n" * (indent is not None)
-    return text.encode("utf-8") if encodable(text) else json.dumps(data, indent=indent).encode("ascii")
+def _parsed(metadata: Mapping[str, Value], key: str) -> Json:
+    try:
+        return parse_object(metadata[key].data.encode("utf-8"), key, non_finite=True)
+    except InputError as err:
+        raise NotRestorable(str(err)) from err
 
 
 def unfold(folded: Json, spelling: Callable[[int], str | None]) -> Iterator[tuple[int, str, Any]]:
@@ -186,13 +188,13 @@ def _config(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> di
             config["chat_template"] = [{"name": name, "template": _template(item, metadata)} for name, item in template]
         elif template is not None:
             config["chat_template"] = _template(template, metadata)
-        files["tokenizer_config.json"] = _dump(config, indent=2)
+        files["tokenizer_config.json"] = json_bytes(config, indent=2)
     for name, data in kept.get("files", {}).items():
-        if name in (*SMALL_FILES, "chat_template.json"):
-            files[name] = _dump(data, indent=2)
+        if name in SMALL_FILES:
+            files[name] = json_bytes(data, indent=2)
     for name, reference in kept["templates"].items():
         folder, _, file = name.rpartition("/")
-        if folder not in ("", ADDITIONAL) or not file.endswith(".jinja") or "\\" in file or file.startswith("."):
+        if folder not in ("", names.MORE_TEMPLATES) or not file.endswith(".jinja") or "\\" in file or file.startswith("."):
             raise NotRestorable(f"{name!r} is no template file")
         files[name] = _template(reference, metadata).encode("utf-8")
     return files

@@ -10,13 +10,13 @@ import base64
 import binascii
 from collections.abc import Sequence
 
+from ..io.tokenizer_names import TEKKEN
 from .bpe import BYTE_TO_CHAR
 from .folder import Document, Folder
 from .merges import merges_of_pieces
 from .pre import recognise_structure
 from .vocabulary import TokenType, Vocabulary, padding_token
 
-FILE = "tekken.json"
 _OLD_SPECIAL = ("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
                 "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]",
                 "[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]")
@@ -26,7 +26,7 @@ _TEMPLATES = {"v3": "mistral-v3-tekken", "v7": "mistral-v7-tekken"}  # names of 
 
 def from_folder(folder: Folder, size: int, preferred: Sequence[str]) -> Vocabulary:
     """The vocabulary, padded to `size`. Raises InputError for damaged files."""
-    document = folder.document(FILE)
+    document = folder.document(TEKKEN)
     assert document is not None
     config = document.section("config")
     if config is None:
@@ -53,7 +53,7 @@ def from_folder(folder: Folder, size: int, preferred: Sequence[str]) -> Vocabula
 
 def template(folder: Folder) -> dict[str, str]:
     """The chat template that llama.cpp has built in for this version of the file."""
-    document = folder.document(FILE) if folder.tokenizer is None else None
+    document = folder.document(TEKKEN) if folder.tokenizer is None else None
     config = document.section("config") if document else None
     name = _TEMPLATES.get(config.get("version", str) or "") if config else None
     return {"default": name} if name else {}

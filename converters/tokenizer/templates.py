@@ -9,12 +9,12 @@ from __future__ import annotations
 import string as ascii_classes
 
 from ..errors import InputError
+from ..io import tokenizer_names as names
 from ..io.values import Metadata, string, strings
 from .folder import Folder
 
 KEY = "tokenizer.chat_template"
 NAMES_KEY = "tokenizer.chat_templates"
-ADDITIONAL = "additional_chat_templates"
 _NAME_CHARS = frozenset(ascii_classes.ascii_letters + ascii_classes.digits)
 
 
@@ -27,7 +27,7 @@ def chat_templates(folder: Folder) -> dict[str, str]:
     """
     files, inline = _from_files(folder), _from_config(folder)
     found = files if "default" in files else {**inline, **files}
-    if not found and (document := folder.document("chat_template.json")) and (text := document.get("chat_template", str)):
+    if not found and (document := folder.document(names.TEMPLATE_JSON)) and (text := document.get("chat_template", str)):
         return {"default": text}
     return found
 
@@ -51,12 +51,12 @@ def _from_config(folder: Folder) -> dict[str, str]:
 
 def _from_files(folder: Folder) -> dict[str, str]:
     found = {}
-    if folder.has("chat_template.jinja"):
-        found["default"] = _verbatim(folder, "chat_template.jinja")
-    extra = folder.path / ADDITIONAL
+    if folder.has(names.TEMPLATE):
+        found["default"] = _verbatim(folder, names.TEMPLATE)
+    extra = folder.path / names.MORE_TEMPLATES
     if extra.is_dir():
         for file in sorted(extra.glob("*.jinja")):
-            found[file.stem] = _verbatim(folder, f"{ADDITIONAL}/{file.name}")
+            found[file.stem] = _verbatim(folder, f"{names.MORE_TEMPLATES}/{file.name}")
     return found
 
 
@@ -90,6 +90,6 @@ def template_files(templates: dict[str, str]) -> dict[str, bytes]:
     files = {}
     for name, text in templates.items():
         clean = "".join(char if char in _NAME_CHARS else "_" for char in name)
-        file = "chat_template.jinja" if name == "default" else f"{ADDITIONAL}/{clean}.jinja"
+        file = names.TEMPLATE if name == "default" else f"{names.MORE_TEMPLATES}/{clean}.jinja"
         files[file] = text.encode("utf-8")
     return files

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UnsupportedError
+from ..io import tokenizer_names as names
 from ..io.values import Metadata, ValueType, array, boolean, string, strings, u32
 from . import bpe, spm, tekken, unigram, wordpiece
 from .folder import Document, Folder
@@ -17,9 +18,6 @@ from .rules import VocabRules, rules_for
 from .special import ID_KEYS, PREFIX, Special, special_tokens
 from .templates import chat_templates, replaced_templates, template_metadata
 from .vocabulary import MAX_SCORE, TokenType, Vocabulary, listing, separate_twins
-
-SPM_FILE = "tokenizer.model"
-UNIGRAM_FILES = ("sentencepiece.bpe.model", "spiece.model")
 
 
 @dataclass(slots=True)
@@ -79,13 +77,13 @@ def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
           hf_class: str) -> Vocabulary | unigram.Unigram:
     use_json = source.tokenizer is not None and (
         rules.json_first or source.config.get("tokenizer_class", str) in rules.json_classes)
-    if source.has(tekken.FILE) and source.tokenizer is None:
+    if source.has(names.TEKKEN) and source.tokenizer is None:
         return tekken.from_folder(source, size, rules.pre)
     if not use_json and (model := _spm_model(source)) is not None:
         if model.model_type == UNIGRAM:
             return unigram.from_model(source, model, size, fairseq=False)
         return spm.from_model(source, model, size, rules.as_written)
-    for name in UNIGRAM_FILES:
+    for name in names.UNIGRAM:
         if source.has(name) and (source.tokenizer is None or source.model.get("type", str) == "Unigram"):
             return unigram.from_model(source, read_model(source.read(name), source.path / name), size, rules.fairseq)
     if source.tokenizer is not None:
@@ -95,17 +93,17 @@ def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
     if source.has("vocab.txt"):
         return wordpiece.from_folder(source, size)
     raise InputError(f"no tokenizer files for {hf_class}", file=source.path,
-                     hint=f"expected tokenizer.json, {SPM_FILE}, {tekken.FILE}, vocab.json with merges.txt, vocab.txt, "
-                          f"{' or '.join(UNIGRAM_FILES)}")
+                     hint=f"expected tokenizer.json, {names.SENTENCEPIECE}, {names.TEKKEN}, vocab.json with merges.txt, "
+                          f"vocab.txt, {' or '.join(names.UNIGRAM)}")
 
 
 def _spm_model(source: Folder) -> SentencePieceModel | None:
     """The parsed tokenizer.model; None where there is none, or where it is no SentencePiece model but tokenizer.json is
     there (Llama 3 ships a tiktoken file under this name)."""
-    if not source.has(SPM_FILE):
+    if not source.has(names.SENTENCEPIECE):
         return None
     try:
-        return read_model(source.read(SPM_FILE), source.path / SPM_FILE)
+        return read_model(source.read(names.SENTENCEPIECE), source.path / names.SENTENCEPIECE)
     except InputError:
         if source.tokenizer is None:
             raise
@@ -236,7 +234,7 @@ def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, voc
     scheme = unigram.space_scheme(source)
     if rules.space_prefix is not None:
         metadata[PREFIX + "add_space_prefix"] = boolean(rules.space_prefix)
-    elif vocabulary.kind == "llama" and not source.has(SPM_FILE) and scheme == "never":
+    elif vocabulary.kind == "llama" and not source.has(names.SENTENCEPIECE) and scheme == "never":
         metadata.setdefault(PREFIX + "add_space_prefix", boolean(False))
     elif vocabulary.kind == "llama" and scheme == "first":
         notes.append("the tokenizer puts a space before text that starts with none, llama.cpp before each text: "

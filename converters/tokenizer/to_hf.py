@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError, UnsupportedError
+from ..io.json_file import json_bytes
 from ..io.values import Value, string
 from .protobuf import BPE, UNIGRAM, SentencePieceModel, write_model
 from .rebuild import BYTE_LEVEL, Rebuilt, rebuild, settle_names
@@ -72,17 +72,13 @@ def _files(metadata: Mapping[str, Value], arch: str, rules: VocabRules, structur
                 "pre_tokenizer": rebuilt.pre_tokenizer, "post_processor": _post_processor(stored, adds),
                 "decoder": rebuilt.decoder, "model": rebuilt.model}
     config = _config(stored)
-    files = {"tokenizer.json": _dump(document), "tokenizer_config.json": _dump(config, indent=2),
-             "special_tokens_map.json": _dump(_special_map(config), indent=2), **template_files(stored.templates)}
+    files = {"tokenizer.json": json_bytes(document), "tokenizer_config.json": json_bytes(config, indent=2),
+             "special_tokens_map.json": json_bytes(_special_map(config), indent=2), **template_files(stored.templates)}
     if stored.kind == "llama":
         files["tokenizer.model"] = write_model(_sentencepiece(stored, rebuilt, BPE))
     elif stored.kind == "t5" and rules.spiece:
         files["spiece.model"] = write_model(_sentencepiece(stored, rebuilt, UNIGRAM))
     return TokenizerFiles(files, [*notes, *stored.notes, *rebuilt.notes])
-
-
-def _dump(data: Any, indent: int | None = None) -> bytes:
-    return (json.dumps(data, ensure_ascii=False, indent=indent) + "\n" * (indent is not None)).encode("utf-8")
 
 
 def _post_processor(stored: Stored, adds: Mapping[str, bool]) -> dict[str, Any] | None:

@@ -316,7 +316,8 @@ BAD = [
     ('{"model": {"type": "Unigram", "vocab": [["a", NaN]]}}', "vocab[0]"),
     ('{"model": {"type": "Unigram", "vocab": [["a", 0.0]]}, "normalizer": {"type": "Precompiled", '
      '"precompiled_charsmap": "?"}}', "base64"),
-    ("[" * 100_000 + "]" * 100_000, "not acceptable JSON"),
+    ('{"model": {"type": "BPE", "vocab": {"a": 0, "a": 1}}, "pre_tokenizer": {"type": "ByteLevel"}}', "occurs twice"),
+    ("[" * 100_000 + "]" * 100_000, "nested deeper"),
     ('{"model": {"type": "WordLevel", "vocab": {"a": 0}}}', "WordLevel"),
 ]
 

@@ -1,0 +1,12 @@
+"""Names of the files that a tokenizer is made of, in whichever form it was published."""
+
+TOKENIZER_JSON, TEKKEN = "tokenizer.json", "tekken.json"
+SENTENCEPIECE = "tokenizer.model"  # Meta's rank file of Llama 3 has this name, too
+UNIGRAM = ("sentencepiece.bpe.model", "spiece.model")
+VOCAB_JSON, MERGES_TXT, VOCAB_TXT = "vocab.json", "merges.txt", "vocab.txt"
+RANKS = ("tiktoken.model", "*.tiktoken")  # patterns
+CONFIG, SPECIAL_MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+TEMPLATE, TEMPLATE_JSON, MORE_TEMPLATES = "chat_template.jinja", "chat_template.json", "additional_chat_templates"
+
+PATTERNS = (TOKENIZER_JSON, TEKKEN, SENTENCEPIECE, *UNIGRAM, VOCAB_JSON, MERGES_TXT, VOCAB_TXT, *RANKS,
+            CONFIG, SPECIAL_MAP, ADDED, TEMPLATE, TEMPLATE_JSON, f"{MORE_TEMPLATES}/*.jinja")
