@@ -11,6 +11,25 @@ from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
+class Ranks:
+    """What a rank file (tiktoken) leaves out: `pre`, the pre-tokenizer; the `special` tokens that follow its pieces, then
+    those that are called after their ids (`reserved`), `count` in all. `ids`: what tokens are for, where no file says so.
+    `every_way`: merges as transformers derives them, every way to put a piece together; otherwise one for each piece, as
+    llama.cpp's converter does."""
+
+    pre: str
+    special: tuple[str, ...] = ()
+    reserved: str = ""
+    count: int = 0
+    ids: Mapping[str, str] = field(default_factory=dict)
+    every_way: bool = False
+
+    def is_reserved(self, text: str) -> bool:
+        """Whether the token only keeps an id free."""
+        return bool(self.reserved) and text.startswith(self.reserved.partition("{")[0])
+
+
+@dataclass(frozen=True, slots=True)
 class VocabRules:
     """All that is peculiar to the vocabularies of one architecture, both ways.
 
@@ -20,7 +39,7 @@ class VocabRules:
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
     tokenizer_config.json. `type_count`: BERT's token types. `fairseq`: a unigram model's pieces are renumbered. `ids` and
     `adds`: key-values that are always written; `by_size`: further ones for exactly this vocabulary size. `visible`: control
-    tokens that the runtime shall print.
+    tokens that the runtime shall print. `ranks`: what goes with a rank file.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
@@ -37,6 +56,7 @@ class VocabRules:
     fairseq: bool = False
     ids: Mapping[str, int] = field(default_factory=dict)
     adds: Mapping[str, bool] = field(default_factory=dict)
+    ranks: Ranks | None = None
     by_size: Mapping[int, VocabRules] = field(default_factory=dict)
     visible: frozenset[str] = frozenset()
     lstrip: tuple[str, ...] = ()
@@ -44,6 +64,17 @@ class VocabRules:
     rstrip: bool = False
     spiece: bool = False
 
+
+_EXTRA = tuple(f"<|extra_{i}|>" for i in range(205))
+_QWEN_RANKS = Ranks("qwen2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *_EXTRA),
+                    ids=dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>"))
+_HUNYUAN_RANKS = Ranks("hunyuan", ("<|endoftext|>", "<|startoftext|>", "<|bos|>", "<|eos|>", "<|pad|>", *_EXTRA))
+_KIMI_RANKS = Ranks("kimi-k2", reserved="<|reserved_token_{}|>", count=258)
+# Under the names that they have on the Hub; Meta's code calls some otherwise.
+_META_RANKS = Ranks("llama-bpe", (
+    "<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>",
+    "<|finetune_right_pad_id|>", "<|reserved_special_token_2|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>",
+    "<|eot_id|>", "<|python_tag|>", *(f"<|reserved_special_token_{i}|>" for i in range(3, 248))), every_way=True)
 
 _LLAMA = VocabRules(prefix_from_config=True, by_size={
     32016: VocabRules(ids={"eot": 32010}),      # CodeLlama's <EOT>
@@ -53,7 +84,7 @@ _QWEN = VocabRules(pre=("qwen2", "qwen35"))
 _BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",), lstrip=("<mask>",))
 
 RULES: dict[str, VocabRules] = {  # by general.architecture
-    "llama": _LLAMA,
+    "llama": replace(_LLAMA, ranks=_META_RANKS),
     "mistral3": replace(_LLAMA, pre=("tekken",)),
     "smollm3": _LLAMA,
     "qwen2": _QWEN,
@@ -63,9 +94,10 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "qwen3next": _QWEN,
     "qwen35": _QWEN,
     "qwen35moe": _QWEN,
+    "qwen": replace(_QWEN, ranks=_QWEN_RANKS),
     "gpt2": VocabRules(json_first=True, pre=("gpt-2",)),
     "gpt-oss": VocabRules(json_first=True, pre=("gpt-4o",)),
-    "deepseek2": VocabRules(json_first=True, pre=("deepseek-v3", "deepseek-llm")),
+    "deepseek2": VocabRules(json_first=True, pre=("deepseek-v3", "deepseek-llm"), ranks=_KIMI_RANKS),
     "phi3": VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True),
     "gemma": VocabRules(space_prefix=False, ids={"eot": 107}),
     "gemma2": VocabRules(space_prefix=False),
@@ -100,11 +132,11 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "granite": VocabRules(pre=("refact",)),
     "granitemoe": VocabRules(pre=("refact",)),
     "grok": VocabRules(pre=("grok-2",)),
-    "hunyuan-dense": VocabRules(pre=("hunyuan-dense",)),
-    "hunyuan-moe": VocabRules(pre=("hunyuan",)),
+    "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), ranks=_HUNYUAN_RANKS),
+    "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
     "jais": VocabRules(pre=("jais",)),
     "jais2": VocabRules(pre=("jais-2",)),
-    "kimi-linear": VocabRules(pre=("kimi-k2",)),
+    "kimi-linear": VocabRules(pre=("kimi-k2",), ranks=_KIMI_RANKS),
     "laguna": VocabRules(pre=("laguna",)),
     "lfm2": VocabRules(pre=("lfm2",)),
     "lfm2moe": VocabRules(pre=("lfm2",)),

@@ -6,10 +6,12 @@ The folder with `conversion/` and `gguf-py/` is in GGUFX_LLAMA_CPP. Runs in a pr
 package is another one than the installed.
 """
 
+import base64
 import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = os.environ["GGUFX_LLAMA_CPP"]
 sys.path[:0] = [ROOT, str(Path(ROOT) / "gguf-py")]
@@ -32,6 +34,9 @@ def key_values(case: dict) -> dict:
         model._position_offset = None
     if case["pre"] is not None:
         model.get_vocab_base_pre = lambda tokenizer: case["pre"]
+    ranks = sorted(Path(case["folder"]).glob("*.tiktoken")) + sorted(Path(case["folder"]).glob("tiktoken.model"))
+    if ranks:
+        stand_in(ranks[0], case)
     model.set_vocab()
     found = {}
     for key, value in model.gguf_writer.kv_data[0].items():
@@ -43,6 +48,20 @@ def key_values(case: dict) -> dict:
                 data = [item.decode() if isinstance(item, bytes) else item for item in data]
             found[key] = [value.type.name, data]
     return found
+
+
+def stand_in(file: Path, case: dict) -> None:
+    """In the place of the Python file of a repository with a rank file: the attributes that the converter takes from it."""
+    import transformers
+
+    lines = [line.split() for line in file.read_bytes().splitlines()]
+    ranks = {base64.b64decode(piece): int(rank) for piece, rank in lines}
+    special = case["special"]
+    made = SimpleNamespace(
+        mergeable_ranks=ranks, special_tokens=special, vocab_size=case["config"]["vocab_size"], eos_id=case.get("eos"),
+        model=SimpleNamespace(_mergeable_ranks=ranks))
+    made.get_vocab = lambda: {**{str(piece): rank for piece, rank in ranks.items()}, **special}
+    transformers.AutoTokenizer = SimpleNamespace(from_pretrained=lambda *_, **__: made)
 
 
 def main() -> None:

@@ -57,6 +57,21 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize(("folder", "arch", "size", "pre", "merges"), [
+    ("qwen1", "qwen", 151936, "qwen2", 151387), ("meta3", "llama", 128256, "llama-bpe", 280147),
+    ("tekken", "mistral3", 131072, "tekken", 269443)])
+def test_files_without_merges(folder: str, arch: str, size: int, pre: str, merges: int):
+    """qwen.tiktoken (dashscope), Meta's tokenizer.model (llama-models), tekken.json (mistral-common), each in a folder."""
+    if not (ROOT / folder).is_dir():
+        pytest.skip(f"GGUFX_TOKENIZERS names no folder with {folder}/")
+    made = tokenizer_metadata(ROOT / folder, arch=arch, hf_class="X", config={}, vocab_size=size).metadata
+    assert (made[T + "pre"].data, len(made[T + "merges"].data)) == (pre, merges)
+    if folder == "meta3":
+        theirs = CASES[2].forward().metadata
+        assert made[T + "merges"].data == theirs[T + "merges"].data
+        assert plain(made[T + "tokens"])[:128_002] == plain(theirs[T + "tokens"])[:128_002]
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case.folder for case in CASES])
 def test_name_own_keys_and_way_back(case: Published, tmp_path: Path):
     """The converter's name for the pre-tokenizer; below 200 kB of `ggufx.*`; tokenizer.json comes back as it was."""
