@@ -19,6 +19,7 @@ from .options import (
     Force,
     Json,
     MaxMemory,
+    Pre,
     Quiet,
     Resume,
     Threads,
@@ -48,6 +49,10 @@ def command(
         int, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT,
                           help="Largest safetensors file.")
     ] = "5GB",
+    pre: Pre = None,
+    no_tokenizer: Annotated[
+        bool, typer.Option("--no-tokenizer", rich_help_panel=OUTPUT, help="Weights and config alone.")
+    ] = False,
     checksums: Checksums = None,
     dry_run: DryRun = False,
     force: Force = False,
@@ -67,7 +72,7 @@ def command(
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
-    options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size)
+    options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, pre=pre, tokenizer=not no_tokenizer)
     path = resolve_model(model, what="gguf", progress=not quiet)
     plan = plan_gguf_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory)} if after else None

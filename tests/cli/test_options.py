@@ -60,6 +60,8 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **CONVERT, **DEVICE,
         "--dtype": ("f16", "dtype", "f16"),
         "--max-shard-size": ("1MB", "max_shard_bytes", 10**6),
+        **PRE,
+        "--no-tokenizer": ("", "tokenizer", False),
     }),
     "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE}),
     "quantize": (["in", "out.gguf", "q4_0"], {
