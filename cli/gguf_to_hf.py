@@ -75,6 +75,7 @@ def command(
     options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, pre=pre, tokenizer=not no_tokenizer)
     path = resolve_model(model, what="gguf", progress=not quiet)
     plan = plan_gguf_to_hf(path, folder, options)
-    compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory)} if after else None
+    compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory,
+                                  pre=pre, vocabulary=not no_tokenizer)} if after else None
     return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -32,6 +32,7 @@ from ..rules.template import TemplateIndex
 from ..sources.hf_folder import Checkpoint, open_checkpoint
 from ..sources.names import HEADS, PREFIXES
 from ..sources.quantized import declared, method_of
+from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
@@ -42,7 +43,8 @@ from .quantization import Quantization, choose_types, imatrix_keys, named_type, 
 
 @dataclass(frozen=True)
 class GgufOptions:
-    """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `pre`: the pre-tokenizer, where not recognised."""
+    """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `pre`: the pre-tokenizer, where not recognised.
+    `tokenizer` False: the tokenizer files, if any, are not read."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -50,6 +52,7 @@ class GgufOptions:
     metadata_file: Path | None = None
     hub_id: str | None = None
     pre: str | None = None
+    tokenizer: bool = True
     plain: bool = False
     quantization: Quantization = field(default_factory=Quantization)
 
@@ -113,8 +116,9 @@ class GgufPlanner:
         self.tensors = [*_derived(reading, hp), *_targets(reading)]
         _raise_all(reading)
 
-        tokens = tokenizer_metadata(folder, arch=self.spec.name, hf_class=checkpoint.config["architectures"][0],
-                                    config=config, vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
+        tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
+            tokenizer_metadata(folder, arch=self.spec.name, hf_class=checkpoint.config["architectures"][0], config=config,
+                               vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
         self.tokens = tokens.metadata
         self.general = general_metadata(
             folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),

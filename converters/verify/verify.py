@@ -47,7 +47,8 @@ class VerifyOptions:
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
-    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`: as for hf-to-gguf.
+    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`: as for hf-to-gguf. `vocabulary` False:
+    a checkpoint's tokenizer is not read, and no key of it counts.
     """
 
     base: Path | None = None
@@ -58,6 +59,7 @@ class VerifyOptions:
     checksums: bool = True
     made: bool = False
     pre: str | None = None
+    vocabulary: bool = True
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,9 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         probes = None
         if options.tokenizer or tokenizers_differ(differences):
             probes = probe(a, b)
-        report = Report(_compared(one, sums), _compared(two, sums), pairs,
-                        settle(differences, options.ignore, options.strict), notes, probes)
+        ignore = options.ignore if options.vocabulary else (*options.ignore, "tokenizer.*")
+        report = Report(_compared(one, sums), _compared(two, sums), pairs, settle(differences, ignore, options.strict), notes,
+                        probes)
     report.seconds = time.monotonic() - begun
     return report
 
@@ -207,7 +210,8 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
     if form == "gguf":
         return of_gguf(read_gguf_model(path))
     if form == "checkpoint":
-        return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions("f32", pre=options.pre, plain=True)))
+        return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions(
+            "f32", pre=options.pre, tokenizer=options.vocabulary, plain=True)))
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
                          hint="Give --base with the base model's folder or Hub id; its config.json is enough.")

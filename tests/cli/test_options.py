@@ -11,8 +11,8 @@ import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
-from ggufx.converters.io import hub
 from ggufx.converters.planners import gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
+from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
 
