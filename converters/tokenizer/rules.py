@@ -106,6 +106,9 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "gemma4": VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
         "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'))),
     "bert": _BERT,
+    "nomic-bert": _BERT,
+    "neo-bert": _BERT,
+    "jina-bert-v2": replace(_BERT, pre=("jina-v1-en", "jina-v2-es", "jina-v2-de", "jina-v2-code")),
     "nomic-bert-moe": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
     "jina-bert-v3": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
     "t5": VocabRules(spiece=True),

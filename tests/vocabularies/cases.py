@@ -35,7 +35,10 @@ CLASSES: dict[str, tuple[tuple[str, str], ...]] = {
     "gemma4": (("Gemma4ForConditionalGeneration", "gemma4"),),
     "xlmr": (("XLMRobertaModel", "bert"),),
     "xlmr-json": (("XLMRobertaModel", "bert"),),
-    "bert": (("BertModel", "bert"),),
+    "bert": (("BertModel", "bert"), ("DistilBertModel", "bert"), ("NomicBertModel", "nomic-bert"), ("NeoBERT", "neo-bert"),
+             ("JinaBertModel", "jina-bert-v2")),
+    "bert-cased": (("BertModel", "bert"), ("DistilBertModel", "bert")),
+    "bert-accents": (("BertModel", "bert"),),
 }
 UNPADDED = ("llama-spm-json", "gemma4")  # llama.cpp's converter does not pad these
 assert set(CLASSES) == set(VOCABS)

@@ -32,6 +32,7 @@ def key_values(case: dict) -> dict:
     model.gguf_writer = gguf.GGUFWriter(None, arch="llama")
     if hasattr(model, "_xlmroberta_tokenizer_init"):
         model._position_offset = None
+    model._tokenizer_is_xlmroberta = False  # NomicBert's
     if case["pre"] is not None:
         model.get_vocab_base_pre = lambda tokenizer: case["pre"]
     ranks = sorted(Path(case["folder"]).glob("*.tiktoken")) + sorted(Path(case["folder"]).glob("tiktoken.model"))

@@ -360,6 +360,13 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
             "tokenize_chinese_chars": True,
         },
     ),
+    "bert-cased": lambda: wordpiece(
+        "bert-cased", lowercase=False, config={"tokenizer_class": "BertTokenizer", "do_lower_case": False}
+    ),
+    "bert-accents": lambda: wordpiece(
+        "bert-accents", strip_accents=False,
+        config={"tokenizer_class": "BertTokenizer", "do_lower_case": True, "strip_accents": False},
+    ),
 }
 
 

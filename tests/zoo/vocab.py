@@ -206,9 +206,12 @@ def finish(
     )
 
 
-def wordpiece(kind: str, *, config: dict) -> Vocab:
-    """BERT's lower-casing tokenizer: words, then pieces that continue them, as frequent in the corpus."""
-    plain = "".join(c for c in unicodedata.normalize("NFD", CORPUS.lower()) if unicodedata.category(c) != "Mn")
+def wordpiece(kind: str, *, config: dict, lowercase: bool = True, strip_accents: bool | None = None) -> Vocab:
+    """BERT's tokenizer: words, then pieces that continue them, as frequent in the corpus. Accents go with the capitals,
+    unless `strip_accents` says otherwise."""
+    plain = CORPUS.lower() if lowercase else CORPUS
+    if lowercase if strip_accents is None else strip_accents:
+        plain = "".join(c for c in unicodedata.normalize("NFD", plain) if unicodedata.category(c) != "Mn")
     words = re.findall(r"[^\W_]+|[^\w\s]|_", plain)
     letters = sorted({letter for word in words for letter in word})
     counts = Counter(word for word in words if len(word) > 1)
@@ -232,8 +235,8 @@ def wordpiece(kind: str, *, config: dict) -> Vocab:
             "type": "BertNormalizer",
             "clean_text": True,
             "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": True,
+            "strip_accents": strip_accents,
+            "lowercase": lowercase,
         },
         {"type": "BertPreTokenizer"},
         template([("[CLS]", vocab["[CLS]"])], [("[SEP]", vocab["[SEP]"])]),
