@@ -62,10 +62,7 @@ class Rope:
             out["rope.scaling.type"] = string(kind)
             out["rope.scaling.factor"] = f32(factor)
             if kind == "yarn":
-                original = rope.get("original_max_position_embeddings")
-                if original is None:
-                    raise Missing("rope_parameters.original_max_position_embeddings")
-                out["rope.scaling.original_context_length"] = u32(original)
+                out["rope.scaling.original_context_length"] = u32(_original_context(config, rope))
                 values = {**rope, "attention_factor": rope.get("attention_factor", rope.get("attn_factor"))}
                 for hf, key in YARN:
                     if values.get(hf) is not None:
@@ -73,9 +70,7 @@ class Rope:
         elif kind in ("longrope", "su"):
             if self.write_scaling:
                 out["rope.scaling.type"] = string("longrope")
-            original = rope.get("original_max_position_embeddings")
-            if original is None:
-                raise Missing("rope_parameters.original_max_position_embeddings")
+            original = _original_context(config, rope)
             out["rope.scaling.original_context_length"] = u32(original)
             out["rope.scaling.attn_factor"] = f32(longrope_attention_factor(config, rope, original))
         if self.write_base or rope["rope_theta"] != self.default_theta:
@@ -119,6 +114,14 @@ class Rope:
             found.assumed["rope_parameters.sliding_attention"] = f"{sliding_theta}: the file has no rope.freq_base_swa"
         sliding = {"rope_type": "default", "rope_theta": short(sliding_theta)}
         config["rope_parameters"] = {"full_attention": rope, "sliding_attention": sliding}
+
+
+def _original_context(config: Config, rope: Mapping[str, Any]) -> int:
+    """The context before it was stretched: as transformers has it, the model's own where the scaling names none."""
+    found = rope.get("original_max_position_embeddings") or config.get("max_position_embeddings")
+    if found is None:
+        raise Missing("rope_parameters.original_max_position_embeddings")
+    return found
 
 
 def longrope_attention_factor(config: Config, rope: Mapping[str, Any], original: int) -> float:
