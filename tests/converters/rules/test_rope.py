@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 from ggufx.converters import arch
 from ggufx.converters.errors import InputError
-from ggufx.converters.rules.hf_config import canonical, full_attention_rope
+from ggufx.converters.rules.hf_config import LAYER_KINDS, canonical
 from ggufx.converters.rules.rope import Rope
 
 ONE = {"vocab_size": 64, "num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 256}
@@ -21,19 +21,21 @@ def ours(name: str, **config) -> dict:
 
 
 @pytest.mark.parametrize("spec", arch.SPECS, ids=lambda spec: spec.classes[0])
-def test_the_base_of_a_config_that_has_none(spec):
-    """The class's own default, as the class of transformers fills it in."""
+def test_a_config_that_says_nothing(spec):
+    """The class's own settings, as the class of transformers fills them in."""
     import transformers
 
     if not any(isinstance(rule, Rope) for rule in spec.hparams):
         pytest.skip("no rotary positions")
-    held = getattr(transformers, spec.classes[0]).config_class()
-    held = getattr(held, "text_config", held).rope_parameters
+    (spec,) = [spec.whole.text] if spec.whole else [spec]
+    held = getattr(transformers, spec.classes[0]).config_class().rope_parameters
     found = ours(spec.classes[0])["rope_parameters"]
-    for kind in ("full_attention", "sliding_attention"):
-        if kind in held and kind in found:
-            assert found[kind]["rope_theta"] == held[kind]["rope_theta"]
-    assert full_attention_rope({"rope_parameters": found})["rope_theta"] == held.get("full_attention", held)["rope_theta"]
+    for kind in ("full_attention", "sliding_attention") if "full_attention" in found else ("",):
+        mine, theirs = (dict(rope.get(kind, rope)) for rope in (found, held))
+        if mine["rope_type"] == "default":
+            mine.pop("original_max_position_embeddings", None)  # Phi-3 states it beside them
+        assert mine == {k: v for k, v in theirs.items() if k in mine}
+        assert mine["rope_type"] == theirs["rope_type"]
 
 
 @pytest.mark.parametrize("given", [
@@ -56,7 +58,7 @@ def test_scaling_beside_parameters_wins_as_in_transformers(given: dict):
 
 @pytest.mark.parametrize(("name", "given"), [
     ("Qwen3ForCausalLM", {"rope_parameters": DEFAULT | {"rope_theta": 1e6}, "rope_scaling": YARN}),
-    ("Gemma4ForCausalLM", {"rope_parameters": {"full_attention": DEFAULT, "sliding_attention": DEFAULT}, "rope_scaling": YARN})])
+    ("Gemma4ForCausalLM", {"rope_parameters": {k: DEFAULT for k in LAYER_KINDS}, "rope_scaling": YARN})])
 def test_scaling_that_would_take_more_away_is_refused(name: str, given: dict):
     with pytest.raises(InputError, match="rope_scaling stands beside rope_parameters"):
         ours(name, **given)
