@@ -26,6 +26,12 @@ def per_head(config: Config) -> int | None:
         return None  # the missing size is reported by its own rule
 
 
+def scaled(**rope: Any) -> Callable[[Config], Any]:
+    """The rotary settings of classes that scale where config.json says nothing."""
+    settings = {"rope_type": "yarn", "beta_fast": 32.0, "beta_slow": 1.0, **rope}
+    return lambda config: None if config.get("rope_scaling") else settings
+
+
 DECODER_DEFAULTS = {"num_key_value_heads": same_as("num_attention_heads"), "head_dim": per_head}
 
 # -- sizes that ops and shapes are written in -----------------------------------------------------------------------

@@ -83,7 +83,8 @@ GPT_OSS = ArchSpec(
         R("blk.{b}.ffn_down_exps.bias", E + "down_proj_bias", shape="expert_count embedding_length"),
         *OUT_NORM, *HEAD,
     ),
-    defaults=DECODER_DEFAULTS,
+    defaults={**DECODER_DEFAULTS, "rope_theta": 150000.0, "rope_parameters": scaled(
+        rope_theta=150000.0, factor=32.0, truncate=False, original_max_position_embeddings=4096)},
     sizes=SIZES,
     example="openai/gpt-oss-20b",
 )

@@ -45,7 +45,7 @@ MIXTRAL = ArchSpec(
         *ROUTER, *FUSED_EXPERTS,  # as transformers 5 holds the model, which is how adapters name its weights
         *OUT_NORM, *HEAD,
     ),
-    defaults=UNSTATED_HEAD, ignore=INV_FREQ,
+    defaults={**UNSTATED_HEAD, "rope_theta": 1000000.0}, ignore=INV_FREQ,
     sizes={**SIZES, "expert_feed_forward_length": lambda hp: hp["feed_forward_length"]},
     example="mistralai/Mixtral-8x7B-Instruct-v0.1",
 )
@@ -55,12 +55,15 @@ MINISTRAL3 = ArchSpec(
     "mistral3", ("Ministral3ForCausalLM",), "ministral3",
     hparams=(
         *DECODER, VOCAB_SIZE, ROPE_DIM,
-        H("rope.scaling.yarn_log_multiplier", "rope_parameters.mscale_all_dim", F32),
+        H("rope.scaling.yarn_log_multiplier", "rope_parameters.mscale_all_dim", F32, need=False),
         # GGUF holds mscale_all_dim only; the published models have the same number for both.
         Fixed("rope_parameters.mscale", lambda c: c["rope_parameters"].get("mscale_all_dim", 1.0)),
         H("attention.temperature_scale", "rope_parameters.llama_4_scaling_beta", F32),
     ),
-    tensors=LLAMA.tensors, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
+    tensors=LLAMA.tensors, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
+    defaults={**DECODER_DEFAULTS, "rope_parameters": scaled(
+        rope_theta=1000000.0, factor=16.0, original_max_position_embeddings=16384, mscale_all_dim=1.0, mscale=1.0,
+        llama_4_scaling_beta=0.1)},
     example="mistralai/Ministral-3-3B-Instruct-2512",
 )
 
@@ -78,7 +81,8 @@ MISTRAL3 = Whole(
 SMOLLM3 = ArchSpec(
     "smollm3", ("SmolLM3ForCausalLM",), "smollm3",
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, *BIASES),
-    tensors=LLAMA.tensors, derived=LLAMA.derived, defaults={**UNSTATED_HEAD, "tie_word_embeddings": True}, sizes=SIZES,
+    tensors=LLAMA.tensors, derived=LLAMA.derived, sizes=SIZES,
+    defaults={**UNSTATED_HEAD, "tie_word_embeddings": True, "rope_theta": 2000000.0},
     ignore=INV_FREQ,
     example="HuggingFaceTB/SmolLM3-3B",
 )

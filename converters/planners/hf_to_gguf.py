@@ -22,8 +22,9 @@ from ..ops import Shape
 from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from ..plan.tiles import shapes_through
-from ..rules.facts import Config, Missing
+from ..rules.facts import Config, Has, Missing
 from ..rules.hf_config import canonical
+from ..rules.hparam_rules import Seen
 from ..rules.hparams import UNFIT, sizes, write_hparams
 from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_hf, rename
 from ..rules.pooling import read_pooling
@@ -112,6 +113,7 @@ class GgufPlanner:
         check_shapes(found, hp, shapes, file, reading.problems)
         _check_promises(reading)
         _check_head(reading)
+        _check_flags(reading)
         _raise_all(reading)
         self.tensors = [*_derived(reading, hp), *_targets(reading)]
         _raise_all(reading)
@@ -262,6 +264,18 @@ def _check_head(reading: _Reading) -> None:
         reading.problems.append(InputError(
             "missing, and config.json says that it is not tied to the embedding", file=reading.checkpoint.folder,
             tensor=str(head.hf[0]), hint='If the model has no head of its own, set "tie_word_embeddings": true.'))
+
+
+def _check_flags(reading: _Reading) -> None:
+    """Tensors whose flag in config.json is false: transformers leaves them out, and the runtime would compute with them."""
+    made = {name: match for match in reading.found.matches for name in match.gguf}
+    for rule in reading.spec.hparams:
+        if (isinstance(rule, Seen) and isinstance(rule.fact, Has) and not rule.fact.absent
+                and reading.config.get(rule.hf) is False and (match := made.get(str(rule.fact.tensor)))):
+            reading.problems.append(InputError(
+                f"there, and config.json says that {rule.hf} is false", file=reading.checkpoint.folder,
+                tensor=reading.found.names[match.hf[0][0]],
+                hint=f'If the model was trained with it, set "{rule.hf}": true; transformers leaves it out now.'))
 
 
 def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], file: str,

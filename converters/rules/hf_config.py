@@ -87,7 +87,9 @@ def _computed(default: Callable[[Config], Any], config: Config) -> Any:
 
 def _rope_parameters(config: Config, spec: ArchSpec, file: str) -> dict[str, Any]:
     """`rope_parameters` of transformers 5, from either style."""
-    given = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    given = config.get("rope_parameters") or {}
+    if scaling := config.get("rope_scaling"):
+        given = _beside(given, scaling, config, spec, file) if given else scaling
     for settings in (given, *(given.get(kind) or {} for kind in LAYER_KINDS if isinstance(given, Mapping))):
         if not isinstance(settings, Mapping):
             raise InputError("rope_parameters must be an object", file=file, found=type(settings).__name__)
@@ -101,6 +103,26 @@ def _rope_parameters(config: Config, spec: ArchSpec, file: str) -> dict[str, Any
     if any(kind in given for kind in LAYER_KINDS):
         return {kind: _one_rope(params or {}, config, theta) for kind, params in given.items()}
     return _one_rope(given, config, theta)
+
+
+def _beside(parameters: Any, scaling: Any, config: Config, spec: ArchSpec, file: str) -> Any:
+    """`rope_scaling` beside `rope_parameters`, as people add it to a model of transformers 5: it takes their place there.
+
+    InputError where it would also take away the base, or the settings of the layers with sliding attention.
+    """
+    if not isinstance(parameters, Mapping) or not isinstance(scaling, Mapping):
+        return scaling
+    both = "rope_scaling stands beside rope_parameters, and takes its place in transformers"
+    hint = "Write all rotary settings into rope_parameters, and leave rope_scaling out."
+    if any(kind in parameters for kind in LAYER_KINDS):
+        if not spec.local_rope_base:
+            raise InputError(f"{both}, for all kinds of layers", file=file, hint=hint)
+        return {**parameters, "full_attention": {**(parameters.get("full_attention") or {}), **scaling}}
+    base = parameters.get("rope_theta")
+    taken = scaling.get("rope_theta", config.get("rope_theta", 10000.0))
+    if base is not None and base != taken:
+        raise InputError(f"{both}, with another rope_theta", file=file, expected=base, found=taken, hint=hint)
+    return scaling
 
 
 def _one_rope(given: Mapping[str, Any], config: Config, theta: float) -> dict[str, Any]:
@@ -144,6 +166,6 @@ def hub_style(config: Config, spec: ArchSpec) -> Config:
         out["rope_scaling"] = scaling
     else:  # in so many words: some classes scale where nothing is said
         out["rope_scaling"] = None
-        if "rope_local_base_freq" not in out:
+        if spec.local_rope_base not in out:
             out["rope_parameters"] = rope
     return out

@@ -8,8 +8,9 @@ transformers `modeling_rope_utils.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,7 @@ class Rope:
             out["rope.scaling.type"] = string(kind)
             out["rope.scaling.factor"] = f32(factor)
             if kind == "yarn":
-                original = rope.get("original_max_position_embeddings")
-                if original is None:
-                    raise Missing("rope_parameters.original_max_position_embeddings")
-                out["rope.scaling.original_context_length"] = u32(original)
+                out["rope.scaling.original_context_length"] = u32(_original_context(config, rope))
                 values = {**rope, "attention_factor": rope.get("attention_factor", rope.get("attn_factor"))}
                 for hf, key in YARN:
                     if values.get(hf) is not None:
@@ -73,9 +71,7 @@ class Rope:
         elif kind in ("longrope", "su"):
             if self.write_scaling:
                 out["rope.scaling.type"] = string("longrope")
-            original = rope.get("original_max_position_embeddings")
-            if original is None:
-                raise Missing("rope_parameters.original_max_position_embeddings")
+            original = _original_context(config, rope)
             out["rope.scaling.original_context_length"] = u32(original)
             out["rope.scaling.attn_factor"] = f32(longrope_attention_factor(config, rope, original))
         if self.write_base or rope["rope_theta"] != self.default_theta:
@@ -121,30 +117,46 @@ class Rope:
         config["rope_parameters"] = {"full_attention": rope, "sliding_attention": sliding}
 
 
+def _original_context(config: Config, rope: Mapping[str, Any]) -> int:
+    """The context before it was stretched: as transformers has it, the model's own where the scaling names none."""
+    found = rope.get("original_max_position_embeddings") or config.get("max_position_embeddings")
+    if found is None:
+        raise Missing("rope_parameters.original_max_position_embeddings")
+    return found
+
+
 def longrope_attention_factor(config: Config, rope: Mapping[str, Any], original: int) -> float:
     """What longrope multiplies cosines and sines by: given, or from how far the context is stretched."""
     if (given := rope.get("attention_factor")) is not None:
         return given
-    stretch = config["max_position_embeddings"] / original
+    stretch = rope.get("factor") or config["max_position_embeddings"] / original
     return math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
 
 
-def _llama3_divisors(dim: int, base: float, factor: float, low: float, high: float, original: float) -> np.ndarray:
-    """What each rotary frequency is divided by: 1 for short wavelengths, `factor` for long ones, smooth between."""
-    # float32 steps in this order give the bytes that existing files have.
-    exponent = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
-    freqs = np.float32(1.0) / np.power(np.float32(base), exponent, dtype=np.float32)
-    out = []
-    for freq in freqs:
-        wavelength = np.float32(2 * math.pi) / freq
-        if wavelength < original / high:
-            out.append(1.0)
-        elif wavelength > original / low:
-            out.append(factor)
-        else:
-            smooth = (np.float32(original) / wavelength - np.float32(low)) / np.float32(high - low)
-            out.append(1 / ((1 - smooth) / np.float32(factor) + smooth))
-    return np.array(out, np.float32)
+def _frequencies(dim: int, base: float) -> np.ndarray:
+    """float32 [dim / 2]: 1 / base^(2i / dim), the power rounded once, as torch has it where no vector unit rounds it.
+
+    Decimal arithmetic, since the powers of numpy and of C libraries differ by machine.
+    """
+    exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
+    exact, base = Context(prec=40), Decimal(float(np.float32(base)))
+    powers = [float(exact.power(base, Decimal(float(e)))) for e in exponents]
+    return np.float32(1.0) / np.array(powers, np.float32)
+
+
+def _llama3_divisors(freqs: np.ndarray, factor: float, low: float, high: float, original: float) -> np.ndarray:
+    """What each rotary frequency is divided by: 1 for short wavelengths, `factor` for long ones, smooth between.
+
+    float32 steps in the order of llama.cpp's converter: torch divides a number by a tensor as the tensor's reciprocal
+    times the number, in two roundings.
+    """
+    one, factor = np.float32(1.0), np.float32(factor)
+    wavelengths = (one / freqs) * np.float32(2 * math.pi)
+    smooth = ((one / wavelengths) * np.float32(original) - np.float32(low)) / np.float32(high - low)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where it is not taken
+        between = one / ((one - smooth) / factor + smooth)
+    return np.where(wavelengths < np.float32(original / high), one,
+                    np.where(wavelengths > np.float32(original / low), factor, between))
 
 
 def _make_llama3(config: Config, hp: Hparams) -> np.ndarray | None:
@@ -152,58 +164,80 @@ def _make_llama3(config: Config, hp: Hparams) -> np.ndarray | None:
     if rope["rope_type"] != "llama3":
         return None
     return _llama3_divisors(
-        hp["rope.dimension_count"], rope["rope_theta"], rope.get("factor", 8.0), rope.get("low_freq_factor", 1.0),
-        rope.get("high_freq_factor", 4.0), rope.get("original_max_position_embeddings", 8192))
+        _frequencies(hp["rope.dimension_count"], rope["rope_theta"]), rope.get("factor", 8.0),
+        rope.get("low_freq_factor", 1.0), rope.get("high_freq_factor", 4.0),
+        rope.get("original_max_position_embeddings", 8192))
 
 
 def _recover_llama3(divisors: np.ndarray, found: GgufFacts, config: Config) -> None:
-    """Solve the four llama3 parameters from the divisors.
+    """The simplest llama3 settings that reproduce the divisors: to the bit, or else to the last bits of float32.
 
-    The factor is the largest divisor. Between the two break points 1/divisor is linear in the frequency, so its line
-    gives low and high times the context's reciprocal; the published context lengths are tried for the common scale.
+    The factor is the largest divisor. Doubling both break points and the context changes nothing, so that they are known
+    only as parts of the context; of all contexts the one is taken with which they are the shortest numbers.
     """
     rope = full_attention_rope(config)
-    dim, base = 2 * len(divisors), rope["rope_theta"]
-    factor = short(divisors.max())
-    # Doubling low, high and the context changes nothing, so the usual low = 1 is tried with every context first.
-    for low, high in ((1.0, 4.0), (1.0, 2.0), (1.0, 8.0), (1.0, 32.0), (2.0, 4.0), (2.0, 8.0), (0.5, 4.0)):
-        for original in (8192, 4096, 2048, 16384, 32768, 1024, 65536, 131072, 512, 256, 128, 64):
-            if np.array_equal(_llama3_divisors(dim, base, factor, low, high, original), divisors):
+    freqs, factor = _frequencies(2 * len(divisors), rope["rope_theta"]), short(divisors.max())
+    settings = sorted(_llama3_settings(divisors, freqs, factor), key=_length)
+    for tolerance in (0.0, LAST_BITS):
+        for low, high, original in settings:
+            made = _llama3_divisors(freqs, factor, low, high, original)
+            if np.allclose(made, divisors, rtol=tolerance, atol=0.0):
                 rope.update(rope_type="llama3", factor=factor, low_freq_factor=low, high_freq_factor=high,
                             original_max_position_embeddings=original)
+                if (low, high) != USUAL_BREAKS:
+                    found.assumed["rope_parameters"] = (
+                        f"low {low}, high {high}, context {original}: solved from rope_freqs.weight")
                 return
-    solved = _fit_llama3(divisors, dim, base, factor)
-    if solved is None:
-        raise UnsupportedError("rope_freqs.weight is not a llama3 rotary scaling", tensor="rope_freqs.weight",
-                               hint="config.json has no other form for a table of rotary divisors.")
-    low, high, original = solved
-    rope.update(rope_type="llama3", factor=factor, low_freq_factor=low, high_freq_factor=high,
-                original_max_position_embeddings=original)
-    found.assumed["rope_parameters"] = f"low {low}, high {high}, context {original}: solved from rope_freqs.weight"
+    raise UnsupportedError("rope_freqs.weight is not a llama3 rotary scaling", tensor="rope_freqs.weight",
+                           hint="config.json has no other form for a table of rotary divisors.")
 
 
-def _fit_llama3(divisors: np.ndarray, dim: int, base: float, factor: float) -> tuple[float, float, int] | None:
-    """Parameters that reproduce the divisors to float32 precision, with the original context fixed at 8192."""
-    freqs = 1.0 / base ** (np.arange(0, dim, 2) / dim)
+LAST_BITS = 2.0**-20  # by which divisors of other machines and programs differ
+USUAL_BREAKS = (1.0, 4.0)
+CONTEXTS = (8192, *(2**n for n in range(5, 21) if n != 13))
+BREAKS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 0.5, 0.25, 1.5, 3.0, 6.0)
+
+
+def _length(settings: tuple[float, float, int]) -> tuple[bool, bool, int, int]:
+    """How long two break points are to write, and their context; the usual ones come first, then those that begin at 1."""
+    low, high, original = settings
+    digits = sum(len(f"{x:g}".replace(".", "")) + (x != int(x)) for x in (low, high))
+    context = CONTEXTS.index(original) if original in CONTEXTS else original
+    return (low, high) != USUAL_BREAKS, low != USUAL_BREAKS[0], digits, context
+
+
+def _llama3_settings(divisors: np.ndarray, freqs: np.ndarray, factor: float) -> Iterator[tuple[float, float, int]]:
+    """Break points and contexts that may be meant: low < high.
+
+    Between the break points 1 / divisor is linear in the frequency: with two divisors there both points follow, with one
+    the second from a first that is a round number, and without any only round numbers can be tried.
+    """
+    cycles = freqs.astype(np.float64) / (2 * math.pi)  # per position
     inside = (divisors > 1) & (divisors < factor)
-    original = 8192
-    if inside.sum() >= 2:
-        smooth = (1 / divisors[inside].astype(np.float64) - 1 / factor) / (1 - 1 / factor)
-        per_wavelength = original * freqs[inside] / (2 * math.pi)
-        slope, offset = np.polyfit(per_wavelength, smooth, 1)
+    smooth = (1 / divisors[inside].astype(np.float64) - 1 / factor) / (1 - 1 / factor)
+    if len(smooth) >= 2:
+        slope, offset = np.polyfit(cycles[inside], smooth, 1)
         if slope <= 0:
-            return None
-        low = -offset / slope
-        high = low + 1 / slope
-    else:  # only the positions of the two steps are known: any break points between the neighbours do
-        cycles = original * freqs / (2 * math.pi)
-        ones, full = cycles[divisors <= 1], cycles[divisors >= factor]
-        if not len(full):
-            return None
-        low = float(full.max()) * 1.0001
-        high = float(ones.min()) * 0.9999 if len(ones) else low * 2
-    made = _llama3_divisors(dim, base, factor, low, high, original)
-    return (float(low), float(high), original) if np.allclose(made, divisors, rtol=1e-4) else None
+            return
+        low, high = float(-offset / slope), float((1 - offset) / slope)
+        rounds = {round(x / low) for x in BREAKS}
+        for original in (*CONTEXTS, *(r for r in rounds if 1 < r < 2**24)):
+            for digits in range(7):
+                point = round(low * original, digits), round(high * original, digits)
+                if 0 < point[0] < point[1]:
+                    yield *point, original
+        return
+    ones, full = cycles[divisors <= 1], cycles[divisors >= factor]
+    for original in CONTEXTS:
+        for low in BREAKS:
+            highs = BREAKS
+            if len(smooth):
+                high = float(low + (cycles[inside][0] * original - low) / smooth[0])
+                highs = [round(high, digits) for digits in range(10)]
+            for high in highs:
+                if (low < high and (not len(full) or full.max() * original <= low * (1 + LAST_BITS))
+                        and (not len(ones) or ones.min() * original >= high * (1 - LAST_BITS))):
+                    yield low, high, original
 
 
 LLAMA3_FREQS = Derived("rope_freqs.weight", _make_llama3, _recover_llama3)
