@@ -23,6 +23,7 @@ from ..errors import GgufxError, InputError, NetworkError, StorageError, UsageEr
 from ..io.files import printable
 from ..io.gguf import split_names
 from ..io.json_file import read_json
+from . import quantized
 from .recognise import recognise_names, told
 from .weight_files import ADAPTER, INDEX, first_of, loose_parts
 
@@ -33,9 +34,10 @@ SIDE_FILES = (
     "config.json", "generation_config.json", "README.md",
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "merges.txt",
+    "tekken.json",
     "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja",
     "modules.json", "sentence_bert_config.json", "[0-9]_*/config.json",  # sentence-transformers: pooling
-    "hf_quant_config.json",
+    *quantized.FILES,
 )
 _FILES: dict[What, tuple[str, ...]] = {
     "checkpoint": SIDE_FILES,
