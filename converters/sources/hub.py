@@ -24,6 +24,7 @@ from ..io import tokenizer_names
 from ..io.files import printable
 from ..io.gguf import split_names
 from ..io.json_file import read_json
+from . import quantized
 from .recognise import recognise_names, told
 from .weight_files import ADAPTER, INDEX, first_of, loose_parts
 
@@ -33,7 +34,7 @@ What = Literal["checkpoint", "config", "adapter", "gguf"]
 SIDE_FILES = (
     "config.json", "generation_config.json", "README.md", *tokenizer_names.PATTERNS,
     "modules.json", "sentence_bert_config.json", "[0-9]_*/config.json",  # sentence-transformers: pooling
-    "hf_quant_config.json",
+    *quantized.FILES,
 )
 _FILES: dict[What, tuple[str, ...]] = {
     "checkpoint": SIDE_FILES,

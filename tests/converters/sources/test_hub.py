@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from ggufx.converters.errors import GgufxError, InputError, UsageError
 from ggufx.converters.sources.hub import (
+    SIDE_FILES,
     HubReference,
     cached_commit,
     cached_origin,
@@ -23,6 +25,9 @@ from ggufx.converters.sources.hub import (
     safe_name,
     weight_files,
 )
+from ggufx.converters.tokenizer import tekken
+from ggufx.converters.tokenizer.own_keys import MODEL_FILES, SMALL_FILES
+from ggufx.converters.tokenizer.to_gguf import SPM_FILE, UNIGRAM_FILES
 
 TOKEN = "hf_right"
 
@@ -395,6 +400,11 @@ def test_a_file_is_no_folder():
     "name", ["", ".", "..", "a/../b", "/a", "a//b", "a/", "a\\b", "C:a", "a\nb", "a\0", "a\u202eb", None, 3])
 def test_unsafe_names(name):
     assert not safe_name(name)
+
+
+def test_every_file_that_a_tokenizer_is_read_from_is_fetched():
+    files = {SPM_FILE, *UNIGRAM_FILES, tekken.FILE, *MODEL_FILES, *SMALL_FILES}
+    assert not [name for name in files if not any(fnmatch(name, pattern) for pattern in SIDE_FILES)]
 
 
 def test_safe_names():
