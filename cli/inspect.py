@@ -66,10 +66,10 @@ def _inspect_folder(out: Output, folder: Path) -> None:
     out.notes(checkpoint.notes)
     out.line()
     out.table(["key", "value"], [(k, _shown(v, isinstance(v, list))) for k, v in checkpoint.config.items()])
-    _print_tensors(out, ((t.name, t.dtype, t.shape, t.nbytes) for t in checkpoint.tensors.values()))
+    _print_tensors(out, ((t.name, t.type, t.shape, t.nbytes) for t in checkpoint.tensors.values()))
     out.document({
         "path": str(folder), "format": "adapter" if adapter else "checkpoint", "config": checkpoint.config,
-        "tensors": [{"name": t.name, "type": t.dtype, "shape": list(t.shape), "file": t.file.name, "offset": t.offset,
+        "tensors": [{"name": t.name, "type": t.type, "shape": list(t.shape), "file": t.file.name, "offset": t.offset,
                      "bytes": t.nbytes} for t in checkpoint.tensors.values()],
     })
 

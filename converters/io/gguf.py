@@ -29,6 +29,7 @@ from ..errors import GgufxError, InputError, UnsupportedError, raise_all
 from .files import open_regular, printable, read_at, refuse_stand_in
 from .gguf_cursor import CODES, DTYPES, U32, U64, Cursor
 from .string_array import StringArray
+from .tensors import StoredTensor, TensorLayout
 from .values import Metadata, Value, ValueType
 
 MAGIC = b"GGUF"
@@ -50,18 +51,6 @@ _SPLIT_NAME = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.gguf", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """A stored tensor: `type` is a key of `quant.formats.FORMATS`, `shape` outermost first, `offset` absolute."""
-
-    name: str
-    type: str
-    shape: tuple[int, ...]
-    offset: int
-    nbytes: int
-    file: Path
-
-
-@dataclass(frozen=True, slots=True)
 class GgufFile:
     """A checked header. `metadata` and `tensors` keep the file's order; `data_offset` is where tensor data begins."""
 
@@ -70,19 +59,8 @@ class GgufFile:
     byte_order: str
     alignment: int
     metadata: Metadata
-    tensors: dict[str, TensorInfo]
+    tensors: dict[str, StoredTensor]
     data_offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorLayout:
-    """A tensor to be written: `shape` outermost first, `offset` counted from the start of the data."""
-
-    name: str
-    type: str
-    shape: tuple[int, ...]
-    offset: int
-    nbytes: int
 
 
 def padded(size: int, alignment: int) -> int:
@@ -161,7 +139,7 @@ def _read_header(cursor: Cursor) -> GgufFile:
         data_bytes = padded(offset + nbytes, alignment)
 
     data_offset = padded(cursor.position, alignment)
-    tensors: dict[str, TensorInfo] = {}
+    tensors: dict[str, StoredTensor] = {}
     for name, type_name, shape, offset, nbytes in rows:
         if nbytes and data_offset + offset + nbytes > cursor.size:
             raise InputError(
@@ -169,7 +147,7 @@ def _read_header(cursor: Cursor) -> GgufFile:
                 file=path, tensor=name, expected=f"{data_offset + offset + nbytes} bytes", found=cursor.size,
                 hint=None if path.suffix == ".gguf" else _PIECES,
             )
-        tensors[name] = TensorInfo(name, type_name, shape, data_offset + offset, nbytes, path)
+        tensors[name] = StoredTensor(name, type_name, shape, path, data_offset + offset, nbytes)
     return GgufFile(path, version, "little", alignment, metadata, tensors, data_offset)
 
 
@@ -245,7 +223,7 @@ def read_gguf_model(path: str | Path) -> GgufFile:
         raise InputError(f"{len(missing)} of the {count} parts are missing: {_some(missing)}", file=first.path)
     problems: list[GgufxError] = []
     total = _split_value(first, "split.tensors.count", len(first.tensors))
-    tensors: dict[str, TensorInfo] = {}
+    tensors: dict[str, StoredTensor] = {}
     for number, name in enumerate(names):
         try:
             part = first if number == 0 else read_gguf(first.path.with_name(name))

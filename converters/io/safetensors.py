@@ -21,6 +21,7 @@ from typing import Any
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
 from .files import open_regular, printable, read_at, refuse_stand_in
 from .json_file import parse_object
+from .tensors import StoredTensor, TensorLayout
 
 MAX_HEADER_BYTES = 100_000_000  # the library's limit
 MAX_ELEMENTS = (1 << 63) - 1
@@ -35,35 +36,12 @@ DTYPE_BITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class SourceTensor:
-    """A stored tensor: `dtype` as safetensors names it, row-major at byte `offset` (absolute) of `file`."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    file: Path
-    offset: int
-    nbytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class SafetensorsFile:
     """A checked header; `tensors` in the header's order."""
 
     path: Path
-    tensors: dict[str, SourceTensor]
+    tensors: dict[str, StoredTensor]
     metadata: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class TensorLayout:
-    """A tensor to be written; `offset` counts from the end of the header."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +88,7 @@ def read_safetensors_header(path: str | Path) -> SafetensorsFile:
     return SafetensorsFile(path, tensors, metadata)
 
 
-def _checked(raw: bytes, path: Path) -> tuple[dict[str, SourceTensor], dict[str, str]]:
+def _checked(raw: bytes, path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     """Tensors and metadata of a header, each checked by itself."""
     if raw[:1] != b"{":
         raise InputError("byte 8: the header is not a JSON object", file=path, found=raw[:8])
@@ -120,7 +98,7 @@ def _checked(raw: bytes, path: Path) -> tuple[dict[str, SourceTensor], dict[str,
         raise InputError("__metadata__: maps strings to strings", file=path)
 
     problems: list[GgufxError] = []
-    tensors: dict[str, SourceTensor] = {}
+    tensors: dict[str, StoredTensor] = {}
     for name, entry in header.items():
         try:
             tensors[name] = _checked_entry(name, entry, path, 8 + len(raw))
@@ -132,7 +110,7 @@ def _checked(raw: bytes, path: Path) -> tuple[dict[str, SourceTensor], dict[str,
     return tensors, metadata
 
 
-def _checked_entry(name: str, entry: Any, path: Path, data_start: int) -> SourceTensor:
+def _checked_entry(name: str, entry: Any, path: Path, data_start: int) -> StoredTensor:
     if not name or not name.isprintable():
         raise InputError("a tensor's name is printable text", file=path, tensor=printable(name))
     if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
@@ -154,14 +132,14 @@ def _checked_entry(name: str, entry: Any, path: Path, data_start: int) -> Source
     if end - begin != nbytes:
         raise InputError(f"data_offsets: {dtype} {shape} needs another number of bytes", file=path, tensor=name,
                          expected=nbytes, found=end - begin)
-    return SourceTensor(name, dtype, tuple(shape), path, data_start + begin, nbytes)
+    return StoredTensor(name, dtype, tuple(shape), path, data_start + begin, nbytes)
 
 
 def _counts(found: Any) -> bool:
     return isinstance(found, list) and all(type(n) is int and 0 <= n <= MAX_ELEMENTS for n in found)
 
 
-def _check_cover(tensors: Iterable[SourceTensor], data_start: int, size: int, path: Path) -> None:
+def _check_cover(tensors: Iterable[StoredTensor], data_start: int, size: int, path: Path) -> None:
     """The ranges, put in order, must lie end to end from the first data byte to the last byte of the file."""
     end = data_start
     for tensor in sorted(tensors, key=lambda t: (t.offset, t.nbytes)):
@@ -205,7 +183,7 @@ def encode_safetensors_header(tensors: Sequence[TensorLayout], metadata: Mapping
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata) if metadata is not None else {"format": "pt"}}
     for tensor in tensors:
-        header[tensor.name] = {"dtype": tensor.dtype, "shape": tensor.shape,
+        header[tensor.name] = {"dtype": tensor.type, "shape": tensor.shape,
                                "data_offsets": (tensor.offset, tensor.offset + tensor.nbytes)}
     raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     raw += b" " * (-len(raw) % 8)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
 from .files import open_regular, printable, read_at, refuse_stand_in
-from .safetensors import MAX_PROBLEMS, SourceTensor, tensor_bytes
+from .safetensors import MAX_PROBLEMS, tensor_bytes
+from .tensors import StoredTensor
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ _DTYPES = {
 }
 
 
-def read_torch_pickle(path: str | Path) -> dict[str, SourceTensor]:
+def read_torch_pickle(path: str | Path) -> dict[str, StoredTensor]:
     """The tensors of a state dict saved by torch >= 1.6, in the order of the pickle; no tensor byte is read.
 
     Raises `InputError` for a damaged or hostile file, `UnsupportedError` for what has no plain byte range (tensors that
@@ -54,7 +55,7 @@ def read_torch_pickle(path: str | Path) -> dict[str, SourceTensor]:
     state = _load_on_meta(path)
 
     problems: list[GgufxError] = []
-    tensors: dict[str, SourceTensor] = {}
+    tensors: dict[str, StoredTensor] = {}
     for name, tensor in state.items():
         try:
             tensors[name] = _located(name, tensor, records, path)
@@ -131,7 +132,7 @@ def _load_on_meta(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def _located(name: str, tensor: Any, records: dict[int, int], path: Path) -> SourceTensor:
+def _located(name: str, tensor: Any, records: dict[int, int], path: Path) -> StoredTensor:
     import torch
 
     shown = printable(name)
@@ -148,7 +149,7 @@ def _located(name: str, tensor: Any, records: dict[int, int], path: Path) -> Sou
     shape = tuple(tensor.shape)
     nbytes = tensor_bytes(dtype, shape)
     if not prod(shape):
-        return SourceTensor(name, dtype, shape, path, 0, 0)
+        return StoredTensor(name, dtype, shape, path, 0, 0)
     if not tensor.is_contiguous():
         raise UnsupportedError("not contiguous in the file", file=path, tensor=shown,
                                found=f"strides {tensor.stride()}", hint=_HINT)
@@ -162,4 +163,4 @@ def _located(name: str, tensor: Any, records: dict[int, int], path: Path) -> Sou
     if first + nbytes > held:
         raise InputError("reaches past the end of its storage", file=path, tensor=shown,
                          expected=f"at most {held} bytes", found=first + nbytes)
-    return SourceTensor(name, dtype, shape, path, begin + first, nbytes)
+    return StoredTensor(name, dtype, shape, path, begin + first, nbytes)

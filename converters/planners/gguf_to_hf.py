@@ -14,9 +14,10 @@ import numpy as np
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import printable, read_bytes
-from ..io.gguf import GgufFile, TensorInfo, read_gguf_model
+from ..io.gguf import GgufFile, read_gguf_model
 from ..io.json_file import json_bytes, parse_object
 from ..io.safetensors import encode_index, encode_safetensors_header, shard
+from ..io.tensors import StoredTensor
 from ..io.values import ValueType, plain, string
 from ..metadata.general import sampling_parameters
 from ..metadata.model_card import model_card
@@ -166,7 +167,7 @@ def _vocab_rows(model: GgufFile) -> int | None:
     return embedding.shape[0] if embedding else None
 
 
-def _values(tensor: TensorInfo) -> np.ndarray:
+def _values(tensor: StoredTensor) -> np.ndarray:
     """float32 values of a small F32 tensor."""
     if tensor.type != "F32":
         raise UnsupportedError("stands for settings and must be F32", file=tensor.file, tensor=tensor.name,

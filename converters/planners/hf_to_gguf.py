@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...quant.recipes.recipe import TensorShape
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
 from ..io.files import printable
-from ..io.safetensors import SourceTensor
+from ..io.tensors import StoredTensor
 from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
 from ..metadata.model_card import read_card
@@ -59,21 +58,6 @@ class GgufOptions:
 
 
 @dataclass
-class GgufTensor:
-    """A tensor of the file to be. `type`: empty where it depends on the file's. `wanted`: asked for, where it did not fit."""
-
-    name: str
-    type: str
-    shape: Shape
-    wanted: str | None = None
-    match: Match | None = None
-    data: np.ndarray | None = None  # derived tensors: their values
-
-    def typed(self, type: str, wanted: str | None) -> GgufTensor:
-        return replace(self, type=type, wanted=wanted)
-
-
-@dataclass
 class _Reading:
     """What the headers say, and everything found wrong with them."""
 
@@ -84,7 +68,7 @@ class _Reading:
     problems: list[GgufxError] = field(default_factory=list)
     found: HfMatches | None = None
 
-    def source(self, spelling: str) -> SourceTensor:
+    def source(self, spelling: str) -> StoredTensor:
         """The checkpoint's tensor behind a table's spelling."""
         return self.checkpoint.tensors[self.found.names[spelling]]
 
@@ -115,7 +99,8 @@ class GgufPlanner:
         _check_head(reading)
         _check_flags(reading)
         _raise_all(reading)
-        self.tensors = [*_derived(reading, hp), *_targets(reading)]
+        self.literal = _derived(reading, hp)
+        self.tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.literal.items()), *_targets(reading)]
         _raise_all(reading)
 
         tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
@@ -152,13 +137,12 @@ class GgufPlanner:
         outfile = self.path(outtype)
         asked = self.options.quantization
         kind = self._kind(outtype)
-        tensors = [t if t.type else t.typed(*target_type(t.name, t.shape, kind)) for t in self.tensors]
+        tensors = [t if t.type else _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
         notes, chosen = [], None
         if outtype not in ("auto", *OUTTYPES):
-            chosen = choose_types(outtype, [TensorShape(t.name, t.shape, t.type) for t in tensors],
-                                  {"general.architecture": string(self.spec.name), **self.keys}, asked, self.imatrix,
-                                  str(self.reading.checkpoint.folder))
-            tensors = [t.typed(c.type, c.wanted if c.fell_back else None)
+            keys = {"general.architecture": string(self.spec.name), **self.keys}
+            chosen = choose_types(outtype, tensors, keys, asked, self.imatrix, str(self.reading.checkpoint.folder))
+            tensors = [_typed(t, c.type, c.wanted if c.fell_back else None)
                        for t, c in zip(tensors, chosen.choices, strict=True)]
             notes = chosen.notes
         stored, number = self._file_type(outtype)
@@ -174,7 +158,7 @@ class GgufPlanner:
 
     def _kind(self, outtype: str) -> str:
         """The converter's own type. A recipe starts from the model's, as llama-quantize does from that of `auto`."""
-        return OUTTYPES.get(outtype) or own_type({n: (t.dtype, t.shape) for n, t in self.reading.checkpoint.tensors.items()})
+        return OUTTYPES.get(outtype) or own_type({n: (t.type, t.shape) for n, t in self.reading.checkpoint.tensors.items()})
 
     def _file_type(self, outtype: str) -> tuple[str, int]:
         """Name and number of the file type."""
@@ -186,23 +170,19 @@ class GgufPlanner:
             kind = "MXFP4"
         return kind, FILE_TYPE_NUMBERS[kind]
 
-    def _assemble(self, tensors: list[GgufTensor], key_values: Metadata, outfile: Path, stored: str,
+    def _assemble(self, tensors: list[PlannedTensor], key_values: Metadata, outfile: Path, stored: str,
                   notes: tuple[str, ...]) -> ConversionPlan:
         """The file, and a job per tensor (per expert where experts are stacked)."""
-        planned = tuple(PlannedTensor(t.name, t.type, t.shape, t.wanted) for t in tensors)
-        made = gguf_output(outfile, key_values, planned, {t.name: t.data for t in tensors if t.data is not None})
+        made = gguf_output(outfile, key_values, tensors, self.literal)
         jobs: list[TensorJob] = []
-        done: set[str] = set()
-        for tensor in tensors:
-            if tensor.match is not None and tensor.name not in done:
-                done.update(tensor.match.gguf)
-                parts = _jobs(tensor.match, self.reading, self.files, [made.regions[n] for n in tensor.match.gguf])
-                jobs.extend(with_weights(parts, tensor.match.gguf, self.imatrix))
+        for match in self.reading.found.matches:
+            parts = _jobs(match, self.reading, self.files, [made.regions[n] for n in match.gguf])
+            jobs.extend(with_weights(parts, match.gguf, self.imatrix))
         return ConversionPlan(
-            "hf-to-gguf", self.inputs, made.files, tuple(jobs), planned, notes,
+            "hf-to-gguf", self.inputs, made.files, tuple(jobs), tuple(tensors), notes,
             {"architecture": self.spec.name, "class": self.reading.checkpoint.config["architectures"][0],
              "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
-             "bits_per_weight": bits_per_weight(planned)},
+             "bits_per_weight": bits_per_weight(tensors)},
             self.imatrix.entries if self.imatrix else {})
 
 
@@ -294,13 +274,18 @@ def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], fil
                                                expected=list(shapes[found.names[names[0]]]), found=list(shapes[own])))
 
 
-def _vocab_rows(tensors: list[GgufTensor], config: Config) -> int:
+def _vocab_rows(tensors: list[PlannedTensor], config: Config) -> int:
     """Rows of the embedding table: what the vocabulary is padded to."""
     return next((t.shape[0] for t in tensors if t.name == "token_embd.weight"), config.get("vocab_size", 0))
 
 
-def _derived(reading: _Reading, hp: Hparams) -> list[GgufTensor]:
-    out = []
+def _typed(tensor: PlannedTensor, type: str, wanted: str | None) -> PlannedTensor:
+    return replace(tensor, type=type, wanted=wanted)
+
+
+def _derived(reading: _Reading, hp: Hparams) -> dict[str, np.ndarray]:
+    """The values of the float32 tensors that stand for settings, by name."""
+    out = {}
     for rule in reading.spec.derived:
         try:
             with np.errstate(divide="raise", over="raise", invalid="raise"):
@@ -313,12 +298,12 @@ def _derived(reading: _Reading, hp: Hparams) -> list[GgufTensor]:
                                                file="config.json", tensor=rule.gguf))
             continue
         if values is not None:
-            out.append(GgufTensor(rule.gguf, "F32", values.shape, data=values))
+            out[rule.gguf] = values
     return out
 
 
-def _targets(reading: _Reading) -> list[GgufTensor]:
-    """The GGUF tensors that the matches make."""
+def _targets(reading: _Reading) -> list[PlannedTensor]:
+    """The GGUF tensors that the matches make; without a type where it depends on the file's."""
     out = []
     for match in reading.found.matches:
         first = [reading.source(names[0]) for names in match.hf]
@@ -331,24 +316,24 @@ def _targets(reading: _Reading) -> list[GgufTensor]:
             reading.problems.append(InputError("has no elements", file=first[0].file, tensor=first[0].name))
             continue
         emitted = match.rule.emits
-        unusual = emitted is None and first[0].dtype not in ("F32", "F16", "BF16", "F64")
+        unusual = emitted is None and first[0].type not in ("F32", "F16", "BF16", "F64")
         if unusual:
             reading.problems.append(InputError(
-                f"{first[0].dtype} weights are not converted", file=first[0].file, tensor=first[0].name,
+                f"{first[0].type} weights are not converted", file=first[0].file, tensor=first[0].name,
                 expected="F32, F16, BF16 or F64", hint="Convert the unquantized checkpoint of this model."))
             continue
         for name, shape in zip(match.gguf, shapes, strict=True):
             whole = (len(match.hf[0]), *shape) if match.rule.stacked else shape
-            out.append(GgufTensor(name, emitted or match.rule.type or "", whole, match=match))
+            out.append(PlannedTensor(name, emitted or match.rule.type or "", whole))
     return out
 
 
 def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     """ggufx's own key-values: what makes the way back exact."""
     checkpoint, found = reading.checkpoint, reading.found
-    types = [t.dtype for t in checkpoint.tensors.values()]
+    types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
-    source = Source(dtype=main, dtypes={n: t.dtype for n, t in checkpoint.tensors.items() if t.dtype != main})
+    source = Source(dtype=main, dtypes={n: t.type for n, t in checkpoint.tensors.items() if t.type != main})
     source.record_names(found.names, (*reading.spec.aliases, *PREFIXES))
     first_choice: dict[str, str] = {}
     for rule in reading.spec.tensors:
@@ -369,7 +354,7 @@ def _jobs(match: Match, reading: _Reading, files: Mapping[Path, int],
           outputs: list[Region]) -> list[TensorJob]:
     def region(spelling: str) -> Region:
         tensor = reading.source(spelling)
-        return Region(files[tensor.file], tensor.offset, tensor.dtype, tensor.shape)
+        return Region(files[tensor.file], tensor.offset, tensor.type, tensor.shape)
 
     name = match.gguf[0]
     if not match.rule.stacked:

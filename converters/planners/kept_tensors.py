@@ -12,7 +12,7 @@ import numpy as np
 
 from ...quant import dequantize, quantize
 from ..io.files import read_bytes
-from ..io.safetensors import SourceTensor
+from ..io.tensors import StoredTensor
 from ..io.values import Metadata
 from ..notes import Note
 from ..ops import Crop
@@ -20,7 +20,7 @@ from ..rules.match import HfMatches, Match
 from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
 
 
-def keep(tensors: Mapping[str, SourceTensor], found: HfMatches, source: Source, notes: list[str]) -> Metadata:
+def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, notes: list[str]) -> Metadata:
     """Key-values with what must be kept of the tensors; `source` and `notes` learn what is kept and what is lost."""
     out: Metadata = {}
     room = MAX_KEPT_BYTES
@@ -31,7 +31,7 @@ def keep(tensors: Mapping[str, SourceTensor], found: HfMatches, source: Source, 
             return False
         room -= raw.nbytes
         out[KEPT + name] = kept_value(raw)
-        source.kept[name] = {"dtype": tensors[name].dtype, "shape": list(tensors[name].shape), "rows": rows}
+        source.kept[name] = {"dtype": tensors[name].type, "shape": list(tensors[name].shape), "rows": rows}
         return True
 
     for match in found.matches:
@@ -67,30 +67,30 @@ def rows_outside(crop: Crop, rows: int) -> list[list[int]]:
     return [run for run in ([0, first], [last, rows]) if run[0] < run[1]]
 
 
-def read_tensor(tensor: SourceTensor) -> np.ndarray:
+def read_tensor(tensor: StoredTensor) -> np.ndarray:
     """uint8 bytes of a small tensor."""
     return np.frombuffer(read_bytes(tensor.file, tensor.offset, tensor.nbytes), np.uint8)
 
 
-def read_rows(tensor: SourceTensor, runs: Iterable[list[int]]) -> np.ndarray:
+def read_rows(tensor: StoredTensor, runs: Iterable[list[int]]) -> np.ndarray:
     """uint8 bytes of runs of rows, joined."""
     step = tensor.nbytes // tensor.shape[0]
     parts = [read_bytes(tensor.file, tensor.offset + start * step, (stop - start) * step) for start, stop in runs]
     return np.frombuffer(b"".join(parts), np.uint8)
 
 
-def returns(match: Match, tensor: SourceTensor) -> bool:
+def returns(match: Match, tensor: StoredTensor) -> bool:
     """Whether the float32 values behind the ops give the tensor back bit for bit."""
     raw = read_tensor(tensor)
-    xs = [_floats(raw, tensor.dtype).reshape(tensor.shape)]
+    xs = [_floats(raw, tensor.type).reshape(tensor.shape)]
     with np.errstate(all="ignore"):
         for op in match.ops:
             xs = op.forward(xs)
         for op in reversed(match.ops):
             xs = op.inverse.forward(xs)
-        back = xs[0].astype(np.float64 if tensor.dtype == "F64" else np.float32).reshape(1, -1)
-    if tensor.dtype not in ("F32", "F64"):
-        back = quantize(back, tensor.dtype)
+        back = xs[0].astype(np.float64 if tensor.type == "F64" else np.float32).reshape(1, -1)
+    if tensor.type not in ("F32", "F64"):
+        back = quantize(back, tensor.type)
     return np.array_equal(back.reshape(-1).view(np.uint8), raw)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import printable
-from ..io.safetensors import SourceTensor
+from ..io.tensors import StoredTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name
@@ -57,8 +57,8 @@ class _Pair:
     module: str
     depth: int = 0
     embedding: bool = False
-    a: SourceTensor | None = None
-    b: SourceTensor | None = None
+    a: StoredTensor | None = None
+    b: StoredTensor | None = None
 
 
 @dataclass
@@ -106,7 +106,7 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
     files = numbered(t.file for t in checkpoint.tensors.values())
     jobs = []
     for group, op in jobs_parts:
-        sources = tuple(Region(files[t.file], t.offset, t.dtype, t.shape)
+        sources = tuple(Region(files[t.file], t.offset, t.type, t.shape)
                         for _, pair in sorted(group.pairs.items()) for t in (pair.a, pair.b))
         jobs.append(TensorJob(_names(group)[0], sources, (op,), tuple(made.regions[n] for n in _names(group))))
     return ConversionPlan(
@@ -115,8 +115,8 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
         {"architecture": spec.name, "class": spec.classes[0], "alpha": settings.alpha, "modules": len(pairs)})
 
 
-def _without_base(tensors: Mapping[str, SourceTensor], spec: ArchSpec, hp: Hparams,
-                  notes: list[str]) -> dict[str, SourceTensor]:
+def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hparams,
+                  notes: list[str]) -> dict[str, StoredTensor]:
     """The tensors without copies of base weights, which peft saves beside factors of embeddings.
 
     A copy of the base model's shape says nothing new; one of another shape (added tokens) stays, and is refused.
@@ -133,7 +133,7 @@ def _without_base(tensors: Mapping[str, SourceTensor], spec: ArchSpec, hp: Hpara
     return out
 
 
-def _pairs(tensors: Mapping[str, SourceTensor], file: str, problems: list[GgufxError]) -> list[_Pair]:
+def _pairs(tensors: Mapping[str, StoredTensor], file: str, problems: list[GgufxError]) -> list[_Pair]:
     """The factor pairs of the adapter; every tensor that is no factor is a problem, by name."""
     pairs: dict[tuple[str, int], _Pair] = {}
     for name, tensor in tensors.items():

@@ -18,10 +18,11 @@ from ...quant.recipes.imatrix import ImportanceMatrix, UnfitEntry, from_gguf, fr
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import open_regular, read_at
 from ..io.gguf import MAGIC, read_gguf
+from ..io.tensors import StoredTensor
 from ..io.values import Metadata, Value, boolean, f32, plain, string, u32
 from ..notes import Note
 from ..ops import Op, Shape
-from ..plan.plan import Region, TensorJob
+from ..plan.plan import PlannedTensor, Region, TensorJob
 from ..plan.tiles import unit_count
 
 MAX_IMATRIX_BYTES = 4 << 30
@@ -65,7 +66,7 @@ def named_type(outtype: str) -> recipe.FileType:
     return found
 
 
-def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Metadata, asked: Quantization,
+def choose_types(outtype: str, tensors: Sequence[StoredTensor | PlannedTensor], keys: Metadata, asked: Quantization,
                  imatrix: ImportanceMatrix | None, file: str) -> Chosen:
     """The type of every tensor under file type `outtype`. Raises with everything that is wrong."""
     kind = named_type(outtype)
@@ -83,7 +84,7 @@ def choose_types(outtype: str, tensors: Sequence[recipe.TensorShape], keys: Meta
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"a number of blocks, heads or experts cannot be read: {error}", file=file) from error
     try:
-        choices = recipe.choose(kind, tensors, facts, options)
+        choices = recipe.choose(kind, [recipe.TensorShape(t.name, t.shape, t.type) for t in tensors], facts, options)
     except ValueError as error:
         raise UnsupportedError(str(error), file=file) from error
     _refuse(choices, imatrix, asked, file)

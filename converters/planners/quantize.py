@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from math import prod
 from pathlib import Path
 
-from ...quant.recipes.recipe import TensorShape, sort_key
+from ...quant.recipes.recipe import sort_key
 from ..errors import InputError, UsageError
 from ..io.gguf import read_gguf_model
 from ..io.values import Metadata, plain, text_of, u32
@@ -70,8 +70,7 @@ class QuantizePlanner:
     def plan(self, outtype: str) -> ConversionPlan:
         """The plan of a file of this type. Raises GgufxError with everything that keeps it from being made."""
         outfile, kind = self.path(outtype), named_type(outtype)
-        chosen = choose_types(kind.name, [TensorShape(t.name, t.shape, t.type) for t in self.tensors], self.keys,
-                              self.quantization, self.imatrix, str(self.source))
+        chosen = choose_types(kind.name, self.tensors, self.keys, self.quantization, self.imatrix, str(self.source))
         key_values: Metadata = {k: v for k, v in self.keys.items() if k not in DROPPED_KEYS}
         key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
         key_values["general.file_type"] = u32(kind.number)

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 from ..errors import GgufxError, InputError, ManyErrors, StorageError, UsageError, raise_all
 from ..io.files import open_regular, printable, read_at, refuse_stand_in
 from ..io.json_file import read_json
-from ..io.safetensors import SourceTensor, read_safetensors_header
+from ..io.safetensors import read_safetensors_header
+from ..io.tensors import StoredTensor
 from ..io.torch_pickle import read_torch_pickle
 from .hub import SIDE_FILES, HubReference
 from .recognise import expect
@@ -38,7 +39,7 @@ MAX_FILES = 10_000  # of one index; the largest known checkpoints have some hund
 MAX_POINTER_BYTES = 1024
 
 T = TypeVar("T")
-Reader = Callable[[Path], dict[str, SourceTensor]]
+Reader = Callable[[Path], dict[str, StoredTensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Checkpoint:
 
     folder: Path
     config: dict[str, Any]
-    tensors: dict[str, SourceTensor]
+    tensors: dict[str, StoredTensor]
     notes: list[str] = field(default_factory=list)
     promised: tuple[str, ...] = ()
 
@@ -185,7 +186,7 @@ class _Weights:
     """Tensors by name, from the file or index `first` on."""
 
     first: str
-    tensors: dict[str, SourceTensor] = field(default_factory=dict)
+    tensors: dict[str, StoredTensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     promised: list[str] = field(default_factory=list)
 
@@ -235,8 +236,8 @@ def _reader(name: str) -> Reader:
     return read_torch_pickle if name.endswith(".bin") else lambda path: read_safetensors_header(path).tensors
 
 
-def _read_files(folder: Path, names: Iterable[str], problems: list[GgufxError]) -> dict[str, SourceTensor]:
-    tensors: dict[str, SourceTensor] = {}
+def _read_files(folder: Path, names: Iterable[str], problems: list[GgufxError]) -> dict[str, StoredTensor]:
+    tensors: dict[str, StoredTensor] = {}
     for name in names:
         read = _attempt(lambda name=name: _reader(name)(safe_file(folder, name)), problems) or {}
         if twice := [other for other in read if other in tensors]:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import GgufxError
 from ..io.files import printable
 from ..io.json_file import read_json
-from ..io.safetensors import SourceTensor
+from ..io.tensors import StoredTensor
 
 # quant_method -> what people call it; what is not here is called as it calls itself
 METHODS = {
@@ -52,12 +52,12 @@ def declared(config: Mapping[str, Any], folder: Path) -> str | None:
     return None
 
 
-def method_of(config: Mapping[str, Any], tensors: Mapping[str, SourceTensor], folder: Path) -> str | None:
+def method_of(config: Mapping[str, Any], tensors: Mapping[str, StoredTensor], folder: Path) -> str | None:
     """The method by which the tensors are quantized; None for plain ones, whatever is declared."""
-    if all(t.dtype in PLAIN for t in tensors.values()):
+    if all(t.type in PLAIN for t in tensors.values()):
         return None
     shown = next((method for ending, method in ENDINGS if any(name.endswith(ending) for name in tensors)), None)
-    eight = "FP8" if any(t.dtype.startswith("F8") for t in tensors.values()) else None
+    eight = "FP8" if any(t.type.startswith("F8") for t in tensors.values()) else None
     return declared(config, folder) or shown or eight
 
 

@@ -148,7 +148,7 @@ def of_gguf(model: GgufFile) -> Side:
 def of_checkpoint(checkpoint: Checkpoint, form: str = "checkpoint") -> Side:
     """A checkpoint or adapter folder by its own names."""
     files = numbered(t.file for t in checkpoint.tensors.values())
-    tensors = {t.name: _stored(t.name, t.dtype, t.shape, files[t.file], t.offset, t.nbytes)
+    tensors = {t.name: _stored(t.name, t.type, t.shape, files[t.file], t.offset, t.nbytes)
                for t in checkpoint.tensors.values()}
     return Side(checkpoint.folder, form, "hf", tensors, _inputs(files), config=checkpoint.config,
                 notes=tuple(checkpoint.notes))

@@ -165,7 +165,7 @@ def test_what_is_read_after_damage_the_library_reads(tmp_path, patches):
     except GgufxError:
         return
     theirs = dict(safetensors.deserialize(bytes(content)))
-    assert {t.name: (t.dtype, list(t.shape)) for t in found.tensors.values()} \
+    assert {t.name: (t.type, list(t.shape)) for t in found.tensors.values()} \
         == {name: (tensor["dtype"], tensor["shape"]) for name, tensor in theirs.items()}
 
 
@@ -181,8 +181,8 @@ def test_laid_out_headers_are_read_back_here_and_by_the_library(tmp_path, rows):
     path.write_bytes(content)
     found = read_safetensors_header(path)
     start = len(content) - sum(t.nbytes for t in laid)
-    assert [(t.name, t.dtype, t.shape, t.offset - start, t.nbytes) for t in found.tensors.values()] \
-        == [(t.name, t.dtype, t.shape, t.offset, t.nbytes) for t in laid]
+    assert [(t.name, t.type, t.shape, t.offset - start, t.nbytes) for t in found.tensors.values()] \
+        == [(t.name, t.type, t.shape, t.offset, t.nbytes) for t in laid]
     assert {name: tensor["shape"] for name, tensor in safetensors.deserialize(content)} \
         == {name: shape for name, (_, shape) in rows.items()}
 

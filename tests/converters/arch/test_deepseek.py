@@ -5,7 +5,7 @@ import pytest
 import torch
 from ggufx.converters import arch
 from ggufx.converters.errors import GgufxError, UnsupportedError
-from ggufx.converters.io.gguf import TensorInfo
+from ggufx.converters.io.tensors import StoredTensor
 from ggufx.converters.io.values import plain, u32
 from ggufx.converters.planners import kept_tensors as keep
 from ggufx.converters.rules.facts import GgufFacts
@@ -36,7 +36,7 @@ def plain_keys(cls, config):
 
 def back(cls, keys):
     spec, found = arch.BY_CLASS[cls][0], []
-    infos = {"token_embd.weight": TensorInfo("token_embd.weight", "F32", (500, 64), 0, 0, None)}
+    infos = {"token_embd.weight": StoredTensor("token_embd.weight", "F32", (500, 64), None, 0, 0)}
     config, seen = read_hparams(spec, GgufFacts.of(plain({f"deepseek2.{k}": v for k, v in keys.items()}), infos), "x", found)
     assert not found
     return config, seen.assumed

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from ggufx.converters import arch
 from ggufx.converters.errors import GgufxError, InputError, UnsupportedError, raise_all
-from ggufx.converters.io.gguf import TensorInfo, read_gguf
+from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.io.safetensors import read_safetensors_header
+from ggufx.converters.io.tensors import StoredTensor
 from ggufx.converters.io.values import ValueType, array, plain, string, u32
 from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
@@ -47,7 +48,7 @@ def plain_keys(cls: str, config: dict) -> dict:
 def back(cls: str, keys: dict, tensors: tuple[str, ...] = ()) -> tuple[dict, dict]:
     """The canonical config behind key-values and tensor names, and what was assumed."""
     spec, problems = arch.BY_CLASS[cls][0], []
-    infos = {name: TensorInfo(name, "F32", (500, 64), 0, 0, Path("x")) for name in ("token_embd.weight", *tensors)}
+    infos = {name: StoredTensor(name, "F32", (500, 64), Path("x"), 0, 0) for name in ("token_embd.weight", *tensors)}
     metadata = {f"{spec.name}.{k}": v for k, v in keys.items()}
     config, found = read_hparams(spec, GgufFacts.of(plain(metadata), infos), "x", problems)
     raise_all(problems)
@@ -279,7 +280,7 @@ def test_key_values_of_a_wrong_kind_are_errors_of_the_input(cls):
     spec = arch.BY_CLASS[cls][0]
     keys, _ = written(cls, SMALL)
     unfit = [string("six"), u32(1 << 31), array(ValueType.INT32, np.array([], np.int32)), array(ValueType.STRING, ["a"] * 6)]
-    infos = {"token_embd.weight": TensorInfo("token_embd.weight", "F32", (500, 64), 0, 0, Path("x"))}
+    infos = {"token_embd.weight": StoredTensor("token_embd.weight", "F32", (500, 64), Path("x"), 0, 0)}
     for key in ("block_count", "attention.sliding_window_pattern", "expert_count", *(k for k in keys if k[:5] != "rope.")):
         for value in unfit:
             metadata, problems, refused = {f"{spec.name}.{k}": v for k, v in {**keys, key: value}.items()}, [], None

@@ -7,7 +7,7 @@ import pytest
 import torch
 from ggufx.converters import arch
 from ggufx.converters.errors import GgufxError
-from ggufx.converters.io.gguf import TensorInfo
+from ggufx.converters.io.tensors import StoredTensor
 from ggufx.converters.io.values import ValueType, plain
 from ggufx.converters.rules.facts import GgufFacts
 from ggufx.converters.rules.hf_config import canonical
@@ -31,7 +31,7 @@ def written(config, names=()):
 
 def back(keys):
     spec, found = arch.BY_CLASS["Qwen3_5ForCausalLM"][0], []
-    infos = {"token_embd.weight": TensorInfo("token_embd.weight", "F32", (500, 64), 0, 0, None)}
+    infos = {"token_embd.weight": StoredTensor("token_embd.weight", "F32", (500, 64), None, 0, 0)}
     config, _ = read_hparams(spec, GgufFacts.of(plain({f"qwen35.{k}": v for k, v in keys.items()}), infos), "x", found)
     assert not found
     return config

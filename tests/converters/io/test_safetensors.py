@@ -43,7 +43,7 @@ def test_reads_what_the_library_wrote(tmp_path):
     content = path.read_bytes()
     for name, dtype, shape in ROWS:
         tensor = found.tensors[name]
-        assert (tensor.name, tensor.dtype, tensor.shape, tensor.file) == (name, dtype, shape, path)
+        assert (tensor.name, tensor.type, tensor.shape, tensor.file) == (name, dtype, shape, path)
         assert content[tensor.offset:tensor.offset + tensor.nbytes] == raw(TENSORS[name])
     assert len(found.tensors) == len(ROWS)
 
@@ -53,7 +53,7 @@ def test_header_bytes_equal_the_library_s(tmp_path):
     path = tmp_path / "model.safetensors"
     save_file(TENSORS, path, metadata={"format": "pt"})
     found = read_safetensors_header(path)
-    header = encode_safetensors_header(layout((t.name, t.dtype, t.shape) for t in found.tensors.values()))
+    header = encode_safetensors_header(layout((t.name, t.type, t.shape) for t in found.tensors.values()))
     assert path.read_bytes().startswith(header)
 
 
@@ -61,7 +61,7 @@ def test_laid_out_files_open_in_the_library(tmp_path):
     laid = layout(ROWS)
     header = encode_safetensors_header(laid, {"format": "pt"})
     assert len(header) % 8 == 0
-    assert all(t.offset % (DTYPE_BITS[t.dtype] // 8) == 0 for t in laid)
+    assert all(t.offset % (DTYPE_BITS[t.type] // 8) == 0 for t in laid)
     path = tmp_path / "model.safetensors"
     with path.open("wb") as file:
         file.write(header)
@@ -123,4 +123,4 @@ def test_numpy_files_and_no_metadata(tmp_path):
     save_numpy({"x": np.arange(4, dtype=np.int16)}, tmp_path / "x.safetensors")
     found = read_safetensors_header(tmp_path / "x.safetensors")
     assert found.metadata == {}
-    assert found.tensors["x"].dtype == "I16"
+    assert found.tensors["x"].type == "I16"

@@ -44,7 +44,7 @@ def test_byte_ranges_are_the_tensors(tmp_path):
         assert (source.shape, source.file) == (tuple(tensor.shape), path)
         stored = tensor.detach().reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
         assert raw[source.offset:source.offset + source.nbytes] == stored
-    assert {name: source.dtype for name, source in found.items()} == {
+    assert {name: source.type for name, source in found.items()} == {
         "whole": "F32", "rows": "F32", "parameter": "F32", "half": "F16", "brain": "BF16", "scalar": "I64",
         "empty": "F32", "f8": "F8_E4M3", "flag": "BOOL", "column": "F32"}
 

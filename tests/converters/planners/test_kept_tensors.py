@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ggufx.converters.errors import InputError
-from ggufx.converters.io.safetensors import SourceTensor
+from ggufx.converters.io.tensors import StoredTensor
 from ggufx.converters.ops import Add
 from ggufx.converters.planners.kept_tensors import read_rows, read_tensor, returns
 from ggufx.quant import quantize
@@ -14,12 +14,12 @@ from ggufx.quant import quantize
 PLUS_ONE = SimpleNamespace(ops=(Add(1.0),))
 
 
-def stored(path: Path, values: list[float], dtype: str) -> SourceTensor:
+def stored(path: Path, values: list[float], dtype: str) -> StoredTensor:
     wide = np.array(values, np.float64)
     data = wide if dtype == "F64" else wide.astype(np.float32)
     raw = (data if dtype in ("F32", "F64") else quantize(data.reshape(1, -1), dtype)).tobytes()
     path.write_bytes(b"head" + raw)
-    return SourceTensor("norm", dtype, (len(values),), path, 4, len(raw))
+    return StoredTensor("norm", dtype, (len(values),), path, 4, len(raw))
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16", "F64"])
@@ -37,7 +37,7 @@ def test_a_file_that_shrank_is_an_error(tmp_path: Path):
     """numpy's fromfile gives what is left, without a word."""
     path = tmp_path / "model.safetensors"
     path.write_bytes(bytes(range(40)))
-    whole = SourceTensor("a", "F32", (4, 2), path, 8, 32)
+    whole = StoredTensor("a", "F32", (4, 2), path, 8, 32)
     assert read_tensor(whole).tobytes() == bytes(range(8, 40))
     assert read_rows(whole, [[0, 1], [3, 4]]).tobytes() == bytes([*range(8, 16), *range(32, 40)])
     path.write_bytes(bytes(39))

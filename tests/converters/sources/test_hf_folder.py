@@ -55,7 +55,7 @@ def test_single_file(folder):
     save_file(PARTS["model-00001-of-00002.safetensors"], folder / "model.safetensors")
     found = open_checkpoint(folder)
     assert found.config == CONFIG
-    assert {t.name: (t.dtype, t.shape, t.file.name) for t in found.tensors.values()} == {
+    assert {t.name: (t.type, t.shape, t.file.name) for t in found.tensors.values()} == {
         "a.weight": ("F32", (2, 3), "model.safetensors"), "b.weight": ("BF16", (4,), "model.safetensors")}
     assert found.notes == []
 
@@ -86,7 +86,7 @@ def test_parts_without_an_index(sharded):
 def test_pickled_weights_carry_a_note(folder):
     torch.save({"a.weight": torch.ones(2)}, folder / "pytorch_model.bin")
     found = open_checkpoint(folder)
-    assert found.tensors["a.weight"].dtype == "F32"
+    assert found.tensors["a.weight"].type == "F32"
     assert "weights_only" in found.notes[0]
 
 
