@@ -20,6 +20,7 @@ from zoo.files import stored
 from zoo.fill import bell, bits, parameter
 from zoo.kinds import VOCABS, sample_ids, vocab
 from zoo.models import MODELS
+from zoo.models.rows import tensors
 from zoo.texts import HARD_TEXTS
 
 Zoo = Callable[[str], Path]
@@ -69,6 +70,12 @@ def test_rows_are_alive(zoo: Zoo, name: str):
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 2_200_000
 
 
+def test_shapes_from_a_table():
+    rows = tensors({"x.{b}.{e}.w": "2*width//3 heads", "y": "width"}, b="layers", e="range(1,heads)")
+    assert rows({"layers": 2, "width": 6, "heads": 3}) == {
+        "x.0.1.w": (4, 3), "x.0.2.w": (4, 3), "x.1.1.w": (4, 3), "x.1.2.w": (4, 3), "y": (6,)}
+
+
 @pytest.mark.parametrize("kind", VOCABS)
 def test_tokenizers_spell_out_what_they_read(kind: str):
     from tokenizers import Tokenizer
@@ -116,6 +123,9 @@ def test_llama_cpp_agrees_with_transformers_but_for_known_faults(zoo: Zoo, name:
     if not fault.hopeless:
         assert golden.differences(made, name, "f32") == []
     ids = sample_ids(row.vocab)
+    if row.shapes:
+        assert np.isfinite(peers.llama_logits(made, ids)).all()
+        return
     ours, theirs = (
         (peers.llama_embeddings, peers.transformers_embeddings)
         if row.embeds

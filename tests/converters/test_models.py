@@ -16,7 +16,7 @@ from zoo import golden, peers
 from zoo.files import stored
 from zoo.kinds import sample_ids
 from zoo.models import MODELS
-from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, table_names
+from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, other_values, table_names
 
 import ggufx
 
@@ -52,8 +52,9 @@ def test_own_files_come_back_bit_for_bit(zoo: Zoo, tmp_path: Path, name: str):
         assert all(made[key] == value for key, value in config["text_config"].items()
                    if key not in ("architectures", "model_type", "dtype", "torch_dtype", "tie_word_embeddings"))
         assert made.get("tie_word_embeddings") == config.get("tie_word_embeddings", made.get("tie_word_embeddings"))
-        assert np.isfinite(forward(name, tmp_path / "back")).all()
-        assert np.array_equal(forward(name, tmp_path / "back"), forward(name, zoo(name)))
+        if not MODELS[name].shapes:
+            assert np.isfinite(forward(name, tmp_path / "back")).all()
+            assert np.array_equal(forward(name, tmp_path / "back"), forward(name, zoo(name)))
         return
     assert back == source
     assert made == config
@@ -72,6 +73,9 @@ def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: 
     from transformers import AutoTokenizer
     if MODELS[name].lost:
         pytest.skip(MODELS[name].lost)
+    if MODELS[name].shapes:
+        assert other_values(BY_CLASS[MODELS[name].cls][0], zoo(name), tmp_path / "back", MODELS[name].rounded) == []
+        return
     with caplog.at_level(logging.WARNING):
         logging.getLogger("transformers").propagate = True
         back = forward(name, tmp_path / "back")
@@ -111,4 +115,7 @@ def test_llama_cpp_computes_what_transformers_does(zoo: Zoo, tmp_path: Path, nam
     ggufx.hf_to_gguf(zoo(name), tmp_path / "f32.gguf", outtype="f32")
     run = peers.llama_embeddings if row.embeds else peers.llama_logits
     got = run(tmp_path / "f32.gguf", sample_ids(row.vocab, 24))
+    if row.shapes:  # transformers does not have the class
+        assert np.isfinite(got).all()
+        return
     assert peers.relative_error(got, forward(name, zoo(name))) < row.stored_tolerance

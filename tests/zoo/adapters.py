@@ -5,6 +5,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .files import changed_copy
 from .fill import bell
 
 
@@ -48,3 +51,39 @@ def every_weight(base: Path, without: Collection[str] = ()) -> dict[str, Any]:
         "target_parameters": [name for name in parameters if not name.startswith(skip)] or None,
         "fan_in_fan_out": any(isinstance(module, Conv1D) for module in matrices.values()),
     }
+
+
+def adapter_and_merged(base: Path, folder: Path, merged: Path, without: Collection[str] = (), rank: int = 4,
+                       seed: int = 0) -> Path:
+    """For classes that peft cannot load: an adapter on every matrix of the checkpoint, written by hand into `folder`, and into
+    `merged` the checkpoint with the update in its weights, in float32. As in peft, an embedding's factors lie the other way round."""
+    from safetensors.numpy import save_file
+
+    factors: dict[str, np.ndarray] = {}
+    targets: list[str] = []
+
+    def change(tensors: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
+        out = {}
+        for name, weight in tensors.items():
+            out[name] = weight.float() if weight.is_floating_point() else weight
+            module, kind = name.rpartition(".")[::2]
+            if weight.ndim != 2 or kind != "weight" or name.startswith(tuple(without)) or "conv" in name:
+                continue
+            embedding = any(part in name for part in ("embed", ".wte.", ".wpe."))
+            rows, columns = tuple(weight.shape)[::-1] if embedding else tuple(weight.shape)
+            ends = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A.weight", "lora_B.weight")
+            a, b = (0.3 * bell(f"{module}.{end}@{seed}", shape) for end, shape in zip(ends, ((rank, columns), (rows, rank)), strict=True))
+            factors.update({f"base_model.model.{module}.{end}": values for end, values in zip(ends, (a, b), strict=True)})
+            targets.append(module)
+            update = torch.from_numpy(8 / rank * (b @ a))
+            out[name] = out[name] + (update.T if embedding else update)
+        return out
+
+    changed_copy(base, merged, change)
+    folder.mkdir()
+    save_file(factors, folder / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": targets}
+    (folder / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder

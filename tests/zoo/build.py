@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from .configs import as_v4
 from .fill import bits, parameter
 from .kinds import vocab
 from .models import MODELS, Model
+from .models.rows import Shapes
 from .vocab import Vocab, dump
 
 CARD = """---
@@ -35,16 +37,9 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
     Weights, configuration and tokenizer are the same on every machine and for every version of torch; another `seed`
     gives other weights.
     """
-    import torch
-    import transformers
-
     row = MODELS[name]
     words = vocab(row.vocab)
-    cls = getattr(transformers, row.cls)
-    transformers.utils.logging.disable_progress_bar()
-    model = cls(_config(cls.config_class, row, words)).to(getattr(torch, row.dtype))
-    model.save_pretrained(folder)
-    shapes = {key: tuple(size) for key, size in _header(folder / "model.safetensors").items()}
+    shapes = (_describe if row.shapes else _save)(folder, row, words)
     _write_weights(folder / "model.safetensors", row, hub_layout(shapes, row), weights_name(row, seed))
     _write_config(folder, row)
     words.write(folder, v4=row.old)
@@ -61,16 +56,37 @@ def weights_name(row: Model, seed: int) -> str:
     return f"{name}@{seed}" if seed else name
 
 
-def _config(config_class: type, row: Model, words: Vocab):
-    ids = {f"{role}_token_id": words.ids.get(role) for role in ("bos", "eos", "pad")}
+def _save(folder: Path, row: Model, words: Vocab) -> Shapes:
+    """Let transformers write the folder; the shapes of its tensors."""
+    import torch
+    import transformers
+
+    cls = getattr(transformers, row.cls)
+    transformers.utils.logging.disable_progress_bar()
+    ids, settings = _ids(row, words), dict(row.config)
+    if "text_config" in settings:
+        settings["text_config"] = settings["text_config"] | ids
+        ids = {}
+    cls(cls.config_class(**(settings | ids))).to(getattr(torch, row.dtype)).save_pretrained(folder)
+    return {key: tuple(size) for key, size in _header(folder / "model.safetensors").items()}
+
+
+def _describe(folder: Path, row: Model, words: Vocab) -> Shapes:
+    """Write config.json of a class that transformers does not have; the shapes of its tensors by the row's own account."""
+    folder.mkdir(parents=True)
+    kind = {} if "torch_dtype" in row.config else {"dtype": row.dtype}
+    config = {"architectures": [row.cls], **kind, **row.config, **_ids(row, words)}
+    dump(folder / "config.json", config)
+    return row.shapes(config)
+
+
+def _ids(row: Model, words: Vocab) -> dict[str, Any]:
+    """What the configuration says of the vocabulary."""
+    ids: dict[str, Any] = {f"{role}_token_id": words.ids.get(role) for role in ("bos", "eos", "pad")}
     ids |= dict.fromkeys(row.vocab_keys, words.size)
     if row.vocab == "llama3":
         ids["eos_token_id"] = [words.ids["eos"] - 6, words.ids["eos"] - 1, words.ids["eos"]]
-    settings = dict(row.config)
-    if "text_config" in settings:
-        settings["text_config"] = settings["text_config"] | ids
-        return config_class(**settings)
-    return config_class(**(settings | ids))
+    return ids
 
 
 def _header(path: Path) -> dict[str, list[int]]:
@@ -79,7 +95,7 @@ def _header(path: Path) -> dict[str, list[int]]:
     return {key: entry["shape"] for key, entry in header.items() if key != "__metadata__"}
 
 
-def hub_layout(shapes: dict[str, tuple[int, ...]], row: Model) -> dict[str, tuple[int, ...]]:
+def hub_layout(shapes: Shapes, row: Model) -> Shapes:
     """Names and shapes as the Hub has them: experts fused if so asked, extras put in.
 
     transformers 5 computes with fused experts but saves most families one tensor per expert, as the Hub has them
@@ -95,8 +111,8 @@ def hub_layout(shapes: dict[str, tuple[int, ...]], row: Model) -> dict[str, tupl
     return out
 
 
-def _fused(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    out: dict[str, tuple[int, ...]] = {}
+def _fused(shapes: Shapes) -> Shapes:
+    out: Shapes = {}
     for name, shape in shapes.items():
         stem, inside, rest = name.partition(".mlp.experts.")
         if not inside or len(shape) == 3:
@@ -110,7 +126,7 @@ def _fused(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     return out
 
 
-def _write_weights(path: Path, row: Model, shapes: dict[str, tuple[int, ...]], weights: str) -> None:
+def _write_weights(path: Path, row: Model, shapes: Shapes, weights: str) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -126,7 +142,7 @@ def _write_weights(path: Path, row: Model, shapes: dict[str, tuple[int, ...]], w
             scales = (bits(key + "/scales", int(np.prod(blocks[:3]))) >> np.uint64(62)).astype(np.uint8) + np.uint8(121)
             tensors[f"{name}_scales"] = torch.from_numpy(scales.reshape(blocks[:3]))
             continue
-        values = torch.from_numpy(np.asarray(parameter(key, shape, row.zero_norms)))
+        values = torch.from_numpy(np.asarray(parameter(key, shape, row.zero_norms, row.ranges)))
         tensors[name] = values if name.endswith(row.float32 or ("\0",)) else values.to(getattr(torch, row.dtype))
     if row.old and row.v4 and row.v4.rename:
         tensors = {row.v4.rename(name): tensor for name, tensor in tensors.items()}

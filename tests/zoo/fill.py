@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -36,9 +38,13 @@ def even(name: str, shape: tuple[int, ...], low: float, high: float) -> np.ndarr
     return (low + (high - low) * (words.astype(np.float64) * 2.0**-24)).astype(np.float32).reshape(shape)
 
 
-def parameter(name: str, shape: tuple[int, ...], zero_centred_norms: bool = False) -> np.ndarray:
+def parameter(name: str, shape: tuple[int, ...], zero_centred_norms: bool = False,
+              ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})) -> np.ndarray:
     """A plausible float32 value for the parameter `name`: norms around 1 (0 where the model adds 1), biases off 0,
-    state-space decays in their usual range, matrices scaled by their fan-in."""
+    state-space decays in their usual range, matrices scaled by their fan-in; `ranges` (ending -> low, high) comes first."""
+    for ending, (low, high) in ranges.items():
+        if name.endswith(ending):
+            return even(name, shape, low, high)
     last = name.rsplit(".", 1)[-1]
     if last == "A_log":
         return even(name, shape, 0.0, 2.75)

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ggufx.converters.arch import FAMILIES
+from ggufx.converters.rules.spec import Whole
 
 from .models import MODELS
 from .peers import Gguf, read_peer_gguf, runtime_values
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "forward"
-FAMILY = {cls: module.__name__.rpartition(".")[2] for module in FAMILIES for spec in module.SPECS for cls in spec.classes}
+FAMILY = {cls: module.__name__.rpartition(".")[2] for module in FAMILIES for spec in module.SPECS
+          for cls in ((spec.name,) if isinstance(spec, Whole) else spec.classes)}
 OUTTYPES = ("f32", "f16", "bf16", "q8_0")
 
 

@@ -21,10 +21,10 @@ from ggufx.converters.rules.spec import ArchSpec
 import ggufx
 
 from . import peers
-from .adapters import every_weight, make_adapter
+from .adapters import adapter_and_merged, every_weight, make_adapter
 from .build import build
 from .faults import RUNTIME_TOKENS
-from .files import stored
+from .files import load_folder, stored
 from .kinds import sample_ids
 from .models import MODELS, Model
 from .texts import HARD_TEXTS
@@ -124,7 +124,7 @@ def bits(loop: Loop) -> Answer:
     wrong = []
     if loop.name in TEXT_PART:
         source = {name: value for name, value in table_names(loop.spec, source).items() if name in back}
-        if not np.array_equal(loop.here(loop.own_back), loop.here(loop.folder)):
+        if not loop.row.shapes and not np.array_equal(loop.here(loop.own_back), loop.here(loop.folder)):
             wrong.append("logits of the text part")
     elif configs[0] != configs[1]:
         wrong.append("config.json")
@@ -145,6 +145,9 @@ def _same(one: Path, two: Path) -> bool:
 
 def foreign(loop: Loop) -> Answer:
     """Files without ggufx's keys come back as a model that computes the same numbers."""
+    if loop.row.shapes:
+        wrong = other_values(loop.spec, loop.folder, loop.foreign_back, loop.row.rounded)
+        return Answer(not wrong, f"{len(wrong)} tensors" if wrong else "equal", tuple(wrong), 0.0)
     back = loop.here(loop.foreign_back)
     if loop.row.lost:
         return Answer(bool(np.isfinite(back).all()), "-", (loop.row.lost,))
@@ -155,8 +158,29 @@ def foreign(loop: Loop) -> Answer:
     return Answer(error == 0, "equal" if not error else f"{error:.1e}", (), error)
 
 
+def other_values(spec: ArchSpec, folder: Path, rebuilt: Path, rounded: bool) -> list[str]:
+    """Tensors of a checkpoint made of standard keys that have not the source's values, and tensors of only one of both, but for
+    those that the table leaves out."""
+    source, back = table_names(spec, load_folder(folder)), load_folder(rebuilt)
+    wrong = []
+    for name in sorted(source.keys() | back.keys()):
+        if name not in back:
+            wrong += [] if any(t.match(name) is not None for t in spec.ignore) else [f"{name} is missing"]
+        elif name not in source:
+            wrong.append(f"{name} is not in the source")
+        elif source[name].shape != back[name].shape:
+            wrong.append(f"{name} is {list(back[name].shape)}, not {list(source[name].shape)}")
+        elif not np.allclose(source[name].double(), back[name].double(), rtol=1e-6 if rounded else 0, atol=0):
+            wrong.append(f"{name} has other values")
+    return wrong
+
+
 def logits(loop: Loop) -> Answer:
-    """llama.cpp computes what transformers does."""
+    """llama.cpp computes what transformers does; where that does not know the class, finite numbers."""
+    if loop.row.shapes:
+        out = loop.there(loop.f32)
+        size = float(np.abs(out).max())
+        return Answer(math.isfinite(size) and size > 0, f"runs, to {size:.1e}", ("transformers does not have the class",))
     error = peers.relative_error(loop.there(loop.f32), loop.here(loop.folder))
     if loop.row.fault.runtime:
         return Answer(math.isfinite(error), "-", (f"llama.cpp {loop.row.fault.runtime}",))
@@ -197,10 +221,15 @@ def tokens(loop: Loop) -> Answer:
 
 
 def lora(loop: Loop) -> Answer:
-    """With factors on every weight llama.cpp computes what peft does; the weights that cannot take any are refused by name."""
+    """With factors on every weight llama.cpp computes what peft does, or else the merged model in
+    llama.cpp; the weights that cannot take any are refused by name."""
     skip, reasons = list(loop.spec.whole.parts if loop.spec.whole else ()), set()
     for attempt in range(3):
-        adapter = make_adapter(loop.folder, loop.work / f"adapter{attempt}", every_weight(loop.folder, skip), seed=loop.seed)
+        adapter, merged = loop.work / f"adapter{attempt}", loop.work / f"merged{attempt}"
+        if loop.row.shapes:
+            adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed)
+        else:
+            make_adapter(loop.folder, adapter, every_weight(loop.folder, skip), seed=loop.seed)
         try:
             ggufx.lora_to_gguf(adapter, base=loop.folder, outfile=loop.work / "adapter.gguf")
             break
@@ -211,7 +240,11 @@ def lora(loop: Loop) -> Answer:
             reasons |= {p.message for p in problems if "base_layer" not in p.tensor}
             skip += [p.tensor.removeprefix("base_model.model.").partition(".lora_")[0].replace(".base_layer", "") for p in problems]
     count = len(peers.read_peer_gguf(loop.work / "adapter.gguf").tensors) // 2
-    expected, plain = loop.here(loop.folder, adapter), loop.here(loop.folder)
+    if loop.row.shapes:
+        ggufx.hf_to_gguf(merged, loop.work / "merged.gguf", outtype="f32")
+        expected, plain = loop.there(loop.work / "merged.gguf"), loop.there(loop.f32)
+    else:
+        expected, plain = loop.here(loop.folder, adapter), loop.here(loop.folder)
     error = peers.relative_error(loop.there(loop.f32, loop.work / "adapter.gguf"), expected)
     if loop.row.fault.runtime:
         return Answer(math.isfinite(error), "-", (f"llama.cpp {loop.row.fault.runtime}",))

@@ -1,6 +1,6 @@
 """The words that rows of the zoo are written in, and what several families share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,12 @@ class Model:
     `config` goes to the class's configuration (special ids are put in, and the vocabulary's size under `vocab_keys`), `drop` and
     `add` change config.json after that. `float32` names tensors that stay float32 whatever `dtype`, `extra` makes shapes of
     tensors that the Hub ships but transformers does not know, `layout` "fused" stores experts in one tensor where transformers would
-    not, `pooling` and `dense` add the files of sentence-transformers, `zero_norms` says that norms are stored minus 1.
+    not, `pooling` and `dense` add the files of sentence-transformers, `zero_norms` says that norms are stored minus 1, `ranges` spreads
+    the values of tensors with an ending evenly over [low, high).
+
+    A class that only model repositories have, with code of their own, is described by `shapes`: `config` is its config.json as it
+    stands (but for the vocabulary), and `shapes` makes of that the names and shapes of its tensors, most simply by `tensors`. Then nothing
+    tells what it should compute: llama.cpp's converter judges the bytes, its runtime that they load and give finite numbers.
 
     What is known: `tolerance`, how far llama.cpp's float32 results may be from transformers', as a part of the largest value;
     `fault`, what llama.cpp does wrong; `lost`, why a checkpoint made of standard keys alone computes otherwise; `rounded`, that
@@ -83,6 +88,8 @@ class Model:
     vocab_keys: tuple[str, ...] = ("vocab_size",)
     float32: tuple[str, ...] = ()
     extra: Callable[[Shapes], Shapes] | None = None
+    shapes: Callable[[dict[str, Any]], Shapes] | None = None
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     layout: str | None = None
     pooling: str | None = None
     dense: tuple[int, ...] = ()
@@ -109,3 +116,25 @@ def layer_like(source: str, target: str, *more: tuple[str, tuple[int, ...]]) -> 
         return copies | dict(more)
 
     return extra
+
+
+def tensors(rows: dict[str, str], b: str = "num_hidden_layers", e: str = "num_experts") -> Callable[[dict[str, Any]], Shapes]:
+    """Shapes for `shapes`: {"model.layers.{b}.mlp.up_proj.weight": "2*intermediate_size hidden_size"}.
+
+    Each dimension is an expression of config keys without spaces; `{b}` and `{e}` run over the number, or the numbers, that `b` and `e`
+    are of the same kind.
+    """
+
+    def shapes(config: dict[str, Any]) -> Shapes:
+        def value(text: str) -> Any:
+            return eval(text, {"range": range}, config)  # a row of ours
+
+        def numbers(name: str, hole: str, text: str) -> Iterable[int]:
+            found = value(text) if f"{{{hole}}}" in name else 1
+            return range(found) if isinstance(found, int) else found
+
+        return {name.replace("{b}", str(block)).replace("{e}", str(expert)): tuple(value(text) for text in dimensions.split())
+                for name, dimensions in rows.items()
+                for block in numbers(name, "b", b) for expert in numbers(name, "e", e)}
+
+    return shapes
