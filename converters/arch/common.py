@@ -51,6 +51,7 @@ FFN_LENGTH = H("feed_forward_length", ("intermediate_size", "n_inner"))
 HEAD_COUNT = H("attention.head_count", ("num_attention_heads", "n_head"))
 SHAPE = (BLOCK_COUNT, CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT)
 HEAD_KV = H("attention.head_count_kv", "num_key_value_heads")
+LN_EPSILON = H("attention.layer_norm_epsilon", ("layer_norm_epsilon", "layer_norm_eps"), F32)
 RMS_EPS = H("attention.layer_norm_rms_epsilon", "rms_norm_eps", F32)
 HEAD_LENGTHS = (
     H("attention.key_length", "head_dim", need=False),
@@ -130,3 +131,13 @@ def headless(*rows: TensorRule) -> tuple[TensorRule, ...]:
 def where(when: Callable[[Hparams, int], bool], *rows: TensorRule) -> tuple[TensorRule, ...]:
     """The rows, needed only in some blocks."""
     return tuple(replace(row, when=when) for row in rows)
+
+
+def with_bias(*rows: TensorRule) -> tuple[TensorRule, ...]:
+    """The rows, and behind each that ends in `{p}` one for its bias, which the runtime needs as much as the weight."""
+
+    def of(row: TensorRule, part: str) -> TensorRule:
+        gguf, hf = (tuple(Template(t.text.replace("{p}", part)) for t in names) for names in (row.gguf, row.hf))
+        return replace(row, gguf=gguf, hf=hf, shape=row.shape and row.shape.split()[0] if part == "bias" else row.shape)
+
+    return tuple(of(row, part) for row in rows for part in (("weight", "bias") if "p" in row.gguf[0].holes else ("",)))

@@ -11,7 +11,7 @@ from ggufx.converters.rules.facts import GgufFacts
 @pytest.mark.parametrize(("name", "same"), [
     ("Qwen3ForSequenceClassification", "Qwen3ForCausalLM"), ("LlamaForTokenClassification", "LlamaForCausalLM"),
     ("XLMRobertaForSequenceClassification", "XLMRobertaModel"), ("gpt2lmheadmodel", None), ("MiniCPM3ForCausalLM", None),
-    ("BloomForCausalLM", None), ("Qwen2MoeForCausalLM", None), ("Gemma3nForConditionalGeneration", None), ("x" * 5000, None),
+    ("BlumForCausalLM", None), ("Qwen2MoeForCausalLM", None), ("Gemma3nForConditionalGeneration", None), ("x" * 5000, None),
 ])
 def test_a_class_of_the_same_model_is_named_and_none_that_only_looks_alike(name: str, same: str | None):
     with pytest.raises(UnsupportedError) as caught:
@@ -19,7 +19,7 @@ def test_a_class_of_the_same_model_is_named_and_none_that_only_looks_alike(name:
     assert caught.value.hint == (f"The same model is supported as {same}. " if same else "") + "`ggufx archs` lists all."
 
 
-@pytest.mark.parametrize(("name", "same"), [("qwen3-moe", "qwen3moe"), ("gpt_oss", "gpt-oss"), ("bloom", None), ("mpt", None)])
+@pytest.mark.parametrize(("name", "same"), [("qwen3-moe", "qwen3moe"), ("gpt_oss", "gpt-oss"), ("blum", None), ("mqt", None)])
 def test_a_gguf_architecture_that_is_only_written_otherwise(name: str, same: str | None):
     with pytest.raises(UnsupportedError) as caught:
         arch.for_gguf(name, GgufFacts({}, {}), "a.gguf")
