@@ -141,6 +141,24 @@ class Folder:
         return model
 
     @cached_property
+    def steps(self) -> list[Document]:
+        """Normalizers and pre-tokenizers of tokenizer.json in order, sequences opened."""
+        found: list[Document] = []
+
+        def walk(step: Document | None) -> None:
+            if step is None:
+                return
+            inner = step.items("normalizers") + step.items("pretokenizers")
+            if not inner:
+                found.append(step)
+            for item in inner:
+                walk(item)
+
+        for part in ("normalizer", "pre_tokenizer"):
+            walk(self.tokenizer.section(part) if self.tokenizer else None)
+        return found
+
+    @cached_property
     def json_vocab(self) -> Mapping[str, Any]:
         """Texts to ids in tokenizer.json's model."""
         vocab = self.model.data.get("vocab")

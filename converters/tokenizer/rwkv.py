@@ -1,18 +1,49 @@
 """RWKV's World vocabulary (`tokenizer.ggml.model` = rwkv): the longest token that fits, byte by byte.
 
-The `tokenizers` library has no such model. A pre-tokenizer does the work: a regex that is the trie of all tokens, over
-the byte characters that ByteLevel makes, cuts exactly the longest one at each place; the model then only looks it up.
+Forward: lines of a number, a Python literal and its length in bytes. Back: the `tokenizers` library has no such model. A
+pre-tokenizer does the work: a regex that is the trie of all tokens, over the byte characters that ByteLevel makes, cuts exactly
+the longest one at each place; the model then only looks it up.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 from typing import Any
 
 from ..errors import InputError, UnsupportedError
+from ..io.tokenizer_names import RWKV
+from .folder import Folder
+from .vocabulary import TokenType, Vocabulary, padding_token
 
+TEMPLATE = "rwkv-world"  # the name of a template that llama.cpp has built in
 _ESCAPES = {"t": 0x09, "n": 0x0A, "r": 0x0D}
 _META = frozenset("\\.^$*+?()[]{}|/-&~#")
+
+
+def from_folder(folder: Folder, size: int) -> Vocabulary:
+    """The vocabulary, padded to `size`: `<s>` is 0, a token of the file its number. Source: llama.cpp `conversion/base.py`
+    (`_set_vocab_rwkv_world`), which takes the newlines (261) for the end of a turn."""
+    file = folder.path / RWKV
+    tokens = ["<s>"]
+    for number, line in enumerate(folder.text(RWKV).splitlines(), 1):
+        index, _, rest = line.partition(" ")
+        literal, _, length = rest.rpartition(" ")
+        try:
+            token = ast.literal_eval(literal)
+            token = token.encode("utf-8") if isinstance(token, str) else token
+            if not isinstance(token, bytes) or len(token) != int(length) or int(index) != len(tokens):
+                raise ValueError
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as err:
+            raise InputError(f"line {number}: not the next number, a literal and its length", file=file,
+                             found=line[:60]) from err
+        tokens.append(repr(token)[2:-1])
+    if len(tokens) > size:
+        raise InputError("more tokens than the model has", file=file, expected=size, found=len(tokens))
+    types = [int(TokenType.CONTROL)] + [int(TokenType.NORMAL)] * (len(tokens) - 1)
+    types += [int(TokenType.UNUSED)] * (size - len(tokens))
+    tokens += map(padding_token, range(len(tokens), size))
+    return Vocabulary("rwkv", None, tokens, types, ids={"eot": 261, "bos": 0, "eos": 0} if size > 261 else {"bos": 0, "eos": 0})
 
 
 def unescape(text: str) -> bytes:

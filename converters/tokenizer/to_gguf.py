@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import InputError, UnsupportedError
 from ..io import tokenizer_names as names
 from ..io.values import Metadata, ValueType, array, boolean, string, strings, u32
-from . import bpe, spm, tekken, tiktoken, unigram, wordpiece
+from . import bpe, rwkv, spm, tekken, tiktoken, unigram, wordpiece
 from .folder import Document, Folder
 from .pre import RUNTIME_LSTRIP, check_name, normalizers, pre_table, recognise
 from .protobuf import UNIGRAM, SentencePieceModel, read_model
@@ -62,7 +62,7 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
     _put_vocabulary(metadata, vocabulary)
     if isinstance(found, unigram.Unigram):
         _put_unigram(metadata, found, config)
-    _put_special(metadata, special, source, vocabulary.merges)
+    _put_special(metadata, special, source, vocabulary)
     if rules.type_count and vocabulary.kind == "gpt2":
         metadata[PREFIX + "token_type_count"] = _type_count(config)
     _put_rules(metadata, rules, vocabulary, special)
@@ -92,6 +92,8 @@ def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
         return _read_json(source, rules, size, pre)
     if source.has("vocab.json") and source.has("merges.txt"):
         return _byte_level(source, rules, size, pre)
+    if source.has(names.RWKV):
+        return rwkv.from_folder(source, size)
     if source.has("vocab.txt"):
         return wordpiece.from_folder(source, size)
     raise InputError(f"no tokenizer files for {hf_class}", file=source.path,
@@ -180,19 +182,21 @@ def _put_unigram(metadata: Metadata, found: unigram.Unigram, config: Mapping[str
         metadata[PREFIX + "precompiled_charsmap"] = array(ValueType.UINT8, found.charsmap)
 
 
-def _put_special(metadata: Metadata, special: Special, source: Folder, merges: Any) -> None:
-    if merges is not None:
-        metadata[PREFIX + "merges"] = strings(merges)
+def _put_special(metadata: Metadata, special: Special, source: Folder, vocabulary: Vocabulary) -> None:
+    if vocabulary.merges is not None:
+        metadata[PREFIX + "merges"] = strings(vocabulary.merges)
     for name, token_id in special.ids.items():
         metadata[PREFIX + ID_KEYS[name]] = u32(token_id)
     for name, added in special.adds.items():
         if name in ("bos", "eos", "sep"):
             metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
-    metadata.update(template_metadata(chat_templates(source) or tekken.template(source)))
+    metadata.update(template_metadata(chat_templates(source) or (
+        {"default": rwkv.TEMPLATE} if vocabulary.kind == "rwkv" else tekken.template(source))))
     normalizer = source.tokenizer.section("normalizer") if source.tokenizer else None
     lowercase, strip_accents = _bert_normalizer(normalizer)
-    if source.tokenizer is None and source.config.get("do_lower_case", bool) is False:
-        lowercase = False
+    if source.tokenizer is None:
+        lowercase = False if source.config.get("do_lower_case", bool) is False else None
+        strip_accents = source.config.get("strip_accents", bool)
     if lowercase is not None:
         metadata[PREFIX + "normalizer.lowercase"] = boolean(lowercase)
     if strip_accents is not None:

@@ -17,6 +17,10 @@ FAIRSEQ_HEAD = (("<s>", TokenType.CONTROL), ("<pad>", TokenType.CONTROL), ("</s>
                 ("<unk>", TokenType.UNKNOWN))
 
 
+_NO_BYTES = "byte_fallback: llama.cpp has <unk> for what this kind of vocabulary spells in bytes"
+_CHANGES = ("Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "BertNormalizer", "Digits", "Punctuation")
+
+
 @dataclass(slots=True)
 class Unigram:
     """A unigram vocabulary and how its text is prepared."""
@@ -57,6 +61,8 @@ def from_model(folder: Folder, model: SentencePieceModel, size: int, fairseq: bo
     for token_id, (text, score, kind) in enumerate(pieces):
         _put(result, token_id, text, score, kind)
     _added(result, folder.all_added({text: i for i, (text, _, _) in enumerate(pieces)}))
+    if model.byte_fallback:
+        result.notes.append(_NO_BYTES)
     return Unigram(result, model.add_dummy_prefix, model.remove_extra_whitespaces, model.charsmap)
 
 
@@ -92,32 +98,18 @@ def from_json(folder: Folder, size: int) -> Unigram:
             kind = TokenType.NORMAL
         _put(result, token_id, text, score, kind)
     _added(result, [token for token_id, token in added.items() if token_id >= len(entries)])
-    steps = _steps(folder.tokenizer)
+    if model.flag("byte_fallback"):
+        result.notes.append(_NO_BYTES)
+    steps = folder.steps
     kinds = [step.data.get("type") for step in steps]
+    if changes := [str(kind) for kind in kinds if kind in _CHANGES]:
+        result.notes.append(f"the tokenizer changes text ({', '.join(changes)}), which GGUF has no key for: ids may differ")
     return Unigram(result, space_scheme(folder) != "never", _collapses_spaces(kinds, steps), _charsmap(steps))
-
-
-def _steps(document: Document | None) -> list[Document]:
-    """Normalizers and pre-tokenizers in order, sequences opened."""
-    found: list[Document] = []
-
-    def walk(step: Document | None) -> None:
-        if step is None:
-            return
-        inner = step.items("normalizers") + step.items("pretokenizers")
-        if not inner:
-            found.append(step)
-        for item in inner:
-            walk(item)
-
-    for part in ("normalizer", "pre_tokenizer"):
-        walk(document.section(part) if document else None)
-    return found
 
 
 def space_scheme(folder: Folder) -> str:
     """When tokenizer.json puts a space before text: "always", "first" (not before a space that is there) or "never"."""
-    steps = _steps(folder.tokenizer)
+    steps = folder.steps
     for step in steps:
         if step.data.get("type") == "Metaspace":
             scheme = step.get("prepend_scheme", str)

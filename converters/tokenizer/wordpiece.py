@@ -34,4 +34,24 @@ def from_folder(folder: Folder, size: int) -> Vocabulary:
     slots, placed = by_id(vocab, added, size, source, notes)
     tokens, types = typed(slots, placed, byte_level=False)
     tokens = [text if kind == TokenType.CONTROL else to_phantom(text) for text, kind in zip(tokens, types, strict=True)]
-    return Vocabulary("bert", "jina-v2-en", tokens, types, notes=notes)
+    return Vocabulary("bert", "jina-v2-en", tokens, types, notes=[*notes, *_differences(folder)])
+
+
+# What llama.cpp does to all text before WordPiece, whatever the files say.
+_ALWAYS = {"clean_text": "drops control characters", "handle_chinese_chars": "cuts Chinese text into characters"}
+_KNOWN = frozenset(("BertNormalizer", "Lowercase", "StripAccents", "NFD", "BertPreTokenizer"))
+
+
+def _differences(folder: Folder) -> list[str]:
+    """What the files say of the text before WordPiece, and llama.cpp does otherwise."""
+    if folder.tokenizer is None:
+        off = ["handle_chinese_chars"] if folder.config.get("tokenize_chinese_chars", bool) is False else []
+        unknown = []
+    else:
+        off = [flag for step in folder.steps if step.data.get("type") == "BertNormalizer"
+               for flag in _ALWAYS if not step.flag(flag, True)]
+        unknown = [str(step.data.get("type")) for step in folder.steps if step.data.get("type") not in _KNOWN]
+    notes = [f"{flag} is false, and llama.cpp {_ALWAYS[flag]} all the same" for flag in off]
+    if unknown:
+        notes.append(f"llama.cpp prepares text as BERT does, this tokenizer with {', '.join(unknown)}: ids may differ")
+    return notes

@@ -300,6 +300,68 @@ def test_vocab_txt(tmp_path: Path, root: Path):
         assert plain(ours[T + key]) == plain(wanted[T + key]), key
 
 
+def test_wordpiece_settings_that_llama_cpp_does_not_have_are_named(tmp_path: Path, root: Path):
+    c = case("bert-v5-BertModel")
+    source = c.write(root)
+    document = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    assert not any("llama.cpp" in note for note in c.forward(source).notes)
+    document["normalizer"]["handle_chinese_chars"] = False
+    document["pre_tokenizer"] = {"type": "WhitespaceSplit"}
+    notes = c.forward(_folder(tmp_path, tokenizer__json=document)).notes
+    assert any("handle_chinese_chars is false" in note for note in notes)
+    assert any("with WhitespaceSplit" in note for note in notes)
+    config = {"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}
+    lines = "\n".join(document["model"]["vocab"])
+    result = c.forward(_folder(tmp_path / "txt", vocab__txt=lines, tokenizer_config__json=config))
+    assert (result.metadata[T + "normalizer.lowercase"].data, result.metadata[T + "normalizer.strip_accents"].data) == (
+        False, True)
+    assert any("handle_chinese_chars is false" in note for note in result.notes)
+
+
+def test_unigram_settings_that_llama_cpp_does_not_have_are_named(tmp_path: Path):
+    model = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["<0x41>", -1.0], ["a", -2.0]], "byte_fallback": True}
+    document = {"model": model, "normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, {"type": "NFKD"}]}}
+    notes = _convert(_folder(tmp_path, tokenizer__json=document)).notes
+    assert any("byte_fallback" in note for note in notes)
+    assert any("Lowercase, NFKD" in note for note in notes)
+
+
+def _rwkv_lines() -> list[str]:
+    pieces = [*(bytes([i]) for i in range(256)), b"\n\n", b"ab", "é 'x'".encode(), b"\xff\xfe"]
+    return [f"{i} {piece!r} {len(piece)}" if i % 2 else f"{i} {literal(piece)!r} {len(piece)}"
+            for i, piece in enumerate(pieces, 1)]
+
+
+def literal(piece: bytes) -> str | bytes:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return piece
+
+
+@pytest.mark.skipif(missing_converter() is not None, reason=str(missing_converter()))
+def test_rwkv_vocabulary_gives_the_key_values_of_llama_cpp(tmp_path: Path):
+    folder = _folder(tmp_path, config__json={})
+    (folder / "rwkv_vocab_v20230424.txt").write_text("\n".join(_rwkv_lines()) + "\n", encoding="utf-8")
+    made = tokenizer_metadata(folder, arch="rwkv6", hf_class="Rwkv6ForCausalLM", config={}, vocab_size=300).metadata
+    theirs, = converter_key_values([{"folder": str(folder), "hf_class": "Rwkv6ForCausalLM", "config": {"vocab_size": 300},
+                                     "pre": None}])
+    assert theirs.pop("tokenizer.chat_template")  # a file of llama.cpp's; the runtime knows it by its name, too
+    assert made.pop("tokenizer.chat_template").data == "rwkv-world"
+    assert {key: [value.type.name, plain(value)] for key, value in made.items()} == theirs
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("2 'a' 1", "line 1"), ("1 'a' 2", "line 1"), ("1 a 1", "line 1"), ("1 7 1", "line 1"), ("1", "line 1"),
+    ("1 __import__('os') 1", "line 1"), ("1 " + "(" * 5000 + " 1", "line 1"),
+])
+def test_a_damaged_rwkv_vocabulary_is_named(tmp_path: Path, line: str, said: str):
+    folder = _folder(tmp_path)
+    (folder / "rwkv_vocab_v20230424.txt").write_text(line)
+    with pytest.raises(InputError, match=said):
+        _convert(folder, arch="rwkv6")
+
+
 BAD = [
     ("{", "not JSON"), ("[]", "wrong type at the top"), ("{}", "model: missing"), ('{"model": 1}', "model: wrong type"),
     ('{"model": {"type": "BPE", "vocab": {}}}', "empty"), ('{"model": {"type": "BPE", "vocab": []}}', "wrong type"),
