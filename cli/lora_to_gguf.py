@@ -70,7 +70,7 @@ def command(
     folder = resolve_model(adapter, what="adapter", progress=not quiet)
     if base is None:
         base = base_of(folder)
-        out.note(f"the base model is {base}, as adapter_config.json says")
+        out.notes([f"the base model is {base}, as adapter_config.json says"])
     base_folder = resolve_model(base, what="config", progress=not quiet)
     options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder))
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ggufx.cli.exit import ExitStatus
 from ggufx.cli.options import byte_size
+from zoo.adapters import make_adapter
 
 
 def ggufx(*arguments: object, **options) -> subprocess.CompletedProcess:
@@ -33,6 +34,13 @@ def test_there_and_back(zoo, gguf: Path, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "back" / "config.json").read_bytes() == (zoo("llama") / "config.json").read_bytes()
     assert str(tmp_path / "back" / "model.safetensors") in done.stdout
+
+
+def test_the_base_that_an_adapter_names_is_told(zoo, tmp_path: Path):
+    adapter = make_adapter(zoo("llama"), tmp_path / "adapter", {"target_modules": ["q_proj"]})
+    done = ggufx("lora-to-gguf", adapter, "-o", tmp_path / "a.gguf")
+    assert done.returncode == 0, done.stderr
+    assert f"the base model is {zoo('llama')}, as adapter_config.json says" in done.stderr
 
 
 def test_json_is_one_document_on_stdout(zoo, tmp_path: Path):
