@@ -89,7 +89,7 @@ def general_metadata(
     card = read_card(folder, notes)
     if kind == "adapter" and not any(key in card for key in BASE_MODELS):
         base = _optional_json(folder / "adapter_config.json", notes).get("base_model_name_or_path")
-        if is_id(base) and base.count("/") == 1 and not is_path(base):
+        if isinstance(base, str) and is_id(base) and base.count("/") == 1 and not is_path(base):
             card["base_model"] = [base]
     given = hub_id or _optional_json(folder / "config.json", notes).get("_name_or_path")
     values, origins = _described(card, given, label, tensors_params.total)

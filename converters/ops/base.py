@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from .arrays import Array
 
 Shape = tuple[int, ...]
-Size = int | str  # a number, or (in a table) a hyperparameter or product: "head_length", "2*feed_forward_length"
+Size = Any  # int, or in a table the str of a hyperparameter or product: "head_length", "2*feed_forward_length"; see `bind`
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class Scale(Op):
     `factor`: a number or a constant by name; with `runs`, one for each of these runs of rows. `divide`: the way back.
     """
 
-    factor: float | str | tuple[float | str, ...]
+    factor: Any  # float, or one per run; in a table the name of a constant
     runs: tuple[Size, ...] = ()
     divide: bool = False
     moves: ClassVar[bool] = False
@@ -137,6 +137,7 @@ class Scale(Op):
 
     def forward(self, xs):
         out = []
+        factor: Any
         for x in xs:
             if self.runs:
                 factor = np.repeat(np.array(self.factor, np.float32), self.runs).reshape(-1, *(1,) * (x.ndim > 1))

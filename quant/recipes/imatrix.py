@@ -116,7 +116,8 @@ def from_legacy(buffer: bytes | bytearray | memoryview) -> ImportanceMatrix:
         calls = reader.number(f"{name}: number of calls")
         values = reader.floats(f"{name}: values", reader.number(f"{name}: number of values", 1))
         entries[name] = (values / np.float32(calls) if calls > 0 else values).reshape(1, -1)
-    chunks, datasets = 0, ()
+    chunks = 0
+    datasets: tuple[str, ...] = ()
     if not reader.done:
         chunks = reader.number("chunk count")
         length = 0 if reader.done else reader.number("length of dataset name")
@@ -177,9 +178,9 @@ def _checked(
             where = f"matrix {matrix}, column {column}" if len(values) > 1 else f"column {column}"
             problems.append(f"{name}: weight {values[matrix, column]} at {where} ({int(bad.sum())} such values)")
             continue
-        for matrix in np.flatnonzero(~values.any(axis=1)):
-            zero.append((name, int(matrix)))
-            values[matrix] = 1
+        for row in np.flatnonzero(~values.any(axis=1)):
+            zero.append((name, int(row)))
+            values[row] = 1
     if problems:
         raise ValueError(_listed([f"weights must be finite and not negative: {problem}" for problem in problems]))
     return ImportanceMatrix(entries, datasets, chunks, unseen, tuple(zero))
