@@ -33,11 +33,11 @@ from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
+from .outtype import FLOATS, rounded
 from .own_keys import KEPT, Source
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 TORCH_NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
-FLOATS = ("F64", "F32", "F16", "BF16")  # what weights come back as
 DEFAULT_SHARD_BYTES = 5 * 10**9
 MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per pair of a head's dimensions
 
@@ -131,6 +131,10 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
 
     tensors = _targets(reading, matched.matches)
     raise_all(reading.problems)
+    if options.dtype == "auto":  # floats beside the original's types are what they were made of
+        stored = [(model.tensors[t.match.gguf[0]], t.dtype) for t in tensors]
+        reading.notes.extend(rounded(((s.type, dtype) for s, dtype in stored if len(s.shape) > 1
+                                      and not (own and s.type in FLOATS)), "--dtype f32"))
     pooling = sentence_files(foreign)
     if original:
         config = original if options.dtype == "auto" else _with_dtype(original, _main_dtype(reading))

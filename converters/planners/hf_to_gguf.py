@@ -36,7 +36,7 @@ from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
-from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, target_type
+from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 
@@ -139,6 +139,9 @@ class GgufPlanner:
         kind = self._kind(outtype)
         tensors = [t if t.type else _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
         notes, chosen = [], None
+        if outtype == "auto":
+            notes = rounded(((self.reading.source(t.match.hf[0][0]).dtype, t.type) for t in tensors if t.match is not None),
+                            "--outtype f32")
         if outtype not in ("auto", *OUTTYPES):
             keys = {"general.architecture": string(self.spec.name), **self.keys}
             chosen = choose_types(outtype, tensors, keys, asked, self.imatrix, str(self.reading.checkpoint.folder))

@@ -7,10 +7,15 @@ Source: llama.cpp `conversion/base.py` (prepare_tensors) and `ggml` operator typ
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from ...quant.formats import FORMATS
 from ..ops import Shape
 
 OUTTYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0"}
+FLOATS = ("F64", "F32", "F16", "BF16")
+HELD_BY = {"F64": ("F64",), "F32": ("F32", "F64"), "F16": ("F16", "F32", "F64"), "BF16": ("BF16", "F32", "F64")}
 QUANTIZATION_VERSION = 2  # general.quantization_version of current ggml
 FILE_TYPE_NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32, "MXFP4": 38}
 
@@ -25,11 +30,18 @@ def target_type(name: str, shape: Shape, outtype: str) -> tuple[str, str | None]
 
 
 def own_type(types: dict[str, tuple[str, Shape]]) -> str:
-    """`auto`: the type of the first matrix of the checkpoint that is F32, F16 or BF16.
+    """`auto`: the type of the first matrix of the checkpoint that holds floats; F32 for F64, which no runtime computes with.
 
     llama.cpp makes F16 of an F32 checkpoint here, which loses precision and overflows beyond 65504; F32 stays F32.
     """
     for kind, shape in types.values():
-        if len(shape) >= 2 and kind in ("F32", "F16", "BF16"):
-            return kind
+        if len(shape) >= 2 and kind in FLOATS:
+            return "F32" if kind == "F64" else kind
     return "BF16"
+
+
+def rounded(tensors: Iterable[tuple[str, str]], keep: str) -> list[str]:
+    """Notes of (stored type, type to be) where the latter does not hold all values. `keep`: an option that does."""
+    found = Counter((was, will) for was, will in tensors if will in FLOATS and will not in HELD_BY.get(was, ("F32",)))
+    return [f"{n} {was} {'tensor is' if n == 1 else 'tensors are'} rounded to {will}"
+            + (f"; {keep} keeps the values" if was != "F64" else "") for (was, will), n in found.items()]
