@@ -9,6 +9,7 @@ from typing import Any
 from ..rules.words import *
 
 L = "model.layers.{b}."
+NO_ADAPTERS = "the runtime multiplies with it without looking for adapters"
 NO_GATHER = "the runtime looks the rows of this table up without an adapter"
 
 # -- config keys that transformers fills in when config.json does not have them -------------------------------------

@@ -142,7 +142,6 @@ def sparse(hp: Hparams, b: int) -> bool:
     return b >= hp["leading_dense_block_count"]
 
 
-NO_ADAPTERS = "the runtime multiplies with it without looking for adapters"
 ATTN = (
     *where(no_query_lora,
            R("blk.{b}.attn_q.weight", L + "self_attn.q_proj.weight", shape="query_rows embedding_length",

@@ -200,7 +200,7 @@ GEMMA4_TENSORS = (
           shape="vocab_size block_count*embedding_length_per_layer_input",
           no_lora=NO_GATHER),
         R("per_layer_model_proj.weight", "model.per_layer_model_projection.weight",
-          shape="block_count*embedding_length_per_layer_input embedding_length", no_lora=NO_GATHER),
+          shape="block_count*embedding_length_per_layer_input embedding_length", no_lora=NO_ADAPTERS),
         R("per_layer_proj_norm.weight", "model.per_layer_projection_norm.weight",
           shape="embedding_length_per_layer_input"),
         R("blk.{b}.inp_gate.weight", L + "per_layer_input_gate.weight",

@@ -263,7 +263,7 @@ def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: st
     at = BlockHparams(hp, block)
     gguf = rule.gguf[0].text
     if rule.no_lora:
-        return UnsupportedError(f"a GGUF adapter cannot update this weight: {rule.no_lora}", hint=MERGE)
+        return UnsupportedError(f"no LoRA update of this weight works in the runtime: {rule.no_lora}", hint=MERGE)
     if tied and gguf in ("output.weight", "token_embd.weight"):
         return UnsupportedError("the base model ties its head to its embedding, so that neither takes an update alone",
                                 hint=MERGE)
