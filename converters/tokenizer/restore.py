@@ -1,4 +1,4 @@
-"""The files of a folder from `tokenizer.*` and `ggufx.*` key-values: the inverse of `residue.py`."""
+"""The files of a folder from `tokenizer.*` and `ggufx.*` key-values: the inverse of `own_keys.py`."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _parsed(metadata: Mapping[str, Value], key: str) -> Json:
 
 
 def unfold(folded: Json, spelling: Callable[[int], str | None]) -> Iterator[tuple[int, str, Any]]:
-    """(id, text, attributes) of what `residue.fold` made. Each id once, and none without a text: no more of them than the
+    """(id, text, attributes) of what `own_keys.fold` made. Each id once, and none without a text: no more of them than the
     file has texts, whatever its ranges claim."""
     texts = folded["texts"]
     seen: set[int] = set()

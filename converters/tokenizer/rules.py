@@ -108,7 +108,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "bert": _BERT,
     "nomic-bert": _BERT,
     "neo-bert": _BERT,
-    "jina-bert-v2": replace(_BERT, pre=("jina-v1-en", "jina-v2-es", "jina-v2-de", "jina-v2-code")),
+    "jina-bert-v2": replace(_BERT, pre=("jina-v2-es",)),  # as -de and -code behave
     "nomic-bert-moe": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
     "jina-bert-v3": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
     "t5": VocabRules(spiece=True),
