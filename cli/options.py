@@ -81,7 +81,7 @@ Checksums = Annotated[
                               help="Also write SHA-256 sums that `sha256sum -c` accepts."),
 ]
 After = Annotated[
-    bool, typer.Option("--after", rich_help_panel=RUN,
+    bool, typer.Option("--verify", rich_help_panel=RUN,
                        help="Then verify what was written against the source; exit 1 where it differs."),
 ]
 ModelName = Annotated[

@@ -1,4 +1,4 @@
-"""A comparison's report: for people, as a page, and as what `--after` does with a result."""
+"""A comparison's report: for people, as a page, and as what `--verify` does with a result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN_SETTINGS = 30  # of the keys that differ, for people
 
 def afterwards(source: Path, written: Path, *, threads: int | None, max_memory: int,
                **options: Any) -> Callable[[Progress], Report]:
-    """What `carry_out` does for --after: compare, without checksums, since the conversion has told them."""
+    """What `carry_out` does for --verify: compare, without checksums, since the conversion has told them."""
     from ..converters.verify.verify import VerifyOptions, verify
 
     chosen = VerifyOptions(checksums=False, made=True, **options)

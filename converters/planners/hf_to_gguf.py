@@ -140,8 +140,9 @@ class GgufPlanner:
         tensors = [t if t.type else _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
         notes, chosen = [], None
         if outtype == "auto":
-            notes = rounded(((self.reading.source(t.match.hf[0][0]).dtype, t.type) for t in tensors if t.match is not None),
-                            "--outtype f32")
+            types = {t.name: t.type for t in tensors}
+            notes = rounded(((self.reading.source(match.hf[0][0]).type, types[name])
+                             for match in self.reading.found.matches for name in match.gguf), "--outtype f32")
         if outtype not in ("auto", *OUTTYPES):
             keys = {"general.architecture": string(self.spec.name), **self.keys}
             chosen = choose_types(outtype, tensors, keys, asked, self.imatrix, str(self.reading.checkpoint.folder))

@@ -41,7 +41,7 @@ def test_one_table_and_one_manifest(zoo, tmp_path: Path):
 
 def test_the_conventions_names_and_a_document(zoo, tmp_path: Path):
     """What can be made is made and verified; what cannot is in the document, on stderr and in the exit status."""
-    done = ggufx("hf-to-gguf", zoo("llama-256"), "--outtype", "q4_0,iq2_xxs,bf16", "--json", "--after", cwd=tmp_path)
+    done = ggufx("hf-to-gguf", zoo("llama-256"), "--outtype", "q4_0,iq2_xxs,bf16", "--json", "--verify", cwd=tmp_path)
     assert done.returncode == ExitStatus.USAGE
     assert names(tmp_path) == ["llama-897K-256-BF16.gguf", "llama-897K-256-Q4_0.gguf"]
     told, *more = done.stdout.splitlines()

@@ -27,7 +27,7 @@ CONVERT = {
     "--dry-run": ("", "dry_run", True),
     "--resume": ("", "resume", True),
     "--checksums": ("sums", "checksums", Path("sums")),
-    "--after": ("", "made", True),
+    "--verify": ("", "made", True),
 }
 DEVICE = {"--device": ("cuda:7", "device", "cuda:7")}
 OUTPUT = {"--outfile": ("out.gguf", "outfile", Path("out.gguf")), "--outtype": ("f16", "outtype", "f16")}
@@ -107,7 +107,7 @@ def test_an_option_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPat
     arguments, options = CALLS[name]
     usual_call = [*arguments, *(["--base", "base"] if name == "lora-to-gguf" else [])]
     usual = called(monkeypatch, name, usual_call)
-    for flag in options.keys() - {"--base", "--after"}:  # the latter hands on what verify takes as well
+    for flag in options.keys() - {"--base", "--verify"}:  # the latter hands on what verify takes as well
         value, field, _ = options[flag]
         got = called(monkeypatch, name, [*usual_call, flag, *([value] if value else [])])
         assert {k for k in got if got[k] != usual.get(k)} == {field}, flag

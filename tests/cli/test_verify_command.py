@@ -1,4 +1,4 @@
-"""ggufx verify and --after as a user and a script meet them, and the HTML page in a real browser."""
+"""ggufx verify and --verify as a user and a script meet them, and the HTML page in a real browser."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_json_is_the_whole_report(files: dict[str, Path]):
 
 
 def test_after_verifies_what_was_written(files: dict[str, Path], tmp_path: Path):
-    status, out, _ = run("hf-to-gguf", files["folder"], "-o", tmp_path / "a.gguf", "--outtype", "q8_0", "--after")
+    status, out, _ = run("hf-to-gguf", files["folder"], "-o", tmp_path / "a.gguf", "--outtype", "q8_0", "--verify")
     assert status == ExitStatus.DONE
     assert out.splitlines()[-1].startswith("same: tensors within what their types allow")
-    status, out, _ = run("gguf-to-hf", tmp_path / "a.gguf", tmp_path / "back", "--after", "--json")
+    status, out, _ = run("gguf-to-hf", tmp_path / "a.gguf", tmp_path / "back", "--verify", "--json")
     assert status == ExitStatus.DONE
     assert json.loads(out)["verify"]["same"] is True
-    status, out, _ = run("quantize", tmp_path / "a.gguf", tmp_path / "b.gguf", "q4_0", "--allow-requantize", "--after",
+    status, out, _ = run("quantize", tmp_path / "a.gguf", tmp_path / "b.gguf", "q4_0", "--allow-requantize", "--verify",
                          "--override-kv", "gemma3.context_length=int:99", "--json")
     assert (status, json.loads(out)["verify"]["same"]) == (ExitStatus.DONE, True)
 
@@ -101,7 +101,7 @@ def test_after_tells_of_what_does_not_come_back(files: dict[str, Path], tmp_path
         keys["gemma3.nobody_knows"] = u32(3)
 
     bad = change_gguf(files["own"], tmp_path / "odd.gguf", keys=odd)
-    status, out, _ = run("gguf-to-hf", bad, tmp_path / "back", "--after")
+    status, out, _ = run("gguf-to-hf", bad, tmp_path / "back", "--verify")
     assert status == ExitStatus.NO
     assert "gemma3.nobody_knows" in out
     assert (tmp_path / "back" / "config.json").exists()
