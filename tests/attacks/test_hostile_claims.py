@@ -23,6 +23,7 @@ from ggufx.converters.tokenizer.restore import NotRestorable, unfold
 from zoo.changed import change_folder, change_gguf
 
 HUGE = 2**50
+MANY = 15 * HUGE  # also where thirds and fifths are cut off
 F64, I32 = ValueType.FLOAT64, ValueType.INT32
 
 
@@ -118,8 +119,8 @@ def test_of_rows_and_columns():
     ops |= {Split("n", groups=2, join=True), Split("n")}
     for op in ops:
         bound = op.bind(defaultdict(lambda: 2))
-        shapes = bound.shape([(HUGE, HUGE)])
-        assert bound.inverse.shape(shapes) == [(HUGE, HUGE)] or isinstance(op, Crop)
+        shapes = bound.shape([(MANY, MANY)])
+        assert bound.inverse.shape(shapes) == [(MANY, MANY)] or isinstance(op, Crop)
     assert Split(HUGE // 4, groups=2, join=True).shape([(HUGE, 2)]) == [(HUGE, 2)]
     with pytest.raises(ValueError, match="too many parts"):
         Split(HUGE // 4).shape([(HUGE, 2)])
