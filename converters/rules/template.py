@@ -57,13 +57,13 @@ class Template:
     def skeleton(self) -> str:
         """The name with every number, a hole's or its own, as `#`, and the last segment as `%` where it is a hole: a
         dictionary key."""
-        index = re.sub(r"\{[a-oq-z]\}", "#", self.text)
-        return ".".join("%" if s == "{p}" else "#" if s.isdecimal() else s for s in index.split("."))
+        index = re.sub(r"(?:\{[a-oq-z]\}|[0-9])+", "#", self.text)
+        return ".".join("%" if s == "{p}" else s for s in index.split("."))
 
 
 def skeletons(name: str) -> tuple[str, str]:
     """The two dictionary keys that a template matching `name` can have."""
-    segments = ["#" if s.isdecimal() else s for s in name.split(".")]
+    segments = re.sub(r"[0-9]+", "#", name).split(".")
     plain = ".".join(segments)
     if segments[-1] in ("weight", "bias"):
         return plain, ".".join([*segments[:-1], "%"])
