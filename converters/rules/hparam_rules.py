@@ -189,12 +189,14 @@ class Fixed:
 class Seen:
     """A config value that shows in the file: in its tensors (`has`, `lacks`, `size`), keys and types; None leaves it out.
 
-    `names`: on the way there, what the checkpoint's tensor names say of it, whatever config.json says.
+    `names`: on the way there, what the checkpoint's tensor names say of it, whatever config.json says. `among`: the values
+    that the runtime can compute with; others are refused.
     """
 
     hf: str
     fact: Fact
     names: Callable[[Config, Collection[str]], Any] | None = None
+    among: tuple[Any, ...] = ()
 
     @property
     def writes(self) -> tuple[str, ...]:
@@ -205,6 +207,10 @@ class Seen:
         return (self.hf,)
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
+        found = get_path(config, self.hf)
+        if self.among and found is not MISSING and found not in self.among:
+            raise UnsupportedError(f"{self.hf} has no GGUF form", file="config.json",
+                                   expected=" or ".join(map(str, self.among)), found=found)
         return {}
 
     def read(self, facts: GgufFacts, config: Config) -> None:
