@@ -52,6 +52,8 @@ class Runtime:
             getattr(lib, name).restype = ctypes.c_void_p
         for name in ROWS:
             getattr(lib, name).restype = ctypes.POINTER(ctypes.c_float)
+        for name in ("llama_model_has_encoder", "llama_model_has_decoder"):
+            getattr(lib, name).restype = ctypes.c_bool
         for name in ("llama_model_default_params", "llama_context_default_params"):
             getattr(lib, name).restype = Words
         lib.llama_batch_init.restype = Batch
@@ -77,7 +79,8 @@ class Runtime:
         return "".join(self.log).strip()[-1500:]
 
     def run(self, path: str, ids: list[int], lora: str | None, scale: float, want: str) -> np.ndarray:
-        """Logits or per-token embeddings [len(ids), width], or the pooled embedding [1, width]; float32."""
+        """Logits or per-token embeddings [len(ids), width], or the pooled embedding [1, width]; float32. A decoder behind an
+        encoder gets the same ids."""
         lib, count = self.lib, len(ids)
         model = self.load(path)
         vocab = ctypes.c_void_p(lib.llama_model_get_vocab(model))
@@ -105,7 +108,9 @@ class Runtime:
         for index, token in enumerate(ids):
             batch.token[index], batch.pos[index], batch.n_seq_id[index], batch.logits[index] = token, index, 1, 1
             batch.seq_id[index][0] = 0
-        if status := lib.llama_decode(context, batch):
+        if lib.llama_model_has_encoder(model) and (status := lib.llama_encode(context, batch)):
+            raise RuntimeError(f"llama_encode gave {status}: " + self._said())
+        if lib.llama_model_has_decoder(model) and (status := lib.llama_decode(context, batch)):
             raise RuntimeError(f"llama_decode gave {status}: " + self._said())
         if want == "pooled":
             out = np.ctypeslib.as_array(lib.llama_get_embeddings_seq(context, 0), (1, width)).copy()

@@ -169,8 +169,10 @@ def forget() -> None:
 def _forward(folder: Path, ids: Sequence[int], adapter: Path | None):
     import torch
 
+    model, tokens = _loaded(str(folder), adapter and str(adapter)), torch.tensor([list(ids)])
+    decoder = {"decoder_input_ids": tokens} if model.config.is_encoder_decoder else {}
     with torch.inference_mode():
-        return _loaded(str(folder), adapter and str(adapter))(input_ids=torch.tensor([list(ids)]))
+        return model(input_ids=tokens, **decoder)
 
 
 def transformers_logits(folder: Path, ids: Sequence[int], adapter: Path | None = None) -> np.ndarray:

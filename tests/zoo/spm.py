@@ -148,12 +148,38 @@ def spm_bpe(
     return finish(kind, pre, whole, roles, config, len(ids), templates, model=("tokenizer.model", sp) if with_model else None)
 
 
-def unigram(kind: str, *, with_model: bool, config: dict) -> Vocab:
-    """XLM-R's tokenizer: unigram pieces behind four control tokens, `<mask>` last, a compiled character map."""
+def _unigram_pieces() -> list[tuple[str, float]]:
+    """Texts with scores that fall with the rank and rise with the length, in steps that float32 holds exactly."""
     merges, letters = _spm_merges(True)
     texts = dict.fromkeys([*("".join(pair) for pair in merges), *letters])
-    # scores fall with the rank and rise with the length, in steps that float32 holds exactly
-    body = [(text, -2.0 - rank / 32 - 0.25 / len(text)) for rank, text in enumerate(texts)]
+    return [(text, -2.0 - rank / 32 - 0.25 / len(text)) for rank, text in enumerate(texts)]
+
+
+def t5(kind: str, extra: int = 4) -> Vocab:
+    """T5's tokenizer: unigram pieces behind three special ones, and `extra` sentinels that only tokenizer.json has."""
+    head, body = [("<pad>", CONTROL), ("</s>", CONTROL), ("<unk>", UNKNOWN)], _unigram_pieces()
+    sentinels = [f"<extra_id_{number}>" for number in reversed(range(extra))]
+    vocab = [[text, 0.0] for text, _ in head] + [list(row) for row in body] + [[text, 0.0] for text in sentinels]
+    ids = {text: number for number, (text, _) in enumerate(vocab)}
+    meta = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    whole = document(
+        {"type": "Unigram", "unk_id": 2, "vocab": vocab, "byte_fallback": False},
+        [added(ids[text], text) for text in (*(text for text, _ in head), *sentinels)],
+        {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(CHARSMAP).decode()},
+        {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, meta]},
+        template([], [("</s>", 1)]),
+        meta,
+    )
+    rows = [*((text, 0.0, piece_type) for text, piece_type in head), *((text, score, NORMAL) for text, score in body)]
+    sp = spm_model(rows, kind=1, dummy_prefix=True, squeeze=True, charsmap=CHARSMAP, byte_fallback=False)
+    roles = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    config = {"tokenizer_class": "T5Tokenizer", "extra_ids": extra, "additional_special_tokens": sentinels}
+    return finish(kind, "default", whole, roles, config, len(vocab), model=("spiece.model", sp))
+
+
+def unigram(kind: str, *, with_model: bool, config: dict) -> Vocab:
+    """XLM-R's tokenizer: unigram pieces behind four control tokens, `<mask>` last, a compiled character map."""
+    body = _unigram_pieces()
     vocab = [["<s>", 0.0], ["<pad>", 0.0], ["</s>", 0.0], ["<unk>", 0.0], *map(list, body), ["<mask>", 0.0]]
     ids = {text: number for number, (text, _) in enumerate(vocab)}
     tokens = [added(ids[text], text, lstrip=text == "<mask>") for text in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")]

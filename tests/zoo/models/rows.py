@@ -25,7 +25,7 @@ class Fault:
     `converter`: why the converter's file is absent or wrong; `runtime`: why the runtime's numbers are. A converter's fault may be
     avoided by `config` (put into config.json), `drop` (tensors with this ending left out), `model` (the SentencePiece file of this
     kind put in) or `options` (arguments); then the file is right except for the key-values and tensors in `keys`.
-    Without any of them there is no right file.
+    With `keys` alone only these are wrong; without any of them there is no right file.
     """
 
     converter: str = ""
@@ -38,7 +38,7 @@ class Fault:
 
     @property
     def hopeless(self) -> bool:
-        return bool(self.converter) and not (self.config or self.drop or self.model or self.options)
+        return bool(self.converter) and not (self.config or self.drop or self.model or self.options or self.keys)
 
 
 NONE = Fault()
