@@ -61,7 +61,7 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
         metadata[PREFIX + "add_space_prefix"] = boolean(flag)
     _put_vocabulary(metadata, vocabulary)
     if isinstance(found, unigram.Unigram):
-        _put_unigram(metadata, found, config)
+        _put_unigram(metadata, found, rules, config)
     _put_special(metadata, special, source, vocabulary)
     if rules.type_count and vocabulary.kind == "gpt2":
         metadata[PREFIX + "token_type_count"] = _type_count(config)
@@ -174,9 +174,10 @@ def _put_vocabulary(metadata: Metadata, vocabulary: Vocabulary) -> None:
     metadata[PREFIX + "token_type"] = array(ValueType.INT32, vocabulary.types)
 
 
-def _put_unigram(metadata: Metadata, found: unigram.Unigram, config: Mapping[str, Any]) -> None:
+def _put_unigram(metadata: Metadata, found: unigram.Unigram, rules: VocabRules, config: Mapping[str, Any]) -> None:
     metadata[PREFIX + "add_space_prefix"] = boolean(found.add_space_prefix)
-    metadata[PREFIX + "token_type_count"] = _type_count(config)
+    if rules.type_count:
+        metadata[PREFIX + "token_type_count"] = _type_count(config)
     metadata[PREFIX + "remove_extra_whitespaces"] = boolean(found.remove_extra_whitespaces)
     if found.charsmap:
         metadata[PREFIX + "precompiled_charsmap"] = array(ValueType.UINT8, found.charsmap)
