@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ggufx.converters.errors import UsageError
+from ggufx.converters.errors import GgufxError, UsageError
 from ggufx.converters.io.values import string, u32
 from zoo.changed import change_folder, change_gguf, dropped, swapped_rows
 from zoo.verdicts import differing, found, verdicts
@@ -169,7 +169,7 @@ def test_what_cannot_be_compared_is_said(zoo: Zoo, converted, tmp_path: Path):
         ggufx.verify(adapter, tmp_path / "a.gguf")
     with pytest.raises(UsageError, match="is an adapter"):
         ggufx.verify(tmp_path / "a.gguf", converted("llama"))
-    with pytest.raises(UsageError, match="folder of a checkpoint"):
+    with pytest.raises(GgufxError, match="Give the folder that it lies in"):
         ggufx.verify(zoo("llama") / "model.safetensors", converted("llama"))
 
 
