@@ -52,7 +52,8 @@ class Conversion:
     """`jobs` by their number in the plan; `done`: their tiles that are written already. Regions count in `inputs` and
     `outputs`.
 
-    `imatrix`: float32 [matrices, cols] by entry. `max_memory`: bytes of tensor data in flight, on each GPU as well.
+    `imatrix`: float32 [matrices, cols] by entry. `max_memory`: bytes of tensor data in flight, on each GPU as well. `sound`:
+    NaN has no place in the outputs, whatever their types; see `run_tile`.
     """
 
     inputs: tuple[InputFile, ...]
@@ -61,6 +62,7 @@ class Conversion:
     imatrix: Mapping[str, np.ndarray]
     max_memory: int
     done: Mapping[int, Sequence[Tile]] = field(default_factory=dict)
+    sound: bool = False
 
     def part(self, numbers: Iterable[int]) -> Conversion:
         """The same with these jobs alone, for one of several workers."""
@@ -94,7 +96,7 @@ class Conversion:
             def convert(work: Work, device: Device) -> Receipt:
                 weights = [w and self.imatrix[w[0]][w[1]] for w in work.job.weights]
                 failed = dict(given_up)
-                checksums = run_tile(work.job, work.tile, files, weights, device, failed)
+                checksums = run_tile(work.job, work.tile, files, weights, device, failed, self.sound)
                 sets = {self.outputs[file].set: error for file, error in failed.items() if file not in given_up}
                 if sets:
                     given_up.update({i: sets[o.set] for i, o in enumerate(self.outputs) if o.set in sets})

@@ -15,6 +15,7 @@ from ..plan.plan import PLAIN_BYTES, Region
 from ..plan.tiles import RAW
 
 WIDTHS = {kind: PLAIN_BYTES.get(kind) or FORMATS[kind].block_bytes for kind in RAW}  # bytes of an element
+CACHED = 1 << 16  # numbers that stay in the second-level cache between two looks at them
 
 
 class Files(Protocol):
@@ -33,8 +34,6 @@ class Files(Protocol):
 class Device(Protocol):
     """What the conversion of a tile asks of the place where it happens. `kind` is a type's name, "BF16" or "Q4_K"."""
 
-    scan_elements: int  # elements whose values are looked at at a time
-
     def read(self, files: Files, region: Region) -> Array:
         """An array of an input: raw bits in the region's shape, or blocks uint8 [..., row_bytes]."""
 
@@ -46,6 +45,9 @@ class Device(Protocol):
 
     def bits(self, rows: Array) -> Array:
         """The same elements as whole numbers."""
+
+    def peak(self, rows: Array) -> int:
+        """The greatest of them without their signs, as a whole number; 0 of none. NaN is greater than infinity."""
 
     def quantize(self, rows: Array, target: str, weights: np.ndarray | None) -> Array:
         """uint8 [rows, row_bytes]: the blocks of what `rows` gave."""
@@ -59,8 +61,6 @@ class Device(Protocol):
 
 class Cpu:
     """This machine's memory; kernels share `threads` threads."""
-
-    scan_elements = 1 << 18  # no second array of a tile's size
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
@@ -88,6 +88,14 @@ class Cpu:
 
     def bits(self, rows: np.ndarray) -> np.ndarray:
         return rows.view(f"u{rows.itemsize}")
+
+    def peak(self, rows: np.ndarray) -> int:
+        bits, peak, signless = self.bits(rows).reshape(-1), 0, (1 << 8 * rows.itemsize - 1) - 1
+        for start in range(0, bits.size, CACHED):
+            part = bits[start : start + CACHED]
+            # As signed numbers the greatest positive one leads, as unsigned ones the negative one farthest from zero.
+            peak = max(peak, int(part.view(f"i{rows.itemsize}").max()), int(part.max()) & signless)
+        return peak
 
     def quantize(self, rows: np.ndarray, target: str, weights: np.ndarray | None) -> np.ndarray:
         return quantize(rows, target, weights, threads=self.threads, source="BF16" if rows.dtype == np.uint16 else None)

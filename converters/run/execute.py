@@ -232,7 +232,7 @@ class _Run:
         outputs = (GrowingFile(p.output.path, None if p.published else p.path, p.output.size, p.output.set)
                    for p in staging.parts)
         return Conversion(self.plan.inputs, tuple(outputs), dict(enumerate(self.jobs)), self.plan.imatrix, self.max_memory,
-                          done)
+                          done, sound=self.plan.direction != "gguf-to-hf")  # which gives back what a file holds
 
     def _convert(self, conversion: Conversion, engine: Engine, journal: Journal, trail: Trail) -> int:
         """All tiles that are not kept; how many."""

@@ -19,6 +19,8 @@ class Ggml:
         library.ggml_quantize_chunk.restype = ctypes.c_size_t
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         library.ggml_quantize_chunk.argtypes = [ctypes.c_int, pointer, pointer, size, size, size, pointer]
+        library.ggml_validate_row_data.argtypes = [ctypes.c_int, pointer, ctypes.c_size_t]
+        library.ggml_validate_row_data.restype = ctypes.c_bool
         library.ggml_version.restype = ctypes.c_char_p
         self.version = library.ggml_version().decode()
 
@@ -42,3 +44,7 @@ class Ggml:
         decode.restype = None
         decode(blocks.ctypes.data, out.ctypes.data, out.size)
         return out
+
+    def valid(self, blocks: np.ndarray, format: str) -> bool:
+        """What llama-quantize asks of all that it writes; it says on stderr why not."""
+        return self._library.ggml_validate_row_data(FORMATS[format].id, blocks.ctypes.data, blocks.nbytes)

@@ -62,8 +62,6 @@ class Proofs:
 class Cuda:
     """A `Device`: one stream of a GPU. Nothing waits but `wait`, and what looks at values."""
 
-    scan_elements = 1 << 31  # all at once
-
     def __init__(self, index: int, proofs: Proofs) -> None:
         self.index, self._proofs = index, proofs
         self._device = torch.device("cpu") if INTERPRETED else torch.device("cuda", index)
@@ -110,6 +108,10 @@ class Cuda:
 
     def bits(self, rows: torch.Tensor) -> torch.Tensor:
         return rows.view(BITS[rows.element_size()])
+
+    def peak(self, rows: torch.Tensor) -> int:
+        bits = self.bits(rows)
+        return int((bits & torch.iinfo(bits.dtype).max).amax()) if bits.numel() else 0
 
     def quantize(self, rows: torch.Tensor, target: str, weights: np.ndarray | None) -> torch.Tensor | np.ndarray:
         weighted = weights is not None and proof.WEIGHTED in proof.trials(target)

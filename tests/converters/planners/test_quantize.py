@@ -5,11 +5,12 @@ tests/golden/quantize_files.json holds digests of what libllama made of the same
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ggufx.converters.errors import GgufxError
+from ggufx.converters.errors import GgufxError, InputError
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ggufx.converters.planners.quantization import Quantization
@@ -117,17 +118,43 @@ def test_bad_overrides(text: str, plain, tmp_path: Path):
     assert caught.value.code == "usage"
 
 
-def test_nan_is_refused_by_name_and_place(zoo, tmp_path: Path):
+@pytest.mark.parametrize(("value", "tensor", "kind"), [
+    (np.nan, "blk.1.ffn_up.weight", "q4_k_m"), (np.nan, "blk.1.ffn_norm.weight", "q4_k_m"),
+    (np.nan, "blk.1.ffn_up.weight", "bf16"), (np.nan, "blk.1.ffn_up.weight", "f32"), (1e6, "blk.1.ffn_up.weight", "q4_0"),
+    (1e30, "blk.1.ffn_up.weight", "q4_k_m"), (-1e6, "blk.1.ffn_up.weight", "f16"),
+])
+def test_a_value_without_a_place_is_named(zoo, tmp_path: Path, value, tensor, kind):
+    source = tmp_path / "f32.gguf"
+    ggufx.hf_to_gguf(zoo("llama-256"), source, outtype="f32", plain=True)
+    where = read_gguf(source).tensors[tensor]
+    row, cols = (3, where.shape[1]) if len(where.shape) == 2 else (0, 0)
+    with open(source, "r+b") as file:
+        file.seek(where.offset + 4 * (row * cols + 5))
+        file.write(np.float32(value).tobytes())
+    said = f"the value {value:.7g} in row {row}, column 5 has no place in "
+    with pytest.raises(InputError, match=re.escape(said)) as caught:
+        execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions(kind)))
+    assert tensor in str(caught.value)
+    assert not (tmp_path / "a.gguf").exists()
+
+
+def test_what_a_file_holds_comes_back(zoo, tmp_path: Path):
+    """NaN and infinity too, where the type of the checkpoint has them; a GGUF file is not made of NaN again."""
     source = tmp_path / "f32.gguf"
     ggufx.hf_to_gguf(zoo("llama-256"), source, outtype="f32", plain=True)
     where = read_gguf(source).tensors["blk.1.ffn_up.weight"]
+    bits = np.array([0x7FC01234, 0xFF800000, 0x7F800001], np.uint32)
     with open(source, "r+b") as file:
-        file.seek(where.offset + 4 * (3 * where.shape[1] + 5))
-        file.write(np.float32(np.nan).tobytes())
-    with pytest.raises(GgufxError, match="row 3, column 5") as caught:
-        execute(plan_quantize(source, tmp_path / "a.gguf", QuantizeOptions("q4_k_m")))
-    assert "blk.1.ffn_up.weight" in str(caught.value)
-    assert not (tmp_path / "a.gguf").exists()
+        file.seek(where.offset)
+        file.write(bits.tobytes())
+    ggufx.gguf_to_hf(source, tmp_path / "hf", dtype="f32")
+    name = "model.layers.1.mlp.up_proj.weight"
+    with open(tmp_path / "hf" / "model.safetensors", "rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        file.seek(start + json.loads(file.read(start - 8))[name]["data_offsets"][0])
+        assert file.read(12) == bits.tobytes()
+    with pytest.raises(InputError, match="the value nan in row 0, column 0 has no place in F32"):
+        ggufx.hf_to_gguf(tmp_path / "hf", tmp_path / "again.gguf", outtype="f32")
 
 
 def test_the_imatrix_must_fit(plain, tmp_path: Path):

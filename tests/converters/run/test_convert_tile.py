@@ -10,7 +10,9 @@ from ggufx.converters.errors import InputError, UnsupportedError
 from ggufx.converters.ops import Add, Crop, MlaKv, NegExp, RopePermute, Split, Transpose
 from ggufx.converters.plan.plan import Region, TensorJob, region_bytes
 from ggufx.converters.plan.tiles import Tile, by_address, is_copy, memory, tiles, unit_count
-from ggufx.converters.run.convert_tile import run_tile
+from ggufx.converters.run.convert_tile import INFINITY, PIECE, run_tile
+from ggufx.quant import FORMATS, KERNELS, dequantize
+from ggufx.quant.dispatch import Weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,36 +140,121 @@ NOT_FINITE = {"BF16": [0x7F80, 0xFF80, 0x7FC0, 0x7F81], "F16": [0x7C00, 0xFC00, 
               "F32": [0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001]}
 
 
+def converted(value, kind: str, target: str, **how) -> np.ndarray:
+    """Zeros with one value (or its bits, where it is a whole number) in row 1, column 7, as another type."""
+    data = np.zeros((3, 256), {"F64": np.uint64, "F32": np.uint32}.get(kind, np.uint16))
+    if not isinstance(value, int):
+        value = np.array(value, {"F64": np.float64, "F32": np.float32}[kind]).view(data.dtype)
+    data[1, 7] = value
+    sources, outputs = (Region(0, 0, kind, (3, 256)),), (Region(0, 0, target, (3, 256)),)
+    files = Memory(data.tobytes(), outputs[0].nbytes)
+    run_tile(TensorJob("t", sources, (), outputs), Tile(0, 1, 1), files, **how)
+    return files.output
+
+
 @pytest.mark.parametrize("kind", ["BF16", "F16", "F32"])
 @pytest.mark.parametrize("target", ["F16", "Q8_0"])
 @pytest.mark.filterwarnings("error")
 def test_values_that_the_target_cannot_hold(kind, target):
     """Bits at the limits: 65520 is the first float32 that rounds to infinity in F16."""
-    def convert(bits: int) -> None:
-        data = np.zeros((3, 32), np.uint32 if kind == "F32" else np.uint16)
-        data[1, 7] = bits
-        job = TensorJob("t", (Region(0, 0, kind, (3, 32)),), (), (Region(0, 0, target, (3, 32)),))
-        run_tile(job, Tile(0, 1, 1), Memory(data.tobytes(), 3 * 64))
-
-    refused = NOT_FINITE[kind] + (TOO_LARGE[kind] if target == "F16" else [])
+    refused = NOT_FINITE[kind] + (TOO_LARGE[kind] if target == "F16" else TOO_LARGE[kind][1:])
     for bits in FITS[kind] + [b for b in TOO_LARGE[kind] if b not in refused]:
-        convert(bits)
+        converted(bits, kind, target)
     if kind != target:
         for bits in refused:
             with pytest.raises(InputError, match="row 1, column 7 has no place in"):
-                convert(bits)
+                converted(bits, kind, target)
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("target", ["F32", "BF16", "Q8_0"])
 def test_a_double_that_float32_does_not_reach(target):
-    data = np.full((2, 32), 0.5)
-    sources, outputs = (Region(0, 0, "F64", (2, 32)),), (Region(0, 0, target, (2, 32)),)
-    job = TensorJob("t", sources, (), outputs)
-    run_tile(job, Tile(0, 1, 1), Memory(data.tobytes(), 256))
-    data[1, 3] = 1e300
-    with pytest.raises(InputError, match="the value inf in row 1, column 3 has no place in"):
-        run_tile(job, Tile(0, 1, 1), Memory(data.tobytes(), 256))
+    converted(0.5, "F64", target)
+    with pytest.raises(InputError, match="the value inf in row 1, column 7 has no place in"):
+        converted(1e300, "F64", target)
+
+
+@pytest.mark.parametrize("kind", ["F32", "BF16"])
+@pytest.mark.parametrize("target", [f for f in KERNELS if FORMATS[f].fields])
+def test_a_value_that_no_scale_of_its_block_reaches(kind, target):
+    """What is written decodes to numbers; whatever is greater than a value that was refused is refused too."""
+    weights = [np.ones(256, np.float32)] if KERNELS[target].weights is Weights.REQUIRED else ()
+    shift = 7 if kind == "BF16" else 23
+    refused = []
+    for power in range(10, 128):
+        try:
+            made = converted(power + 127 << shift, kind, target, weights=weights)
+        except InputError as error:
+            refused.append((power, str(error)))
+        else:
+            assert np.isfinite(dequantize(made.reshape(3, -1), target)).all()
+    first = {"MXFP4": 128, "NVFP4": 12}.get(target, refused[0][0] if refused else 0)
+    assert [power for power, _ in refused] == list(range(first, 128))
+    assert first <= 28 or target == "MXFP4"
+    for power, text in refused:
+        assert f"the value {2.0**power:.7g} in row 1, column 7 has no place in {target}" in text
+        assert "--tensor-type" in text
+
+
+def test_the_value_that_is_named_is_the_greatest_of_its_block():
+    """Its bits alone do not tell which of a block's values is too large; one-dimensional arrays are one row, however cut."""
+    data = np.ones((2, 64), np.float32)
+    data[1, 40:50] = 1e5
+    data[1, 45] = -1e6
+    job = TensorJob("t", (Region(0, 0, "F32", (2, 64)),), (), (Region(0, 0, "Q4_0", (2, 64)),))
+    for tile in (Tile(0, 1, 1), Tile(1, 2, 2)):
+        with pytest.raises(InputError, match="the value -1000000 in row 1, column 45 has no place in Q4_0"):
+            run_tile(job, tile, Memory(data.tobytes(), 72))
+    vector = TensorJob("t", (Region(0, 0, "F32", (128,)),), (), (Region(0, 0, "Q4_0", (128,)),))
+    for tile in (Tile(0, 1, 1), Tile(3, 4, 4)):
+        with pytest.raises(InputError, match="the value -1000000 in row 0, column 109 has no place in Q4_0"):
+            run_tile(vector, tile, Memory(data.tobytes(), 72))
+
+
+def test_a_number_that_becomes_infinite_in_bf16():
+    assert converted(0x7F7F7FFF, "F32", "BF16").view(np.uint16).max() == 0x7F7F
+    with pytest.raises(InputError, match=r"the value 3\.396178e\+38 in row 1, column 7 has no place in BF16"):
+        converted(0x7F7F8000, "F32", "BF16")
+
+
+@pytest.mark.parametrize(("kind", "target"), [("F32", "F32"), ("BF16", "BF16"), ("F16", "F16"), ("F64", "F64"),
+                                              ("BF16", "F32"), ("F16", "BF16"), ("F32", "BF16")])
+@pytest.mark.parametrize("sign", [0, 1])
+def test_infinity_stays_and_nan_only_where_it_may(kind, target, sign):
+    """An output that gives back what a file holds has its NaN too."""
+    size, width = 8 * FORMATS[kind].block_bytes, FORMATS[target].block_bytes
+    infinity = INFINITY[kind] | sign << size - 1
+    for sound in (False, True):
+        made = converted(infinity, kind, target, sound=sound).view(f"u{width}")
+        assert int(made[256 + 7]) == INFINITY[target] | sign << 8 * width - 1
+    for nan in (infinity + 1, infinity | (1 << size - 1) - 1):
+        converted(nan, kind, target)
+        with pytest.raises(InputError, match=f"the value nan in row 1, column 7 has no place in {target}"):
+            converted(nan, kind, target, sound=True)
+
+
+def test_copies_are_looked_at_piece_by_piece():
+    """A copy of a block that decodes to NaN is one too; what comes before it, and infinity, does no harm."""
+    numbers = np.zeros((3, PIECE), np.float32)
+    numbers[0] = -np.inf
+    numbers[2, 5] = np.nan
+    blocks = np.full((3, PIECE // 18 + 7, 18), 60, np.uint8)
+    blocks[2, 3, :2] = 0x00, 0xFE
+    for kind, data, cols, place in (("F32", numbers, PIECE, 5), ("Q4_0", blocks, blocks.shape[1] * 32, 3 * 32)):
+        region = Region(0, 0, kind, (3, cols))
+        job = TensorJob("t", (region,), (), (region,))
+        files = Memory(data.tobytes(), data.nbytes)
+        run_tile(job, Tile(0, 3, 3), files)
+        run_tile(job, Tile(0, 2, 3), files, sound=True)
+        assert files.output.tobytes() == data.tobytes()
+        for tile in (Tile(0, 3, 3), Tile(2, 3, 3)):
+            with pytest.raises(InputError, match=f"the value nan in row 2, column {place} has no place in {kind}"):
+                run_tile(job, tile, files, sound=True)
+            failed = {}
+            assert run_tile(job, tile, files, failed=failed, sound=True) == ()
+            assert list(failed) == [0]
+    whole = Region(0, 0, "I32", (2, 32))
+    run_tile(TensorJob("t", (whole,), (), (whole,)), Tile(0, 1, 1), Memory(b"\xff" * 256, 256), sound=True)
 
 
 def test_a_quantized_vector_is_cut_between_blocks():

@@ -123,8 +123,8 @@ def test_a_kernel_must_prove_its_bytes(cuda, zoo, tmp_path):
     assert done == {"Q6_K"}
 
 
-def test_a_value_without_a_place_is_the_same_error(cuda, zoo, tmp_path):
-    import torch
+@pytest.mark.parametrize(("value", "outtype"), [("nan", "q8_0"), (1e7, "q8_0"), (1e20, "q4_0"), (1e6, "f16"), ("nan", "f32")])
+def test_a_value_without_a_place_is_the_same_error(cuda, zoo, tmp_path, value, outtype):
     from safetensors.torch import load_file, save_file
 
     model = tmp_path / "model"
@@ -132,12 +132,12 @@ def test_a_value_without_a_place_is_the_same_error(cuda, zoo, tmp_path):
     for file in zoo("llama-256").iterdir():
         (model / file.name).write_bytes(file.read_bytes())
     tensors = load_file(model / "model.safetensors")
-    tensors["model.layers.1.mlp.up_proj.weight"][17, 5] = torch.nan
+    tensors["model.layers.1.mlp.up_proj.weight"][17, 5] = float(value)
     save_file(tensors, model / "model.safetensors", {"format": "pt"})
     with pytest.raises(ggufx.GgufxError) as error:
-        on_threads(model, tmp_path / "cpu.gguf", "q8_0")
+        on_threads(model, tmp_path / "cpu.gguf", outtype)
     assert "row 17, column 5 has no place in" in str(error.value)
-    assert cuda.error_of(model, tmp_path / "cpu.gguf", "q8_0") == ("InputError", str(error.value))
+    assert cuda.error_of(model, tmp_path / "cpu.gguf", outtype) == ("InputError", str(error.value))
     assert not list(tmp_path.glob("*.gguf*"))
 
 
