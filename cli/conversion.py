@@ -73,12 +73,10 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
 
 def _fallbacks(plan: ConversionPlan) -> list[Note]:
     """Which tensors did not fit the type that they were to have, as notes."""
-    notes = []
-    for t in plan.tensors:
-        if t.wanted is not None:
-            note = Note(f"stored as {t.type} instead of {t.wanted}, whose blocks do not divide their rows", t.name)
-            notes.append(note.about(plan.sets[t.set][0].path.name) if "sets" in plan.facts else note)
-    return notes
+    notes = [(t.set, Note(f"stored as {t.type} instead of {t.wanted}, whose blocks do not divide their rows", t.name))
+             for t in plan.tensors if t.wanted is not None]
+    names = [files[0].path.name for files in plan.sets]
+    return [note.about(names[number]) if "sets" in plan.facts else note for number, note in notes]
 
 
 def _status(failures: Sequence[Failure]) -> ExitStatus:

@@ -142,6 +142,9 @@ class ConversionPlan:
     facts: dict[str, Any] = field(default_factory=dict)
     imatrix: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(grouped(self.notes)))  # whoever made them: one of each kind
+
     @property
     def sets(self) -> tuple[tuple[OutputFile, ...], ...]:
         """The outputs by set. The first file of a set names it."""
