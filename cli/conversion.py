@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,63 +13,93 @@ from ..converters.notes import Note
 from ..converters.plan.plan import ConversionPlan
 from .exit import ExitStatus, status_of
 from .files import check_writable, write_text
-from .output import Output, human_bytes
+from .output import Output, human_bytes, human_count
 
 if TYPE_CHECKING:
+    from ..converters.run.execute import Result
     from ..converters.verify.pairs import Progress
     from ..converters.verify.verify import Report
 
 
-def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = (), *, dry_run: bool, checksums: Path | None,
-              after: Mapping[Path, Callable[[Progress], Report]] | None = None, **run: Any) -> ExitStatus:
+RESULT = "<RESULT>"  # in a command: what was written
+
+
+def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = (), *, source: str, then: Sequence[Sequence[str]],
+              dry_run: bool, checksums: Path | None, after: Mapping[Path, Callable[[Progress], Report]] | None = None,
+              **run: Any) -> ExitStatus:
     """Print the plan (`dry_run`), or execute it with progress and print what was written.
 
     `refused`: files that were asked for and are not part of the plan. `after` compares what was written with its source.
-    The status is that of the first failure, or NO where a comparison says that the two differ.
+    `source`: what was converted, as it was named. `then`: commands for what to do next, of which the first verifies;
+    RESULT stands for what was written. The status is that of the first failure, or NO where a comparison says that the two
+    differ.
     """
+    from ..converters.run.execute import execute, refuse
+
     out.failures(refused)
     out.notes([*plan.notes, *_fallbacks(plan)])
     check_writable(checksums, run["force"])
     if dry_run:
+        refuse(plan, **run)
         _print_plan(out, plan, refused)
         return _status(refused)
-    from ..converters.run.execute import execute
-
+    hashed = checksums is not None or out.json_mode or out.verbose
     with out.compiling(), out.progress(plan.direction) as progress:
-        result = execute(plan, progress=progress, **run)
+        result = execute(plan, progress=progress, checksums=hashed, **run)
     if checksums is not None:
         write_text(checksums, "".join(f"{f.sha256}  {f.path}\n" for f in result.files))
     out.notes([*(Note("removed what an interrupted run had left", str(path)) for path in result.leftovers), *result.notes])
     out.failures(result.failures)
     failures = (*refused, *result.failures)
-    facts = _facts_by_file(plan)
-    if "sets" in plan.facts:
-        rows = [(f.path, *facts[f.path].values(), human_bytes(f.size), f.sha256) for f in result.files]
-        rows += [(f.path, "not made", "", "", "") for f in failures]
-        out.table(["file", "type", "bits/weight", "size", "sha256"], rows)
-    else:
-        for file in result.files:
-            out.line(f"{file.path}  {human_bytes(file.size)}  sha256 {file.sha256}")
-    where = "" if result.devices == ("cpu",) else f" on {', '.join(result.devices)}"
-    size = human_bytes(sum(f.size for f in result.files))
-    out.info(f"{_facts(plan, len(result.files))}; {size} in {result.seconds:.1f} s{where}")
+    _print_result(out, plan, result, source, failures)
     reports = {}
     for written, compare in (after or {}).items():
         if not plan.jobs:
             out.notes(["nothing to verify: no tensors were written"])
         elif written not in {f.path for f in failures}:
             reports[written] = _compare(out, plan, compare)
+    if result.files:
+        _print_next(out, str(plan.folder or result.files[0].path), then[1:] if after else then)
+    facts = _facts_by_file(plan)
     files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path]} for f in result.files]
-    document = {**_document(plan, failures), "files": files, "seconds": round(result.seconds, 3),
-                "devices": list(result.devices)}
+    document = {**_document(plan, failures), "source": source, "files": files, "seconds": round(result.seconds, 3),
+                "bytes_kept": result.bytes_kept, "devices": list(result.devices)}
     document["notes"] += [Note.of(note).to_json() for note in result.notes]
     for written, report in reports.items():
         told = next(f for f in files if f["path"] == str(written)) if "sets" in plan.facts else document
         told["verify"] = report.to_json()
-    out.document(document)
-    if failures:
-        return _status(failures)
-    return ExitStatus.DONE if all(report.same for report in reports.values()) else ExitStatus.NO
+    same = all(report.same for report in reports.values())
+    status = _status(failures) if failures else ExitStatus.DONE if same else ExitStatus.NO
+    out.document({**document, "exit_code": int(status)})
+    return status
+
+
+def _print_next(out: Output, written: str, then: Sequence[Sequence[str]]) -> None:
+    for step in then:
+        out.info(f"next: {shlex.join(written if word == RESULT else word for word in step)}")
+
+
+def _print_result(out: Output, plan: ConversionPlan, result: Result, source: str, failures: Sequence[Failure]) -> None:
+    """Input, output, types, size, bits per weight, time; checksums where more is wanted."""
+    facts = _facts_by_file(plan)
+    size = human_bytes(sum(f.size for f in result.files))
+    if "sets" in plan.facts:
+        rows = [(f.path, *facts[f.path].values(), human_bytes(f.size)) for f in result.files]
+        out.table(["file", "type", "bits/weight", "size"], rows + [(f.path, "not made", "", "") for f in failures])
+    else:
+        many = f" in {len(result.files)} files" if len(result.files) > 1 else ""
+        bits = plan.facts.get("bits_per_weight")
+        out.line(f"{plan.folder or result.files[0].path}: {size}{many}, {_types(plan)}"
+                 f"{f', {bits:g} bits per weight' if bits else ''}")
+    if out.verbose:
+        for file in result.files:
+            out.line(f"{file.sha256}  {file.path}")
+    if result.bytes_kept:
+        there = "all of it" if not result.bytes_written else human_bytes(result.bytes_kept)
+        out.line(f"{there} was there already and is what the source gives")
+    where = "" if result.devices == ("cpu",) else f" on {', '.join(result.devices)}"
+    total = f": {size}" if "sets" in plan.facts else ""
+    out.line(f"from {source} ({_model(plan)}){total} in {result.seconds:.1f} s{where}")
 
 
 def _fallbacks(plan: ConversionPlan) -> list[Note]:
@@ -121,12 +152,17 @@ def _compare(out: Output, plan: ConversionPlan, after: Callable[[Progress], Repo
     return report
 
 
-def _facts(plan: ConversionPlan, files: int) -> str:
+def _model(plan: ConversionPlan) -> str:
     name = plan.facts.get("class") or plan.facts.get("architecture", "")
-    if "sets" in plan.facts:
-        return f"{name}: {len({t.name for t in plan.tensors})} tensors in {files} {'file' if files == 1 else 'files'}"
-    types = Counter(t.type for t in plan.tensors)
-    return f"{name}: {len(plan.tensors)} tensors ({', '.join(f'{n} {t}' for t, n in types.most_common())})"
+    size = f", {human_count(plan.facts['parameters'])} parameters" if "parameters" in plan.facts else ""
+    return f"{name}, {len({t.name for t in plan.tensors})} tensors{size}"
+
+
+def _types(plan: ConversionPlan) -> str:
+    """`16 Q4_K, 5 F32`, behind the file type where the plan has one."""
+    types = ", ".join(f"{n} {t}" for t, n in Counter(t.type for t in plan.tensors).most_common())
+    name = plan.facts.get("file_type")
+    return f"{name} ({types})" if name else types or "no tensors"
 
 
 def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -> None:
@@ -146,7 +182,7 @@ def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -
         out.line()
         for file in plan.outputs:
             out.line(f"{file.path}  {human_bytes(file.size)}")
-    out.info(f"{_facts(plan, len(plan.outputs))}; {human_bytes(plan.output_bytes)} in all; nothing was written")
+    out.line(f"{_model(plan)}; {human_bytes(plan.output_bytes)} in all; nothing was written")
     out.document({
         **_document(plan, refused),
         "tensors": [{**file, "name": t.name, "type": t.type, "shape": list(t.shape), "bytes": t.nbytes, "wanted": t.wanted}

@@ -68,7 +68,7 @@ def command(
     """Convert a GGUF file back to safetensors, config and tokenizer."""
     from ..converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
     from ..converters.sources.hub import resolve_model
-    from .conversion import carry_out
+    from .conversion import RESULT, carry_out
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
@@ -77,5 +77,6 @@ def command(
     plan = plan_gguf_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory,
                                   pre=pre, vocabulary=not no_tokenizer)} if after else None
-    return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+    return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
+                     then=(("ggufx", "verify", model, RESULT),), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -89,7 +89,7 @@ def command(
     from ..converters.planners.many_outputs import plan_outputs
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
-    from .conversion import carry_out
+    from .conversion import RESULT, carry_out
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
@@ -104,5 +104,6 @@ def command(
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtype)
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
-    return carry_out(out, plan, refused, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
+                     then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -63,7 +63,7 @@ def command(
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from ..converters.sources.hf_folder import base_of
     from ..converters.sources.hub import cached_origin, resolve_model
-    from .conversion import carry_out
+    from .conversion import RESULT, carry_out
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
@@ -77,5 +77,7 @@ def command(
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
                                 base=base_folder)} if after else None
-    return carry_out(out, plan, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+    return carry_out(out, plan, source=adapter, dry_run=dry_run, checksums=checksums, after=compare,
+                     then=(("ggufx", "verify", adapter, RESULT, "--base", base),
+                           ("llama-server", "-m", "BASE.gguf", "--lora", RESULT)), threads=threads,
                      max_memory=max_memory, resume=resume, force=force)

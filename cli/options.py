@@ -52,10 +52,10 @@ Verbose = Annotated[
 
 # -- how to convert -------------------------------------------------------------------------------------------------
 Outfile = Annotated[
-    Path | None, typer.Option(
+    str | None, typer.Option(
         "--outfile", "-o", metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
-        help="File to write, or a folder to write into; {outtype} is filled in. "
-             "[default: named by the GGUF convention, in the current folder]"),
+        help="File to write, {outtype} is filled in; or a folder, for a file named by the GGUF convention. "
+             "[default: the current folder]"),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", rich_help_panel=RUN, help="Only the plan: tensors, sizes, what is lost.")

@@ -29,6 +29,15 @@ def human_bytes(size: float) -> str:
     return f"{size:.2f} TB"
 
 
+def human_count(count: float) -> str:
+    """`7.24 B`, as sizes of models are told."""
+    for unit in ("", "K", "M", "B"):
+        if count < 1000:
+            return f"{count:.3g} {unit}".rstrip()
+        count /= 1000
+    return f"{count:.3g} T"
+
+
 class Output:
     """What a command says.
 

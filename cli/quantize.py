@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,7 +49,9 @@ def command(
     model: Annotated[
         str, typer.Argument(metavar="IN.gguf", help="GGUF file, first part of a split one, or org/repo:file.gguf.")
     ],
-    outfile: Annotated[Path, typer.Argument(metavar="OUT.gguf", help="File to write; {outtype} is filled in.")],
+    outfile: Annotated[
+        str, typer.Argument(metavar="OUT.gguf", help="File to write, {outtype} is filled in; or a folder.")
+    ],
     outtype: Annotated[
         str, typer.Argument(metavar="TYPE[,TYPE]", autocompletion=complete_file_types,
                             help="File types: q4_k_m ...; see `ggufx types`.")
@@ -87,7 +88,7 @@ def command(
     from ..converters.planners.quantization import Quantization
     from ..converters.planners.quantize import QuantizePlanner
     from ..converters.sources.hub import resolve_model
-    from .conversion import carry_out
+    from .conversion import RESULT, carry_out
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
@@ -100,5 +101,6 @@ def command(
     plan, refused = plan_outputs(QuantizePlanner(path, outfile, quantization), outtype)
     compare = {o.path: afterwards(path, o.path, threads=threads, max_memory=max_memory,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
-    return carry_out(out, plan, refused, dry_run=dry_run, checksums=checksums, after=compare, threads=threads,
+    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
+                     then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

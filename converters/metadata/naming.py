@@ -5,12 +5,14 @@ Sources: `get_total_parameter_count` of llama.cpp's GGUF writer; the naming conv
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ..errors import StorageError
 from ..io.values import Metadata
 
 _MAX_STEM_BYTES = 200  # file systems allow 255: room for "-00001-of-00003", ".gguf", ".part" and the journal's suffix
@@ -82,11 +84,20 @@ def default_file_name(
     return f"{_joined(stem.encode()[:room].decode(errors='ignore'), suffix)}.gguf"
 
 
-def with_type(path: Path, outtype: str) -> Path:
-    """`{outtype}` in a path filled in with the type in lower case, `{OUTTYPE}` in upper case; `{ftype}` likewise."""
-    text = str(path)
+def output_path(outfile: str | Path | None, outtype: str, name: str) -> Path:
+    """`outfile` with `{outtype}` filled in; in a folder, and in the current one for None, the file of the conventional `name`.
+
+    `{OUTTYPE}` is filled in in upper case; `{ftype}` likewise. StorageError for a folder (it ends in /) that is not there.
+    """
+    if outfile is None:
+        return Path(name)
+    text = str(outfile)
     for word in ("outtype", "ftype"):
         text = text.replace(f"{{{word}}}", outtype.lower()).replace(f"{{{word.upper()}}}", outtype.upper())
+    if os.path.isdir(text):
+        return Path(text, name)
+    if text.endswith(("/", os.sep)):
+        raise StorageError("no such folder", file=text, hint="Make it first, or write to another folder.")
     return Path(text)
 
 

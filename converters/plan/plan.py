@@ -130,7 +130,8 @@ class ConversionPlan:
     """`outputs`: set after set. `notes`: everything lost, approximated or assumed. `facts`: what the result says of itself
     (architecture ...); under `sets`, where several were asked for, that of each.
 
-    `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to.
+    `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to. `folder`: the folder that the result
+    is, and which is made for it; other outputs go to folders that are there.
     """
 
     direction: str
@@ -141,6 +142,7 @@ class ConversionPlan:
     notes: tuple[Note, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     imatrix: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(grouped(self.notes)))  # whoever made them: one of each kind
@@ -173,6 +175,7 @@ class ConversionPlan:
             "facts": self.facts,
             "imatrix": {name: [list(values.shape), base64.b64encode(values.tobytes()).decode()]
                         for name, values in self.imatrix.items()},
+            "folder": None if self.folder is None else str(self.folder),
         }
 
     @classmethod
@@ -195,6 +198,7 @@ class ConversionPlan:
             tuple(Note(n["kind"], *n["names"]) for n in data["notes"]), data["facts"],
             {name: np.frombuffer(base64.b64decode(raw), np.float32).reshape(shape)
              for name, (shape, raw) in data["imatrix"].items()},
+            None if data["folder"] is None else Path(data["folder"]),
         )
 
     def digest(self) -> str:

@@ -332,7 +332,7 @@ def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: M
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
         tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers), _back(match.ops), tuple(made))
               for (_, expert), (match, made) in jobs.items()),
-        tuple(PlannedTensor(*row) for row in rows), tuple(reading.notes), facts)
+        tuple(PlannedTensor(*row) for row in rows), tuple(reading.notes), facts, folder=folder)
 
 
 def _job_name(match: Match, expert: int) -> str:

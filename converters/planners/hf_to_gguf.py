@@ -16,7 +16,7 @@ from ..io.tensors import StoredTensor
 from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
 from ..metadata.model_card import read_card
-from ..metadata.naming import count_parameters, default_file_name, with_type
+from ..metadata.naming import count_parameters, default_file_name, output_path
 from ..ops import Shape
 from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
@@ -76,10 +76,10 @@ class _Reading:
 class GgufPlanner:
     """Plans a checkpoint -> GGUF, one file after another (`many_outputs.Planner`). What they share is read once.
 
-    `outfile`: `{outtype}` in it is filled in; None: the GGUF convention's name, in the current folder.
+    `outfile`: a file, in which `{outtype}` is filled in, or a folder; None: the current one.
     """
 
-    def __init__(self, folder: Path, outfile: Path | None, options: GgufOptions) -> None:
+    def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
         self.outfile, self.options = outfile, options
         checkpoint = open_checkpoint(folder)
@@ -128,9 +128,7 @@ class GgufPlanner:
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
         stored, _ = self._file_type(outtype)
-        if self.outfile is None:
-            return Path(default_file_name(self.general, stored, "model"))
-        return with_type(self.outfile, stored if outtype == "auto" else outtype)
+        return output_path(self.outfile, stored if outtype == "auto" else outtype, default_file_name(self.general, stored))
 
     def plan(self, outtype: str) -> ConversionPlan:
         """The plan of a file of this type. Raises GgufxError with everything that keeps it from being made."""
@@ -217,7 +215,7 @@ def _check_promises(reading: _Reading) -> None:
         if name not in said and any(next(known.find(s), None) for s in rename(name, reading.spec.aliases)))
 
 
-def plan_hf_to_gguf(folder: Path, outfile: Path | None, options: GgufOptions) -> ConversionPlan:
+def plan_hf_to_gguf(folder: Path, outfile: str | Path | None, options: GgufOptions) -> ConversionPlan:
     """Plan `folder` -> a GGUF file of type `options.outtype`; see GgufPlanner."""
     return GgufPlanner(folder, outfile, options).plan(options.outtype)
 

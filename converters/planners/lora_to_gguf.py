@@ -13,7 +13,7 @@ from ..io.files import printable
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
-from ..metadata.naming import count_parameters, default_file_name
+from ..metadata.naming import count_parameters, default_file_name, output_path
 from ..notes import Note
 from ..ops import LoraRefused, Op, Transpose
 from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora
@@ -72,7 +72,7 @@ class _Group:
     pairs: dict[int, _Pair] = field(default_factory=dict)
 
 
-def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: LoraOptions) -> ConversionPlan:
+def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, options: LoraOptions) -> ConversionPlan:
     """Plan `adapter` -> a GGUF adapter for the model in `base`, whose config.json is enough."""
     problems: list[GgufxError] = []
     base_config = config_only(base)
@@ -101,8 +101,8 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: Path | None, options: 
         key_values["adapter.alora.invocation_tokens"] = array(ValueType.UINT32, list(settings.invocation_tokens))
     key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
 
-    name = default_file_name(general, OUTTYPES[options.outtype], "adapter")
-    made = gguf_output(outfile or Path(name), key_values, planned)
+    path = output_path(outfile, options.outtype, default_file_name(general, OUTTYPES[options.outtype], "adapter"))
+    made = gguf_output(path, key_values, planned)
     files = numbered(t.file for t in checkpoint.tensors.values())
     jobs = []
     for group, op in jobs_parts:

@@ -15,7 +15,7 @@ from ...quant.recipes.recipe import sort_key
 from ..errors import InputError, UsageError
 from ..io.gguf import read_gguf_model
 from ..io.values import Metadata, plain, text_of, u32
-from ..metadata.naming import with_type
+from ..metadata.naming import default_file_name, output_path
 from ..ops import Shape
 from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
@@ -39,10 +39,10 @@ class QuantizeOptions:
 class QuantizePlanner:
     """Plans a GGUF file (or the first part of a split one) -> GGUF, one file after another (`many_outputs.Planner`).
 
-    `outfile`: `{outtype}` in it is filled in.
+    `outfile`: a file, in which `{outtype}` is filled in, or a folder.
     """
 
-    def __init__(self, path: Path, outfile: Path, quantization: Quantization) -> None:
+    def __init__(self, path: Path, outfile: str | Path, quantization: Quantization) -> None:
         """Reads the header and the importance matrix. Raises GgufxError with what is wrong."""
         self.source, self.outfile, self.quantization = path, outfile, quantization
         expect(path, "gguf")
@@ -61,8 +61,7 @@ class QuantizePlanner:
 
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
-        named_type(outtype)
-        outfile = with_type(self.outfile, outtype)
+        outfile = output_path(self.outfile, outtype, default_file_name(self.keys, named_type(outtype).name))
         if outfile.exists() and outfile.samefile(self.source):
             raise UsageError("input and output are the same file", file=outfile)
         return outfile
@@ -92,7 +91,7 @@ class QuantizePlanner:
             self.imatrix.entries if self.imatrix else {})
 
 
-def plan_quantize(path: Path, outfile: Path, options: QuantizeOptions) -> ConversionPlan:
+def plan_quantize(path: Path, outfile: str | Path, options: QuantizeOptions) -> ConversionPlan:
     """Plan a GGUF file -> a GGUF file of type `options.outtype`; see QuantizePlanner."""
     return QuantizePlanner(path, outfile, options.quantization).plan(options.outtype)
 

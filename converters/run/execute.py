@@ -6,6 +6,7 @@ At every moment a final name holds nothing, what it held before (with `force`), 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -27,7 +28,7 @@ from .hash_and_sync import Trail
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
 from .open_files import OpenFiles, open_inputs, storage_error
 from .resume import Ranges, complete, confirmed
-from .staging import Staging, refuse_existing
+from .staging import Staging, check_room, existing, misplaced, refuse_existing
 
 Progress = Callable[[int, int, str], None]
 PROGRESS_INTERVAL = 0.05  # seconds
@@ -46,9 +47,10 @@ class WrittenFile:
 class Result:
     """What was done.
 
-    `receipts` counts the tiles of this run and the `kept` ones of an interrupted run; `leftovers` are files of a dead
-    run that were removed. `failures`: sets of outputs that were not made, by their first file; at least one was.
-    `devices`: what converted, "cpu" or "cuda:0 (NVIDIA H200)"; `notes`: what should be known of how it went.
+    `receipts` counts the tiles of this run and the `kept` ones (`bytes_kept` of output) of an interrupted or finished one;
+    `leftovers` are files of a dead run that were removed. `failures`: sets of outputs that were not made, by their first
+    file; at least one was. `devices`: what converted, "cpu" or "cuda:0 (NVIDIA H200)"; `notes`: what should be known of how
+    it went.
     """
 
     files: tuple[WrittenFile, ...]
@@ -57,6 +59,7 @@ class Result:
     bytes_written: int
     receipts: int
     kept: int = 0
+    bytes_kept: int = 0
     leftovers: tuple[Path, ...] = ()
     failures: tuple[Failure, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
@@ -81,8 +84,10 @@ def execute(
     threads       of the default engine and of checking and hashing (default: all CPUs). No byte depends on it.
     max_memory    bytes of tensor data in flight, on each GPU as well
     device        cpu, cuda (all GPUs), cuda:N, or auto: GPUs where there are any and the work is worth it. Same bytes.
-    resume        continue an interrupted run of the same plan; what it left is checked, not trusted
-    keep_partial  leave `.part` files and the journal behind for `resume` if this fails (default: only if `resume`)
+    resume        continue an interrupted run of the same plan; what it left is checked, not trusted, and so are outputs
+                  that are complete already
+    keep_partial  leave `.part` files and the journal behind for `resume` if this fails (default: if `resume`, and where
+                  an interrupt, no error, ends a run that has done something)
     force         replace existing outputs
     progress      called with (bytes done, bytes in all, name of the tensor), at most about 20 times a second
     checksums     whether the result states the SHA-256 of each file
@@ -95,7 +100,14 @@ def execute(
     """
     run = _Run(plan, threads, max_memory, progress)
     engine = engine or choose(device, plan.jobs, threads)
-    return run(resume, resume if keep_partial is None else keep_partial, force, engine, checksums)
+    return run(resume, keep_partial, force, engine, checksums)
+
+
+def refuse(plan: ConversionPlan, *, device: str = "auto", resume: bool = False, force: bool = False,
+           threads: int | None = None, max_memory: int = 1 << 30) -> None:
+    """Raise what `execute` would refuse before it writes anything, for a plan that is only shown."""
+    choose(device, plan.jobs, threads)
+    _Run(plan, threads, max_memory, None).refuse(resume, force)
 
 
 class _Run:
@@ -111,26 +123,36 @@ class _Run:
         self.gaps = unwritten(plan, self.jobs)
         # The last output completes the set, and has the same name however the tensors are spread over shards.
         self.journal_path = plan.outputs[-1].path.with_name(plan.outputs[-1].path.name + SUFFIX)
-        self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
+        self.fixed = self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
         self.last_progress = 0.0
         self.bytes_read = self.bytes_written = 0
         self.failed: dict[int, GgufxError] = {}  # by set
 
-    def __call__(self, resume: bool, keep_partial: bool, force: bool, engine: Engine, checksums: bool) -> Result:
-        if not resume:
-            refuse_existing(self.plan.outputs, force, self._resume_hint())
+    def refuse(self, resume: bool, force: bool) -> None:
+        """Everything that can be refused before anything is touched."""
+        with open_inputs(self.plan.inputs):
+            pass  # they are as planned
+        problems = misplaced(self.plan.outputs, self.plan.folder)
+        there = [o for o in self.plan.outputs if os.path.lexists(o.path)]
+        if not resume or problems or (self._journal() is None and len(there) < len(self.plan.outputs)):
+            problems = existing(self.plan.outputs, force, None if resume else self._resume_hint()) + problems
+        raise_all(problems)
+        check_room(self.plan.outputs, self.plan.folder)
+
+    def __call__(self, resume: bool, keep_partial: bool | None, force: bool, engine: Engine, checksums: bool) -> Result:
+        self.refuse(resume, force)
         with ExitStack() as stack:
-            with open_inputs(self.plan.inputs):
-                pass  # as planned, before anything is touched
             staging = stack.enter_context(Staging(self.plan.outputs, force))
             journal: Journal | None = None
             begun = False  # until then, what a dead run left is not ours to remove
             try:
                 staging.acquire(resume)
-                record = self._record(resume, staging)
+                record = self._journal() if resume else self._clean(staging)
                 begun = True
-                kept = self._take_over(staging, record)
-                refuse_existing((p.output for p in staging.parts if not p.published), force)
+                kept = self._take_over(staging, record, engine) if resume else []
+                refuse_existing((p.output for p in staging.parts if not p.published), force,
+                                "It is not what this conversion makes. Pass --force to replace it." if resume else None)
+                bytes_kept = self.done - self.fixed
                 outputs = [(p.descriptor, p.output.path) for p in staging.parts]
                 files = OpenFiles([], outputs, frozenset(i for i, p in enumerate(staging.parts) if p.published))
                 staging.reserve()
@@ -146,12 +168,15 @@ class _Run:
                 self._publish(staging)
                 journal.remove()
             except BaseException as error:
-                if journal and keep_partial:
+                interrupted = not isinstance(error, Exception) and self.done > self.fixed
+                if journal and (resume or interrupted if keep_partial is None else keep_partial):
                     journal.write()
+                    if interrupted:
+                        error.add_note(self._kept_note())
                 else:
                     if journal:
                         journal.remove()
-                    staging.discard(staging.parts, keep_found=keep_partial or not begun)
+                    staging.discard(staging.parts, keep_found=bool(keep_partial) or resume or not begun)
                 if isinstance(error, OSError):
                     raise storage_error(error, error.filename or self.plan.outputs[0].path, "written") from error
                 raise
@@ -161,7 +186,7 @@ class _Run:
                        if o.set not in self.failed)
             failures = (Failure(self.plan.sets[number][0].path, error) for number, error in sorted(self.failed.items()))
             return Result(tuple(written), time.monotonic() - self.begun, self.bytes_read, self.bytes_written,
-                          receipts + len(kept), len(kept), tuple(staging.leftovers), tuple(failures),
+                          receipts + len(kept), len(kept), bytes_kept, tuple(staging.leftovers), tuple(failures),
                           tuple(engine.devices), tuple(engine.notes))
 
     def _resume_hint(self) -> str | None:
@@ -174,28 +199,40 @@ class _Run:
         """What must be equal for the bytes of an interrupted run to be of use: the plan and the version."""
         return hashlib.sha256(f"{__version__} {self.plan.digest()}".encode()).hexdigest()
 
-    def _record(self, resume: bool, staging: Staging) -> Record | None:
-        """The journal to be continued, if any."""
+    def _journal(self) -> Record | None:
+        """What an interrupted run noted. UsageError where it was of another conversion."""
         record = read_journal(self.journal_path)
-        if record is None:
-            return None
-        if not resume:
-            staging.clean(self.journal_path, record.outputs)
-            return None
-        if record.identity not in (None, self._identity):
+        if record and record.identity not in (None, self._identity):
             raise UsageError("belongs to another conversion: other options, other or changed sources, another version",
                              file=self.journal_path, hint="Start again without --resume; what was done is then lost.")
         return record
 
-    def _take_over(self, staging: Staging, record: Record | None) -> list[Receipt]:
-        """The receipts of an interrupted run that the bytes confirm; outputs that it had published are sealed."""
-        if record is None or record.identity is None:
-            return []
+    def _clean(self, staging: Staging) -> None:
+        """Remove what an interrupted run left."""
+        if (record := read_journal(self.journal_path)) is not None:
+            staging.clean(self.journal_path, record.outputs)
+
+    def _kept_note(self) -> str:
+        """What an interrupt leaves, for whoever tells of it."""
+        done = (self.done - self.fixed) / (self.plan.output_bytes - self.fixed)
+        return f"{done:.0%} is done and kept: the same call with --resume goes on from there, without it from the beginning."
+
+    def _take_over(self, staging: Staging, record: Record | None, engine: Engine) -> list[Receipt]:
+        """The receipts of an interrupted run that the bytes confirm; outputs that it had published are sealed.
+
+        Where all outputs are there and no journal, they are held against what the sources give.
+        """
         torn: set[int] = set()
         with open_inputs(self.plan.inputs) as inputs, staging.published() as there:
+            if record is None and len(there) == len(staging.parts):
+                receipts = self._made_anew(staging, engine)
+            elif record is None or record.identity is None:
+                return []
+            else:
+                receipts = record.receipts
             descriptors = [there.get(i, part.descriptor) for i, part in enumerate(staging.parts)]
             files = OpenFiles(inputs, [(d, o.path) for d, o in zip(descriptors, self.plan.outputs, strict=True)])
-            sound = confirmed(record.receipts, self.jobs, files, self.threads, self._count)
+            sound = confirmed(receipts, self.jobs, files, self.threads, self._count)
             for index in there:
                 output = self.plan.outputs[index]
                 if output.set in torn:
@@ -212,13 +249,26 @@ class _Run:
             self._count(receipt, -1)
         return [r for r in sound if r not in dropped]
 
+    def _made_anew(self, staging: Staging, engine: Engine) -> list[Receipt]:
+        """The receipts of a whole conversion that writes nothing: the checksums that the outputs must have."""
+        outputs = tuple(GrowingFile(p.output.path, None, p.output.size, p.output.set) for p in staging.parts)
+        conversion = Conversion(self.plan.inputs, outputs, dict(enumerate(self.jobs)), self.plan.imatrix, self.max_memory)
+        with closing(engine.run(conversion)) as receipts:
+            made = []
+            for receipt in receipts:
+                made.append(receipt)
+                self._count(receipt)
+        for receipt in made:
+            self._count(receipt, -1)  # until it is confirmed
+        return made
+
     def _fill_fixed(self, staging: Staging, files: OpenFiles, trail: Trail) -> None:
         """What the plan itself holds, and zeros where a dead run may have left something else."""
         for index, part in enumerate(staging.parts):
             for offset, data in ((0, part.output.head), *part.output.pieces):
                 files.write(index, offset, data)
                 trail.written(index, offset, offset + len(data))
-                self.bytes_written += len(data)
+                self.bytes_written += 0 if part.published else len(data)
             for start, stop in self.gaps[index]:
                 if part.found:
                     files.zero(index, start, stop)

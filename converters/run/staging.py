@@ -41,13 +41,48 @@ def part_path(path: Path) -> Path:
 
 def refuse_existing(outputs: Iterable[OutputFile], force: bool, hint: str | None = None) -> None:
     """UsageError for outputs that are there already, unless they may be replaced; folders never may."""
+    raise_all(existing(outputs, force, hint))
+
+
+def existing(outputs: Iterable[OutputFile], force: bool, hint: str | None = None) -> list[GgufxError]:
+    """What `refuse_existing` raises."""
     problems: list[GgufxError] = []
     for output in outputs:
         if output.path.is_dir() and not output.path.is_symlink():
             problems.append(UsageError("is a folder, a file is to be written", file=output.path))
         elif not force and os.path.lexists(output.path):
             problems.append(UsageError("exists already", file=output.path, hint=hint or "Pass --force to replace it."))
-    raise_all(problems)
+    return problems
+
+
+def misplaced(outputs: Sequence[OutputFile], folder: Path | None) -> list[GgufxError]:
+    """What is wrong with the places of outputs: no folder (but for `folder`, which is made), no permission to write.
+
+    Nothing is written to find out, so that this can be asked for a plan as well.
+    """
+    homes = {o.path: _home(o, folder) for o in outputs}
+    problems: list[GgufxError] = []
+    for home in dict.fromkeys(homes.values()):
+        if not home.exists():
+            problems.append(StorageError("no such folder", file=home, hint="Make it first, or write to another folder."))
+        elif not home.is_dir():
+            problems.append(UsageError("is a file, a folder is needed", file=home))
+        elif not os.access(home, os.W_OK | os.X_OK, effective_ids=True):
+            error = OSError(errno.EACCES, os.strerror(errno.EACCES))
+            problems += [storage_error(error, path, "written") for path, its in homes.items() if its == home]
+    return problems
+
+
+def check_room(outputs: Sequence[OutputFile], folder: Path | None) -> None:
+    """StorageError where a disk has too little room for the outputs."""
+    _check_room([(o, _home(o, folder), _allocated(part_path(o.path))) for o in outputs])
+
+
+def _home(output: OutputFile, folder: Path | None) -> Path:
+    """The folder that must be there for an output."""
+    if folder is None:
+        return output.path.parent
+    return folder if os.path.lexists(folder) else folder.parent
 
 
 class Staging:
@@ -162,7 +197,7 @@ class Staging:
         StorageError where there is not enough.
         """
         waiting = [p for p in self.parts if not p.published]
-        self._check_room(waiting)
+        _check_room([(p.output, p.descriptor, _allocated(p.descriptor)) for p in waiting])
         for part in waiting:
             size = part.output.size
             try:
@@ -171,19 +206,6 @@ class Staging:
                     _reserve(part.descriptor, size)
             except OSError as error:
                 raise storage_error(error, part.output.path, "written") from error
-
-    def _check_room(self, parts: Iterable[Part]) -> None:
-        """The one check there is where room cannot be reserved, and the one that sees all outputs together."""
-        needed: dict[int, int] = {}
-        for part in parts:
-            status = os.fstat(part.descriptor)
-            missing = part.output.size - 512 * status.st_blocks
-            needed[status.st_dev] = needed.get(status.st_dev, 0) + max(0, missing)
-            room = os.fstatvfs(part.descriptor)
-            if room.f_blocks and needed[status.st_dev] > room.f_bfree * room.f_frsize:
-                raise StorageError("no room for the result", file=part.output.path.parent,
-                                   expected=f"at least {sum(p.output.size for p in self.parts)} bytes",
-                                   found=f"{room.f_bavail * room.f_frsize} bytes free", hint=HINTS[errno.ENOSPC])
 
     def publish(self, parts: Sequence[Part]) -> None:
         """Rename these parts, a set, in order, each complete and synced. The last one completes the set.
@@ -229,6 +251,29 @@ class Staging:
         for folder in reversed(self._folders):
             with suppress(OSError):  # not empty: somebody else uses it
                 folder.rmdir()
+
+
+def _check_room(places: Sequence[tuple[OutputFile, Path | int, int]]) -> None:
+    """StorageError where a disk has too little room. `places`: an output, something on its disk, bytes it takes already.
+
+    The one check there is where room cannot be reserved, and the one that sees all outputs together.
+    """
+    needed: dict[int, int] = {}
+    for output, place, there in places:
+        device, room = os.stat(place).st_dev, os.statvfs(place)
+        needed[device] = needed.get(device, 0) + max(0, output.size - there)
+        if room.f_blocks and needed[device] > room.f_bfree * room.f_frsize:
+            raise StorageError("no room for the result", file=output.path.parent,
+                               expected=f"at least {sum(o.size for o, *_ in places)} bytes",
+                               found=f"{room.f_bavail * room.f_frsize} bytes free", hint=HINTS[errno.ENOSPC])
+
+
+def _allocated(place: Path | int) -> int:
+    """Bytes that a file takes on its disk; 0 where there is none."""
+    try:
+        return 512 * (os.lstat(place) if isinstance(place, Path) else os.fstat(place)).st_blocks
+    except FileNotFoundError:
+        return 0
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ def test_there_and_back(zoo, gguf: Path, tmp_path: Path):
     done = ggufx("gguf-to-hf", gguf, tmp_path / "back")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "back" / "config.json").read_bytes() == (zoo("llama") / "config.json").read_bytes()
-    assert str(tmp_path / "back" / "model.safetensors") in done.stdout
+    assert f"{tmp_path / 'back'}: " in done.stdout
 
 
 def test_the_base_that_an_adapter_names_is_told(zoo, tmp_path: Path):
@@ -191,20 +192,84 @@ def test_fallbacks_are_named(zoo, tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_signals_leave_nothing_behind(kind, zoo, tmp_path: Path):
-    code = ("import sys, os, signal, ggufx.converters.run.conversion as e\n"
+@pytest.mark.parametrize("tiles", [0, 4])
+def test_signals_keep_what_was_done(kind, tiles: int, zoo, tmp_path: Path):
+    """And say so, and --resume goes on from there; where nothing was done, nothing stays."""
+    arguments = ["hf-to-gguf", str(zoo("llama")), "-o", str(tmp_path / "a.gguf"), "--json", "--threads", "1"]
+    code = ("import sys, os, signal, ggufx.converters.run.execute as e\n"
             "from ggufx.cli.main import run\n"
-            "real = e.run_tile\n"
-            f"def stop(*a, **k): os.kill(os.getpid(), {int(kind)}); return real(*a, **k)\n"
-            "e.run_tile = stop\n"
-            f"sys.argv = ['ggufx', 'hf-to-gguf', {str(zoo('llama'))!r}, '-o', {str(tmp_path / 'a.gguf')!r}, '--json']\n"
-            "run()")
+            "real, left = e._Run._mark, [TILES]\n"
+            "def stop(*a):\n"
+            "    if not left[0]: os.kill(os.getpid(), SIGNAL)\n"
+            "    left[0] -= 1\n"
+            "    return real(*a)\n"
+            "if left[0]: e._Run._mark = stop\n"
+            "else: e.Journal = lambda *a: os.kill(os.getpid(), SIGNAL)\n"
+            f"sys.argv = ['ggufx', *{arguments!r}]\n"
+            "run()").replace("SIGNAL", str(int(kind))).replace("TILES", str(tiles))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     status, word = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}[kind]
     assert done.returncode == status, done.stderr
-    assert json.loads(done.stdout) == {"ok": False, "error": {"code": "interrupted", "message": word}, "exit_code": status}
-    assert done.stderr == f"error: {word}\n"
-    assert list(tmp_path.iterdir()) == []
+    document = json.loads(done.stdout)
+    assert (document["ok"], document["exit_code"]) == (False, status)
+    assert (document["error"]["code"], document["error"]["message"]) == ("interrupted", word)
+    if not tiles:
+        assert done.stderr == f"error: {word}\n"
+        assert list(tmp_path.iterdir()) == []
+        return
+    assert "--resume" in done.stderr
+    assert "--resume" in document["error"]["hint"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gguf.ggufx-journal", "a.gguf.part"]
+    again = ggufx(*arguments[:-3], "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "was there already" in again.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["a.gguf"]
+    finished = ggufx(*arguments[:-3], "--resume")
+    assert finished.returncode == 0, finished.stderr
+    assert "all of it was there already" in finished.stdout
+
+
+def test_the_result_in_few_lines(zoo, gguf: Path, tmp_path: Path):
+    """Input, output, type, size, bits per weight, time and what to do next; a checksum only where more is wanted."""
+    done = ggufx("hf-to-gguf", zoo("llama"), "-o", "a.gguf", "--outtype", "q8_0", cwd=tmp_path)
+    first, second = done.stdout.splitlines()
+    assert re.fullmatch(r"a\.gguf: \d+\.\d+ kB, Q8_0 \(.* Q8_0.*\), [\d.]+ bits per weight", first)
+    assert re.fullmatch(rf"from {zoo('llama')} \(LlamaForCausalLM, 21 tensors, [\d.]+ K parameters\) in [\d.]+ s", second)
+    assert f"next: ggufx verify {zoo('llama')} a.gguf" in done.stderr
+    sha256 = hashlib.sha256((tmp_path / "a.gguf").read_bytes()).hexdigest()
+    assert sha256 not in done.stdout
+    again = ggufx("hf-to-gguf", zoo("llama"), "-o", "a.gguf", "--outtype", "q8_0", "--force", "-v", cwd=tmp_path)
+    assert f"{sha256}  a.gguf" in again.stdout.splitlines()
+    back = ggufx("gguf-to-hf", gguf, "back", "--after", cwd=tmp_path)
+    assert re.match(r"back: \d+\.\d+ kB in \d files, 21 BF16", back.stdout)
+    assert "next:" not in back.stderr  # it is verified
+
+
+def test_a_folder_takes_the_conventional_name(zoo, gguf: Path, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    for place in ("out", "out/"):
+        done = ggufx("hf-to-gguf", zoo("llama"), "-o", place, "--force", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert ggufx("quantize", gguf, "out/", "q8_0", cwd=tmp_path).returncode == 0
+    assert [p.name for p in sorted((tmp_path / "out").iterdir())] == ["Llama-116K-BF16.gguf", "Llama-116K-Q8_0.gguf"]
+
+
+@pytest.mark.parametrize("arguments", [
+    ["hf-to-gguf", "{zoo}", "-o", "{tmp}/no/x.gguf"], ["hf-to-gguf", "{zoo}", "-o", "{tmp}/no/"],
+    ["gguf-to-hf", "{gguf}", "{tmp}/no/out"], ["quantize", "{gguf}", "{tmp}/no/q.gguf", "q8_0"],
+    ["hf-to-gguf", "{zoo}", "-o", "{tmp}/there"], ["gguf-to-hf", "{gguf}", "{tmp}/there"],
+    ["quantize", "{gguf}", "{tmp}/there", "q8_0,q4_0"], ["quantize", "{gguf}", "{gguf}", "q8_0"],
+    ["quantize", "{gguf}", "{tmp}/q.gguf", "q8_0", "--checksums", "{tmp}/there"],
+    ["quantize", "{gguf}", "{tmp}/q.gguf", "q8_0", "--checksums", "{tmp}/no/sums"],
+    ["quantize", "{gguf}", "{tmp}/q.gguf", "q8_0", "--device", "cuda:999"],
+])
+def test_a_dry_run_refuses_what_a_run_refuses(arguments: list[str], zoo, gguf: Path, tmp_path: Path):
+    (tmp_path / "there").write_text("mine")
+    call = [a.format(zoo=zoo("llama"), gguf=gguf, tmp=tmp_path) for a in arguments]
+    dry, real = ggufx(*call, "--dry-run"), ggufx(*call)
+    assert dry.returncode == real.returncode != 0
+    assert dry.stderr == real.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["there"]
 
 
 def test_a_call_that_cannot_be_parsed_is_a_document_too(tmp_path: Path):

@@ -36,7 +36,7 @@ def test_no_word_of_the_help_is_taken_for_markup(name: str):
 
 def test_what_stood_in_brackets():
     text = words(shown("hf-to-gguf", width=250))
-    for kept in ("org/name[@revision]", "Threads [default: all CPUs].", "[default: named by the GGUF convention", "{outtype}"):
+    for kept in ("org/name[@revision]", "Threads [default: all CPUs].", "[default: the current folder]", "{outtype}"):
         assert kept in text
 
 

@@ -30,7 +30,7 @@ CONVERT = {
     "--verify": ("", "made", True),
 }
 DEVICE = {"--device": ("cuda:7", "device", "cuda:7")}
-OUTPUT = {"--outfile": ("out.gguf", "outfile", Path("out.gguf")), "--outtype": ("f16", "outtype", "f16")}
+OUTPUT = {"--outfile": ("out.gguf", "outfile", "out.gguf"), "--outtype": ("f16", "outtype", "f16")}
 METADATA = {
     "--model-name": ("Some Name", "model_name", "Some Name"),
     "--metadata": ("m.json", "metadata_file", Path("m.json")),

@@ -232,7 +232,7 @@ def make(tmp_path: Path) -> Make:
         outputs = [OutputFile(folder / names[0], len(contents[0]), shard_heads[0]),
                    OutputFile(folder / names[1], len(contents[1]), shard_heads[1], pieces)]
         outputs += [OutputFile(folder / name, len(text), text) for name, text in texts.items()]
-        plan = ConversionPlan("test", tuple(inputs), tuple(outputs), jobs, ())
+        plan = ConversionPlan("test", tuple(inputs), tuple(outputs), jobs, (), folder=folder)
         plan_file = tmp_path / f"plan-{seed}-{folder.name}.json"
         plan_file.write_text(json.dumps(plan.to_json()))
         data = [*contents, *texts.values()]

@@ -127,7 +127,7 @@ def test_folder_without_permission(ordinary_user):
         assert "write to another folder" in caught.value.hint
         assert list(folder.iterdir()) == []
         with pytest.raises(StorageError, match="Permission denied"):
-            execute(replace(plan, outputs=(OutputFile(folder / "new" / "config.json", 2, b"{}"),)))
+            execute(replace(plan, outputs=(OutputFile(folder / "new" / "config.json", 2, b"{}"),), folder=folder / "new"))
 
 
 def test_journal_that_cannot_grow(make, inject, small_tiles):

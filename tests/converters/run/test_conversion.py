@@ -78,6 +78,8 @@ def adapter(zoo, tmp_path: Path, name: str):
 @pytest.mark.parametrize("plan", [many, one("qwen3moe"), one("gemma3"), one("deepseek2-lite"), adapter],
                          ids=["weights", "experts", "offsets", "latent", "adapter"])
 def test_other_processes_write_the_same_bytes(zoo, tmp_path: Path, processes, plan, parts):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
     here = execute(plan(zoo, tmp_path, "here"), device="cpu")
     engine = Elsewhere(processes, parts)
     there = execute(plan(zoo, tmp_path, "there"), engine=engine)

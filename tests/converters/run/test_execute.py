@@ -88,10 +88,10 @@ def test_conversions(tmp_path, floats, monkeypatch, hash_at_once):
 
 def test_texts_and_pieces(tmp_path):
     """Outputs without jobs, empty ones, and bytes that the plan holds."""
-    folder = tmp_path / "a" / "b"
+    folder = tmp_path / "a"
     plan = ConversionPlan("test", (), (
         OutputFile(folder / "config.json", 2, b"{}"), OutputFile(folder / "empty", 0),
-        OutputFile(folder / "table", 12, b"ab", ((4, b"cd"), (10, b"ef")))), (), ())
+        OutputFile(folder / "table", 12, b"ab", ((4, b"cd"), (10, b"ef")))), (), (), folder=folder)
     result = execute(plan)
     assert (folder / "config.json").read_bytes() == b"{}"
     assert (folder / "empty").read_bytes() == b""
