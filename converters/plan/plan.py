@@ -97,8 +97,8 @@ class OutputFile:
 
     path: Path
     size: int
-    head: bytes = b""
-    pieces: tuple[tuple[int, bytes], ...] = ()
+    head: bytes = field(default=b"", repr=False)
+    pieces: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
     set: int = 0
 
 
@@ -125,7 +125,7 @@ def bits_per_weight(tensors: Sequence[PlannedTensor]) -> float:
     return round(8 * sum(t.nbytes for t in tensors) / max(sum(prod(t.shape) for t in tensors), 1), 3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConversionPlan:
     """`outputs`: set after set. `notes`: everything lost, approximated or assumed. `facts`: what the result says of itself
     (architecture ...); under `sets`, where several were asked for, that of each.
@@ -146,6 +146,10 @@ class ConversionPlan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(grouped(self.notes)))  # whoever made them: one of each kind
+
+    def __repr__(self) -> str:
+        results = ", ".join(str(self.folder or files[0].path) for files in self.sets)
+        return f"<ConversionPlan {self.direction}: {len(self.tensors)} tensors, {self.output_bytes:,} bytes -> {results}>"
 
     @property
     def sets(self) -> tuple[tuple[OutputFile, ...], ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ... import __version__
 from ..errors import Failure, GgufxError, InputError, StorageError, UsageError, raise_all
+from ..notes import listed
 from ..plan.plan import ConversionPlan, TensorJob
 from ..plan.tiles import Tile, by_address
 from .conversion import Conversion, GrowingFile
@@ -43,7 +44,7 @@ class WrittenFile:
     sha256: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """What was done.
 
@@ -64,6 +65,10 @@ class Result:
     failures: tuple[Failure, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"<Result {listed([str(f.path) for f in self.files])}: {sum(f.size for f in self.files):,} bytes{failed}>"
 
 
 def execute(

@@ -86,7 +86,7 @@ class Compared:
                 "types": {k: {"tensors": n, "bytes": size} for k, (n, size) in self.types.items()}}
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     """Everything found. `pairs` in the order of the files, `differences` of settings, those that count first."""
 
@@ -97,6 +97,10 @@ class Report:
     notes: list[str] = field(default_factory=list)
     probes: Probes | None = None
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        verdicts = ", ".join(f"{n} {verdict}" for verdict, n in self.verdicts.items())
+        return f"<Report {self.a.path} and {self.b.path}: {'same' if self.same else 'different'}, {verdicts or 'no tensors'}>"
 
     @property
     def same(self) -> bool:

@@ -1,33 +1,50 @@
 """ggufx: the round-trip converter between Hugging Face checkpoints and GGUF.
 
     import ggufx
-    ggufx.hf_to_gguf("org/model", "model.gguf", outtype="bf16")
+    ggufx.hf_to_gguf("org/model", "model.gguf", outtype="q4_k_m", imatrix="imatrix.gguf")
     ggufx.gguf_to_hf("model.gguf", "model/")
     ggufx.lora_to_gguf("adapter/", base="org/model", outfile="adapter.gguf")
+    ggufx.quantize("model-bf16.gguf", "model-{outtype}.gguf", ["q4_k_m", "q6_k"])
     ggufx.verify("org/model", "model.gguf").same
 
 Each verb returns what was written (`Result`), raises `GgufxError`, and writes nothing under a final name unless it is
-complete. With `dry_run=True` it returns the plan instead. Nothing heavy is imported before a verb is called.
+complete. With `dry_run=True` it returns the plan instead, and refuses what it would refuse otherwise. Nothing heavy is
+imported before a verb is called.
+
+What the verbs that write have in common:
+
+    dry_run     return the plan (`ConversionPlan`), write nothing
+    force       replace existing outputs
+    resume      go on where an interrupted run stopped; what is there already is checked, not trusted
+    checksums   whether the result states the SHA-256 of each file
+    threads     default: all CPUs. No byte depends on it
+    max_memory  bytes of tensor data in flight, on each GPU as well
+    device      auto, cpu, cuda (all GPUs) or cuda:N. The same bytes
+    progress    called with (bytes done, bytes in all, name of the tensor)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .arguments import checked
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .converters.errors import GgufxError
+    from .converters.errors import GgufxError, IncompleteError
     from .converters.plan.plan import ConversionPlan
+    from .converters.planners.quantization import Quantization
     from .converters.run.execute import Result
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "Report", "Result", "__version__", "gguf_to_hf", "hf_to_gguf", "lora_to_gguf",
-           "verify"]
+__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Report", "Result", "__version__", "gguf_to_hf", "hf_to_gguf",
+           "lora_to_gguf", "quantize", "verify"]
 
-_ELSEWHERE = {"GgufxError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan", "Report": "verify.verify"}
+_ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan",
+              "Report": "verify.verify"}
 
 
 def __getattr__(name: str) -> Any:
@@ -38,39 +55,67 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+@checked
 def hf_to_gguf(
     model: str | Path,
     outfile: str | Path | None = None,
     *,
     outtype: str | Sequence[str] = "auto",
+    imatrix: str | Path | None = None,
+    include_weights: Sequence[str] = (),
+    exclude_weights: Sequence[str] = (),
+    tensor_types: Mapping[str, str] | Sequence[str] = (),
+    tensor_type_file: str | Path | None = None,
+    output_tensor_type: str | None = None,
+    token_embedding_type: str | None = None,
+    leave_output_tensor: bool = False,
+    pure: bool = False,
+    fallback: bool = True,
+    override_kv: Mapping[str, bool | int | float | str] | Sequence[str] = (),
     model_name: str | None = None,
     metadata_file: str | Path | None = None,
     pre: str | None = None,
     plain: bool = False,
     dry_run: bool = False,
-    **run: Any,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    device: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A checkpoint (folder or Hub id `org/name[@revision]`) -> a GGUF file, or one of each type in a single pass.
 
-    `outfile` None: named by the GGUF convention, in the current folder; `{outtype}` in it is filled in. `run`: threads,
-    device, max_memory (bytes), force, resume, progress (a callable `(done, total, name)`). Of several types some may fail while
-    the others are made: `IncompleteError` then holds the result.
+    outfile       a file, in which `{outtype}` is filled in, or a folder for a file of the conventional name; None: the
+                  current folder
+    outtype       a file type, or several; see `ggufx types`. auto: the model's own
+    imatrix       importance matrix, GGUF or legacy; `include_weights`, `exclude_weights`: which of its entries
+    tensor_types  pattern -> tensor type, the first that is found in a name decides; `tensor_type_file`: the same in a file
+    output_tensor_type, token_embedding_type, leave_output_tensor, pure: as of llama-quantize
+    fallback      whether a tensor that does not fit its type may get another, which the plan names
+    override_kv   key-values in place of the model's; a sequence: as on the command line
+    model_name    general.name; `metadata_file`: JSON with general.* key-values
+    pre           the pre-tokenizer, where it is not recognised
+    plain         no ggufx.* key-values: the way back is then not exact
+
+    Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
-    from .converters.errors import IncompleteError
     from .converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
-    from .converters.planners.many_outputs import plan_outputs
     from .converters.sources.hub import cached_origin, resolve_model
 
+    quantization = _quantization(
+        imatrix_file=imatrix, include_weights=include_weights, exclude_weights=exclude_weights, tensor_types=tensor_types,
+        tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
+        leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          plain=plain)
-    plan, refused = plan_outputs(GgufPlanner(folder, _path(outfile), options), outtype)
-    result = _carried_out(lambda: plan, dry_run, run)
-    if failures := (*refused, *(() if dry_run else result.failures)):
-        raise IncompleteError(failures, result)
-    return result
+                          plain=plain, quantization=quantization)
+    return _each_type(GgufPlanner(folder, outfile, options), outtype, dry_run, force=force, resume=resume,
+                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
 
+@checked
 def gguf_to_hf(
     model: str | Path,
     folder: str | Path,
@@ -78,20 +123,28 @@ def gguf_to_hf(
     dtype: str = "auto",
     max_shard_size: int = 5 * 10**9,
     dry_run: bool = False,
-    **run: Any,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    device: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
-    """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder.
+    """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder, which is made.
 
     `dtype`: auto (the original types where the file tells them), bf16, f16 or f32. `max_shard_size` in bytes.
     """
     from .converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
     from .converters.sources.hub import resolve_model
 
-    path = resolve_model(model, what="gguf")
     options = HfOptions(dtype, max_shard_bytes=max_shard_size)
-    return _carried_out(lambda: plan_gguf_to_hf(path, Path(folder), options), dry_run, run)
+    plan = plan_gguf_to_hf(resolve_model(model, what="gguf"), Path(folder), options)
+    return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, device=device, progress=progress)
 
 
+@checked
 def lora_to_gguf(
     adapter: str | Path,
     *,
@@ -101,11 +154,17 @@ def lora_to_gguf(
     model_name: str | None = None,
     metadata_file: str | Path | None = None,
     dry_run: bool = False,
-    **run: Any,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A PEFT LoRA adapter -> a GGUF adapter. `base`: the base model's folder or Hub id; its config.json is enough.
 
     None: the one that adapter_config.json names.
+    `outfile`, `model_name`, `metadata_file` as of `hf_to_gguf`; `outtype`: f32, f16, bf16 or q8_0.
     """
     from .converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from .converters.sources.hf_folder import base_of
@@ -114,45 +173,134 @@ def lora_to_gguf(
     folder = resolve_model(adapter, what="adapter")
     base_folder = resolve_model(base_of(folder) if base is None else base, what="config")
     options = LoraOptions(outtype, model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder))
-    return _carried_out(lambda: plan_lora_to_gguf(base_folder, folder, _path(outfile), options), dry_run, run)
+    plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
+    return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, progress=progress)
 
 
+@checked
+def quantize(
+    model: str | Path,
+    outfile: str | Path,
+    outtype: str | Sequence[str],
+    *,
+    imatrix: str | Path | None = None,
+    include_weights: Sequence[str] = (),
+    exclude_weights: Sequence[str] = (),
+    tensor_types: Mapping[str, str] | Sequence[str] = (),
+    tensor_type_file: str | Path | None = None,
+    output_tensor_type: str | None = None,
+    token_embedding_type: str | None = None,
+    leave_output_tensor: bool = False,
+    pure: bool = False,
+    fallback: bool = True,
+    allow_requantize: bool = False,
+    override_kv: Mapping[str, bool | int | float | str] | Sequence[str] = (),
+    dry_run: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    device: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result | ConversionPlan:
+    """A GGUF file -> a GGUF file of another type, or one of each type in a single pass, with the bytes of llama-quantize.
+
+    `allow_requantize`: also tensors that are quantized already, which lose twice. The others as of `hf_to_gguf`.
+    """
+    from .converters.planners.quantize import QuantizePlanner
+    from .converters.sources.hub import resolve_model
+
+    quantization = _quantization(
+        imatrix_file=imatrix, include_weights=include_weights, exclude_weights=exclude_weights, tensor_types=tensor_types,
+        tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
+        leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv,
+        allow_requantize=allow_requantize)
+    planner = QuantizePlanner(resolve_model(model, what="gguf"), outfile, quantization)
+    return _each_type(planner, outtype, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, device=device, progress=progress)
+
+
+@checked
 def verify(
     a: str | Path,
     b: str | Path,
     *,
     base: str | Path | None = None,
     max_rmse: float | None = None,
-    ignore: tuple[str, ...] = (),
+    ignore: Sequence[str] = (),
     strict: bool = False,
     tokenizer: bool = False,
     checksums: bool = True,
-    **run: Any,
+    pre: str | None = None,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Report:
     """Compare any two of checkpoint, GGUF file, adapter: `.same`, `.worst()`, `.differences`, `.to_json()`.
 
     `base`: the base model, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for quantized
     tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`: all others do.
-    `run`: threads, max_memory (bytes), progress.
+    `pre`: the pre-tokenizer, where it is not recognised. `progress`: called with (bytes done, in all, name of the tensor).
     """
     from .converters.sources.hub import resolve_model
     from .converters.verify.verify import VerifyOptions, verify
 
+    _check_positive(threads=threads, max_memory=max_memory)
     what = "checkpoint" if base is None else "adapter"
     paths = [resolve_model(x, what="gguf" if ":" in str(x) else what) for x in (a, b)]
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
-        strict=strict, tokenizer=tokenizer, checksums=checksums)
-    return verify(*paths, options, **run)
+        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre)
+    return verify(*paths, options, threads=threads, max_memory=max_memory, progress=progress)
+
+
+def _check_positive(**numbers: int | None) -> None:
+    """UsageError for a number of threads, or of bytes, that nothing can be done with."""
+    from .converters.errors import UsageError, raise_all
+
+    raise_all(UsageError(f"{name} must be at least 1", found=number) for name, number in numbers.items()
+              if number is not None and number < 1)
 
 
 def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
 
 
-def _carried_out(plan: Callable[[], ConversionPlan], dry_run: bool, run: dict[str, Any]) -> Result | ConversionPlan:
-    if dry_run:
-        return plan()
-    from .converters.run.execute import execute
+def _quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_weights: Sequence[str], tensor_types: Any,
+                  tensor_type_file: Any, override_kv: Any, **rest: Any) -> Quantization:
+    """What is asked of a quantized file, in the words of the command line."""
+    from .converters.planners.quantization import Quantization
 
-    return execute(plan(), **run)
+    kinds = {bool: "bool", int: "int", float: "float", str: "str"}
+    if isinstance(tensor_types, Mapping):
+        tensor_types = [f"{pattern}={kind}" for pattern, kind in tensor_types.items()]
+    if isinstance(override_kv, Mapping):
+        override_kv = [f"{key}={kinds[type(value)]}:{str(value).lower() if isinstance(value, bool) else value}"
+                       for key, value in override_kv.items()]
+    return Quantization(
+        imatrix_file=_path(imatrix_file), include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
+        tensor_types=tuple(tensor_types), tensor_type_file=_path(tensor_type_file), override_kv=tuple(override_kv), **rest)
+
+
+def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:
+    """A file of each type. IncompleteError, with what was made or would be, where some of them cannot be."""
+    from .converters.errors import IncompleteError
+    from .converters.planners.many_outputs import plan_outputs
+
+    plan, refused = plan_outputs(planner, outtype)
+    result = _carried_out(plan, dry_run, **run)
+    if failures := (*refused, *getattr(result, "failures", ())):
+        raise IncompleteError(failures, result)
+    return result
+
+
+def _carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progress: Any, **run: Any) -> Result | ConversionPlan:
+    from .converters.run.execute import execute, refuse
+
+    _check_positive(threads=run["threads"], max_memory=run["max_memory"])
+    if dry_run:
+        refuse(plan, **run)
+        return plan
+    return execute(plan, checksums=checksums, progress=progress, **run)

@@ -1,0 +1,60 @@
+"""Arguments of the verbs, held against their annotations: a wrong one is an error that names it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def checked(verb: Callable[P, R]) -> Callable[P, R]:
+    """The verb, with UsageError for an argument that is not what its annotation says."""
+    signature = inspect.signature(verb)
+
+    @functools.cache
+    def hints() -> dict[str, Any]:
+        annotations = {k: v for k, v in verb.__annotations__.items() if k != "return"}  # that one would import much
+        return typing.get_type_hints(type("Arguments", (), {"__annotations__": annotations}), verb.__globals__)
+
+    @functools.wraps(verb)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return verb(*args, **kwargs)  # says which argument is unknown or missing, and of what
+        for name, value in given.items():
+            if not fits(value, hints()[name]):
+                from .converters.errors import UsageError
+
+                raise UsageError(f"{verb.__name__}: {name} is of a wrong type", expected=signature.parameters[name].annotation,
+                                 found=f"{type(value).__name__} {value!r:.80}")
+        return verb(*args, **kwargs)
+
+    return call
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a value is what an annotation says: unions, and the items of collections, included."""
+    kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, UnionType):
+        return any(fits(value, each) for each in inner)
+    if kind is Any:
+        return True
+    if kind in (None, NoneType):
+        return value is None
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    if kind is Callable:
+        return callable(value)
+    if not isinstance(value, kind):
+        return False
+    if issubclass(kind, Mapping):
+        return all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
+    if kind is not str and issubclass(kind, Iterable) and inner:
+        return not isinstance(value, (str, bytes)) and all(fits(item, inner[0]) for item in value)
+    return True
