@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from math import prod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import LOOK, Json, Quiet
-from .output import Output, human_bytes
+from ..converters.notes import grouped
+from .options import LOOK, OUTPUT, Json, Quiet
+from .output import Output, human_bytes, human_count
+
+if TYPE_CHECKING:
+    from ..converters.inspect.inspection import Inspection
 
 NAME = "inspect"
 PANEL = LOOK
 EXAMPLES = """\
 $ ggufx inspect model.gguf
+$ ggufx inspect model/ --context 32768
 $ ggufx inspect adapter/ --json
 """
 SHOWN_ITEMS = 6  # of an array
@@ -23,63 +27,78 @@ SHOWN_TEXT = 120  # characters of a string, for people
 
 
 def command(
-    path: Annotated[str, typer.Argument(metavar="FILE_OR_FOLDER", help="GGUF file, checkpoint or adapter folder.")],
+    path: Annotated[
+        str, typer.Argument(metavar="FILE_OR_FOLDER", help="GGUF file, checkpoint or adapter folder, or importance matrix.")
+    ],
+    context: Annotated[
+        int | None, typer.Option("--context", "-c", min=1, metavar="N", rich_help_panel=OUTPUT, show_default=False,
+                                 help="Tokens that memory is told for [default: the model's own, at most 8192].")
+    ] = None,
     json_mode: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print key-values, tensors and sizes, reading headers only."""
+    """Print what a file or a folder is: a summary, then its key-values and tensors, reading headers only."""
+    from ..converters.inspect.inspection import inspect
+
     out = Output(json_mode, quiet)
-    where = Path(path)
-    if where.is_dir():
-        _inspect_folder(out, where)
-    else:
-        _inspect_gguf(out, where)
-
-
-def _inspect_gguf(out: Output, path: Path) -> None:
-    from ..converters.io.gguf import read_gguf
-    from ..converters.sources.recognise import expect
-
-    expect(path, "gguf")
-    file = read_gguf(path)
-    out.line(f"{path}: GGUF version {file.version}, {len(file.metadata)} key-values, {len(file.tensors)} tensors")
+    found = inspect(Path(path))
+    out.notes(found.notes)
+    for name, text in _summary(found, context):
+        out.line(f"{name:<14}{text}")
+    if found.metadata:
+        out.line()
+        out.table(["key", "type", "value"], [(k, _type(v), _shown(v.data, v.item_type is not None))
+                                             for k, v in found.metadata.items()])
+    if found.config:
+        out.line()
+        out.table(["key", "value"], [(k, _shown(v, isinstance(v, list))) for k, v in found.config.items()])
     out.line()
-    out.table(["key", "type", "value"], [(k, _type(v), _shown(v.data, v.item_type is not None))
-                                         for k, v in file.metadata.items()])
-    _print_tensors(out, ((t.name, t.type, t.shape, t.nbytes) for t in file.tensors.values()))
+    out.table(["tensor", "type", "shape", "bytes"],
+              [(t.name, t.type, "x".join(map(str, t.shape)), t.nbytes) for t in found.tensors])
     out.document({
-        "path": str(path), "format": "gguf", "version": file.version,
-        "metadata": {k: {"type": _type(v), "value": _json(v)} for k, v in file.metadata.items()},
-        "tensors": [{"name": t.name, "type": t.type, "shape": list(t.shape), "offset": t.offset, "bytes": t.nbytes}
-                    for t in file.tensors.values()],
-    })
-
-
-def _inspect_folder(out: Output, folder: Path) -> None:
-    from ..converters.sources.hf_folder import open_adapter, open_checkpoint
-    from ..converters.sources.recognise import recognise
-
-    found = recognise(folder)
-    adapter = bool(found) and "adapter" in found[0][0].takes
-    checkpoint = open_adapter(folder) if adapter else open_checkpoint(folder)
-    out.line(f"{folder}: {'adapter' if adapter else 'checkpoint'}, {len(checkpoint.tensors)} tensors")
-    out.notes(checkpoint.notes)
-    out.line()
-    out.table(["key", "value"], [(k, _shown(v, isinstance(v, list))) for k, v in checkpoint.config.items()])
-    _print_tensors(out, ((t.name, t.type, t.shape, t.nbytes) for t in checkpoint.tensors.values()))
-    out.document({
-        "path": str(folder), "format": "adapter" if adapter else "checkpoint", "config": checkpoint.config,
+        "path": path, "format": found.form, "summary": found.to_json(context),
+        **({"version": found.version, "metadata": {k: {"type": _type(v), "value": _json(v)} for k, v in found.metadata.items()}}
+           if found.version else {}),
+        **({"config": found.config} if found.config else {}),
         "tensors": [{"name": t.name, "type": t.type, "shape": list(t.shape), "file": t.file.name, "offset": t.offset,
-                     "bytes": t.nbytes} for t in checkpoint.tensors.values()],
+                     "bytes": t.nbytes} for t in found.tensors],
+        "notes": [note.to_json() for note in grouped(found.notes)],
     })
 
 
-def _print_tensors(out: Output, tensors: Iterable[tuple[str, str, tuple[int, ...], int]]) -> None:
-    rows = list(tensors)
-    out.line()
-    out.table(["tensor", "type", "shape", "bytes"], [(n, t, "x".join(map(str, s)), b) for n, t, s, b in rows])
-    out.line()
-    out.line(f"{sum(prod(s) for _, _, s, _ in rows):,} parameters, {human_bytes(sum(b for *_, b in rows))}")
+def _summary(found: Inspection, context: int | None) -> Iterator[tuple[str, str]]:
+    """The facts that one looks for first, as (name, text)."""
+    version = f", GGUF version {found.version}" if found.version else ""
+    yield "folder" if found.path.is_dir() else "file", f"{found.path} ({found.form}{version})"
+    if len(found.files) > 1:
+        yield f"{len(found.files)} parts", ", ".join(f.name for f in found.files)
+    if found.name:
+        yield "name", found.name
+    if "imatrix" not in found.form:
+        if found.architecture:
+            yield "architecture", found.architecture
+        yield "parameters", f"{found.parameters:,} ({human_count(found.parameters)}) in {len(found.tensors)} tensors"
+        types = ", ".join(f"{n} {kind}" for kind, (n, _) in found.types.items())
+        named = f"{found.file_type}: " if found.file_type else ""
+        yield "type", f"{named}{types}; {found.bits_per_weight:g} bits per weight"
+    if found.form in ("gguf", "checkpoint"):
+        yield from _of_model(found, context)
+    elif found.form == "adapter":
+        yield "memory", human_bytes(found.nbytes)
+    for name, value in found.facts.items():
+        if value is not None and value != []:
+            yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _of_model(found: Inspection, context: int | None) -> Iterator[tuple[str, str]]:
+    if found.context_length:
+        yield "context", f"{found.context_length:,} tokens"
+    memory = found.memory(context)
+    cache = "" if memory.cache is None else (f" + {human_bytes(memory.cache)} of cache at {memory.context:,} tokens = "
+                                             f"{human_bytes(memory.weights + memory.cache)}")
+    yield "memory", f"{human_bytes(memory.weights)} of weights{cache}"
+    told = ", ".join(f"{name} ({len(text):,} characters)" for name, text in found.templates.items())
+    yield "template", told or "none"
 
 
 def _type(value: Any) -> str:

@@ -6,6 +6,7 @@
     ggufx.lora_to_gguf("adapter/", base="org/model", outfile="adapter.gguf")
     ggufx.quantize("model-bf16.gguf", "model-{outtype}.gguf", ["q4_k_m", "q6_k"])
     ggufx.verify("org/model", "model.gguf").same
+    ggufx.inspect("model.gguf").memory(32768)
 
 Each verb returns what was written (`Result`), raises `GgufxError`, and writes nothing under a final name unless it is
 complete. With `dry_run=True` it returns the plan instead, and refuses what it would refuse otherwise. Nothing heavy is
@@ -35,16 +36,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .converters.errors import GgufxError, IncompleteError
+    from .converters.inspect.inspection import Inspection
     from .converters.plan.plan import ConversionPlan
     from .converters.planners.quantization import Quantization
     from .converters.run.execute import Result
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Report", "Result", "__version__", "gguf_to_hf", "hf_to_gguf",
-           "lora_to_gguf", "quantize", "verify"]
+__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "gguf_to_hf",
+           "hf_to_gguf", "inspect", "lora_to_gguf", "quantize", "verify"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan",
-              "Report": "verify.verify"}
+              "Inspection": "inspect.inspection", "Report": "verify.verify"}
 
 
 def __getattr__(name: str) -> Any:
@@ -254,6 +256,18 @@ def verify(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
         strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre)
     return verify(*paths, options, threads=threads, max_memory=max_memory, progress=progress)
+
+
+@checked
+def inspect(path: str | Path) -> Inspection:
+    """A GGUF file, an importance matrix, or a checkpoint's or adapter's folder, from headers only.
+
+    `.architecture`, `.parameters`, `.types`, `.context_length`, `.templates`, `.tensors`, `.metadata`; `.memory(context)`:
+    bytes of weights and of the cache at so many tokens.
+    """
+    from .converters.inspect.inspection import inspect
+
+    return inspect(Path(path))
 
 
 def _check_positive(**numbers: int | None) -> None:

@@ -13,7 +13,7 @@ from zoo.quantized import importance, write_legacy
 import ggufx
 from ggufx.arguments import fits
 
-VERBS = [ggufx.hf_to_gguf, ggufx.gguf_to_hf, ggufx.lora_to_gguf, ggufx.quantize, ggufx.verify]
+VERBS = [ggufx.hf_to_gguf, ggufx.gguf_to_hf, ggufx.lora_to_gguf, ggufx.quantize, ggufx.verify, ggufx.inspect]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def test_an_unknown_argument_is_named_as_python_does():
 
 @pytest.mark.parametrize(("value", "hint", "right"), [
     (True, bool, True), (1, bool, False), (True, int, False), (1, float, True), ("a", str | Path, True),
-    (None, str | None, True), (["a"], list[str], True), ([1], list[str], False), ({"a": 1}, dict[str, int | str], True), ({1: 1}, dict[str, int], False),
+    (None, str | None, True), (["a"], list[str], True),
+    ([1], list[str], False), ({"a": 1}, dict[str, int | str], True), ({1: 1}, dict[str, int], False),
 ])
 def test_fits(value, hint, right: bool):
     assert fits(value, hint) is right
