@@ -34,7 +34,7 @@ class Sizes(dict):
 
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
-               "query_key_value_rows": 48})
+               "query_key_value_rows": 48, "group_length": 2})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
@@ -54,7 +54,7 @@ def inputs(ops, seed=0):
     rng = np.random.default_rng(seed)
     if isinstance(ops[0], PackMxfp4):
         return [rng.integers(0, 256, (3, 8, 2, 16), np.uint8), rng.integers(0, 256, (3, 8, 2), np.uint8)]
-    for shape in CANDIDATES:
+    for shape in (*CANDIDATES, *(op.hf for op in ops if isinstance(op, Reshape))):
         try:
             shapes = [shape]
             for op in ops:

@@ -10,6 +10,8 @@ import numpy as np
 from .files import changed_copy
 from .fill import bell
 
+PEFT_MAMBA = ("falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h")
+
 
 def load(base: Path) -> Any:
     """The model of a checkpoint folder, by the class that its config names."""
@@ -42,12 +44,13 @@ def every_weight(base: Path, without: Collection[str] = ()) -> dict[str, Any]:
 
     model, skip = load(base), tuple(without)
     kinds = (torch.nn.Linear, Conv1D, torch.nn.Embedding)
+    refused = "out_proj" if model.config.model_type in PEFT_MAMBA else None  # by peft
     matrices = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
     parameters = [name for name, p in model.named_parameters()
                   if p.ndim in (2, 3) and name.rpartition(".")[0] not in matrices
-                  and "conv" not in name and not name.endswith("bias")]
+                  and "conv" not in name and not name.endswith(("bias", "A_log"))]
     return {
-        "target_modules": [name for name in matrices if not name.startswith(skip)],
+        "target_modules": [n for n in matrices if not n.startswith(skip) and n.rpartition(".")[2] != refused],
         "target_parameters": [name for name in parameters if not name.startswith(skip)] or None,
         "fan_in_fan_out": any(isinstance(module, Conv1D) for module in matrices.values()),
     }
