@@ -156,9 +156,6 @@ class ConversionPlan:
         """The outputs by set. The first file of a set names it."""
         return tuple(tuple(files) for _, files in groupby(self.outputs, key=lambda o: o.set))
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "notes", tuple(grouped(self.notes)))  # whoever made them: one of each kind
-
     @property
     def output_bytes(self) -> int:
         return sum(o.size for o in self.outputs)
