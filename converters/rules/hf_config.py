@@ -20,6 +20,7 @@ MAX_BLOCKS = 1 << 14  # the deepest known models have some hundreds
 MAX_EXPERTS = 1 << 14  # so have the widest
 BLOCK_COUNTS = ("block_count", "decoder_block_count", "nextn_predict_layers")  # keys below the architecture's prefix
 LAYER_KINDS = ("full_attention", "sliding_attention")
+UNSCALED_ROPE = ("rope_type", "rope_theta", "partial_rotary_factor")  # what settings without scaling consist of
 TRANSFORMERS_4_ROPE = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 
 
@@ -167,5 +168,5 @@ def hub_style(config: Config, spec: ArchSpec) -> Config:
     else:  # in so many words: some classes scale where nothing is said
         out["rope_scaling"] = None
         if spec.local_rope_base not in out:
-            out["rope_parameters"] = rope
+            out["rope_parameters"] = {k: v for k, v in rope.items() if k in UNSCALED_ROPE}
     return out

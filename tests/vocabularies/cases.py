@@ -39,6 +39,7 @@ CLASSES: dict[str, tuple[tuple[str, str], ...]] = {
              ("JinaBertModel", "jina-bert-v2")),
     "bert-cased": (("BertModel", "bert"), ("DistilBertModel", "bert")),
     "bert-accents": (("BertModel", "bert"),),
+    "t5": (("T5ForConditionalGeneration", "t5"),),
 }
 UNPADDED = ("llama-spm-json", "gemma4")  # llama.cpp's converter does not pad these
 assert set(CLASSES) == set(VOCABS)
