@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..quant.formats import FORMATS
-from ..quant.recipes.recipe import FILE_TYPES, PRESETS, FileType
 from .options import LOOK, Json, Quiet
 from .output import Output, human_bytes
+
+if TYPE_CHECKING:
+    from ..quant.recipes.recipe import FileType
 
 NAME = "types"
 PANEL = LOOK
@@ -29,6 +30,8 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """List file types and what each is good for: with MODEL its size at each, else the tensor types as well."""
+    from ..quant.recipes.recipe import FILE_TYPES
+
     out = Output(json_mode, quiet)
     made = [row for row in FILE_TYPES.values() if row.number is not None]
     if model is None:
@@ -38,6 +41,9 @@ def command(
 
 
 def _print_all(out: Output, made: list[FileType]) -> None:
+    from ..quant.formats import FORMATS
+    from ..quant.recipes.recipe import PRESETS
+
     tensor_rows = [(f.name, f.id, f.block_size, f.block_bytes, f.bits_per_weight) for f in FORMATS.values()]
     out.table(["file type", "number", "most tensors", "also", "good for"],
               [(f.name, f.number, f.default, ", ".join(f.aliases), f.use) for f in made])
@@ -64,7 +70,7 @@ def _print_sizes(out: Output, made: list[FileType], model: str) -> None:
     use = {row.name.lower(): row.use for row in made}
     rows = []
     for size in sizes:
-        needs = ["with --imatrix"] * size.needs_imatrix + [f"{size.fallbacks} tensors of another type"] * (size.fallbacks > 0)
+        needs = ["with --imatrix"] * size.needs_imatrix + [f"{size.fallbacks} of another type"] * (size.fallbacks > 0)
         rows.append((size.file_type, human_bytes(size.bytes or 0) if size.bytes else "", size.bits_per_weight or "",
                      size.refused or "; ".join([*needs, use[size.file_type]])))
     out.table(["file type", "size", "bits/weight", "good for"], rows)
