@@ -8,11 +8,11 @@ DEVICES = ("auto", "cpu", "cuda", "cuda:0")
 
 
 def complete_file_types(incomplete: str) -> list[str]:
-    """File types, after each comma again."""
-    from ..quant.recipes.recipe import FILE_TYPES
+    """File types and presets, after each comma again."""
+    from ..quant.recipes.recipe import FILE_TYPES, PRESETS
 
     before, comma, last = incomplete.rpartition(",")
-    names = ("auto", *(row.name.lower() for row in FILE_TYPES.values() if row.number is not None))
+    names = ("auto", *PRESETS, *(row.name.lower() for row in FILE_TYPES.values() if row.number is not None))
     return [f"{before}{comma}{name}" for name in _starting(names, last)]
 
 

@@ -55,7 +55,7 @@ def command(
     outfile: Outfile = None,
     outtype: Annotated[
         str, typer.Option("--outtype", metavar="TYPE[,TYPE]", autocompletion=complete_file_types, rich_help_panel=OUTPUT,
-                          help="File types (q4_k_m ...; see `ggufx types`), or auto: the model's own.")
+                          help="File types (q4_k_m ...), a preset (recommended), see `ggufx types`; auto: the model's own.")
     ] = "auto",
     checksums: Checksums = None,
     imatrix: Imatrix = None,
@@ -86,13 +86,14 @@ def command(
 ) -> ExitStatus:
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
     from ..converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
-    from ..converters.planners.many_outputs import plan_outputs
+    from ..converters.planners.many_outputs import outtype_names, plan_outputs
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import RESULT, carry_out
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
+    outtypes = outtype_names(outtype)
     folder = resolve_model(model, progress=not quiet)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
@@ -101,7 +102,7 @@ def command(
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre, plain=plain,
                           quantization=quantization)
-    plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtype)
+    plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,

@@ -94,8 +94,8 @@ def _of_model(found: Inspection, context: int | None) -> Iterator[tuple[str, str
     if found.context_length:
         yield "context", f"{found.context_length:,} tokens"
     memory = found.memory(context)
-    cache = "" if memory.cache is None else (f" + {human_bytes(memory.cache)} of cache at {memory.context:,} tokens = "
-                                             f"{human_bytes(memory.weights + memory.cache)}")
+    cache = f" + {human_bytes(memory.cache)} of cache at {memory.context:,} tokens = " \
+            f"{human_bytes(memory.weights + memory.cache)}" if memory.cache else ""
     yield "memory", f"{human_bytes(memory.weights)} of weights{cache}"
     told = ", ".join(f"{name} ({len(text):,} characters)" for name, text in found.templates.items())
     yield "template", told or "none"

@@ -54,7 +54,7 @@ def command(
     ],
     outtype: Annotated[
         str, typer.Argument(metavar="TYPE[,TYPE]", autocompletion=complete_file_types,
-                            help="File types: q4_k_m ...; see `ggufx types`.")
+                            help="File types (q4_k_m ...) or a preset (recommended): see `ggufx types`.")
     ],
     checksums: Checksums = None,
     imatrix: Imatrix = None,
@@ -84,7 +84,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Quantize a GGUF file, in one pass to a file of each TYPE, with the bytes of llama-quantize."""
-    from ..converters.planners.many_outputs import plan_outputs
+    from ..converters.planners.many_outputs import outtype_names, plan_outputs
     from ..converters.planners.quantization import Quantization
     from ..converters.planners.quantize import QuantizePlanner
     from ..converters.sources.hub import resolve_model
@@ -92,13 +92,14 @@ def command(
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
+    outtypes = outtype_names(outtype)
     path = resolve_model(model, what="gguf", progress=not quiet)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv), allow_requantize=allow_requantize)
-    plan, refused = plan_outputs(QuantizePlanner(path, outfile, quantization), outtype)
+    plan, refused = plan_outputs(QuantizePlanner(path, outfile, quantization), outtypes)
     compare = {o.path: afterwards(path, o.path, threads=threads, max_memory=max_memory,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,

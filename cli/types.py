@@ -1,30 +1,77 @@
-"""`ggufx types`: tensor types and file types, printed from the tables."""
+"""`ggufx types`: file types with what each is good for and, of a model, what it would weigh; tensor types."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from .options import LOOK, Json, Quiet
-from .output import Output
+from .output import Output, human_bytes
+
+if TYPE_CHECKING:
+    from ..quant.recipes.recipe import FileType
 
 NAME = "types"
 PANEL = LOOK
 EXAMPLES = """\
 $ ggufx types
+$ ggufx types model/
+$ ggufx types model-bf16.gguf
 """
 
 
-def command(json_mode: Json = False, quiet: Quiet = False) -> None:
-    """List tensor types with their block sizes, and file types with their default tensor type."""
-    from ..quant.formats import FORMATS
+def command(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", show_default=False,
+                                   help="Checkpoint folder, GGUF file or their Hub reference: what it weighs at each type.")
+    ] = None,
+    json_mode: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List file types and what each is good for: with MODEL its size at each, else the tensor types as well."""
     from ..quant.recipes.recipe import FILE_TYPES
 
     out = Output(json_mode, quiet)
+    made = [row for row in FILE_TYPES.values() if row.number is not None]
+    if model is None:
+        _print_all(out, made)
+    else:
+        _print_sizes(out, made, model)
+
+
+def _print_all(out: Output, made: list[FileType]) -> None:
+    from ..quant.formats import FORMATS
+    from ..quant.recipes.recipe import PRESETS
+
     tensor_rows = [(f.name, f.id, f.block_size, f.block_bytes, f.bits_per_weight) for f in FORMATS.values()]
-    file_rows = [(f.name, f.number, f.default, ", ".join(f.aliases)) for f in FILE_TYPES.values()]
-    out.table(["tensor type", "id", "block", "bytes", "bits per weight"], tensor_rows)
+    out.table(["file type", "number", "most tensors", "also", "good for"],
+              [(f.name, f.number, f.default, ", ".join(f.aliases), f.use) for f in made])
     out.line()
-    out.table(["file type", "number", "default tensor type", "also"], file_rows)
+    out.table(["preset", "stands for", "good for"], [(name, ",".join(types), use) for name, (types, use) in PRESETS.items()])
+    out.line()
+    out.table(["tensor type", "id", "block", "bytes", "bits per weight"], tensor_rows)
+    out.info("`ggufx types MODEL` tells the size of a model at each file type")
     out.document({
         "tensor_types": [dict(zip(("name", "id", "block_size", "block_bytes", "bits_per_weight"), r, strict=True))
                          for r in tensor_rows],
-        "file_types": [dict(zip(("name", "number", "default"), r[:3], strict=True)) for r in file_rows],
+        "file_types": [{"name": f.name, "number": f.number, "default": f.default, "use": f.use} for f in made],
+        "presets": {name: list(types) for name, (types, _) in PRESETS.items()},
     })
+
+
+def _print_sizes(out: Output, made: list[FileType], model: str) -> None:
+    from ..converters.planners.type_sizes import type_sizes
+    from ..converters.sources.hub import resolve_model
+
+    path = resolve_model(model, what="gguf" if ".gguf" in model else "checkpoint", progress=not out.quiet)
+    sizes = type_sizes(path, [row.name.lower() for row in made])
+    sizes.sort(key=lambda size: -(size.bytes or 0))
+    use = {row.name.lower(): row.use for row in made}
+    rows = []
+    for size in sizes:
+        needs = ["with --imatrix"] * size.needs_imatrix + [f"{size.fallbacks} of another type"] * (size.fallbacks > 0)
+        rows.append((size.file_type, human_bytes(size.bytes or 0) if size.bytes else "", size.bits_per_weight or "",
+                     size.refused or "; ".join([*needs, use[size.file_type]])))
+    out.table(["file type", "size", "bits/weight", "good for"], rows)
+    out.document({"model": model, "file_types": [{**size.to_json(), "use": use[size.file_type]} for size in sizes]})

@@ -30,9 +30,11 @@ LAW = {
     "plan": ("notes", "errors", "ops", "io", "quant.formats"),
     "planners": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "metadata", "plan", "quant",
                  "quant.recipes"),
-    "run": ("errors", "ops", "io", "plan", "quant"),
+    "inspect": ("errors", "io", "sources", "rules", "arch", "tokenizer", "quant.recipes"),
+    "run": ("notes", "errors", "ops", "io", "plan", "quant"),
     "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "plan", "planners", "run", "quant"),
-    "cli": ("notes", "errors", "io", "sources", "arch", "plan", "planners", "run", "verify", "quant", "quant.recipes"),
+    "cli": ("notes", "errors", "io", "sources", "arch", "inspect", "plan", "planners", "run", "verify", "quant",
+            "quant.recipes"),
 }
 
 

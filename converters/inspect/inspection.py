@@ -14,11 +14,13 @@ from .. import arch
 from ..errors import GgufxError, InputError
 from ..io.files import open_regular, read_at
 from ..io.gguf import MAGIC, GgufFile, read_gguf, read_gguf_model, split_names
+from ..io.tensors import StoredTensor
 from ..io.values import Metadata, plain
 from ..rules.facts import GgufFacts
 from ..rules.hf_config import canonical
 from ..rules.hparams import read_hparams, write_hparams
 from ..sources.hf_folder import Checkpoint, open_adapter, open_checkpoint
+from ..sources.recognise import GGUFS, expect, recognise
 from ..tokenizer.folder import Folder
 from ..tokenizer.templates import KEY as TEMPLATE_KEY
 from ..tokenizer.templates import chat_templates
@@ -26,18 +28,6 @@ from .memory import Memory, cache_bytes
 
 DEFAULT_CONTEXT = 8192  # tokens, where the model takes as many
 MAX_LEGACY_BYTES = 4 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class InspectedTensor:
-    """`type` as the file names it; `shape` outermost axis first; `offset` and `nbytes` in `file`."""
-
-    name: str
-    type: str
-    shape: tuple[int, ...]
-    nbytes: int
-    file: Path
-    offset: int
 
 
 @dataclass(repr=False)
@@ -52,7 +42,7 @@ class Inspection:
     path: Path
     form: str
     files: tuple[Path, ...] = ()
-    tensors: list[InspectedTensor] = field(default_factory=list)
+    tensors: list[StoredTensor] = field(default_factory=list)
     metadata: Metadata = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     keys: Mapping[str, Any] = field(default_factory=dict)
@@ -132,6 +122,7 @@ def inspect(path: Path) -> Inspection:
         start = read_at(file, 0, min(size, len(MAGIC)), path)
     if start != MAGIC and (found := _of_legacy_imatrix(path)) is not None:
         return found
+    expect(path, "gguf")
     return _of_gguf(path)
 
 
@@ -140,10 +131,10 @@ def _of_gguf(path: Path) -> Inspection:
     out = Inspection(path, "gguf", version=file.version, metadata=file.metadata)
     whole = _whole(file, out)
     out.keys = plain(whole.metadata)
-    out.tensors = [InspectedTensor(t.name, t.type, t.shape, t.nbytes, t.file, t.offset) for t in whole.tensors.values()]
+    out.tensors = list(whole.tensors.values())
     out.templates = {key.removeprefix(TEMPLATE_KEY).lstrip(".") or "default": str(value) for key, value in out.keys.items()
                      if key == TEMPLATE_KEY or key.startswith(f"{TEMPLATE_KEY}.")}
-    kind = out.keys.get("general.type")
+    kind = str(out.keys.get("general.type", ""))
     if kind == "imatrix" or any(name.endswith(SUMS) for name in whole.tensors):
         out.form = "imatrix"
         entries = {name.removesuffix(SUMS).removesuffix(COUNTS) for name in whole.tensors}
@@ -156,6 +147,9 @@ def _of_gguf(path: Path) -> Inspection:
         out.facts = {"tokenizer": out.keys.get("tokenizer.ggml.model"), "pre": out.keys.get("tokenizer.ggml.pre"),
                      "tokens": len(out.keys.get("tokenizer.ggml.tokens", ()))}
         out.layers = _layers(whole, out.keys)
+        for thing in GGUFS:
+            if thing.seen(kind, str(out.architecture), whole.tensors):
+                out.facts["kind"] = thing.name
     return out
 
 
@@ -192,9 +186,10 @@ def _layer_types(config: Mapping[str, Any]) -> Sequence[str] | None:
 
 
 def _of_folder(folder: Path) -> Inspection:
-    adapter = (folder / "adapter_config.json").is_file()
+    found = recognise(folder)
+    adapter = bool(found) and "adapter" in found[0][0].takes
     checkpoint = open_adapter(folder) if adapter else open_checkpoint(folder)
-    tensors = [InspectedTensor(t.name, t.dtype, t.shape, t.nbytes, t.file, t.offset) for t in checkpoint.tensors.values()]
+    tensors = list(checkpoint.tensors.values())
     out = Inspection(folder, "adapter" if adapter else "checkpoint", tuple(dict.fromkeys(t.file for t in tensors)), tensors,
                      config=checkpoint.config, notes=list(checkpoint.notes))
     if adapter:
@@ -231,7 +226,7 @@ def _of_legacy_imatrix(path: Path) -> Inspection | None:
             found = from_legacy(read_at(file, 0, size, path))
     except (ValueError, InputError):
         return None
-    entries = [InspectedTensor(name, "F32", values.shape[1:], 4 * values.size, path, 0)
+    entries = [StoredTensor(name, "F32", values.shape[1:], path, 0, 4 * values.size)
                for name, values in found.entries.items()]
     return Inspection(path, "legacy imatrix", (path,), entries,
                       facts={"entries": len(entries), "chunks": found.chunk_count, "datasets": list(found.datasets)})

@@ -132,31 +132,34 @@ class GgufPlanner:
 
     def plan(self, outtype: str) -> ConversionPlan:
         """The plan of a file of this type. Raises GgufxError with everything that keeps it from being made."""
-        outfile = self.path(outtype)
-        asked = self.options.quantization
-        kind = self._kind(outtype)
-        tensors = [t if t.type else _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
-        notes, chosen = [], None
-        if outtype == "auto":
-            types = {t.name: t.type for t in tensors}
-            notes = rounded(((self.reading.source(match.hf[0][0]).type, types[name])
-                             for match in self.reading.found.matches for name in match.gguf), "--outtype f32")
-        if outtype not in ("auto", *OUTTYPES):
-            keys = {"general.architecture": string(self.spec.name), **self.keys}
-            chosen = choose_types(outtype, tensors, keys, asked, self.imatrix, str(self.reading.checkpoint.folder))
-            tensors = [_typed(t, c.type, c.wanted if c.fell_back else None)
-                       for t, c in zip(tensors, chosen.choices, strict=True)]
-            notes = chosen.notes
+        tensors, notes = self.tensors_of(outtype)
         stored, number = self._file_type(outtype)
         key_values: Metadata = {
             **self.general, **self.keys, "general.file_type": u32(number), **self.tokens,
             "general.quantization_version": u32(QUANTIZATION_VERSION),
         }
-        if chosen is not None:
+        if outtype not in ("auto", *OUTTYPES):
+            asked = self.options.quantization
             key_values = override(key_values, asked)
             key_values.update(imatrix_keys(self.imatrix, asked.imatrix_file))
         key_values.update(self.residue)
-        return self._assemble(tensors, key_values, outfile, stored, (*self.reading.notes, *notes))
+        return self._assemble(tensors, key_values, self.path(outtype), stored, (*self.reading.notes, *notes))
+
+    def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
+        """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""
+        kind = self._kind(outtype)
+        tensors = [t if t.type else _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
+        if outtype == "auto":
+            types = {t.name: t.type for t in tensors}
+            return tensors, rounded(((self.reading.source(match.hf[0][0]).type, types[name])
+                             for match in self.reading.found.matches for name in match.gguf), "--outtype f32")
+        if outtype in OUTTYPES:
+            return tensors, []
+        keys = {"general.architecture": string(self.spec.name), **self.keys}
+        chosen = choose_types(outtype, tensors, keys, self.options.quantization, self.imatrix,
+                              str(self.reading.checkpoint.folder))
+        return [_typed(t, c.type, c.wanted if c.fell_back else None)
+                for t, c in zip(tensors, chosen.choices, strict=True)], chosen.notes
 
     def _kind(self, outtype: str) -> str:
         """The converter's own type. A recipe starts from the model's, as llama-quantize does from that of `auto`."""

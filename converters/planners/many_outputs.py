@@ -13,9 +13,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...quant.recipes.recipe import PRESETS
 from ..errors import Failure, GgufxError, UsageError, raise_all
 from ..plan.plan import ConversionPlan, TensorJob
 from ..plan.tiles import by_address
+from .quantization import named_type
 
 SET_FACTS = ("file_type", "bits_per_weight")  # the others are the model's
 
@@ -31,13 +33,11 @@ class Planner(Protocol):
 
 
 def plan_outputs(planner: Planner, outtype: str | Sequence[str]) -> tuple[ConversionPlan, tuple[Failure, ...]]:
-    """The plan of a file per type (a list, or text with commas), and the files that cannot be made, which it leaves out.
+    """The plan of a file per type (see `outtype_names`), and the files that cannot be made, which it leaves out.
 
     Raises UsageError where types or names are wrong, and what is wrong with every file where none can be made.
     """
-    outtypes = [name.strip().lower() for name in (outtype.split(",") if isinstance(outtype, str) else outtype)]
-    if not all(outtypes) or not outtypes:
-        raise UsageError("a type is missing", found=outtype, hint="Write q4_k_m, or several as in q4_k_m,q6_k,q8_0.")
+    outtypes = outtype_names(outtype)
     if len(outtypes) == 1:
         return planner.plan(outtypes[0]), ()
     paths = _each(planner.path, outtypes)
@@ -53,6 +53,26 @@ def plan_outputs(planner: Planner, outtype: str | Sequence[str]) -> tuple[Conver
     if not plans:
         raise_all({str(f.error): f.error for f in failures}.values())  # what concerns all is said once
     return merged(plans), tuple(failures)
+
+
+def outtype_names(outtype: str | Sequence[str]) -> list[str]:
+    """File types in lower case, of a list or text with commas; presets (recommended ...) stand for theirs.
+
+    UsageError where one is missing or there is no such type, so that nothing is fetched for a slip.
+    """
+    given = [name.strip().lower() for name in (outtype.split(",") if isinstance(outtype, str) else outtype)]
+    if not all(given) or not given:
+        raise UsageError("a type is missing", found=outtype, hint="Write q4_k_m, or several as in q4_k_m,q6_k,q8_0.")
+    names = [name for text in given for name in (PRESETS[text][0] if text in PRESETS else (text,))]
+    problems: list[GgufxError] = []
+    for name in names:
+        try:
+            if name != "auto":
+                named_type(name)
+        except GgufxError as error:
+            problems.append(error)
+    raise_all(problems)
+    return names
 
 
 def _each(path: Callable[[str], Path], outtypes: Sequence[str]) -> list[Path]:

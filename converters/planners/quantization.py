@@ -25,6 +25,7 @@ from ..ops import Op, Shape
 from ..plan.plan import PlannedTensor, Region, TensorJob
 from ..plan.tiles import unit_count
 
+NEEDS_IMATRIX = "tensors of a type that needs an importance matrix"
 MAX_IMATRIX_BYTES = 4 << 30
 
 
@@ -44,6 +45,7 @@ class Quantization:
     imatrix_file: Path | None = None
     include_weights: tuple[str, ...] = ()
     exclude_weights: tuple[str, ...] = ()
+    require_imatrix: bool = True  # False: to see what a type would give
 
 
 @dataclass
@@ -89,6 +91,8 @@ def choose_types(outtype: str, tensors: Sequence[StoredTensor | PlannedTensor], 
         raise UnsupportedError(str(error), file=file) from error
     _refuse(choices, imatrix, asked, file)
     chosen = Chosen(choices)
+    if need := _without_weights(choices, imatrix):
+        chosen.notes.append(Note(NEEDS_IMATRIX, *(c.name for c in need)))
     if imatrix is not None:
         quantized = [c.name for c in choices if c.eligible and len(c.shape) > 1]
         if missing := imatrix.missing(quantized):
@@ -103,6 +107,10 @@ def choose_types(outtype: str, tensors: Sequence[StoredTensor | PlannedTensor], 
     return chosen
 
 
+def _without_weights(choices: Sequence[recipe.Choice], imatrix: ImportanceMatrix | None) -> list[recipe.Choice]:
+    return [c for c in choices if c.requires_imatrix and (imatrix is None or c.name not in imatrix.entries)]
+
+
 def _type(name: str | None) -> str | None:
     return None if name is None else recipe.tensor_type(name)
 
@@ -110,8 +118,7 @@ def _type(name: str | None) -> str | None:
 def _refuse(choices: Sequence[recipe.Choice], imatrix: ImportanceMatrix | None, asked: Quantization, file: str) -> None:
     """Raise with all that cannot be done."""
     problems: list[GgufxError] = []
-    need = [c for c in choices if c.requires_imatrix and (imatrix is None or c.name not in imatrix.entries)]
-    if need:
+    if asked.require_imatrix and (need := _without_weights(choices, imatrix)):
         problems.append(UsageError(f"{len(need)} tensors of type {', '.join(sorted({c.type for c in need}))} need an "
                                    f"importance matrix: {', '.join(c.name for c in need[:3])}", file=file,
                                    hint="Give one with --imatrix, or choose another type."))

@@ -69,14 +69,11 @@ class QuantizePlanner:
     def plan(self, outtype: str) -> ConversionPlan:
         """The plan of a file of this type. Raises GgufxError with everything that keeps it from being made."""
         outfile, kind = self.path(outtype), named_type(outtype)
-        chosen = choose_types(kind.name, self.tensors, self.keys, self.quantization, self.imatrix, str(self.source))
+        planned, notes = self.tensors_of(outtype)
         key_values: Metadata = {k: v for k, v in self.keys.items() if k not in DROPPED_KEYS}
         key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
         key_values["general.file_type"] = u32(kind.number)
         key_values.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file))
-
-        planned = tuple(PlannedTensor(c.name, c.type, squeezed(c.shape), c.wanted if c.fell_back else None)
-                        for c in chosen.choices)
         made = gguf_output(outfile, key_values, planned)
         jobs = []
         for tensor in self.tensors:
@@ -84,11 +81,16 @@ class QuantizePlanner:
             source = Region(self.files[tensor.file], tensor.offset, tensor.type, output.shape)
             jobs.extend(with_weights([TensorJob(tensor.name, (source,), (), (output,))], [tensor.name], self.imatrix))
         return ConversionPlan(
-            "quantize", self.inputs, made.files, tuple(jobs), planned,
-            tuple(chosen.notes),
+            "quantize", self.inputs, made.files, tuple(jobs), tuple(planned), tuple(notes),
             {"architecture": self.architecture, "file_type": kind.name,
              "parameters": sum(prod(t.shape) for t in self.tensors), "bits_per_weight": bits_per_weight(planned)},
             self.imatrix.entries if self.imatrix else {})
+
+    def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
+        """The tensors of a file of this type, in order, and what is to be said of them. Raises as `plan`."""
+        chosen = choose_types(outtype, self.tensors, self.keys, self.quantization, self.imatrix, str(self.source))
+        return [PlannedTensor(c.name, c.type, squeezed(c.shape), c.wanted if c.fell_back else None)
+                for c in chosen.choices], chosen.notes
 
 
 def plan_quantize(path: Path, outfile: str | Path, options: QuantizeOptions) -> ConversionPlan:

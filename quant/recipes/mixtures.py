@@ -14,53 +14,62 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class FileType:
-    """`number` is the value of general.file_type; `default` the tensor type that no rule changes; COPY has neither."""
+    """`number` is the value of general.file_type; `default` the tensor type that no rule changes; COPY has neither.
+
+    `use`: what it is good for.
+    """
 
     name: str
     number: int | None
     default: str | None
     aliases: tuple[str, ...] = ()
+    use: str = ""
 
 
 _FILE_TYPES = (
-    FileType("F32", 0, "F32"),
-    FileType("F16", 1, "F16"),
-    FileType("BF16", 32, "BF16"),
-    FileType("Q8_0", 7, "Q8_0"),
-    FileType("Q4_0", 2, "Q4_0"),
-    FileType("Q4_1", 3, "Q4_1"),
-    FileType("Q5_0", 8, "Q5_0"),
-    FileType("Q5_1", 9, "Q5_1"),
-    FileType("Q2_K", 10, "Q2_K"),
-    FileType("Q2_K_S", 21, "Q2_K"),
-    FileType("Q3_K_S", 11, "Q3_K"),
-    FileType("Q3_K_M", 12, "Q3_K", ("Q3_K",)),
-    FileType("Q3_K_L", 13, "Q3_K"),
-    FileType("Q4_K_S", 14, "Q4_K"),
-    FileType("Q4_K_M", 15, "Q4_K", ("Q4_K",)),
-    FileType("Q5_K_S", 16, "Q5_K"),
-    FileType("Q5_K_M", 17, "Q5_K", ("Q5_K",)),
-    FileType("Q6_K", 18, "Q6_K"),
-    FileType("IQ1_S", 24, "IQ1_S"),
-    FileType("IQ1_M", 31, "IQ1_M"),
-    FileType("IQ2_XXS", 19, "IQ2_XXS"),
-    FileType("IQ2_XS", 20, "IQ2_XS"),
-    FileType("IQ2_S", 28, "IQ2_XS"),
-    FileType("IQ2_M", 29, "IQ2_S"),
-    FileType("IQ3_XXS", 23, "IQ3_XXS"),
-    FileType("IQ3_XS", 22, "IQ3_S"),
-    FileType("IQ3_S", 26, "IQ3_S"),
-    FileType("IQ3_M", 27, "IQ3_S"),
-    FileType("IQ4_NL", 25, "IQ4_NL"),
-    FileType("IQ4_XS", 30, "IQ4_XS"),
-    FileType("TQ1_0", 36, "TQ1_0"),
-    FileType("TQ2_0", 37, "TQ2_0"),
-    FileType("MXFP4_MOE", 38, "MXFP4"),
-    FileType("Q1_0", 40, "Q1_0"),
-    FileType("Q2_0", 41, "Q2_0"),
+    FileType("F32", 0, "F32", (), "exact whatever the source; twice the size of BF16"),
+    FileType("F16", 1, "F16", (), "half precision, for runtimes without BF16; no values beyond 65504"),
+    FileType("BF16", 32, "BF16", (), "as most models are published; what to keep and to quantize from"),
+    FileType("Q8_0", 7, "Q8_0", (), "hardly to be told from BF16, at half the size"),
+    FileType("Q4_0", 2, "Q4_0", (), "older; for runtimes and CPUs with kernels of its own"),
+    FileType("Q4_1", 3, "Q4_1", (), "older; as Q4_0 with an offset"),
+    FileType("Q5_0", 8, "Q5_0", (), "older; K types are better at the size"),
+    FileType("Q5_1", 9, "Q5_1", (), "older; K types are better at the size"),
+    FileType("Q2_K", 10, "Q2_K", (), "very small; losses are plain"),
+    FileType("Q2_K_S", 21, "Q2_K", (), "smaller still; losses are plain"),
+    FileType("Q3_K_S", 11, "Q3_K", (), "small; losses show"),
+    FileType("Q3_K_M", 12, "Q3_K", ("Q3_K",), "small; losses show"),
+    FileType("Q3_K_L", 13, "Q3_K", (), "small; losses show a little less"),
+    FileType("Q4_K_S", 14, "Q4_K", (), "a little smaller than Q4_K_M"),
+    FileType("Q4_K_M", 15, "Q4_K", ("Q4_K",), "the usual choice: a good balance of size and quality"),
+    FileType("Q5_K_S", 16, "Q5_K", (), "a little smaller than Q5_K_M"),
+    FileType("Q5_K_M", 17, "Q5_K", ("Q5_K",), "close to the original"),
+    FileType("Q6_K", 18, "Q6_K", (), "very close to the original"),
+    FileType("IQ1_S", 24, "IQ1_S", (), "the smallest that still speaks"),
+    FileType("IQ1_M", 31, "IQ1_M", (), "as IQ1_S, a little better"),
+    FileType("IQ2_XXS", 19, "IQ2_XXS", (), "very small"),
+    FileType("IQ2_XS", 20, "IQ2_XS", (), "very small"),
+    FileType("IQ2_S", 28, "IQ2_XS", (), "very small"),
+    FileType("IQ2_M", 29, "IQ2_S", (), "very small; the best of about 2.7 bits"),
+    FileType("IQ3_XXS", 23, "IQ3_XXS", (), "small; better than Q3_K at the size, slower on CPUs"),
+    FileType("IQ3_XS", 22, "IQ3_S", (), "small; better than Q3_K at the size, slower on CPUs"),
+    FileType("IQ3_S", 26, "IQ3_S", (), "small; better than Q3_K at the size, slower on CPUs"),
+    FileType("IQ3_M", 27, "IQ3_S", (), "small; better than Q3_K at the size, slower on CPUs"),
+    FileType("IQ4_NL", 25, "IQ4_NL", (), "as IQ4_XS, where 256 does not divide the rows"),
+    FileType("IQ4_XS", 30, "IQ4_XS", (), "smaller than Q4_K_S, about as good with an importance matrix"),
+    FileType("TQ1_0", 36, "TQ1_0", (), "ternary models (BitNet) alone"),
+    FileType("TQ2_0", 37, "TQ2_0", (), "ternary models (BitNet) alone, faster than TQ1_0"),
+    FileType("MXFP4_MOE", 38, "MXFP4", (), "mixtures of experts that were trained in MXFP4 (gpt-oss)"),
+    FileType("Q1_0", 40, "Q1_0", (), "models that were trained at one bit"),
+    FileType("Q2_0", 41, "Q2_0", (), "models that were trained at two bits"),
     FileType("COPY", None, None),
 )
 FILE_TYPES: dict[str, FileType] = {row.name: row for row in _FILE_TYPES}
+# Names for several file types at once, and what each is good for.
+PRESETS: dict[str, tuple[tuple[str, ...], str]] = {
+    "recommended": (("q4_k_m", "q5_k_m", "q6_k", "q8_0"), "a choice for most machines, without an importance matrix"),
+    "small": (("iq2_m", "iq3_xxs", "iq3_m", "iq4_xs"), "for little memory; needs an importance matrix (--imatrix)"),
+}
 
 
 @dataclass(frozen=True, slots=True)

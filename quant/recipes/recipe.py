@@ -26,6 +26,7 @@ from .mixtures import (
     MIXTURES,
     NEEDS_IMATRIX,
     OUTPUT_Q5_K,
+    PRESETS,
     FileType,
     ModelFacts,
     Role,
@@ -35,7 +36,7 @@ from .mixtures import (
 from .tensor_pattern import compile_pattern
 
 __all__ = [
-    "FILE_TYPES", "TENSOR_TYPES", "Choice", "FileType", "ModelFacts", "Options", "Role", "TensorShape",
+    "FILE_TYPES", "PRESETS", "TENSOR_TYPES", "Choice", "FileType", "ModelFacts", "Options", "Role", "TensorShape",
     "bits_per_weight", "choose", "file_type", "parse_tensor_type", "parse_tensor_types", "role", "sizes", "sort_key",
     "tensor_type",
 ]  # fmt: skip

@@ -91,7 +91,7 @@ def hf_to_gguf(
 
     outfile       a file, in which `{outtype}` is filled in, or a folder for a file of the conventional name; None: the
                   current folder
-    outtype       a file type, or several; see `ggufx types`. auto: the model's own
+    outtype       a file type or preset, or several; see `ggufx types`. auto: the model's own
     imatrix       importance matrix, GGUF or legacy; `include_weights`, `exclude_weights`: which of its entries
     tensor_types  pattern -> tensor type, the first that is found in a name decides; `tensor_type_file`: the same in a file
     output_tensor_type, token_embedding_type, leave_output_tensor, pure: as of llama-quantize
@@ -104,16 +104,18 @@ def hf_to_gguf(
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
     from .converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
+    from .converters.planners.many_outputs import outtype_names
     from .converters.sources.hub import cached_origin, resolve_model
 
     quantization = _quantization(
         imatrix_file=imatrix, include_weights=include_weights, exclude_weights=exclude_weights, tensor_types=tensor_types,
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv)
+    outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
                           plain=plain, quantization=quantization)
-    return _each_type(GgufPlanner(folder, outfile, options), outtype, dry_run, force=force, resume=resume,
+    return _each_type(GgufPlanner(folder, outfile, options), outtypes, dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
 
@@ -211,6 +213,7 @@ def quantize(
 
     `allow_requantize`: also tensors that are quantized already, which lose twice. The others as of `hf_to_gguf`.
     """
+    from .converters.planners.many_outputs import outtype_names
     from .converters.planners.quantize import QuantizePlanner
     from .converters.sources.hub import resolve_model
 
@@ -219,8 +222,9 @@ def quantize(
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv,
         allow_requantize=allow_requantize)
+    outtypes = outtype_names(outtype)
     planner = QuantizePlanner(resolve_model(model, what="gguf"), outfile, quantization)
-    return _each_type(planner, outtype, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+    return _each_type(planner, outtypes, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
 
 
