@@ -65,8 +65,10 @@ def unsound_bits(format: str) -> tuple[Bits, ...]:
 def first_unsound(blocks: np.ndarray, format: str) -> int | None:
     """The number of the first block with a scale or minimum that is infinite or NaN; None where there is none.
 
-    blocks   uint8 [..., row_bytes] of a format, C-contiguous
+    blocks   uint8 [..., row_bytes] of a format, C-contiguous; numbers of a format without scales are not looked at
     """
+    if not unsound_bits(format):
+        return None
     whole = blocks.reshape(-1, FORMATS[format].block_bytes)
     found = []
     for scale in unsound_bits(format):

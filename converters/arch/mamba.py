@@ -78,8 +78,8 @@ SIZES_2 = {
 COLUMN = Reshape(("ssm.time_step_rank",), ("ssm.time_step_rank", 1))
 
 
-def mamba2(m: str) -> tuple[TensorRule, ...]:
-    """A layer of Mamba 2 whose HF names start with `m`."""
+def mamba2(m: str, *, norm: bool) -> tuple[TensorRule, ...]:
+    """A layer of Mamba 2 whose HF names start with `m`. `norm`: whether it must have one inside."""
     return (
         *conv(m + "conv1d.", "conv_rows"),
         R("blk.{b}.ssm_in.weight", m + "in_proj.weight", shape="in_rows embedding_length"),
@@ -87,7 +87,7 @@ def mamba2(m: str) -> tuple[TensorRule, ...]:
         R("blk.{b}.ssm_a", m + "A_log", NegExp(), COLUMN, shape="ssm.time_step_rank"),
         R("blk.{b}.ssm_d", m + "D", COLUMN, shape="ssm.time_step_rank"),
         R("blk.{b}.ssm_norm.weight", m + "norm.weight", Reshape(("ssm.inner_size",), ("ssm.group_count", "group_length")),
-          shape="ssm.inner_size"),
+          need=norm, shape="ssm.inner_size"),
         R("blk.{b}.ssm_out.weight", m + "out_proj.weight", shape="embedding_length ssm.inner_size"),
     )
 
@@ -98,7 +98,7 @@ MAMBA2 = ArchSpec(
         *BLOCKS, *SSM, H("ssm.group_count", "n_groups"), H("ssm.time_step_rank", "num_heads"), SSM_1[-1],
         Seen("head_dim", lambda found: found.kv["ssm.inner_size"] // found.kv["ssm.time_step_rank"]),
     ),
-    tensors=(*OUTSIDE, *mamba2(M)), sizes=SIZES_2,
+    tensors=(*OUTSIDE, *mamba2(M, norm=True)), sizes=SIZES_2,
     defaults={**EXPANDS, "state_size": 128, "n_groups": 8, "num_heads": 128}, aliases=ALIASES,
     example="mistralai/Mamba-Codestral-7B-v0.1",
 )

@@ -109,7 +109,11 @@ def get_path(config: Mapping[str, Any], path: str) -> Any:
 
 
 def set_path(config: Config, path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for part in parents:
-        config = config.setdefault(part, {})
-    config[last] = value
+    """Set the value at a dotted path; a number is a place in a list, which is filled from the first on."""
+    *parents, last = parts = path.split(".")
+    for part, inner in zip(parents, parts[1:], strict=True):
+        config = config.setdefault(part, [] if inner.isdecimal() else {})
+    if isinstance(config, list):
+        config[int(last) : int(last) + 1] = [value]
+    else:
+        config[last] = value

@@ -2,7 +2,7 @@
 
 import pytest
 from ggufx.converters.errors import UnsupportedError
-from ggufx.converters.rules.facts import GgufFacts
+from ggufx.converters.rules.facts import GgufFacts, get_path, set_path
 from ggufx.converters.rules.hparam_rules import Seen
 
 
@@ -15,3 +15,11 @@ def test_a_value_that_the_runtime_cannot_compute_with_is_refused_and_no_other():
     config: dict = {}
     rule.read(GgufFacts({}, {}), config)
     assert config == {"act": "relu"}
+
+
+def test_what_is_set_at_a_path_is_there():
+    config: dict = {}
+    for path, value in (("a.b", 1), ("m.0", 2.0), ("m.1", 3.0), ("m.0", 4.0), ("c", None)):
+        set_path(config, path, value)
+    assert config == {"a": {"b": 1}, "m": [4.0, 3.0], "c": None}
+    assert get_path(config, "m.1") == 3.0

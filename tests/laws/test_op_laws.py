@@ -54,7 +54,8 @@ def inputs(ops, seed=0):
     rng = np.random.default_rng(seed)
     if isinstance(ops[0], PackMxfp4):
         return [rng.integers(0, 256, (3, 8, 2, 16), np.uint8), rng.integers(0, 256, (3, 8, 2), np.uint8)]
-    for shape in (*CANDIDATES, *(op.hf for op in ops if isinstance(op, Reshape))):
+    stated = [op.hf if isinstance(op, Reshape) else (sum(op.runs), 24) for op in ops if isinstance(op, (Reshape, Scale))]
+    for shape in (*CANDIDATES, *stated):
         try:
             shapes = [shape]
             for op in ops:

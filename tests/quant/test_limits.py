@@ -91,3 +91,7 @@ def test_the_least_bits_of_a_narrower_type(format, kind):
     below, value = dequantize(pair.view(np.uint8), kind)[0].tolist()
     assert below < least_unfit(format) <= value
     assert value < math.inf or least_unfit(format) > below
+
+
+def test_numbers_have_no_blocks_to_look_at():
+    assert first_unsound(np.zeros((6, 1), np.float32), "F32") is None

@@ -85,7 +85,7 @@ class Loop:
         return self.work / "f32.gguf"
 
     def _file(self, name: str, **options: Any) -> Path:
-        ggufx.hf_to_gguf(self.folder, self.work / name, **options)
+        ggufx.hf_to_gguf(self.folder, self.work / name, outtype="f32" if self.row.folded else "auto", **options)
         return self.work / name
 
     def _back(self, gguf: Path, name: str) -> Path:

@@ -73,7 +73,8 @@ class Model:
 
     What is known: `tolerance`, how far llama.cpp's float32 results may be from transformers', as a part of the largest value;
     `fault`, what llama.cpp does wrong; `lost`, why a checkpoint made of standard keys alone computes otherwise; `rounded`, that
-    it has decays behind -exp(x), which come back from there to within a rounding of float32.
+    it has decays behind -exp(x), which come back from there to within a rounding of float32; `folded`, that multipliers are in its
+    weights, which only an F32 file gives back.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Model:
     fault: Fault = NONE
     lost: str = ""
     rounded: bool = False
+    folded: bool = False
 
     @property
     def stored_tolerance(self) -> float:
