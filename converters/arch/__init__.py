@@ -17,9 +17,9 @@ from ..errors import UnsupportedError
 from ..rules.facts import GgufFacts
 from ..rules.hf_config import architecture_of
 from ..rules.spec import ArchSpec, Choice, Whole
-from . import arcee, bert, bloom, deepseek, exaone, gemma, gemma4, gpt, llama, phi, qwen, qwen35, seed_oss
+from . import arcee, bert, bloom, deepseek, exaone, gemma, gemma4, gpt, lfm2, llama, phi, qwen, qwen35, seed_oss
 
-FAMILIES = (llama, qwen, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, arcee, seed_oss, exaone)
+FAMILIES = (llama, qwen, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, arcee, seed_oss, exaone, lfm2)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
