@@ -258,6 +258,8 @@ def _longrope(which: str) -> Derived:
         rope = full_attention_rope(config)
         rope["rope_type"] = "longrope"
         rope[f"{which}_factor"] = [short(x) for x in factors]
+        if (original := rope.get("original_max_position_embeddings")) and "max_position_embeddings" in config:
+            rope["factor"] = config["max_position_embeddings"] / original
 
     return Derived(f"rope_factors_{which}.weight", make, recover)
 
