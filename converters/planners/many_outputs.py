@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import Failure, GgufxError, UsageError, raise_all
+from ..notes import grouped
 from ..plan.plan import ConversionPlan, TensorJob
 from ..plan.tiles import by_address
 
@@ -82,7 +83,7 @@ def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
         first.direction, first.inputs, tuple(replace(o, set=number) for number, plan in enumerate(plans) for o in plan.outputs),
         tuple(map(_joined, alike.values())),
         tuple(replace(tensor, set=number) for number, plan in enumerate(plans) for tensor in plan.tensors),
-        (*common, *own),
+        tuple(grouped((*common, *own))),
         {**{k: v for k, v in first.facts.items() if k not in SET_FACTS},
          "sets": [{k: plan.facts[k] for k in SET_FACTS if k in plan.facts} for plan in plans]},
         {name: values for plan in plans for name, values in plan.imatrix.items()},
