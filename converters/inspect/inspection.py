@@ -194,7 +194,7 @@ def _layer_types(config: Mapping[str, Any]) -> Sequence[str] | None:
 def _of_folder(folder: Path) -> Inspection:
     adapter = (folder / "adapter_config.json").is_file()
     checkpoint = open_adapter(folder) if adapter else open_checkpoint(folder)
-    tensors = [InspectedTensor(t.name, t.dtype, t.shape, t.nbytes, t.file, t.offset) for t in checkpoint.tensors.values()]
+    tensors = [InspectedTensor(t.name, t.type, t.shape, t.nbytes, t.file, t.offset) for t in checkpoint.tensors.values()]
     out = Inspection(folder, "adapter" if adapter else "checkpoint", tuple(dict.fromkeys(t.file for t in tensors)), tensors,
                      config=checkpoint.config, notes=list(checkpoint.notes))
     if adapter:
