@@ -152,7 +152,9 @@ class _Run:
             begun = False  # until then, what a dead run left is not ours to remove
             try:
                 staging.acquire(resume)
-                record = self._journal() if resume else self._clean(staging)
+                record = self._journal() if resume else None
+                if not resume:
+                    self._clean(staging)
                 begun = True
                 kept = self._take_over(staging, record, engine) if resume else []
                 refuse_existing((p.output for p in staging.parts if not p.published), force,
@@ -228,6 +230,7 @@ class _Run:
         Where all outputs are there and no journal, they are held against what the sources give.
         """
         torn: set[int] = set()
+        receipts: Sequence[Receipt]
         with open_inputs(self.plan.inputs) as inputs, staging.published() as there:
             if record is None and len(there) == len(staging.parts):
                 receipts = self._made_anew(staging, engine)
@@ -344,7 +347,8 @@ def unwritten(plan: ConversionPlan, jobs: Sequence[TensorJob]) -> list[Ranges]:
 
     InputError where the plan contradicts itself: ranges that overlap, or lie outside of their file.
     """
-    ranges: list[Ranges] = [[(at, at + len(data)) for at, data in ((0, o.head), *o.pieces)] for o in plan.outputs]
+    ranges: list[list[tuple[int, int]]] = [
+        [(at, at + len(data)) for at, data in ((0, o.head), *o.pieces)] for o in plan.outputs]
     problems: list[GgufxError] = []
     for job in jobs:
         for region in job.outputs:
