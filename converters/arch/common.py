@@ -50,7 +50,7 @@ CONTEXT_LENGTH = H("context_length", ("max_position_embeddings", "n_positions", 
 EMBEDDING_LENGTH = H("embedding_length", ("hidden_size", "n_embd"))
 FFN_LENGTH = H("feed_forward_length", ("intermediate_size", "n_inner"))
 HEAD_COUNT = H("attention.head_count", ("num_attention_heads", "n_head"))
-SHAPE = (BLOCK_COUNT, CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT)
+SHAPE: tuple[HparamRule, ...] = (BLOCK_COUNT, CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT)
 HEAD_KV = H("attention.head_count_kv", "num_key_value_heads")
 LN_EPSILON = H("attention.layer_norm_epsilon", ("layer_norm_epsilon", "layer_norm_eps"), F32)
 RMS_EPS = H("attention.layer_norm_rms_epsilon", "rms_norm_eps", F32)
@@ -81,7 +81,7 @@ NORMS = (
     R("blk.{b}.attn_norm.weight", L + "input_layernorm.weight", shape="embedding_length"),
     R("blk.{b}.ffn_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
 )
-ATTN = (
+ATTN: tuple[TensorRule, ...] = (
     R("blk.{b}.attn_q.{p}", L + "self_attn.q_proj.{p}", shape="head_rows embedding_length"),
     R("blk.{b}.attn_k.{p}", L + "self_attn.k_proj.{p}", shape="head_kv_rows embedding_length"),
     R("blk.{b}.attn_v.{p}", L + "self_attn.v_proj.{p}", shape="head_kv_rows embedding_length"),

@@ -24,9 +24,13 @@ from ..errors import UnsupportedError
 from ..io.values import Metadata, Value, ValueType, array
 from .facts import MISSING, Config, Fact, GgufFacts, Missing, get_path, set_path
 
-PLAIN_TYPES = {ValueType.FLOAT32: (int, float), ValueType.BOOL: bool, ValueType.STRING: str}  # of the rest: int
-LIMITS = {ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 - 1),
-          ValueType.FLOAT32: (-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max))}
+PLAIN_TYPES: dict[ValueType, type[Any] | tuple[type[Any], ...]] = {
+    ValueType.FLOAT32: (int, float), ValueType.BOOL: bool, ValueType.STRING: str,
+}  # of the rest: int
+LIMITS: dict[ValueType, tuple[float, float]] = {
+    ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 - 1),
+    ValueType.FLOAT32: (-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max)),
+}
 
 
 class HparamRule(Protocol):
@@ -150,6 +154,9 @@ class Const:
             raise UnsupportedError(f"{self.key} has no form in config.json", expected=self.value, found=facts.kv[self.key])
 
 
+OneKey = Key | Computed | Const  # the kinds that write one key
+
+
 @dataclass(frozen=True)
 class Fixed:
     """A config value that GGUF has no key for: the runtime always computes with this one.
@@ -223,7 +230,7 @@ class Note:
     """Something to say of some configs: that the runtime computes a little differently than HF."""
 
     text: str
-    when: Callable[[Config], bool]
+    when: Callable[[Config], Any]  # said where it is true of the config
     writes: tuple[str, ...] = ()
     fills: tuple[str, ...] = ()
 
@@ -283,6 +290,6 @@ def short(value: Any) -> Any:
     float32 does not reach: infinity, large float64s."""
     if not isinstance(value, (float, np.floating)):
         return value
-    if not abs(value) <= LIMITS[ValueType.FLOAT32][1]:
+    if not abs(float(value)) <= LIMITS[ValueType.FLOAT32][1]:
         raise ValueError(f"{value} is no finite number of float32")
     return float(str(np.float32(value)))

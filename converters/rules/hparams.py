@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..io.files import printable
 from ..io.values import Metadata, ValueType
 from .facts import MISSING, Config, GgufFacts, Missing, Settings, get_path
 from .hf_config import BLOCK_COUNTS, check_block_count, check_expert_count
-from .hparam_rules import LIMITS, HparamRule
+from .hparam_rules import LIMITS, PLAIN_TYPES, HparamRule, OneKey
 from .spec import ArchSpec, Hparams
 
 UNFIT = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)  # what arithmetic on odd settings raises
@@ -78,7 +78,7 @@ def read_hparams(spec: ArchSpec, facts: GgufFacts, file: str, problems: list[Ggu
     config = Settings(architectures=[main.classes[0]], model_type=main.model_type)
     raise_all(InputError(f"{spec.name}.{rule.key} has the wrong type", file=file, expected=rule.type.name.lower(),
                          found=printable(repr(kv[rule.key])))
-              for rule in spec.hparams if hasattr(rule, "key") and rule.key in kv and not _fits(rule.type, kv[rule.key]))
+              for rule in spec.hparams if isinstance(rule, OneKey) and rule.key in kv and not _fits(rule.type, kv[rule.key]))
     for rule in spec.hparams:
         try:
             rule.read(facts, config)
@@ -97,7 +97,7 @@ def read_hparams(spec: ArchSpec, facts: GgufFacts, file: str, problems: list[Ggu
 
 def _fits(kind: ValueType, value: Any) -> bool:
     """Whether a file's value can be what a rule of this type reads: one, or a list with one per block."""
-    wanted = {ValueType.FLOAT32: (int, float), ValueType.STRING: str}.get(kind, int)
+    wanted = int if kind == ValueType.BOOL else PLAIN_TYPES.get(kind, int)
     most = LIMITS[ValueType.FLOAT32][1]  # neither NaN nor infinity is a setting
     return all(isinstance(v, wanted) and not (isinstance(v, float) and not abs(v) <= most)
                for v in (value if isinstance(value, list) else [value]))
@@ -114,4 +114,7 @@ def _own_keys(spec: ArchSpec, values: Mapping[str, Any]) -> Settings:
 class PerBlock(list):
     """A value for each block. TypeError where it is taken for one number: a list times a size is a list of that length."""
 
-    __mul__ = __rmul__ = __imul__ = None
+    def __mul__(self, factor: Any) -> NoReturn:
+        raise TypeError("a value for each block is not one number")
+
+    __rmul__ = __imul__ = __mul__

@@ -40,7 +40,7 @@ class Match:
 
     @property
     def block(self) -> int | None:
-        return self.holes.get(self.rule.stack) if self.rule.stack else None  # type: ignore[return-value]
+        return self.rule.block(self.holes)
 
 
 class BlockHparams(Mapping[str, Any]):
@@ -148,7 +148,8 @@ def match_hf(
         names[spelling] = name
         groups.setdefault((r, tuple(sorted(holes.items()))), {})[t, expert] = spelling
 
-    matches, made = [], {}
+    matches: list[Match] = []
+    made: dict[str, str] = {}
     for (r, items), found_parts in sorted(groups.items(), key=lambda g: (g[0][0], str(g[0][1]))):
         match = _grouped(spec, spec.tensors[r], dict(items), found_parts, hp, file, problems)
         if match is None:
@@ -183,7 +184,7 @@ class _Unknown:
 def _grouped(spec: ArchSpec, rule: TensorRule, holes: Holes, parts: dict[tuple[int, int], str], hp: Hparams, file: str,
              problems: list[GgufxError]) -> Match | None:
     """One match from the names found for it; None, with a problem, where a part is missing."""
-    at = BlockHparams(hp, holes.get(rule.stack))
+    at = BlockHparams(hp, rule.block(holes))
     experts = _experts(rule, at)
     beyond = [name for (_, e), name in parts.items() if e >= experts]
     for name in beyond:
@@ -222,8 +223,9 @@ def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) ->
     for r, rule in enumerate(spec.tensors):
         if not rule.need or spec.layouts[r]:
             continue
-        for b in spec.blocks(rule.stack, hp) if rule.stack else (None,):
-            holes: Holes = {"p": "weight"} if b is None else {"p": "weight", rule.stack: b}
+        stack = rule.stack
+        for b in (None,) if stack is None else spec.blocks(stack, hp):
+            holes: Holes = {"p": "weight"} if stack is None else {"p": "weight", stack: b}
             if not _needed(rule, hp, b) or (rule.given and not rule.given.at(made, holes)):
                 continue
             for template in rule.gguf:
@@ -309,7 +311,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
                 problems.append(unknown(name))
             continue
         rule, r, holes = next((o for o in whole if str(o[0].hf[0]) in layouts), whole[0])
-        at, local = BlockHparams(hp, holes.get(rule.stack)), _local(spec, rule, holes, hp)
+        at, local = BlockHparams(hp, rule.block(holes)), _local(spec, rule, holes, hp)
         hf = tuple(tuple(t.format({**local, "e": e}) for e in range(_experts(rule, at))) for t in rule.hf)
         try:
             match = Match(rule, holes, hf, tuple(op.bind(at) for op in rule.ops))

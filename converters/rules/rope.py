@@ -8,7 +8,7 @@ transformers `modeling_rope_utils.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any
@@ -29,9 +29,11 @@ YARN = (
     ("beta_fast", "yarn_beta_fast"),
     ("beta_slow", "yarn_beta_slow"),
 )
-KINDS = {"rope.scaling.type": str, "rope.scaling.original_context_length": int,
-         **dict.fromkeys(("rope.freq_base", "rope.freq_base_swa", "rope.scaling.factor",
-                          *(f"rope.scaling.{key}" for _, key in YARN)), (int, float))}
+KINDS: dict[str, type[Any] | tuple[type[Any], ...]] = {
+    "rope.scaling.type": str, "rope.scaling.original_context_length": int,
+    **dict.fromkeys(("rope.freq_base", "rope.freq_base_swa", "rope.scaling.factor",
+                     *(f"rope.scaling.{key}" for _, key in YARN)), (int, float)),
+}
 OTHER_KINDS = ("default", "llama3", "longrope", "su", "proportional")  # scaled by tensors, or not at all
 
 
@@ -139,8 +141,8 @@ def _frequencies(dim: int, base: float) -> np.ndarray:
     Decimal arithmetic, since the powers of numpy and of C libraries differ by machine.
     """
     exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
-    exact, base = Context(prec=40), Decimal(float(np.float32(base)))
-    powers = [float(exact.power(base, Decimal(float(e)))) for e in exponents]
+    exact, rounded = Context(prec=40), Decimal(float(np.float32(base)))
+    powers = [float(exact.power(rounded, Decimal(float(e)))) for e in exponents]
     return np.float32(1.0) / np.array(powers, np.float32)
 
 
@@ -150,13 +152,13 @@ def _llama3_divisors(freqs: np.ndarray, factor: float, low: float, high: float, 
     float32 steps in the order of llama.cpp's converter: torch divides a number by a tensor as the tensor's reciprocal
     times the number, in two roundings.
     """
-    one, factor = np.float32(1.0), np.float32(factor)
+    one, most = np.float32(1.0), np.float32(factor)
     wavelengths = (one / freqs) * np.float32(2 * math.pi)
     smooth = ((one / wavelengths) * np.float32(original) - np.float32(low)) / np.float32(high - low)
     with np.errstate(divide="ignore", invalid="ignore"):  # where it is not taken
-        between = one / ((one - smooth) / factor + smooth)
+        between = one / ((one - smooth) / most + smooth)
     return np.where(wavelengths < np.float32(original / high), one,
-                    np.where(wavelengths > np.float32(original / low), factor, between))
+                    np.where(wavelengths > np.float32(original / low), most, between))
 
 
 def _make_llama3(config: Config, hp: Hparams) -> np.ndarray | None:
@@ -230,7 +232,7 @@ def _llama3_settings(divisors: np.ndarray, freqs: np.ndarray, factor: float) -> 
     ones, full = cycles[divisors <= 1], cycles[divisors >= factor]
     for original in CONTEXTS:
         for low in BREAKS:
-            highs = BREAKS
+            highs: Sequence[float] = BREAKS
             if len(smooth):
                 high = float(low + (cycles[inside][0] * original - low) / smooth[0])
                 highs = [round(high, digits) for digits in range(10)]

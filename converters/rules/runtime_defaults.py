@@ -14,7 +14,7 @@ import numpy as np
 from ..io.values import Metadata, plain
 from .facts import MISSING
 from .hf_config import MAX_BLOCKS
-from .hparam_rules import typed
+from .hparam_rules import Key, OneKey, typed
 from .spec import ArchSpec
 
 Get = Callable[[str], Any]  # the meaning of another key below the architecture's prefix; KeyError where there is none
@@ -149,13 +149,14 @@ def with_defaults(spec: ArchSpec, metadata: Metadata) -> Metadata:
     runtime = RuntimeHparams(spec.name, {k.removeprefix(prefix): v.tolist() if isinstance(v, np.ndarray) else v
                                          for k, v in plain(metadata).items() if k.startswith(prefix)})
     for rule in spec.hparams:
-        key = getattr(rule, "key", "")
-        if not key or prefix + key in out or getattr(rule, "default", MISSING) is not MISSING:
+        if not isinstance(rule, OneKey) or prefix + rule.key in out:
+            continue
+        if isinstance(rule, Key) and rule.default is not MISSING:
             continue
         try:
-            value = runtime[key]
+            value = runtime[rule.key]
             if value or value is False:
-                out[prefix + key] = typed(rule.type, value)
+                out[prefix + rule.key] = typed(rule.type, value)
         except (KeyError, TypeError, ValueError, ArithmeticError, IndexError):
             continue  # missed by its own rule
     return out

@@ -16,10 +16,10 @@ import numpy as np
 from ..ops import Op
 from .facts import Config, Fact, GgufFacts, Has
 from .hparam_rules import HparamRule
-from .template import Template
+from .template import Holes, Template
 
 Hparams = Mapping[str, Any]  # GGUF keys without the architecture prefix, and the derived sizes of hparams.py
-When = Callable[[Hparams, int], bool]
+When = Callable[[Hparams, Any], bool]  # of a block: its number, in a row of no stack None
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ class TensorRule:
     def stack(self) -> str | None:
         """The hole that counts the row's blocks."""
         return next((hole for hole in self.gguf[0].holes if hole not in "ep"), None)
+
+    def block(self, holes: Holes) -> int | None:
+        """The block that these holes are of, None in a row of no stack."""
+        return None if self.stack is None else holes.get(self.stack)
 
 
 @dataclass(frozen=True)

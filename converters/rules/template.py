@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from string import ascii_lowercase
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 INDEX = "(?P<{}>0|[1-9][0-9]{{0,8}})"
 HOLES = {**{hole: INDEX.format(hole) for hole in ascii_lowercase}, "p": "(?P<p>weight|bias)"}
-Holes = dict[str, int | str]
+Holes = dict[str, Any]  # {p}: str, every other hole: int
 T = TypeVar("T")
 
 
