@@ -34,10 +34,10 @@ class LoraRefused(ValueError):
 
 
 class Cut(NamedTuple):
-    """How results may be made piece by piece: `count` equal runs of `axis` of every source, each on its own."""
+    """How results may be made piece by piece: `runs` equal runs of `axis` of every source, each on its own."""
 
     axis: int
-    count: int
+    runs: int
 
 
 def evaluate(size: Size, hp: Mapping[str, Any]) -> Any:
@@ -112,7 +112,7 @@ class Op:
     def units(self, shapes: Sequence[Shape]) -> int:
         """Into how many equal runs of axis 0 the sources may be cut so that each gives a run of axis 0 of the results."""
         cut = self.cut(shapes)
-        return cut.count if cut is not None and cut.axis == 0 else 1
+        return cut.runs if cut is not None and cut.axis == 0 else 1
 
     def to_json(self) -> dict[str, Any]:
         return {"op": type(self).__name__, **{f.name: _json(getattr(self, f.name)) for f in fields(self)}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -191,8 +191,9 @@ class Crop(IndexMap):
 
     def bind(self, hp):
         optional = {k: v for k in ("stop", "rows") if isinstance(v := getattr(self, k), str)}
-        known = {k: evaluate(v, hp) if all(w.isdecimal() or w in hp for w in v.split("*")) else None
-                 for k, v in optional.items()}
+        known: dict[str, Any] = {
+            k: evaluate(v, hp) if all(w.isdecimal() or w in hp for w in v.split("*")) else None
+            for k, v in optional.items()}
         return super(Crop, replace(self, **known)).bind(hp)
 
     def lengths(self, n):
