@@ -345,6 +345,8 @@ def _encoded_data(value: Value) -> bytes:
         return _encoded_string(value.data)
     if value.type is not ValueType.ARRAY:
         return _encoded_numbers(value.type, [value.data])
+    if value.item_type is None:
+        raise ValueError("an array has a type of its items")
     head = struct.pack("<IQ", value.item_type, len(value.data))
     if value.item_type is not ValueType.STRING:
         return head + _encoded_numbers(value.item_type, value.data)

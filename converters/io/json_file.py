@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES, non_finite: 
     return parse_object(raw, path, non_finite=non_finite)
 
 
-def parse_object(raw: bytes, path: Path, *, start: int = 0, non_finite: bool = False) -> dict[str, Any]:
+def parse_object(raw: bytes, path: str | Path, *, start: int = 0, non_finite: bool = False) -> dict[str, Any]:
     """The JSON object that `raw` holds; `start` is the byte of `path` at which `raw` stands, for the messages."""
     try:
         constant = float if non_finite else _no_constant
@@ -75,8 +76,7 @@ def json_bytes(data: Any, *, indent: int | None = None, sort_keys: bool = False,
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise _Refused(f"the key '{printable(twice)}' occurs twice in one object")
     return made
 

@@ -155,8 +155,8 @@ def _located(name: str, tensor: Any, records: dict[int, int], path: Path) -> Sto
                                found=f"strides {tensor.stride()}", hint=_HINT)
     storage = tensor.untyped_storage()
     begin = getattr(storage, "_checkpoint_offset", None)
-    held = records.get(begin)
-    if held is None or held != storage.nbytes():
+    held = None if begin is None else records.get(begin)
+    if begin is None or held is None or held != storage.nbytes():
         raise InputError(f"its storage of {storage.nbytes()} bytes at byte {begin} is no record of the zip file",
                          file=path, tensor=shown, hint=_HINT)
     first = tensor.storage_offset() * tensor.element_size()

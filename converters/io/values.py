@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
+
 
 class ValueType(IntEnum):
     UINT8 = 0
@@ -72,7 +74,7 @@ def string(x: str) -> Value:
     return Value(ValueType.STRING, x)
 
 
-def array(item_type: ValueType, items: Sequence[Any]) -> Value:
+def array(item_type: ValueType, items: Sequence[Any] | np.ndarray) -> Value:
     return Value(ValueType.ARRAY, items, item_type)
 
 
