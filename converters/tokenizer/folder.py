@@ -173,7 +173,9 @@ class Folder:
         listed with: a text has one id, a piece's where it is a piece; what has none yet gets the next one."""
         if self.tokenizer is None:
             return []
-        vocab, found, moved = self.json_vocab, {}, []
+        vocab = self.json_vocab
+        found: dict[str, AddedToken] = {}
+        moved = []
         for item in self.tokenizer.items("added_tokens"):
             listed = self._added(item, item.need("id", int))
             known = found[listed.content].id if listed.content in found else vocab.get(listed.content)
@@ -192,8 +194,10 @@ class Folder:
     def config_added(self) -> list[AddedToken]:
         """The added tokens of tokenizer_config.json (`added_tokens_decoder`), in the order of the file."""
         decoder = self.config.section("added_tokens_decoder")
+        if decoder is None:
+            return []
         found = []
-        for key in decoder.data if decoder else ():
+        for key in decoder.data:
             item = decoder.section(key)
             if item is None or not key.isdecimal() or len(key) > 10:
                 raise decoder.error(key, "not a token id with its token")
@@ -204,8 +208,10 @@ class Folder:
     def file_added(self) -> list[AddedToken]:
         """The tokens of added_tokens.json; those named in special_tokens_map.json are special."""
         document = self.document("added_tokens.json")
+        if document is None:
+            return []
         found = []
-        for text in document.data if document else ():
+        for text in document.data:
             token_id = document.need(text, int)
             if token_id < 0:
                 raise document.error(text, "negative id", found=token_id)

@@ -200,8 +200,8 @@ def pieces(splitter: Mapping[str, Any] | None, texts: Sequence[str]) -> list[lis
     from tokenizers import Tokenizer
 
     empty = {"type": "BPE", "vocab": {}, "merges": []}
-    document = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": splitter,
-                "post_processor": None, "decoder": None, "model": empty}
+    document: dict[str, Any] = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": splitter,
+                                "post_processor": None, "decoder": None, "model": empty}
     try:
         cutter = Tokenizer.from_str(json.dumps(document)).pre_tokenizer
         if cutter is None:
@@ -254,8 +254,9 @@ def _unreachable(folder: Folder) -> int:
 
 def _unrecognised(file: Path, splitter: Mapping[str, Any] | None, kinds: tuple[str, ...],
                   steps: tuple[Step, ...]) -> UnsupportedError:
+    nearest: list[str] = []
     if set(kinds) - {"NFC"}:
-        message, nearest = f"normalizer {' + '.join(kinds)}: llama.cpp's byte-level BPE has none", []
+        message = f"normalizer {' + '.join(kinds)}: llama.cpp's byte-level BPE has none"
     else:
         nearest, message = _nearest(splitter, steps)
     hint = (f"nearest: {', '.join(nearest[:4])}; to use one of them in spite of that: --pre NAME" if nearest

@@ -38,10 +38,10 @@ class Rebuilt:
     notes: list[str] = field(default_factory=list)
 
 
-BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
-_TO_SPACE_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
-_FROM_SPACE_MARK = {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}
-_SPACED_DECODER = (_FROM_SPACE_MARK, {"type": "ByteFallback"}, {"type": "Fuse"})
+BYTE_LEVEL: Json = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+_TO_SPACE_MARK: Json = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+_FROM_SPACE_MARK: Json = {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}
+_SPACED_DECODER: tuple[Json, ...] = (_FROM_SPACE_MARK, {"type": "ByteFallback"}, {"type": "Fuse"})
 
 
 def sequence(key: str, steps: Sequence[Json]) -> Json | None:
@@ -118,7 +118,7 @@ def byte_level(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     if stored.merges is None:
         notes.append("the file has no merges: they are derived from the order of the ids")
         plain = {text: i for text, i in vocab.items() if stored.types[i] == TokenType.NORMAL}
-        merges = list(merges_of_pieces(plain, plain.__getitem__, "ids"))
+        merges: Sequence[Sequence[str]] = list(merges_of_pieces(plain, plain.__getitem__, "ids"))
     else:
         merges = _merge_pairs(stored.merges, vocab, notes)
     model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
@@ -164,16 +164,15 @@ def sentencepiece(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     vocab = _model_vocab(stored, added, lambda i: SPACE * len(stored.tokens[i]) if i in spaces else stored.tokens[i])
     pieces = {text: i for text, i in vocab.items()
               if stored.types[i] == TokenType.NORMAL or i in spaces}
-    scores, notes = stored.scores, []
+    scores = stored.scores
+    notes: list[str] = []
     if scores is None or len({scores[i] for i in pieces.values()}) <= 1:
         notes.append("the pieces have no scores to tell them apart: merges follow the order of the ids")
-        order = pieces.__getitem__
+        merges = list(merges_of_pieces(pieces, pieces.__getitem__, "longest"))
     else:
-        def order(text: str) -> tuple[float, int]:
-            return -scores[pieces[text]], pieces[text]
-    merges = list(merges_of_pieces(pieces, order, "longest"))
+        merges = list(merges_of_pieces(pieces, lambda text: (-scores[pieces[text]], pieces[text]), "longest"))
     normalizer = [{"type": "Prepend", "prepend": SPACE}] if prefix else []
-    decoder = [*_SPACED_DECODER, {"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefix \
+    decoder: Sequence[Json] = [*_SPACED_DECODER, {"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefix \
         else _SPACED_DECODER
     return Rebuilt(_spaced_model(stored, vocab, merges), sequence("normalizers", [*normalizer, _TO_SPACE_MARK]), None,
                    sequence("decoders", decoder), added, notes=notes)
@@ -214,7 +213,7 @@ def unigram(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     if stored.charsmap:
         normalizer.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(stored.charsmap).decode()})
     scheme = "always" if prefix else "never"
-    metaspace = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": True}
+    metaspace: Json = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": True}
     steps = [{"type": "WhitespaceSplit"}, metaspace] if stored.remove_extra_whitespaces else [metaspace]
     return Rebuilt(model, sequence("normalizers", normalizer), sequence("pretokenizers", steps), metaspace, added)
 
@@ -245,7 +244,7 @@ def rwkv(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
         text = "".join(BYTE_TO_CHAR[byte] for byte in unescape(stored.tokens[token_id]))
         if text:
             vocab[text] = token_id  # of two with the same bytes, the runtime finds the later one
-    model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+    model: Json = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
              "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": True,
              "vocab": {**vocab, **{token.content: token.id for token in added}}, "merges": []}
     split = {"type": "Split", "pattern": {"Regex": longest_match(vocab)}, "behavior": "Isolated", "invert": False}

@@ -101,7 +101,7 @@ def unfold(folded: Json, spelling: Callable[[int], str | None]) -> Iterator[tupl
 def _json(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> Json:
     document = _unmark_charsmap(kept["rest"], metadata)
     model = document["model"]
-    vocab = None
+    vocab: list[list[Any]] | dict[str, int] | None = None
     if "vocab" in kept:
         entries = list(unfold(kept["vocab"], spelling.text))
         if kept.get("scored"):
@@ -133,7 +133,7 @@ def _merges(kept: Json, vocab: Any, metadata: Mapping[str, Value]) -> list[Any]:
         pairs = decode_order(kept["from"], bytes(metadata[MERGES_KEY].data), vocab, scores)
         return [" ".join(pair) for pair in pairs] if kept["form"] == "lines" else pairs
     lines = metadata[PREFIX + "merges" if kept["from"] == "merges" else MERGES_KEY].data
-    pairs = [tuple(line.split(" ", 1)) for line in lines] if kept["form"] == "pairs" else []
+    pairs = [line.split(" ", 1) for line in lines] if kept["form"] == "pairs" else []
     if kept["form"] == "lines":
         return list(lines)
     for index, pair in kept.get("spaced", {}).items():

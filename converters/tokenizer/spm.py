@@ -11,45 +11,26 @@ import re
 from collections.abc import Mapping
 
 from ..errors import UnsupportedError
-from ..notes import Note
 from .bpe import by_id, looks_special, merge_pairs, merges_of, string_vocab
 from .folder import Folder
 from .protobuf import SentencePieceModel
-from .vocabulary import ADDED_SCORE, PADDING_SCORE, SPACE, AddedToken, TokenType, Vocabulary, padding_token
+from .vocabulary import ADDED_SCORE, SPACE, AddedToken, PieceTable, TokenType, Vocabulary
 
 BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
-class _Table:
-    """Pieces by id, filled step by step; later sources overwrite earlier ones."""
-
-    def __init__(self, size: int, notes: list[str]) -> None:
-        self.tokens = [padding_token(i) for i in range(size)]
-        self.scores = [PADDING_SCORE] * size
-        self.types = [int(TokenType.UNUSED)] * size
-        self.notes = notes
-
-    def put(self, token_id: int, text: str, score: float, kind: int) -> None:
-        if token_id >= len(self.tokens):
-            self.notes.append(Note(f"tokens left out, the model has {len(self.tokens)} ids", f"{text!r} (id {token_id})"))
-            return
-        self.tokens[token_id], self.scores[token_id], self.types[token_id] = text, score, int(kind)
-
-    def put_added(self, token: AddedToken, as_written: bool) -> None:
-        """`as_written`: only the `special` flag decides, and the text keeps its U+2581 (Phi-3's way)."""
-        if token.special or (not as_written and looks_special(token.content)):
-            self.put(token.id, token.content, ADDED_SCORE, TokenType.CONTROL)
-        else:
-            text = token.content if as_written else token.content.replace(SPACE, " ")
-            self.put(token.id, text, ADDED_SCORE, TokenType.USER_DEFINED)
-
-    def vocabulary(self, kind: str = "llama", pre: str | None = "default") -> Vocabulary:
-        return Vocabulary(kind, pre, self.tokens, self.types, self.scores, notes=self.notes)
+def _put_added(table: PieceTable, token: AddedToken, as_written: bool) -> None:
+    """`as_written`: only the `special` flag decides, and the text keeps its U+2581 (Phi-3's way)."""
+    if token.special or (not as_written and looks_special(token.content)):
+        table.put(token.id, token.content, ADDED_SCORE, TokenType.CONTROL)
+    else:
+        text = token.content if as_written else token.content.replace(SPACE, " ")
+        table.put(token.id, text, ADDED_SCORE, TokenType.USER_DEFINED)
 
 
 def from_model(folder: Folder, model: SentencePieceModel, size: int, as_written: bool) -> Vocabulary:
     """A vocabulary of `size` ids from a parsed `tokenizer.model` and the added tokens of the other files."""
-    table = _Table(size, [])
+    table = PieceTable(size, [])
     for token_id, (text, score, kind) in enumerate(model.pieces):
         if kind == TokenType.USER_DEFINED and not as_written:
             kind = TokenType.CONTROL if looks_special(text) else kind
@@ -58,12 +39,12 @@ def from_model(folder: Folder, model: SentencePieceModel, size: int, as_written:
     for token in folder.file_added:
         table.put(token.id, token.content, ADDED_SCORE, TokenType.USER_DEFINED)
     for token in folder.config_added:
-        table.put_added(token, as_written)
+        _put_added(table, token, as_written)
     for token in folder.json_added:
         # The older files are complete where they exist; only Phi-3 takes every flag from tokenizer.json.
         if as_written or (token.id < size and table.types[token.id] == TokenType.UNUSED) or token.id >= size:
-            table.put_added(token, as_written)
-    return table.vocabulary()
+            _put_added(table, token, as_written)
+    return table.vocabulary("llama")
 
 
 def merge_scores(vocab: Mapping[str, int], pairs: list[tuple[str, str]]) -> tuple[dict[str, float], int]:
@@ -77,7 +58,7 @@ def merge_scores(vocab: Mapping[str, int], pairs: list[tuple[str, str]]) -> tupl
         unordered += rank < last
         last = max(last, rank)
     scores = {text: 0.0 - rank for text, rank in first.items() if text in vocab}
-    for text in sorted((text for text in vocab if text not in first and not BYTE_PIECE.fullmatch(text)), key=vocab.get):
+    for text in sorted((text for text in vocab if text not in first and not BYTE_PIECE.fullmatch(text)), key=vocab.__getitem__):
         scores[text] = 0.0 - len(scores)
     return scores, unordered
 
@@ -91,7 +72,8 @@ def is_spaced_bpe(folder: Folder) -> bool:
 
 def from_json(folder: Folder, size: int) -> Vocabulary:
     """A vocabulary of `size` ids from a tokenizer.json whose model is such a BPE."""
-    model, notes = folder.model, []
+    model = folder.model
+    notes: list[str] = []
     vocab = string_vocab(model)
     added = folder.all_added(vocab)
     slots, placed = by_id(vocab, added, size, model, notes)
@@ -100,19 +82,19 @@ def from_json(folder: Folder, size: int) -> Vocabulary:
     if unordered:
         notes.append(f"{unordered} merges cannot be ordered by one score per piece; such words may be cut differently")
     unknown = model.get("unk_token", str)
-    table = _Table(size, notes)
+    table = PieceTable(size, notes)
     for token_id, text in enumerate(slots):
         if text is None:
             continue
         if token := placed.get(token_id):
-            table.put_added(token, as_written=False)
+            _put_added(table, token, as_written=False)
         elif BYTE_PIECE.fullmatch(text):
             table.put(token_id, text, 0.0, TokenType.BYTE)
         elif text == unknown:
             table.put(token_id, text, 0.0, TokenType.UNKNOWN)
         else:
             table.put(token_id, text, scores[text], TokenType.NORMAL)
-    return table.vocabulary()
+    return table.vocabulary("llama")
 
 
 def with_merges(folder: Folder, size: int, visible: frozenset[str]) -> Vocabulary:
@@ -121,10 +103,11 @@ def with_merges(folder: Folder, size: int, visible: frozenset[str]) -> Vocabular
     if not is_spaced_bpe(folder):
         raise UnsupportedError("this architecture needs a BPE with byte fallback", file=folder.path / "tokenizer.json",
                                hint="expected tokenizer.json with model.type BPE and model.byte_fallback true")
-    model, notes = folder.model, []
+    model = folder.model
+    notes: list[str] = []
     vocab = string_vocab(model)
     slots, placed = by_id(vocab, folder.all_added(vocab), size, model, notes)
-    table = _Table(size, notes)
+    table = PieceTable(size, notes)
     for token_id, text in enumerate(slots):
         if text is None:
             continue

@@ -84,8 +84,9 @@ def _files(metadata: Mapping[str, Value], arch: str, rules: VocabRules, structur
 def _post_processor(stored: Stored, adds: Mapping[str, bool]) -> dict[str, Any] | None:
     """What is put around a text, or two, as the flags say; WordPiece always has its [CLS] and [SEP]."""
     bos, eos, sep = stored.text_of("bos"), stored.text_of("eos"), stored.text_of("sep")
+    between: tuple[str, ...] = ()
     if stored.kind == "bert":
-        first, last, between = stored.text_of("cls") or bos, sep or eos, ()
+        first, last = stored.text_of("cls") or bos, sep or eos
     else:
         first, last = bos if adds.get("bos") else None, eos if adds.get("eos") else None
         between = (last,) if last and adds.get("sep") else ()

@@ -7,10 +7,9 @@ import binascii
 from dataclasses import dataclass
 
 from ..errors import InputError
-from ..notes import Note
 from .folder import Document, Folder
 from .protobuf import SentencePieceModel
-from .vocabulary import MAX_SCORE, PADDING_SCORE, AddedToken, TokenType, Vocabulary, padding_token
+from .vocabulary import MAX_SCORE, AddedToken, PieceTable, TokenType, Vocabulary
 
 # XLM-RoBERTa and its relatives renumber the pieces of their SentencePiece model: these four first, the rest one later.
 FAIRSEQ_HEAD = (("<s>", TokenType.CONTROL), ("<pad>", TokenType.CONTROL), ("</s>", TokenType.CONTROL),
@@ -31,39 +30,25 @@ class Unigram:
     charsmap: bytes
 
 
-def _blank(size: int) -> Vocabulary:
-    return Vocabulary("t5", "default", [padding_token(i) for i in range(size)], [int(TokenType.UNUSED)] * size,
-                      [PADDING_SCORE] * size)
-
-
-def _put(vocabulary: Vocabulary, token_id: int, text: str, score: float, kind: int) -> None:
-    if token_id >= len(vocabulary.tokens):
-        vocabulary.notes.append(
-            Note(f"tokens left out, the model has {len(vocabulary.tokens)} ids", f"{text!r} (id {token_id})"))
-        return
-    vocabulary.tokens[token_id], vocabulary.types[token_id] = text, int(kind)
-    vocabulary.scores[token_id] = score
-
-
-def _added(vocabulary: Vocabulary, added: list[AddedToken]) -> None:
+def _put_added(table: PieceTable, added: list[AddedToken]) -> None:
     for token in added:
-        if token.id >= len(vocabulary.tokens) or vocabulary.types[token.id] == TokenType.UNUSED:
+        if token.id >= len(table.tokens) or table.types[token.id] == TokenType.UNUSED:
             kind = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
-            _put(vocabulary, token.id, token.content, 0.0, kind)
+            table.put(token.id, token.content, 0.0, kind)
 
 
 def from_model(folder: Folder, model: SentencePieceModel, size: int, fairseq: bool) -> Unigram:
     """From a SentencePiece unigram model; `fairseq` renumbers its pieces as XLM-RoBERTa does."""
-    result = _blank(size)
+    table = PieceTable(size, [])
     pieces = model.pieces
     if fairseq:
         pieces = [(text, 0.0, int(kind)) for text, kind in FAIRSEQ_HEAD] + pieces[3:]
     for token_id, (text, score, kind) in enumerate(pieces):
-        _put(result, token_id, text, score, kind)
-    _added(result, folder.all_added({text: i for i, (text, _, _) in enumerate(pieces)}))
+        table.put(token_id, text, score, kind)
+    _put_added(table, folder.all_added({text: i for i, (text, _, _) in enumerate(pieces)}))
     if model.byte_fallback:
-        result.notes.append(_NO_BYTES)
-    return Unigram(result, model.add_dummy_prefix, model.remove_extra_whitespaces, model.charsmap)
+        table.notes.append(_NO_BYTES)
+    return Unigram(table.vocabulary("t5"), model.add_dummy_prefix, model.remove_extra_whitespaces, model.charsmap)
 
 
 def entries_of(model: Document) -> list[tuple[str, float]]:
@@ -83,7 +68,7 @@ def from_json(folder: Folder, size: int) -> Unigram:
     model = folder.model
     entries = entries_of(model)
     unknown = model.get("unk_id", int)
-    result = _blank(size)
+    table = PieceTable(size, [])
     texts: dict[str, int] = {}
     for token_id, (text, _) in enumerate(entries):
         texts.setdefault(text, token_id)
@@ -96,15 +81,15 @@ def from_json(folder: Folder, size: int) -> Unigram:
             kind = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
         else:
             kind = TokenType.NORMAL
-        _put(result, token_id, text, score, kind)
-    _added(result, [token for token_id, token in added.items() if token_id >= len(entries)])
+        table.put(token_id, text, score, kind)
+    _put_added(table, [token for token_id, token in added.items() if token_id >= len(entries)])
     if model.flag("byte_fallback"):
-        result.notes.append(_NO_BYTES)
+        table.notes.append(_NO_BYTES)
     steps = folder.steps
     kinds = [step.data.get("type") for step in steps]
     if changes := [str(kind) for kind in kinds if kind in _CHANGES]:
-        result.notes.append(f"the tokenizer changes text ({', '.join(changes)}), which GGUF has no key for: ids may differ")
-    return Unigram(result, space_scheme(folder) != "never", _collapses_spaces(kinds, steps), _charsmap(steps))
+        table.notes.append(f"the tokenizer changes text ({', '.join(changes)}), which GGUF has no key for: ids may differ")
+    return Unigram(table.vocabulary("t5"), space_scheme(folder) != "never", _collapses_spaces(kinds, steps), _charsmap(steps))
 
 
 def space_scheme(folder: Folder) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from ..notes import Note
+
 
 class TokenType(IntEnum):
     """The values of `tokenizer.ggml.token_type` (llama.cpp's `llama_token_type`)."""
@@ -69,6 +71,25 @@ class Vocabulary:
     ids: Mapping[str, int] = field(default_factory=dict)
     adds: Mapping[str, bool] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+class PieceTable:
+    """Pieces by id, filled step by step; later sources overwrite earlier ones."""
+
+    def __init__(self, size: int, notes: list[str]) -> None:
+        self.tokens = [padding_token(i) for i in range(size)]
+        self.scores = [PADDING_SCORE] * size
+        self.types = [int(TokenType.UNUSED)] * size
+        self.notes = notes
+
+    def put(self, token_id: int, text: str, score: float, kind: int) -> None:
+        if token_id >= len(self.tokens):
+            self.notes.append(Note(f"tokens left out, the model has {len(self.tokens)} ids", f"{text!r} (id {token_id})"))
+            return
+        self.tokens[token_id], self.scores[token_id], self.types[token_id] = text, score, int(kind)
+
+    def vocabulary(self, kind: str, pre: str | None = "default") -> Vocabulary:
+        return Vocabulary(kind, pre, self.tokens, self.types, self.scores, notes=self.notes)
 
 
 def separate_twins(vocabulary: Vocabulary) -> None:
