@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...quant.formats import FORMATS
-from ..notes import Note, grouped
+from ..notes import Note
 from ..ops import Op, Shape, op_from_json
 
 # Element types that safetensors has and GGUF has not. Bytes per element.
@@ -127,8 +127,8 @@ def bits_per_weight(tensors: Sequence[PlannedTensor]) -> float:
 
 @dataclass(frozen=True, repr=False)
 class ConversionPlan:
-    """`outputs`: set after set. `notes`: everything lost, approximated or assumed. `facts`: what the result says of itself
-    (architecture ...); under `sets`, where several were asked for, that of each.
+    """`outputs`: set after set. `notes`: everything lost, approximated or assumed, one of each kind. `facts`: what the
+    result says of itself (architecture ...); under `sets`, where several were asked for, that of each.
 
     `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to. `folder`: the folder that the result
     is, and which is made for it; other outputs go to folders that are there.

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..errors import GgufxError, InputError, UnsupportedError
 from ..io.files import printable
@@ -63,7 +63,7 @@ def read_settings(config: Mapping[str, Any], file: str, problems: list[GgufxErro
         tuple(_list(config, "alora_invocation_tokens", int, file, problems)))
 
 
-def _number(value: Any) -> bool:
+def _number(value: Any) -> TypeGuard[float]:
     """Whether it is a scale whose quotients, too, are numbers of float32."""
     return (isinstance(value, (int, float)) and not isinstance(value, bool)
             and (value == 0 or MIN_ALPHA <= abs(value) <= 1 / MIN_ALPHA))

@@ -21,6 +21,7 @@ from ..io.tensors import StoredTensor
 from ..io.values import ValueType, plain, string
 from ..metadata.general import sampling_parameters
 from ..metadata.model_card import model_card
+from ..notes import grouped
 from ..ops import Crop, Op, Shape
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import shapes_through
@@ -102,7 +103,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     notes = list(texts.notes)
     if not model.tensors:
         notes.append("the file holds a vocabulary only: the tokenizer is written")
-        return _assemble(folder, _Reading(model, None, None, options, notes), [], texts.files, {"architecture": name})
+        return _assemble(folder, model, {}, options, notes, [], texts.files, {"architecture": name})
 
     raise_all(InputError("a weight has dimensions, and none of them is 0", file=t.file, tensor=t.name, found=list(t.shape))
               for t in model.tensors.values() if not t.shape or not all(t.shape))
@@ -144,7 +145,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         if spec.absent:
             reading.notes.append(spec.absent)
     files = {**texts.files, **pooling, **_side_files(model, config, original is not None)}
-    return _assemble(folder, reading, tensors, files, {
+    kept = own.kept if own and options.dtype == "auto" else {}
+    return _assemble(folder, model, kept, options, reading.notes, tensors, files, {
         "architecture": spec.name, "class": config["architectures"][0], "dtype": _main_dtype(reading),
         "parameters": sum(prod(t.shape) for t in tensors)})
 
@@ -159,7 +161,7 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)
     if spec.whole is not None and isinstance(config.get("text_config"), Mapping):
-        dtype = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
+        dtype: Config = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
         tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}  # the whole model's word holds
         config = {**dtype, **config["text_config"], **tied, "architectures": [spec.whole.text.classes[0]],
                   "model_type": spec.whole.text.model_type}
@@ -299,15 +301,14 @@ def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, by
     return files
 
 
-def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: Mapping[str, bytes],
-              facts: dict[str, Any]) -> ConversionPlan:
-    """Shards, their index, side files; a job per match, or per expert."""
-    model = reading.model
-    kept = reading.own.kept if reading.own and reading.options.dtype == "auto" else {}
+def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], options: HfOptions, notes: list[str],
+              tensors: list[HfTensor], files: Mapping[str, bytes], facts: dict[str, Any]) -> ConversionPlan:
+    """Shards, their index, side files; a job per match, or per expert. `kept`: tensors, or rows, that the file keeps as
+    they were."""
     made = {t.name for t in tensors}
     rows = [(t.name, t.dtype, t.shape) for t in tensors]
     rows += [(name, k["dtype"], tuple(k["shape"])) for name, k in kept.items() if name not in made]
-    shards = shard(rows, reading.options.max_shard_bytes) if rows else []
+    shards = shard(rows, options.max_shard_bytes) if rows else []
     place: dict[str, tuple[int, int]] = {}  # name -> output, offset
     outputs: list[OutputFile] = []
     for i, part in enumerate(shards):
@@ -332,7 +333,7 @@ def _assemble(folder: Path, reading: _Reading, tensors: list[HfTensor], files: M
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
         tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers), _back(match.ops), tuple(made))
               for (_, expert), (match, made) in jobs.items()),
-        tuple(PlannedTensor(*row) for row in rows), tuple(reading.notes), facts, folder=folder)
+        tuple(PlannedTensor(*row) for row in rows), tuple(grouped(notes)), facts, folder=folder)
 
 
 def _job_name(match: Match, expert: int) -> str:

@@ -17,6 +17,7 @@ from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
 from ..metadata.model_card import read_card
 from ..metadata.naming import count_parameters, default_file_name, output_path
+from ..notes import Note, grouped
 from ..ops import Shape
 from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
@@ -64,9 +65,9 @@ class _Reading:
     checkpoint: Checkpoint
     spec: ArchSpec
     config: Config
-    notes: list[str] = field(default_factory=list)
-    problems: list[GgufxError] = field(default_factory=list)
-    found: HfMatches | None = None
+    found: HfMatches
+    notes: list[str]
+    problems: list[GgufxError]
 
     def source(self, spelling: str) -> StoredTensor:
         """The checkpoint's tensor behind a table's spelling."""
@@ -87,14 +88,15 @@ class GgufPlanner:
         spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
         config = canonical(checkpoint.config, spec, f"{folder}/config.json", checkpoint.tensors.keys())
         self.spec = spec = with_tied_head(spec, config, checkpoint.tensors)
-        reading = self.reading = _Reading(checkpoint, spec, config, list(checkpoint.notes))
-        config.update(read_pooling(folder, reading.notes))
+        notes, problems = list(checkpoint.notes), list[GgufxError]()
+        config.update(read_pooling(folder, notes))
 
-        self.keys = write_hparams(self.spec, config, reading.notes, reading.problems)
+        self.keys = write_hparams(self.spec, config, notes, problems)
         hp = sizes(self.spec, {k: v.data for k, v in self.keys.items()}, config.get("vocab_size"), config)
         shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
-        found = reading.found = match_hf(self.spec, hp, shapes, file, reading.problems)
-        check_shapes(found, hp, shapes, file, reading.problems)
+        found = match_hf(self.spec, hp, shapes, file, problems)
+        check_shapes(found, hp, shapes, file, problems)
+        reading = self.reading = _Reading(checkpoint, spec, config, found, notes, problems)
         _check_promises(reading)
         _check_head(reading)
         _check_flags(reading)
@@ -110,16 +112,16 @@ class GgufPlanner:
         self.general = general_metadata(
             folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
-            notes=reading.notes)
-        reading.notes.extend(tokens.notes)
-        reading.notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
-                             for part, count in found.parts.items())
-        reading.notes.extend(f"layer {block}: {count} tensors of {what} are not part of the GGUF model"
-                             for (block, what), count in found.beyond.items())
+            notes=notes)
+        notes.extend(tokens.notes)
+        notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
+                     for part, count in found.parts.items())
+        notes.extend(f"layer {block}: {count} tensors of {what} are not part of the GGUF model"
+                     for (block, what), count in found.beyond.items())
         if options.plain:
-            reading.notes.extend(dropped_notes(found.ignored))
+            notes.extend(dropped_notes(found.ignored))
         if (method := declared(checkpoint.config, folder)) and not method_of(checkpoint.config, checkpoint.tensors, folder):
-            reading.notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
+            notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
         self.residue = {} if options.plain else _residue(reading, tokens)
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
         self.files = numbered(t.file for t in checkpoint.tensors.values())
@@ -143,7 +145,7 @@ class GgufPlanner:
             key_values = override(key_values, asked)
             key_values.update(imatrix_keys(self.imatrix, asked.imatrix_file))
         key_values.update(self.residue)
-        return self._assemble(tensors, key_values, self.path(outtype), stored, (*self.reading.notes, *notes))
+        return self._assemble(tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""
@@ -168,15 +170,15 @@ class GgufPlanner:
     def _file_type(self, outtype: str) -> tuple[str, int]:
         """Name and number of the file type."""
         if outtype not in ("auto", *OUTTYPES):
-            found = named_type(outtype)
-            return found.name, found.number
+            found, number = named_type(outtype)
+            return found.name, number
         kind = self._kind(outtype)
         if kind != "Q8_0" and any(t.type == "MXFP4" for t in self.tensors):
             kind = "MXFP4"
         return kind, FILE_TYPE_NUMBERS[kind]
 
     def _assemble(self, tensors: list[PlannedTensor], key_values: Metadata, outfile: Path, stored: str,
-                  notes: tuple[str, ...]) -> ConversionPlan:
+                  notes: list[Note]) -> ConversionPlan:
         """The file, and a job per tensor (per expert where experts are stacked)."""
         made = gguf_output(outfile, key_values, tensors, self.literal)
         jobs: list[TensorJob] = []
@@ -184,7 +186,7 @@ class GgufPlanner:
             parts = _jobs(match, self.reading, self.files, [made.regions[n] for n in match.gguf])
             jobs.extend(with_weights(parts, match.gguf, self.imatrix))
         return ConversionPlan(
-            "hf-to-gguf", self.inputs, made.files, tuple(jobs), tuple(tensors), notes,
+            "hf-to-gguf", self.inputs, made.files, tuple(jobs), tuple(tensors), tuple(notes),
             {"architecture": self.spec.name, "class": self.reading.checkpoint.config["architectures"][0],
              "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
              "bits_per_weight": bits_per_weight(tensors)},
@@ -194,7 +196,7 @@ class GgufPlanner:
 def _raise_all(reading: _Reading) -> None:
     """Raise what is wrong; of a checkpoint that is quantized in a form that the table does not take, that alone."""
     checkpoint = reading.checkpoint
-    taken = reading.found and any(match.rule.emits for match in reading.found.matches)
+    taken = any(match.rule.emits for match in reading.found.matches)
     method = None if taken or not reading.problems else method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
     if method:
         bases = [base for base in read_card(checkpoint.folder, []).get("base_model", ()) if isinstance(base, str)]

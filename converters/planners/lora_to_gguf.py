@@ -14,7 +14,7 @@ from ..io.tensors import StoredTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name, output_path
-from ..notes import Note
+from ..notes import Note, grouped
 from ..ops import LoraRefused, Op, Transpose
 from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora
 from ..plan.gguf_output import gguf_output
@@ -55,10 +55,10 @@ class _Pair:
     """The factors of one module, as stored. `depth`: how many wrappers of the same module lie around it."""
 
     module: str
-    depth: int = 0
-    embedding: bool = False
-    a: StoredTensor | None = None
-    b: StoredTensor | None = None
+    depth: int
+    embedding: bool
+    a: StoredTensor
+    b: StoredTensor
 
 
 @dataclass
@@ -111,7 +111,7 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
         jobs.append(TensorJob(_names(group)[0], sources, (op,), tuple(made.regions[n] for n in _names(group))))
     return ConversionPlan(
         "lora-to-gguf", tuple(InputFile.of(path) for path in files), made.files, tuple(jobs),
-        tuple(planned), tuple(notes),
+        tuple(planned), tuple(grouped(notes)),
         {"architecture": spec.name, "class": spec.classes[0], "alpha": settings.alpha, "modules": len(pairs)})
 
 
@@ -135,7 +135,7 @@ def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hpara
 
 def _pairs(tensors: Mapping[str, StoredTensor], file: str, problems: list[GgufxError]) -> list[_Pair]:
     """The factor pairs of the adapter; every tensor that is no factor is a problem, by name."""
-    pairs: dict[tuple[str, int], _Pair] = {}
+    modules: dict[tuple[str, int], tuple[bool, dict[str, StoredTensor]]] = {}  # whether an embedding, its factors by side
     for name, tensor in tensors.items():
         match = _FACTOR.fullmatch(name.removeprefix(PREFIX))
         if match is None:
@@ -146,18 +146,19 @@ def _pairs(tensors: Mapping[str, StoredTensor], file: str, problems: list[GgufxE
         module, depth = match["module"], 0
         while module.endswith(".base_layer"):
             module, depth = module.removesuffix(".base_layer"), depth + 1
-        pair = pairs.setdefault((module, depth), _Pair(module, depth, match["emb"] is not None))
-        setattr(pair, match["side"].lower(), tensor)
+        _, factors = modules.setdefault((module, depth), (match["emb"] is not None, {}))
+        factors[match["side"]] = tensor
     sound: list[_Pair] = []
-    for pair in pairs.values():
-        present = pair.a or pair.b
-        if pair.a is None or pair.b is None:
-            problems.append(InputError("has no counterpart; factors come as pairs", file=file, tensor=present.name))
-        elif len(pair.a.shape) != 2 or len(pair.b.shape) != 2 or pair.a.shape[0] != pair.b.shape[1]:
-            problems.append(InputError("the ranks of the factors differ", file=file, tensor=present.name,
-                                       expected="A [r, in], B [out, r]", found=f"{pair.a.shape}, {pair.b.shape}"))
+    for (module, depth), (embedding, factors) in modules.items():
+        a, b = factors.get("A"), factors.get("B")
+        if a is None or b is None:
+            (alone,) = factors.values()
+            problems.append(InputError("has no counterpart; factors come as pairs", file=file, tensor=alone.name))
+        elif len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
+            problems.append(InputError("the ranks of the factors differ", file=file, tensor=a.name,
+                                       expected="A [r, in], B [out, r]", found=f"{a.shape}, {b.shape}"))
         else:
-            sound.append(pair)
+            sound.append(_Pair(module, depth, embedding, a, b))
     return sound
 
 
@@ -185,7 +186,7 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: AdapterSe
         if rule.stack:
             holes[rule.stack] = _block(spec, rule, holes, hp)
         try:
-            ops = tuple(op.bind(BlockHparams(hp, holes.get(rule.stack))) for op in rule.ops)
+            ops = tuple(op.bind(BlockHparams(hp, rule.block(holes))) for op in rule.ops)
         except (KeyError, ValueError) as error:
             problems.append(InputError(f"the base model's config.json gives the weight no size ({error})", file=file,
                                        tensor=pair.a.name))
@@ -291,7 +292,7 @@ def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: st
 
 def _lora_op(group: _Group, hp: Hparams, settings: AdapterSettings) -> Lora:
     """The op that makes the GGUF factors, with everything that the runtime's `alpha / rank` does not say folded in."""
-    at = BlockHparams(hp, group.holes.get(group.rule.stack))
+    at = BlockHparams(hp, group.rule.block(group.holes))
     fused = group.kind == FUSED
     experts = at["expert_count"] if group.rule.stacked or fused else 0
     pairs = sorted(group.pairs.items())

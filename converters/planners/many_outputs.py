@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ...quant.recipes.recipe import PRESETS
 from ..errors import Failure, GgufxError, UsageError, raise_all
+from ..notes import grouped
 from ..plan.plan import ConversionPlan, TensorJob
 from ..plan.tiles import by_address
 from .quantization import named_type
@@ -102,7 +103,7 @@ def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
         first.direction, first.inputs, tuple(replace(o, set=number) for number, plan in enumerate(plans) for o in plan.outputs),
         tuple(map(_joined, alike.values())),
         tuple(replace(tensor, set=number) for number, plan in enumerate(plans) for tensor in plan.tensors),
-        (*common, *own),
+        tuple(grouped((*common, *own))),
         {**{k: v for k, v in first.facts.items() if k not in SET_FACTS},
          "sets": [{k: plan.facts[k] for k in SET_FACTS if k in plan.facts} for plan in plans]},
         {name: values for plan in plans for name, values in plan.imatrix.items()},

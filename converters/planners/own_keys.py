@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..io.json_file import parse_object
 from ..io.safetensors import MAX_ELEMENTS
-from ..io.values import Metadata, ValueType, array, string
+from ..io.values import Metadata, Value, ValueType, array, string
 from ..plan.plan import PLAIN_BYTES
 from ..plan.tiles import RAW
 
@@ -119,7 +119,7 @@ def _kept(value: Any) -> bool:
                 _counts(run) and len(run) == 2 and run[0] <= run[1] for run in value["rows"]))))
 
 
-def kept_value(raw: np.ndarray):
+def kept_value(raw: np.ndarray) -> Value:
     """A key-value of raw bytes."""
     return array(ValueType.UINT8, raw.view(np.uint8).reshape(-1))
 

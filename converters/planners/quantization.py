@@ -56,8 +56,8 @@ class Chosen:
     notes: list[str] = field(default_factory=list)
 
 
-def named_type(outtype: str) -> recipe.FileType:
-    """The file type of this name. UsageError where there is none that a file can be of."""
+def named_type(outtype: str) -> tuple[recipe.FileType, int]:
+    """The file type of this name, and its number. UsageError where there is none that a file can be of."""
     hint = "`ggufx types` lists the file types."
     try:
         found = recipe.file_type(outtype)
@@ -65,13 +65,13 @@ def named_type(outtype: str) -> recipe.FileType:
         raise UsageError(str(error), hint=hint) from error
     if found.number is None:
         raise UsageError(f"{found.name} is not a type of its own", hint=hint)
-    return found
+    return found, found.number
 
 
 def choose_types(outtype: str, tensors: Sequence[StoredTensor | PlannedTensor], keys: Metadata, asked: Quantization,
                  imatrix: ImportanceMatrix | None, file: str) -> Chosen:
     """The type of every tensor under file type `outtype`. Raises with everything that is wrong."""
-    kind = named_type(outtype)
+    kind, _ = named_type(outtype)
     try:
         pairs = [recipe.parse_tensor_type(t) for t in asked.tensor_types]
         if asked.tensor_type_file is not None:

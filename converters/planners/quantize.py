@@ -16,6 +16,7 @@ from ..errors import InputError, UsageError
 from ..io.gguf import read_gguf_model
 from ..io.values import Metadata, plain, text_of, u32
 from ..metadata.naming import default_file_name, output_path
+from ..notes import grouped
 from ..ops import Shape
 from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
@@ -68,11 +69,11 @@ class QuantizePlanner:
 
     def plan(self, outtype: str) -> ConversionPlan:
         """The plan of a file of this type. Raises GgufxError with everything that keeps it from being made."""
-        outfile, kind = self.path(outtype), named_type(outtype)
+        outfile, (kind, number) = self.path(outtype), named_type(outtype)
         planned, notes = self.tensors_of(outtype)
         key_values: Metadata = {k: v for k, v in self.keys.items() if k not in DROPPED_KEYS}
         key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
-        key_values["general.file_type"] = u32(kind.number)
+        key_values["general.file_type"] = u32(number)
         key_values.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file))
         made = gguf_output(outfile, key_values, planned)
         jobs = []
@@ -81,7 +82,7 @@ class QuantizePlanner:
             source = Region(self.files[tensor.file], tensor.offset, tensor.type, output.shape)
             jobs.extend(with_weights([TensorJob(tensor.name, (source,), (), (output,))], [tensor.name], self.imatrix))
         return ConversionPlan(
-            "quantize", self.inputs, made.files, tuple(jobs), tuple(planned), tuple(notes),
+            "quantize", self.inputs, made.files, tuple(jobs), tuple(planned), tuple(grouped(notes)),
             {"architecture": self.architecture, "file_type": kind.name,
              "parameters": sum(prod(t.shape) for t in self.tensors), "bits_per_weight": bits_per_weight(planned)},
             self.imatrix.entries if self.imatrix else {})
