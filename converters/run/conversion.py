@@ -89,7 +89,7 @@ class Conversion:
         StorageError where an output is not there.
         """
         with open_inputs(self.inputs) as inputs, ExitStack() as stack:
-            outputs = [(-1 if o.part is None else _open_part(o, stack), o.path) for o in self.outputs]
+            outputs = [(-1 if o.part is None else _open_part(o.part, o.size, stack), o.path) for o in self.outputs]
             files = OpenFiles(inputs, outputs, frozenset(i for i, o in enumerate(self.outputs) if o.part is None))
             given_up: dict[int, GgufxError] = {}
 
@@ -105,14 +105,14 @@ class Conversion:
             yield convert
 
 
-def _open_part(output: GrowingFile, stack: ExitStack) -> int:
+def _open_part(part: Path, size: int, stack: ExitStack) -> int:
     try:
-        descriptor = os.open(output.part, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(part, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise storage_error(error, output.part, "written") from error
+        raise storage_error(error, part, "written") from error
     stack.callback(os.close, descriptor)
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size != output.size:
-        raise StorageError("is not the file that the conversion began", file=output.part, expected=f"{output.size} bytes",
+    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+        raise StorageError("is not the file that the conversion began", file=part, expected=f"{size} bytes",
                            found=status.st_size)
     return descriptor

@@ -30,6 +30,7 @@ PIECE = 256 << 10  # bytes of a copy that are looked at at a time: half of a usu
 # Bits of infinity, which is the greatest magnitude but for NaN.
 INFINITY = {"F64": 0x7FF << 52, "F32": 0x7F800000, "BF16": 0x7F80, "F16": 0x7C00}
 
+_Made = tuple[int, str, tuple[tuple[str, int] | None, ...]]  # number of an array, type, importance weights
 Unfit = tuple[int, np.floating]  # a number by its place in an array, counted over its rows, and its value
 
 
@@ -80,8 +81,8 @@ def _run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.nda
         kind = kind_after(op, kind)
     widen = len({r.type for r in outputs} - {*FLOATS, kind}) > 1
     arrays = [_Values(x, kind, widen, device) for x in held]
-    keys = [(i % len(arrays), r.type, job.weights[i : i + 1]) for i, r in enumerate(outputs)]
-    made: dict[tuple[object, ...], np.ndarray] = {}
+    keys: list[_Made] = [(i % len(arrays), r.type, job.weights[i : i + 1]) for i, r in enumerate(outputs)]
+    made: dict[_Made, np.ndarray] = {}
     for i, (key, region) in enumerate(zip(keys, outputs, strict=True)):
         if key in made or (failed and region.file in failed):
             continue

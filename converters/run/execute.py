@@ -344,7 +344,8 @@ def unwritten(plan: ConversionPlan, jobs: Sequence[TensorJob]) -> list[Ranges]:
 
     InputError where the plan contradicts itself: ranges that overlap, or lie outside of their file.
     """
-    ranges: list[Ranges] = [[(at, at + len(data)) for at, data in ((0, o.head), *o.pieces)] for o in plan.outputs]
+    ranges: list[list[tuple[int, int]]] = [
+        [(at, at + len(data)) for at, data in ((0, o.head), *o.pieces)] for o in plan.outputs]
     problems: list[GgufxError] = []
     for job in jobs:
         for region in job.outputs:

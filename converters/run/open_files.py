@@ -71,9 +71,9 @@ def open_inputs(planned: Iterable[InputFile]) -> Iterator[list[OpenInput]]:
     """The inputs, opened. InputError where one is not what was planned: at the beginning, and at the end of the reading."""
     with ExitStack() as stack:
         inputs = []
-        for file in planned:
-            opened, _ = stack.enter_context(open_regular(file.path))
-            inputs.append(OpenInput(opened.fileno(), file))
+        for expected in planned:
+            file, _ = stack.enter_context(open_regular(expected.path))
+            inputs.append(OpenInput(file.fileno(), expected))
             inputs[-1].check()
         yield inputs
         for opened in inputs:

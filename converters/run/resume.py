@@ -16,7 +16,7 @@ Ranges = Sequence[tuple[int, int]]
 
 
 def confirmed(receipts: Iterable[Receipt], jobs: Sequence[TensorJob], files: OpenFiles, threads: int,
-              seen: Callable[[Receipt], None]) -> list[Receipt]:
+              seen: Callable[[Receipt], object]) -> list[Receipt]:
     """The receipts that fit the jobs, do not overlap, and whose bytes are there. `seen` is told of each.
 
     One that has no checksum of some output, which failed, speaks for the others.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Protocol
 
 from ..conversion import Conversion
@@ -18,7 +18,7 @@ class Engine(Protocol):
     devices: tuple[str, ...]
     notes: list[str]
 
-    def run(self, conversion: Conversion) -> Iterator[Receipt]:
+    def run(self, conversion: Conversion) -> Generator[Receipt, None, None]:
         """The receipts of all work, as it is done; the engine cuts tiles to the size that suits it.
 
         The memory of all work in flight stays within the conversion's `max_memory`, but for a single tile that alone

@@ -26,8 +26,7 @@ def choose(device: str, jobs: Sequence[TensorJob], threads: int | None) -> Engin
 
     Raises UsageError for what is no device, UnsupportedError with the reason where it is not there.
     """
-    if not NAME.fullmatch(device):
-        raise UsageError(f"{device!r} is not a device", hint="Choose auto, cpu, cuda, or one GPU such as cuda:0.")
+    _number(device)
     if device == "cpu" or (device == "auto" and (not driver() or effort(jobs) < WORTH)):
         return Threads(threads)
     try:
@@ -47,11 +46,19 @@ def named_gpus(device: str) -> dict[int, str]:
         names = gpus()
     except ValueError as error:
         raise UnsupportedError(f"{device} cannot be used: {error}", hint=NEEDS) from error
-    number = NAME.fullmatch(device)[1]
+    number = _number(device)
     chosen = {i: name for i, name in enumerate(names) if number in (None, str(i))}
     if not chosen:
         raise UnsupportedError(f"there is no {device}", found=", ".join(f"cuda:{i} ({n})" for i, n in enumerate(names)))
     return chosen
+
+
+def _number(device: str) -> str | None:
+    """N of cuda:N. UsageError for what is no device."""
+    match = NAME.fullmatch(device)
+    if match is None:
+        raise UsageError(f"{device!r} is not a device", hint="Choose auto, cpu, cuda, or one GPU such as cuda:0.")
+    return match[1]
 
 
 def effort(jobs: Sequence[TensorJob]) -> int:

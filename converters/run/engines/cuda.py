@@ -9,7 +9,7 @@ The bytes are the same in any case, so whatever fails on a GPU is done again her
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from itertools import cycle, islice
@@ -156,7 +156,7 @@ class CudaThreads:
             return self._threads.tile_bytes(max_memory, job)
         return min(MAX_TILE, max_memory // (2 * self._threads.threads))
 
-    def run(self, conversion: Conversion) -> Iterator[Receipt]:
+    def run(self, conversion: Conversion) -> Generator[Receipt, None, None]:
         work = conversion.work(partial(self.tile_bytes, conversion.max_memory))
         with conversion.open() as convert:
             def converted(item: Work, cpu: Device) -> list[Receipt]:

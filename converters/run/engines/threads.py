@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ...plan.plan import TensorJob
-from ..conversion import Conversion, Work
+from ..conversion import Conversion
 from ..device import Cpu, Device
 from ..journal import Receipt
 
+
+class Load(Protocol):
+    """Work to be spread. `memory`: bytes that it takes while it is done."""
+
+    @property
+    def memory(self) -> int: ...
+
+
 T = TypeVar("T")
+W = TypeVar("W", bound=Load)
 MAX_TILE = 8 << 20  # small enough for progress, Ctrl-C and balance; large enough that Python's part does not show
 
 
@@ -27,7 +36,7 @@ def available_cpus() -> int:
 class Threads:
     """An `Engine` of `threads` threads (default: all CPUs)."""
 
-    devices = ("cpu",)
+    devices: tuple[str, ...] = ("cpu",)
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or available_cpus()
@@ -37,15 +46,19 @@ class Threads:
         """The size of tiles of a job, as `Work.memory`."""
         return min(MAX_TILE, max_memory // (4 * self.threads))
 
-    def run(self, conversion: Conversion) -> Iterator[Receipt]:
+    def run(self, conversion: Conversion) -> Generator[Receipt, None, None]:
         work = conversion.work(partial(self.tile_bytes, conversion.max_memory))
         with conversion.open() as convert, closing(self.spread(work, convert, conversion.max_memory)) as receipts:
             yield from receipts
 
-    def spread(self, work: Iterable[Work], convert: Callable[[Work, Device], T], max_memory: int) -> Iterator[T]:
+    def spread(self, work: Iterable[W], convert: Callable[[W, Device], T], max_memory: int) -> Generator[T, None, None]:
         """The results of `convert(work, device)`, as they come."""
-        finished: SimpleQueue[tuple[Work, Future[T]]] = SimpleQueue()
+        finished: SimpleQueue[tuple[W, Future[T]]] = SimpleQueue()
         flying = held = 0
+
+        def finish(item: W, future: Future[T]) -> None:
+            finished.put((item, future))
+
         pool = ThreadPoolExecutor(self.threads, "ggufx")
         try:
             for item in work:
@@ -56,7 +69,7 @@ class Threads:
                     yield future.result()
                 flying, held = flying + 1, held + item.memory
                 future = pool.submit(convert, item, Cpu(self._threads_for(item, max_memory)))
-                future.add_done_callback(lambda f, item=item: finished.put((item, f)))
+                future.add_done_callback(partial(finish, item))
             while flying:
                 _, future = finished.get()
                 flying -= 1
@@ -64,6 +77,6 @@ class Threads:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _threads_for(self, item: Work, max_memory: int) -> int:
+    def _threads_for(self, item: Load, max_memory: int) -> int:
         """Kernels run on one thread, since tiles fill the others; a tile that keeps others out takes their share."""
         return min(self.threads, max(1, self.threads * item.memory // max_memory))
