@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
@@ -39,7 +40,6 @@ MAX_FILES = 10_000  # of one index; the largest known checkpoints have some hund
 MAX_POINTER_BYTES = 1024
 
 T = TypeVar("T")
-Reader = Callable[[Path], dict[str, StoredTensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +162,12 @@ def _pointers(folder: Path, names: Collection[str]) -> list[GgufxError]:
             continue
         if name == "config.json" or not 0 < os.path.getsize(path) <= MAX_POINTER_BYTES:
             continue  # config.json has been read; an empty template or list of merges is one
-        _attempt(lambda path=path: _refuse_stand_in(safe_file(folder, path.name)), found)
+        _attempt(partial(_refuse_stand_in, folder, name), found)
     return found
 
 
-def _refuse_stand_in(path: Path) -> None:
+def _refuse_stand_in(folder: Path, name: str) -> None:
+    path = safe_file(folder, name)
     with open_regular(path) as (file, size):
         refuse_stand_in(read_at(file, 0, min(size, MAX_POINTER_BYTES), path), path)
 
@@ -232,14 +233,15 @@ def _missing_parts(folder: Path, loose: list[str]) -> Iterable[GgufxError]:
                              hint="the download is not complete")
 
 
-def _reader(name: str) -> Reader:
-    return read_torch_pickle if name.endswith(".bin") else lambda path: read_safetensors_header(path).tensors
+def _read_file(folder: Path, name: str) -> dict[str, StoredTensor]:
+    path = safe_file(folder, name)
+    return read_torch_pickle(path) if name.endswith(".bin") else read_safetensors_header(path).tensors
 
 
 def _read_files(folder: Path, names: Iterable[str], problems: list[GgufxError]) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     for name in names:
-        read = _attempt(lambda name=name: _reader(name)(safe_file(folder, name)), problems) or {}
+        read = _attempt(partial(_read_file, folder, name), problems) or {}
         if twice := [other for other in read if other in tensors]:
             more = f", as {len(twice) - 1} more tensors are" if len(twice) > 1 else ""
             problems.append(InputError(f"already stored in {tensors[twice[0]].file.name}{more}", file=folder / name,
@@ -267,7 +269,7 @@ def _read_indexed(folder: Path, weights: _Weights, problems: list[GgufxError]) -
     files: list[str] = []
     absent: list[str] = []
     for name in names:
-        path = _attempt(lambda name=name: safe_file(folder, name, index_path), problems)
+        path = _attempt(partial(safe_file, folder, name, index_path), problems)
         if path is not None:
             (files if os.path.exists(path) else absent).append(name)  # Path.exists raises for a name that is too long
     if absent:

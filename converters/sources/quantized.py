@@ -62,7 +62,7 @@ def method_of(config: Mapping[str, Any], tensors: Mapping[str, StoredTensor], fo
 
 
 def _named(settings: Mapping[str, Any], key: str) -> str:
-    inner = settings.get("quantization") if isinstance(settings.get("quantization"), Mapping) else settings
+    inner = nested if isinstance(nested := settings.get("quantization"), Mapping) else settings
     method = settings.get("quant_method") or inner.get("quant_algo") or ("MLX" if key == "quantization" else None)
     if method is None and any(settings.get(f"load_in_{bits}bit") for bits in (4, 8)):
         method = "bitsandbytes"

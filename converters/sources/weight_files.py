@@ -5,7 +5,7 @@ Source: transformers `modeling_utils._get_resolved_checkpoint_files`; peft `save
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,7 +17,7 @@ CHOICE = "transformers_weights"  # the key of config.json that names the file, o
 OTHERS = ("adapter_model*", "adapters.safetensors", "*_adapters.safetensors", "consolidated*")
 
 
-def first_of(names: Collection[str], config: dict[str, Any], single: Collection[str] = MODEL) -> str | None:
+def first_of(names: Collection[str], config: Mapping[str, Any], single: Collection[str] = MODEL) -> str | None:
     """The file that is loaded, or the index of several: the one that config.json chooses, else the first by rank."""
     chosen = config.get(CHOICE) if single is MODEL else None
     if isinstance(chosen, str):
