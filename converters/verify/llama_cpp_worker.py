@@ -47,6 +47,7 @@ def encode(library: str, path: str, texts: list[str]) -> list[list[int]]:
 
 
 def main() -> None:
+    answer: dict[str, list[list[int]] | str]
     try:
         answer = {"ids": encode(**json.load(sys.stdin))}
     except (RuntimeError, OSError, AttributeError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from math import prod
 from pathlib import Path
+from typing import TypeVar
 
 from .. import arch
 from ..errors import GgufxError
@@ -20,6 +21,7 @@ from .side import Places, Side, SideTensor, of_checkpoint, of_plan
 from .tensors import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
 
 Progress = Callable[[int, int, str], None]
+T = TypeVar("T")
 PROGRESS_INTERVAL = 0.05  # seconds
 EXACT = (Verdict.IDENTICAL, Verdict.EQUAL)
 ALONE = (Verdict.ONLY_A, Verdict.ONLY_B)
@@ -57,7 +59,6 @@ class Comparison:
         again = [p for p in there if not p.same_kind or p.differs]
         self._total += sum(p.weight for p in again if p.same_kind)
         for pair in again:
-            pair.figures = Figures()
             pair.reversed = Figures() if pair.lossless and not pair.same_kind else None
             pair.differs = False  # from here on it would end the run over the pair
         for part, found, back in self._run(again, figures):
@@ -68,7 +69,7 @@ class Comparison:
         for pair in pairs:
             judge(pair, self._max_rmse, self._made)
 
-    def _run(self, pairs: Iterable[Pair], convert: Callable) -> Iterator:
+    def _run(self, pairs: Iterable[Pair], convert: Callable[[Slice, Device], T]) -> Iterator[T]:
         work = self._work(pairs)
         with closing(self._engine.spread(work, convert, self._max_memory)) as results:
             yield from results
@@ -82,7 +83,7 @@ class Comparison:
                 yield part
 
     def _count(self, part: Slice) -> None:
-        self._done += part.pair.weight * (part.stop - part.start) // max(part.pair.a.count, 1)
+        self._done += part.pair.weight * (part.stop - part.start) // max(part.pair.both[0].count, 1)
         now = time.monotonic()
         if self._progress and now - self._last >= PROGRESS_INTERVAL:
             self._last = now
@@ -91,8 +92,10 @@ class Comparison:
 
 def _take(part: Slice, found: Figures, back: Figures | None) -> None:
     pair = part.pair
-    shape = pair.a.shape
+    shape = pair.both[0].shape
     cols = shape[-1] if shape else 1
+    if pair.figures is None:
+        pair.figures = Figures()
     add(pair.figures, found, part.start // cols, prod(shape[:-1]))
     if pair.reversed and back:
         add(pair.reversed, back, 0, 0)
@@ -108,7 +111,8 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
     That is what the file holds in another layout than the table's first, and values that the way to GGUF computes.
     """
     folder, file = (one, two) if one.form == "checkpoint" else (two, one)
-    unsettled = [p for p in pairs if not p.verdict.same and (p.verdict in ALONE or _mine(p, folder is one).computed)]
+    unsettled = [p for p in pairs
+                 if not p.verdict.same and ((mine := _mine(p, folder is one)) is None or p.verdict in ALONE or mine.computed)]
     if (folder.form, file.form) != ("checkpoint", "gguf") or not unsettled:
         return pairs
     try:
@@ -124,12 +128,12 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
     made: dict[str, list[Pair | None]] = {p.name: [] for p in unsettled}  # of each tensor; None: the folder lacks it
     for name, tensor in back.tensors.items():
         if origins := _origins(back, tensor, in_file) & made.keys():
-            mine = spelled.get(name)
-            if mine is not None and _covered(tensor):
-                sides = (own.tensors[mine], tensor)
-                seconds[mine] = Pair(mine, *(sides if folder is one else sides[::-1]))
+            spelling = spelled.get(name, name)
+            if spelling in own.tensors and _covered(tensor):
+                stored = own.tensors[spelling]
+                seconds[spelling] = Pair(spelling, *((stored, tensor) if folder is one else (tensor, stored)))
             for origin in origins:
-                made[origin].append(seconds.get(mine))
+                made[origin].append(seconds.get(spelling))
     own.open(stack)
     back.open(stack)
     compare(list(seconds.values()), *((own, back) if folder is one else (back, own)))
@@ -137,13 +141,14 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
     out = {id(p): p for p in pairs}
     for pair in unsettled:
         mine, found = _mine(pair, folder is one), made[pair.name]
-        complete = bool(found) and None not in found
+        there = [second for second in found if second is not None]
+        complete = bool(found) and len(there) == len(found)
         if pair.verdict not in ALONE:
-            if complete and all(s.verdict in EXACT for s in found):
+            if complete and all(second.verdict in EXACT for second in there):
                 pair.verdict, pair.detail = Verdict.EQUAL, "as the checkpoint stores it"
         elif complete:  # only the file has it
             out.pop(id(pair))
-            out.update((id(s), s) for s in found)
+            out.update((id(second), second) for second in there)
         elif mine is not None and _origins(folder, mine, in_folder) <= seconds.keys():
             out.pop(id(pair))  # the file's other layout has it
     return list(out.values())

@@ -24,6 +24,7 @@ from ..rules.spec import ArchSpec
 from .runtime import Runtime, alike
 
 SHOWN = 120  # characters of a value
+Shown = tuple[str | None, str | None]  # what A and B say; None where one says nothing
 IDENTITY = ("general.architecture", "general.type")  # of general.*, what a runtime acts on
 STORAGE = ("general.file_type", "general.quantization_version")
 OWN = "ggufx."
@@ -66,10 +67,10 @@ def key_values(a: Metadata, b: Metadata, *, planned: bool) -> list[Difference]:
         if key.startswith(OWN) or (planned and key in STORAGE) or _same_value(x, y):
             continue
         counts = _runtime_key(key) and not alike(key, one, two)
-        shown = _shown_values(x, y)
+        shown, other = _shown_values(x, y)
         if not counts:
-            shown = tuple(s or _default(side.meaning(key)) for s, side in zip(shown, (one, two), strict=True))
-        out.append(Difference("key-value", key, *shown, counts))
+            shown, other = shown or _default(one.meaning(key)), other or _default(two.meaning(key))
+        out.append(Difference("key-value", key, shown, other, counts))
     return out
 
 
@@ -95,17 +96,19 @@ def _same_value(a: Value | None, b: Value | None) -> bool:
     return a.data == b.data
 
 
-def _shown_values(a: Value | None, b: Value | None) -> tuple[str | None, str | None]:
+def _shown_values(a: Value | None, b: Value | None) -> Shown:
     if a is None or b is None:
         return _shown(a), _shown(b)
     if a.item_type is not None and b.item_type is not None:
         at = next((i for i, (x, y) in enumerate(zip(a.data, b.data, strict=False)) if x != y), None)
         if at is not None:
-            return tuple(f"{_shown(v)} [{at}] = {printable(repr(_scalar(v.data[at])), 40)}" for v in (a, b))
+            one, two = (f"{_shown(v)} [{at}] = {printable(repr(_scalar(v.data[at])), 40)}" for v in (a, b))
+            return one, two
     x, y = _shown(a), _shown(b)
     if x == y and isinstance(a.data, str) and isinstance(b.data, str):
         at = next((i for i, (p, q) in enumerate(zip(a.data, b.data, strict=False)) if p != q), min(len(a.data), len(b.data)))
-        return tuple(f"character {at}: {printable(v.data[at:], SHOWN)!r}" for v in (a, b))
+        one, two = (f"character {at}: {printable(v.data[at:], SHOWN)!r}" for v in (a, b))
+        return one, two
     return (x, y) if x != y else (f"{x} ({_type(a)})", f"{y} ({_type(b)})")
 
 
@@ -134,18 +137,20 @@ def model_files(a: Path, b: Path, specs: Sequence[ArchSpec | None]) -> list[Diff
     With a table, config.json is compared in its canonical form: what is said in the style of transformers 4 and 5, or
     by a class's default, is the same. Keys that only one side has count for nothing then: it is the default or unread.
     """
-    raw = [_read(f / "config.json") for f in (a, b)]
-    known = specs[0] is not None and specs[0] is specs[1]
-    configs = [canonical(c, s, "config.json") for c, s in zip(raw, specs, strict=True)] if known else raw
-    out = list(_documents("config.json", *configs, CONFIG_UNCOUNTED, absent_counts=not known))
-    out += _documents("generation_config.json", *(_read(f / "generation_config.json") for f in (a, b)), None)
-    out += _documents("tokenizer_config.json", *(_read(f / "tokenizer_config.json") for f in (a, b)), None)
-    tokenizers = [_tokenizer(f / "tokenizer.json") for f in (a, b)]
-    if all(t is not None for t in tokenizers):
-        found = _documents("tokenizer.json", *tokenizers, None, depth=1)
+    x, y = (_read(f / "config.json") for f in (a, b))
+    known = specs[0] if specs[0] is specs[1] else None
+    if known is not None:
+        x, y = (canonical(c, known, "config.json") for c in (x, y))
+    out = list(_documents("config.json", x, y, CONFIG_UNCOUNTED, absent_counts=known is None))
+    for name in ("generation_config.json", "tokenizer_config.json"):
+        out += _documents(name, _read(a / name), _read(b / name), None)
+    one, two = (_tokenizer(f / "tokenizer.json") for f in (a, b))
+    if one is not None and two is not None:
+        found = _documents("tokenizer.json", one, two, None, depth=1)
         out += [replace(d, counts=d.key == VOCABULARY) for d in found]
-    elif any(t is not None for t in tokenizers):
-        out.append(Difference("tokenizer.json", "", *("present" if t is not None else None for t in tokenizers), False))
+    elif one is not None or two is not None:
+        out.append(Difference("tokenizer.json", "", None if one is None else "present", None if two is None else "present",
+                              False))
     return out
 
 
@@ -156,12 +161,9 @@ def tokenizers_differ(found: Iterable[Difference]) -> bool:
 
 def adapter_files(a: Path, b: Path) -> list[Difference]:
     """Differences of adapter_config.json of two adapter folders."""
-    configs = []
-    for folder in (a, b):
-        config = _read(folder / "adapter_config.json")
-        configs.append({k: sorted(map(str, v)) if k in ADAPTER_SETS and isinstance(v, list) else v
-                        for k, v in config.items()})
-    return list(_documents("adapter_config.json", *configs, ADAPTER_UNCOUNTED))
+    x, y = ({k: sorted(map(str, v)) if k in ADAPTER_SETS and isinstance(v, list) else v
+             for k, v in _read(folder / "adapter_config.json").items()} for folder in (a, b))
+    return list(_documents("adapter_config.json", x, y, ADAPTER_UNCOUNTED))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -198,15 +200,15 @@ def _leaves(a: Any, b: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple
         yield path, a, b
 
 
-def _shown_json(a: Any, b: Any) -> tuple[str | None, str | None]:
-    texts = [None if v is None else _json(v) for v in (a, b)]
-    if None in texts:
-        return tuple(t and printable(t, SHOWN) for t in texts)
-    if isinstance(a, (list, dict)) and isinstance(b, (list, dict)) and len(max(texts, key=len)) > SHOWN:
+def _shown_json(a: Any, b: Any) -> Shown:
+    one, two = (None if v is None else _json(v) for v in (a, b))
+    if (one is not None and two is not None and max(len(one), len(two)) > SHOWN
+            and isinstance(a, (list, dict)) and isinstance(b, (list, dict))):
         items = [list(v.items()) if isinstance(v, dict) else v for v in (a, b)]
         at = next((i for i, (x, y) in enumerate(zip(*items, strict=False)) if x != y), min(map(len, items)))
-        return tuple(f"{len(v)} items [{at}] = {printable(_json(v[at]), 60) if at < len(v) else 'none'}" for v in items)
-    return tuple(printable(t, SHOWN) for t in texts)
+        one, two = (f"{len(v)} items [{at}] = {printable(_json(v[at]), 60) if at < len(v) else 'none'}" for v in items)
+        return one, two
+    return None if one is None else printable(one, SHOWN), None if two is None else printable(two, SHOWN)
 
 
 def _json(value: Any) -> str:

@@ -104,7 +104,7 @@ class Pair:
     a: SideTensor | None
     b: SideTensor | None
     figures: Figures | None = None
-    verdict: Verdict | None = None
+    verdict: Verdict = Verdict.DIFFERENT  # until `judge` finds better, or worse
     detail: str = ""
     bound: float | None = None
     differs: bool = False  # not the same bits
@@ -124,13 +124,26 @@ class Pair:
         return self.a is not None and self.b is not None and self.a.shape == self.b.shape
 
     @property
+    def both(self) -> tuple[SideTensor, SideTensor]:
+        """A's and B's tensor. ValueError where one side has none."""
+        if self.a is None or self.b is None:
+            raise ValueError(f"only one side has {self.name}")
+        return self.a, self.b
+
+    @property
     def same_kind(self) -> bool:
-        return self.a.kind == self.b.kind
+        a, b = self.both
+        return a.kind == b.kind
 
     @property
     def lossless(self) -> bool:
         """Both sides hold floats, none of them blocks."""
-        return self.a.kind in FLOATS and self.b.kind in FLOATS
+        return all(t.kind in FLOATS for t in self.both)
+
+    @property
+    def computed(self) -> bool:
+        """On one side at least, by more than moving elements."""
+        return any(t.computed for t in self.both)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +158,11 @@ class Slice:
 
 def slices(pair: Pair, budget: int) -> Iterator[Slice]:
     """The pair in pieces of about `budget` bytes, cut where both sides can be."""
-    cuts = _common(pair.a.cuts, pair.b.cuts)
-    each = sum(max((p.element_memory for p in t.pieces), default=4) for t in (pair.a, pair.b)) + EXTRA_MEMORY
+    a, b = pair.both
+    cuts = _common(a.cuts, b.cuts)
+    each = sum(max((p.element_memory for p in t.pieces), default=4) for t in (a, b)) + EXTRA_MEMORY
     step, start = max(1, budget // each), 0
-    while start < pair.a.count:
+    while start < a.count:
         after = int(np.searchsorted(cuts, start + step, "right")) - 1
         stop = int(cuts[after]) if cuts[after] > start else int(cuts[after + 1])
         yield Slice(pair, start, stop, each * (stop - start))
@@ -161,8 +175,8 @@ def _common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def same_bits(part: Slice, a: Side, b: Side) -> bool:
     """Whether both sides have the same bits there."""
-    pair = part.pair
-    return _equal(a.read(pair.a, part.start, part.stop), b.read(pair.b, part.start, part.stop))
+    mine, other = part.pair.both
+    return _equal(a.read(mine, part.start, part.stop), b.read(other, part.start, part.stop))
 
 
 def _equal(x: np.ndarray, y: np.ndarray) -> bool:
@@ -174,14 +188,14 @@ def _equal(x: np.ndarray, y: np.ndarray) -> bool:
 def measure(part: Slice, a: Side, b: Side) -> tuple[Figures, Figures | None]:
     """Figures of one slice; of two float types also with B rounded to A's type instead of A to B's."""
     pair = part.pair
-    raw = (a.read(pair.a, part.start, part.stop), b.read(pair.b, part.start, part.stop))
-    kinds = (pair.a.kind, pair.b.kind)
-    values = [_values(r, k, pair.a.shape) for r, k in zip(raw, kinds, strict=True)]
+    mine, other = pair.both
+    raw = (a.read(mine, part.start, part.stop), b.read(other, part.start, part.stop))
+    kinds = (mine.kind, other.kind)
+    x, y = (_values(r, k, mine.shape) for r, k in zip(raw, kinds, strict=True))
     count = part.stop - part.start
-    if any(v is None for v in values):
+    if x is None or y is None:
         return Figures(count, _differing(*raw, kinds[0]) if kinds[0] == kinds[1] else count), None
-    x, y = values
-    reference = x if bits_per_weight(pair.a) >= bits_per_weight(pair.b) else y
+    reference = x if bits_per_weight(mine) >= bits_per_weight(other) else y
     figures = _errors(x, y, reference, pair)
     back = None
     if pair.lossless:
@@ -243,9 +257,9 @@ def _errors(x: np.ndarray, y: np.ndarray, reference: np.ndarray, pair: Pair) -> 
             found.squares, found.reference = float(error.sum()), float(signal.sum())
         if found.squares:
             found.max_abs = float(max(d.max(), -d.min()))
-            if pair.lossless and (pair.a.computed or pair.b.computed):
+            if pair.lossless and pair.computed:
                 found.beyond = int(np.count_nonzero(np.abs(d) > COMPUTED * np.abs(x)))
-    if len(pair.a.shape) > 1 and not pair.lossless:
+    if len(pair.both[0].shape) > 1 and not pair.lossless:
         with np.errstate(over="ignore"):
             found.rows = np.stack([error, signal]).astype(np.float32)
     return found
@@ -272,37 +286,39 @@ def judge(pair: Pair, max_rmse: float | None, made: bool) -> None:
     `max_rmse` stands in for the bounds of the quantized types. `made`: B was made of A, so that B may be the rounding
     of A to its own type, but not the other way round.
     """
-    if pair.a is None or pair.b is None:
-        pair.verdict = Verdict.ONLY_B if pair.a is None else Verdict.ONLY_A
-    elif pair.a.shape != pair.b.shape:
+    a, b = pair.a, pair.b
+    if a is None or b is None:
+        pair.verdict = Verdict.ONLY_B if a is None else Verdict.ONLY_A
+    elif a.shape != b.shape:
         pair.verdict = Verdict.SHAPE
-        pair.detail = f"{'x'.join(map(str, pair.a.shape))} and {'x'.join(map(str, pair.b.shape))}"
+        pair.detail = f"{'x'.join(map(str, a.shape))} and {'x'.join(map(str, b.shape))}"
     elif pair.same_kind and not pair.differs:
-        pair.verdict = Verdict.IDENTICAL if pair.a.type == pair.b.type else Verdict.EQUAL
-        pair.figures = Figures(pair.a.count)
-    elif pair.lossless:
-        _judge_floats(pair, made)
-    elif pair.a.kind in KERNELS and pair.b.kind in KERNELS:
-        _judge_quantized(pair, max_rmse)
+        pair.verdict = Verdict.IDENTICAL if a.type == b.type else Verdict.EQUAL
+        pair.figures = Figures(a.count)
     else:
-        pair.verdict = Verdict.DIFFERENT
-        pair.detail = f"{pair.figures.differing} elements" if pair.same_kind else "types that do not compare"
-    if pair.figures:
-        pair.figures.rows = None
+        found = pair.figures = pair.figures or Figures()  # of a tensor without elements none were taken
+        if pair.lossless:
+            _judge_floats(pair, found, made)
+        elif a.kind in KERNELS and b.kind in KERNELS:
+            _judge_quantized(pair, found, max_rmse)
+        else:
+            pair.verdict = Verdict.DIFFERENT
+            pair.detail = f"{found.differing} elements" if pair.same_kind else "types that do not compare"
+        found.rows = None
 
 
-def _judge_floats(pair: Pair, made: bool) -> None:
-    found = pair.figures
+def _judge_floats(pair: Pair, found: Figures, made: bool) -> None:
+    a, b = pair.both
     back = None if made else pair.reversed
     if found.non_finite:
         pair.verdict = Verdict.DIFFERENT
         pair.detail = f"{found.non_finite} elements are numbers on one side only"
     elif not found.differing or (back and not back.differing):
         pair.verdict = Verdict.EQUAL
-        narrow = pair.b if not found.differing else pair.a
+        narrow = b if not found.differing else a
         pair.detail = f"rounded to {narrow.kind}" if found.squares else ""
         found.differing = 0
-    elif (pair.a.computed or pair.b.computed) and not found.beyond:
+    elif pair.computed and not found.beyond:
         pair.verdict = Verdict.CLOSE
         pair.detail = "computed; the last bits of float32 differ"
     else:
@@ -312,20 +328,20 @@ def _judge_floats(pair: Pair, made: bool) -> None:
         pair.detail = f"{found.differing} of {found.elements} elements"
 
 
-def _judge_quantized(pair: Pair, max_rmse: float | None) -> None:
-    found = pair.figures
+def _judge_quantized(pair: Pair, found: Figures, max_rmse: float | None) -> None:
     row, worst = found.worst_row()
-    pair.bound = sum(MAX_RELATIVE_RMSE.get(t.kind, 0.0) for t in (pair.a, pair.b)) if max_rmse is None else max_rmse
-    row_bound = ROW_FACTOR * pair.bound
+    bound = sum((MAX_RELATIVE_RMSE.get(t.kind, 0.0) for t in pair.both), 0.0) if max_rmse is None else max_rmse
+    row_bound = ROW_FACTOR * bound
     if max_rmse is None:
-        row_bound = max(pair.bound, min(row_bound, MAX_ROW))
+        row_bound = max(bound, min(row_bound, MAX_ROW))
+    pair.bound = bound
     pair.verdict = Verdict.DIFFERENT
     if found.non_finite:
         pair.detail = f"{found.non_finite} elements are numbers on one side only"
     elif not found.differing or not found.squares:
         pair.verdict = Verdict.EQUAL
-    elif found.relative > pair.bound:
-        pair.detail = f"above {pair.bound:g}, the bound of {_quantized(pair)}"
+    elif found.relative > bound:
+        pair.detail = f"above {bound:g}, the bound of {_quantized(pair)}"
     elif worst > row_bound:
         pair.detail = f"row {row}: {worst:.3g}, above {row_bound:.3g}"
     else:
@@ -333,7 +349,7 @@ def _judge_quantized(pair: Pair, max_rmse: float | None) -> None:
 
 
 def _quantized(pair: Pair) -> str:
-    return " and ".join(dict.fromkeys(t.kind for t in (pair.a, pair.b) if t.kind in MAX_RELATIVE_RMSE))
+    return " and ".join(dict.fromkeys(t.kind for t in pair.both if t.kind in MAX_RELATIVE_RMSE))
 
 
 def summary(pair: Pair) -> dict[str, Any]:

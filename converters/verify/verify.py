@@ -200,8 +200,8 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     if forms == ("checkpoint", "checkpoint"):
         return _folders(open_checkpoint(a), open_checkpoint(b), options)
     if forms == ("adapter", "adapter"):
-        sides = [of_checkpoint(open_adapter(p), "adapter") for p in (a, b)]
-        return *sides, adapter_files(a, b)
+        one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
+        return one, two, adapter_files(a, b)
     one, two = (_in_gguf_names(path, form, options) for path, form in zip((a, b), forms, strict=True))
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):
         adapter, model = (one, two) if one.form in ADAPTERS else (two, one)
