@@ -144,9 +144,6 @@ class ConversionPlan:
     imatrix: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
     folder: Path | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "notes", tuple(grouped(self.notes)))  # whoever made them: one of each kind
-
     def __repr__(self) -> str:
         results = ", ".join(str(self.folder or files[0].path) for files in self.sets)
         return f"<ConversionPlan {self.direction}: {len(self.tensors)} tensors, {self.output_bytes:,} bytes -> {results}>"

@@ -62,7 +62,8 @@ class QuantizePlanner:
 
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
-        outfile = output_path(self.outfile, outtype, default_file_name(self.keys, named_type(outtype).name))
+        kind, _ = named_type(outtype)
+        outfile = output_path(self.outfile, outtype, default_file_name(self.keys, kind.name))
         if outfile.exists() and outfile.samefile(self.source):
             raise UsageError("input and output are the same file", file=outfile)
         return outfile

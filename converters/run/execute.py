@@ -152,7 +152,9 @@ class _Run:
             begun = False  # until then, what a dead run left is not ours to remove
             try:
                 staging.acquire(resume)
-                record = self._journal() if resume else self._clean(staging)
+                record = self._journal() if resume else None
+                if not resume:
+                    self._clean(staging)
                 begun = True
                 kept = self._take_over(staging, record, engine) if resume else []
                 refuse_existing((p.output for p in staging.parts if not p.published), force,
@@ -228,6 +230,7 @@ class _Run:
         Where all outputs are there and no journal, they are held against what the sources give.
         """
         torn: set[int] = set()
+        receipts: Sequence[Receipt]
         with open_inputs(self.plan.inputs) as inputs, staging.published() as there:
             if record is None and len(there) == len(staging.parts):
                 receipts = self._made_anew(staging, engine)

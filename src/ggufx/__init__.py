@@ -254,12 +254,11 @@ def verify(
     from .converters.verify.verify import VerifyOptions, verify
 
     _check_positive(threads=threads, max_memory=max_memory)
-    what = "checkpoint" if base is None else "adapter"
-    paths = [resolve_model(x, what="gguf" if ":" in str(x) else what) for x in (a, b)]
+    one, two = (resolve_model(x, what="gguf" if ":" in str(x) else "checkpoint" if base is None else "adapter") for x in (a, b))
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
         strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre)
-    return verify(*paths, options, threads=threads, max_memory=max_memory, progress=progress)
+    return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
 
 @checked
