@@ -11,7 +11,9 @@ from .completion import complete_dtypes
 from .exit import ExitStatus
 from .options import (
     CONVERT,
+    MEMORY,
     OUTPUT,
+    SHARD,
     After,
     Checksums,
     Device,
@@ -48,7 +50,7 @@ def command(
     max_shard_size: Annotated[
         int, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT,
                           help="Largest safetensors file.")
-    ] = "5GB",
+    ] = SHARD,
     pre: Pre = None,
     no_tokenizer: Annotated[
         bool, typer.Option("--no-tokenizer", rich_help_panel=OUTPUT, help="Weights and config alone.")
@@ -59,7 +61,7 @@ def command(
     after: After = False,
     resume: Resume = False,
     threads: Threads = None,
-    max_memory: MaxMemory = "1GiB",
+    max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
     json_mode: Json = False,
     quiet: Quiet = False,

@@ -10,6 +10,7 @@ from .completion import complete_plain_types
 from .exit import ExitStatus
 from .options import (
     CONVERT,
+    MEMORY,
     OUTPUT,
     After,
     Checksums,
@@ -54,7 +55,7 @@ def command(
     after: After = False,
     resume: Resume = False,
     threads: Threads = None,
-    max_memory: MaxMemory = "1GiB",
+    max_memory: MaxMemory = MEMORY,
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 from rich.markup import escape
-from typer.core import TyperCommand
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from .. import __version__
 from ..converters.errors import GgufxError, StorageError, UsageError
@@ -36,13 +36,15 @@ class Command(TyperCommand):
         super().__init__(*args, **kwargs)
         self.help, self.epilog = escape(self.help or ""), escape(self.epilog or "")
         for param in self.params:
-            param.help = escape(param.help or "")
+            if isinstance(param, (TyperArgument, TyperOption)):
+                param.help = escape(param.help or "")
             if getattr(param, "is_flag", False):
                 param.metavar = ""
 
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)
-        option.metavar, option.rich_help_panel = "", TALK
+        if option is not None:
+            option.metavar, option.rich_help_panel = "", TALK
         return option
 
 
@@ -56,7 +58,7 @@ class Interrupted(GgufxError):
     code = "interrupted"
 
 
-WRONG_CALL = typer.BadParameter.__base__  # typer's own for any call that it cannot parse; it does not export the name
+WRONG_CALL: Any = typer.BadParameter.__base__  # typer's own for any call that it cannot parse; it does not export the name
 
 
 def _version(wanted: bool) -> None:
@@ -132,8 +134,8 @@ def run() -> None:
             hint = f"`{error.ctx.command_path} --help` shows how it is called." if error.ctx else None
             Output("--json" in sys.argv).error(UsageError(message, hint=hint), status)
     except (KeyboardInterrupt, Terminated) as caught:  # before or after the command
-        error, status = told(caught)
-        Output("--json" in sys.argv).error(error, status)
+        said, status = told(caught)
+        Output("--json" in sys.argv).error(said, status)
     sys.exit(int(status or 0))
 
 

@@ -18,19 +18,38 @@ CONVERT, LOOK, PREPARE = "Convert", "Look and compare", "Prepare"
 OUTPUT, METADATA, QUANTIZATION, RUN, TALK = "Output", "Metadata", "Quantization", "How it runs", "What is printed"
 
 
-def byte_size(text: str) -> int:
-    """`5GB`, `800MiB`, `1000` as a number of bytes."""
+class ByteSize(int):
+    """A number of bytes that is shown as it was written."""
+
+    text: str
+
+    def __new__(cls, size: int, text: str) -> ByteSize:
+        made = super().__new__(cls, size)
+        made.text = text
+        return made
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def byte_size(text: str | ByteSize) -> ByteSize:
+    """`5GB`, `800MiB`, `1000` as a number of bytes; typer passes defaults through here as well."""
+    if isinstance(text, ByteSize):
+        return text
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*", text, re.IGNORECASE)
     if match is None or (size := int(float(match[1]) * _UNITS[(match[2] or "").upper()])) <= 0:
         raise typer.BadParameter(f"{text!r} is not a size; write 5GB, 800MB or 1GiB")
-    return size
+    return ByteSize(size, text)
 
 
-def memory_size(text: str) -> int:
+def memory_size(text: str | ByteSize) -> ByteSize:
     """A `byte_size` that work fits into: `2` is a slip for 2GB."""
     if (size := byte_size(text)) < MIN_MEMORY:
-        raise typer.BadParameter(f"{text!r} is {size} bytes, too little to work with; write 2GB, 800MB or 1GiB")
+        raise typer.BadParameter(f"{text!r} is {size:d} bytes, too little to work with; write 2GB, 800MB or 1GiB")
     return size
+
+
+MEMORY, SHARD = memory_size("1GiB"), byte_size("5GB")  # the defaults
 
 
 def device_name(text: str) -> str:

@@ -10,6 +10,7 @@ from .completion import complete_file_types
 from .exit import ExitStatus
 from .options import (
     CONVERT,
+    MEMORY,
     QUANTIZATION,
     After,
     Checksums,
@@ -77,7 +78,7 @@ def command(
     after: After = False,
     resume: Resume = False,
     threads: Threads = None,
-    max_memory: MaxMemory = "1GiB",
+    max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
     json_mode: Json = False,
     quiet: Quiet = False,

@@ -247,7 +247,7 @@ def _tensors(report: Report) -> str:
 
 
 def _row(pair: Pair) -> str:
-    present = pair.a if pair.a is not None else pair.b
+    present = next(t for t in (pair.a, pair.b) if t is not None)
     cells = [f"<td>{_text(pair.name)}</td><td>{pair.verdict}</td>"]
     cells += [f"<td>{_text(t.type) if t else '&mdash;'}</td>" for t in (pair.a, pair.b)]
     cells.append(f"<td>{'&times;'.join(map(str, present.shape))}</td>")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from .exit import ExitStatus
 from .files import check_writable, write_text
-from .options import LOOK, OUTPUT, Force, Json, MaxMemory, Pre, Quiet, Threads, Verbose
+from .options import LOOK, MEMORY, OUTPUT, Force, Json, MaxMemory, Pre, Quiet, Threads, Verbose
 from .output import Output
 from .report import show
 
@@ -62,7 +62,7 @@ def command(
     pre: Pre = None,
     force: Force = False,
     threads: Threads = None,
-    max_memory: MaxMemory = "1GiB",
+    max_memory: MaxMemory = MEMORY,
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -73,12 +73,12 @@ def command(
 
     out = Output(json_mode, quiet, verbose)
     check_writable(html, force)
-    paths = [resolve_model(x, what=_what(x, base), progress=not quiet) for x in (a, b)]
+    one, two = (resolve_model(x, what=_what(x, base), progress=not quiet) for x in (a, b))
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
                             checksums=checksums, pre=pre)
     with out.compiling(), out.progress("verify") as progress:
-        report = verify(*paths, options, threads=threads, max_memory=max_memory, progress=progress)
+        report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:
         from .report_html import page
 
@@ -88,7 +88,7 @@ def command(
     return ExitStatus.DONE if report.same else ExitStatus.NO
 
 
-def _what(reference: str, base: str | None) -> str:
+def _what(reference: str, base: str | None) -> Literal["checkpoint", "adapter", "gguf"]:
     """What a Hub reference is asked for."""
     if ":" in reference:
         return "gguf"
