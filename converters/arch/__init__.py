@@ -17,9 +17,10 @@ from ..errors import UnsupportedError
 from ..rules.facts import GgufFacts
 from ..rules.hf_config import architecture_of
 from ..rules.spec import ArchSpec, Choice, Whole
-from . import bert, bloom, deepseek, falcon_h1, gemma, gemma4, gpt, llama, mamba, phi, qwen, qwen2moe, qwen35, t5
+from . import arcee, bert, bloom, deepseek, falcon_h1, gemma, gemma4, gpt, llama, mamba, phi, qwen, qwen2moe, qwen35, seed_oss, t5
 
-FAMILIES = (llama, qwen, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, qwen2moe, mamba, falcon_h1)
+FAMILIES = (llama, qwen, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, qwen2moe, mamba,
+            falcon_h1, arcee, seed_oss)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
