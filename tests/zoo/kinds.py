@@ -42,7 +42,7 @@ def _regexes(*patterns: str) -> dict:
     return _sequence(*split(*patterns), byte_level_step())
 
 
-def _llama3(kind: str = "llama3") -> Vocab:
+def _llama3(kind: str = "llama3", pre: str = "llama-bpe") -> Vocab:
     after = (
         "<|begin_of_text|>",
         "<|end_of_text|>",
@@ -56,7 +56,7 @@ def _llama3(kind: str = "llama3") -> Vocab:
     )
     return byte_level(
         kind,
-        "llama-bpe",
+        pre,
         _regexes(LLAMA3),
         after=after,
         ignore_merges=True,
@@ -334,6 +334,7 @@ def _gemma4() -> Vocab:
 XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "clean_up_tokenization_spaces": True}
 VOCABS: dict[str, Callable[[], Vocab]] = {
     "llama3": _llama3,
+    "lfm2": lambda: _llama3("lfm2", "lfm2"),
     "qwen2": lambda: _qwen("qwen2", "qwen2", QWEN2, "Qwen2Tokenizer", {"default": CHAT}),
     "qwen35": lambda: _qwen("qwen35", "qwen35", QWEN35, "Qwen2Tokenizer", {"default": CHAT, "tool_use": TOOLS}),
     "gpt2": _gpt2,
