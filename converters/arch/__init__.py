@@ -17,7 +17,26 @@ from ..errors import UnsupportedError
 from ..rules.facts import GgufFacts
 from ..rules.hf_config import architecture_of
 from ..rules.spec import ArchSpec, Choice, Whole
-from . import arcee, bert, bloom, deepseek, exaone, falcon_h1, gemma, gemma4, gpt, lfm2, llama, mamba, phi, qwen, qwen2moe, qwen35, seed_oss, t5
+from . import (
+    arcee,
+    bert,
+    bloom,
+    deepseek,
+    exaone,
+    falcon_h1,
+    gemma,
+    gemma4,
+    gpt,
+    lfm2,
+    llama,
+    mamba,
+    phi,
+    qwen,
+    qwen2moe,
+    qwen35,
+    seed_oss,
+    t5,
+)
 
 FAMILIES = (llama, qwen, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, qwen2moe, mamba,
             falcon_h1, arcee, seed_oss, exaone, lfm2)
