@@ -21,15 +21,18 @@ from . import (
     arcee,
     bert,
     bloom,
+    cohere,
     deepseek,
     exaone,
     falcon_h1,
     gemma,
     gemma4,
     gpt,
+    granite,
     lfm2,
     llama,
     mamba,
+    olmo,
     phi,
     qwen,
     qwen2moe,
@@ -39,7 +42,7 @@ from . import (
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
-            seed_oss, exaone, lfm2)
+            seed_oss, exaone, lfm2, cohere, granite, olmo)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -25,7 +25,7 @@ SCALES = {  # by GGUF tensor
 }
 
 
-def scaled(*rows: TensorRule) -> tuple[TensorRule, ...]:
+def with_multipliers(*rows: TensorRule) -> tuple[TensorRule, ...]:
     return tuple(replace(row, ops=(*row.ops, *SCALES.get(row.gguf[0].text.split(".")[-2], ()))) for row in rows)
 
 
@@ -43,7 +43,7 @@ FALCON_H1 = ArchSpec(
         Note("the head is tied: the runtime multiplies with embedding_multiplier, not lm_head_multiplier",
              lambda c: c.get("tie_word_embeddings") and c.get("embedding_multiplier", 1) != c.get("lm_head_multiplier", 1)),
     ),
-    tensors=scaled(
+    tensors=with_multipliers(
         *EMBED, *ATTN, *mamba2(L + "mamba.", norm=False),
         R("blk.{b}.attn_norm.weight", L + "input_layernorm.weight", shape="embedding_length"),
         R("blk.{b}.ffn_norm", L + "pre_ff_layernorm.weight", shape="embedding_length"),

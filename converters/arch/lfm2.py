@@ -37,7 +37,7 @@ def by_index(config: Config) -> list[str]:
 
 def adjusted(config: Config) -> int:
     """Rows of the MLP, which the class computes from the stated ones: two thirds, a multiple, rounded up."""
-    stated = config.get("block_ff_dim", config["intermediate_size"])
+    stated = config["block_ff_dim" if "block_ff_dim" in config else "intermediate_size"]
     if not config["block_auto_adjust_ff_dim"]:
         return stated
     rows = int(config["block_ffn_dim_multiplier"] * int(2 * stated / 3))

@@ -3,7 +3,7 @@
 import pytest
 from ggufx.converters.arch import SPECS
 from ggufx.converters.rules.template import Template, TemplateIndex
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # Numbers of their own, other stacks, a hole within a segment: forms that the tables need not have yet.
@@ -14,6 +14,7 @@ INDEX = st.integers(0, 999)
 HOLES = st.fixed_dictionaries({**dict.fromkeys("abdemv", INDEX), "p": st.sampled_from(["weight", "bias"])})
 
 
+@settings(deadline=None)
 @given(st.sampled_from(TEMPLATES), HOLES)
 def test_match_and_format_are_inverse(text, holes):
     template = Template(text)
@@ -21,6 +22,7 @@ def test_match_and_format_are_inverse(text, holes):
     assert template.match(template.format(holes)) == own
 
 
+@settings(deadline=None)
 @given(st.sampled_from(TEMPLATES), HOLES)
 def test_the_index_finds_what_a_scan_finds(text, holes):
     index: TemplateIndex[str] = TemplateIndex()
