@@ -3,7 +3,7 @@
 Imports nothing of ours; `recipes`, which know models, are a room of their own.
 """
 
-from .dispatch import KERNELS, Weights, dequantize, quantize
-from .formats import BY_ID, FORMATS, QuantFormat
+from .dispatch import KERNELS, SOURCES, Weights, dequantize, quantize
+from .formats import BY_ID, ELEMENT_TYPES, FORMATS, QuantFormat
 
-__all__ = ["BY_ID", "FORMATS", "KERNELS", "QuantFormat", "Weights", "dequantize", "quantize"]
+__all__ = ["BY_ID", "ELEMENT_TYPES", "FORMATS", "KERNELS", "SOURCES", "QuantFormat", "Weights", "dequantize", "quantize"]

@@ -82,6 +82,7 @@ KERNELS: dict[str, Kernels] = {
 }
 
 DEVICES = ("cpu", "cuda")
+SOURCES = ("F32", "F16", "BF16")  # the types whose elements quantize() takes as they are
 
 
 @functools.cache

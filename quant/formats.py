@@ -1,11 +1,66 @@
-"""Every GGUF tensor type: id, name, elements and bytes per block.
+"""Every type of a tensor: ELEMENT_TYPES, numbers one by one as safetensors, torch and GGUF store them, and FORMATS, GGUF's
+types, which are those of them that have an id, and blocks.
 
-Source: ggml.h (`enum ggml_type`) and the block structures of ggml-common.h. Ids that ggml removed are absent.
+Sources: ggml.h (`enum ggml_type`) and the block structures of ggml-common.h, without the ids that ggml removed; the `Dtype`
+of the safetensors library.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ElementType:
+    """One number of `bits`. `torch`, `numpy`: the name of its dtype there, None where there is none. `id`: GGUF's.
+
+    `infinity`: the bits of positive infinity of the floats that ggufx computes with; what is greater is NaN.
+    """
+
+    name: str
+    bits: int
+    torch: str | None
+    numpy: str | None
+    id: int | None = None
+    infinity: int | None = None
+
+    @property
+    def width(self) -> int | None:
+        """Bytes of an element; None where it has no bytes of its own."""
+        return None if self.bits % 8 else self.bits // 8
+
+    def nbytes(self, count: int) -> int:
+        """Bytes of `count` elements. Raises ValueError if they do not fill whole bytes."""
+        if count * self.bits % 8:
+            raise ValueError(f"{count} elements of {self.name} do not fill whole bytes")
+        return count * self.bits // 8
+
+
+ELEMENT_TYPES: dict[str, ElementType] = {row.name: row for row in (
+    ElementType("F64", 64, "float64", "float64", 28, 0x7FF << 52),
+    ElementType("F32", 32, "float32", "float32", 0, 0x7F800000),
+    ElementType("F16", 16, "float16", "float16", 1, 0x7C00),
+    ElementType("BF16", 16, "bfloat16", None, 30, 0x7F80),
+    ElementType("F8_E4M3", 8, "float8_e4m3fn", None),
+    ElementType("F8_E5M2", 8, "float8_e5m2", None),
+    ElementType("F8_E8M0", 8, "float8_e8m0fnu", None),
+    ElementType("F8_E4M3FNUZ", 8, "float8_e4m3fnuz", None),
+    ElementType("F8_E5M2FNUZ", 8, "float8_e5m2fnuz", None),
+    ElementType("F6_E2M3", 6, None, None),
+    ElementType("F6_E3M2", 6, None, None),
+    ElementType("F4", 4, None, None),  # torch's float4_e2m1fn_x2 is two of them
+    ElementType("C64", 64, "complex64", "complex64"),
+    ElementType("I64", 64, "int64", "int64", 27),
+    ElementType("I32", 32, "int32", "int32", 26),
+    ElementType("I16", 16, "int16", "int16", 25),
+    ElementType("I8", 8, "int8", "int8", 24),
+    ElementType("U64", 64, "uint64", "uint64"),
+    ElementType("U32", 32, "uint32", "uint32"),
+    ElementType("U16", 16, "uint16", "uint16"),
+    ElementType("U8", 8, "uint8", "uint8"),
+    ElementType("BOOL", 8, "bool", "bool"),
+)}
+FLOATS = tuple(t.name for t in ELEMENT_TYPES.values() if t.infinity is not None)  # the widest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +85,7 @@ class QuantFormat:
 
 
 _ROWS = (
-    QuantFormat("F32", 0, 1, 4),
-    QuantFormat("F16", 1, 1, 2),
-    QuantFormat("BF16", 30, 1, 2),
+    *(QuantFormat(t.name, t.id, 1, t.bits // 8) for t in ELEMENT_TYPES.values() if t.id is not None),
     QuantFormat("Q4_0", 2, 32, 18, (("d", 2), ("qs", 16))),
     QuantFormat("Q4_1", 3, 32, 20, (("d", 2), ("m", 2), ("qs", 16))),
     QuantFormat("Q5_0", 6, 32, 22, (("d", 2), ("qh", 4), ("qs", 16))),
@@ -53,11 +106,6 @@ _ROWS = (
     QuantFormat("IQ3_S", 21, 256, 110, (("d", 2), ("qs", 64), ("qh", 8), ("signs", 32), ("scales", 4))),
     QuantFormat("IQ2_S", 22, 256, 82, (("d", 2), ("qs", 32), ("signs", 32), ("qh", 8), ("scales", 8))),
     QuantFormat("IQ4_XS", 23, 256, 136, (("d", 2), ("scales_h", 2), ("scales_l", 4), ("qs", 128))),
-    QuantFormat("I8", 24, 1, 1),
-    QuantFormat("I16", 25, 1, 2),
-    QuantFormat("I32", 26, 1, 4),
-    QuantFormat("I64", 27, 1, 8),
-    QuantFormat("F64", 28, 1, 8),
     QuantFormat("IQ1_M", 29, 256, 56, (("qs", 32), ("qh", 16), ("scales", 8))),
     QuantFormat("TQ1_0", 34, 256, 54, (("qs", 48), ("qh", 4), ("d", 2))),
     QuantFormat("TQ2_0", 35, 256, 66, (("qs", 64), ("d", 2))),

@@ -18,6 +18,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from ...quant.formats import ELEMENT_TYPES
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
 from .files import open_regular, printable, read_at, refuse_stand_in
 from .json_file import parse_object
@@ -26,14 +27,6 @@ from .tensors import StoredTensor, TensorLayout
 MAX_HEADER_BYTES = 100_000_000  # the library's limit
 MAX_ELEMENTS = (1 << 63) - 1
 MAX_PROBLEMS = 20  # of one file in one message: a hostile header could hold a million
-
-DTYPE_BITS = {
-    "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32,
-    "F16": 16, "BF16": 16, "I16": 16, "U16": 16,
-    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I8": 8, "U8": 8, "BOOL": 8,
-    "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class SafetensorsFile:
@@ -50,14 +43,6 @@ class Shard:
 
     file_name: str
     tensors: tuple[TensorLayout, ...]
-
-
-def tensor_bytes(dtype: str, shape: Sequence[int]) -> int:
-    """Bytes of a tensor. Raises ValueError if elements of less than a byte do not fill whole bytes."""
-    bits = prod(shape) * DTYPE_BITS[dtype]
-    if bits % 8:
-        raise ValueError(f"{tuple(shape)} elements of {dtype} do not fill whole bytes")
-    return bits // 8
 
 
 def read_safetensors_header(path: str | Path) -> SafetensorsFile:
@@ -116,7 +101,7 @@ def _checked_entry(name: str, entry: Any, path: Path, data_start: int) -> Stored
     if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
         raise InputError("an object with dtype, shape and data_offsets is needed", file=path, tensor=name)
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+    if not isinstance(dtype, str) or dtype not in ELEMENT_TYPES:
         raise UnsupportedError("dtype: none that ggufx knows", file=path, tensor=name, found=printable(str(dtype)))
     if not _counts(shape) or prod(max(n, 1) for n in shape) > MAX_ELEMENTS:
         raise InputError("shape: counts whose product fits 63 bits are needed", file=path, tensor=name,
@@ -126,7 +111,7 @@ def _checked_entry(name: str, entry: Any, path: Path, data_start: int) -> Stored
                          found=printable(str(offsets)))
     begin, end = offsets
     try:
-        nbytes = tensor_bytes(dtype, shape)
+        nbytes = ELEMENT_TYPES[dtype].nbytes(prod(shape))
     except ValueError as error:
         raise InputError(f"shape: {error}", file=path, tensor=name) from None
     if end - begin != nbytes:
@@ -164,14 +149,14 @@ def layout(tensors: Iterable[tuple[str, str, Sequence[int]]]) -> list[TensorLayo
     for name, dtype, _ in rows:
         if name in names:
             problems.append(UnsupportedError("this name is taken", tensor=printable(name)))
-        elif dtype not in DTYPE_BITS:
+        elif dtype not in ELEMENT_TYPES:
             problems.append(UnsupportedError("safetensors has no such dtype", tensor=printable(name), found=dtype))
         names.add(name)
     raise_all(problems)
     laid: list[TensorLayout] = []
     offset = 0
-    for name, dtype, shape in sorted(rows, key=lambda row: -DTYPE_BITS[row[1]]):
-        laid.append(TensorLayout(name, dtype, tuple(shape), offset, tensor_bytes(dtype, shape)))
+    for name, dtype, shape in sorted(rows, key=lambda row: -ELEMENT_TYPES[row[1]].bits):
+        laid.append(TensorLayout(name, dtype, tuple(shape), offset, ELEMENT_TYPES[dtype].nbytes(prod(shape))))
         offset += laid[-1].nbytes
     return laid
 
@@ -204,7 +189,7 @@ def shard(tensors: Iterable[tuple[str, str, Sequence[int]]], max_bytes: int, ste
     groups: list[list[tuple[str, str, Sequence[int]]]] = [[]]
     filled = 0
     for row in rows:
-        nbytes = tensor_bytes(row[1], row[2])
+        nbytes = ELEMENT_TYPES[row[1]].nbytes(prod(row[2]))
         if groups[-1] and filled + nbytes > max_bytes:
             groups.append([])
             filled = 0

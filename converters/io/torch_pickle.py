@@ -16,9 +16,10 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ...quant.formats import ELEMENT_TYPES
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
 from .files import open_regular, printable, read_at, refuse_stand_in
-from .safetensors import MAX_PROBLEMS, tensor_bytes
+from .safetensors import MAX_PROBLEMS
 from .tensors import StoredTensor
 
 if TYPE_CHECKING:
@@ -29,13 +30,7 @@ MAX_PICKLE_BYTES = 256 << 20
 MAX_RECORDS = 1 << 20
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, name length, extra length
-_DTYPES = {
-    "float64": "F64", "int64": "I64", "uint64": "U64", "complex64": "C64", "float32": "F32", "int32": "I32",
-    "uint32": "U32", "float16": "F16", "bfloat16": "BF16", "int16": "I16", "uint16": "U16", "int8": "I8", "uint8": "U8",
-    "bool": "BOOL",
-    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0", "float8_e4m3fnuz": "F8_E4M3FNUZ",
-    "float8_e5m2fnuz": "F8_E5M2FNUZ",
-}
+_DTYPES = {t.torch: t.name for t in ELEMENT_TYPES.values() if t.torch}
 
 
 def read_torch_pickle(path: str | Path) -> dict[str, StoredTensor]:
@@ -147,7 +142,7 @@ def _located(name: str, tensor: Any, records: dict[int, int], path: Path) -> Sto
     if dtype is None:
         raise UnsupportedError("dtype: none that ggufx knows", file=path, tensor=shown, found=tensor.dtype)
     shape = tuple(tensor.shape)
-    nbytes = tensor_bytes(dtype, shape)
+    nbytes = ELEMENT_TYPES[dtype].nbytes(prod(shape))
     if not prod(shape):
         return StoredTensor(name, dtype, shape, path, 0, 0)
     if not tensor.is_contiguous():

@@ -18,21 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from ...quant.formats import FORMATS
+from ...quant.formats import ELEMENT_TYPES, FORMATS
 from ..notes import Note
 from ..ops import Op, Shape, op_from_json
 
-# Element types that safetensors has and GGUF has not. Bytes per element.
-PLAIN_BYTES = {"U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "U32": 4, "U64": 8}
-
 
 def region_bytes(type_name: str, shape: Shape) -> int:
-    """Bytes of an array of this tensor type; ValueError where a row is not a whole number of blocks."""
-    if type_name in PLAIN_BYTES:
-        return prod(shape) * PLAIN_BYTES[type_name]
-    if not shape:
-        return FORMATS[type_name].row_bytes(1)
-    return prod(shape[:-1]) * FORMATS[type_name].row_bytes(shape[-1])
+    """Bytes of an array of this tensor type; ValueError where a row is not a whole number of blocks, or of bytes."""
+    if type_name in ELEMENT_TYPES:
+        return ELEMENT_TYPES[type_name].nbytes(prod(shape))
+    return prod(shape[:-1]) * FORMATS[type_name].row_bytes(shape[-1] if shape else 1)
 
 
 @dataclass(frozen=True, slots=True)

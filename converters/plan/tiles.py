@@ -9,14 +9,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ...quant.formats import FORMATS
+from ...quant.formats import ELEMENT_TYPES, FORMATS
 from ..ops import Crop, Op, Shape, Split
 from .plan import Region, TensorJob
 
 MAX_RUNS = 64  # more are moved in memory
 
-# Types that are moved without being computed with.
-RAW = frozenset(("F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "U8", "BOOL", "F8_E4M3", "F8_E5M2"))
+RAW = frozenset(t.name for t in ELEMENT_TYPES.values() if t.width)  # whose elements are moved without being computed with
 
 
 @dataclass(frozen=True)

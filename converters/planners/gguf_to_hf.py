@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...quant.formats import ELEMENT_TYPES, FLOATS
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import printable, read_bytes
@@ -34,11 +35,10 @@ from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
-from .outtype import FLOATS, rounded
+from .outtype import rounded
 from .own_keys import KEPT, Source
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
-TORCH_NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 DEFAULT_SHARD_BYTES = 5 * 10**9
 MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per pair of a head's dimensions
 
@@ -271,7 +271,7 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
         config[f"{'pad' if name == 'padding' else name}_token_id"] = token
     if not any(t.match.rule.emits for t in tensors):
         config.pop("quantization_config", None)
-    config["dtype"] = TORCH_NAMES[_main_dtype(reading)]
+    config["dtype"] = ELEMENT_TYPES[_main_dtype(reading)].torch
     # Without a version AutoTokenizer takes a Mistral tokenizer for one of those that older versions saved wrongly.
     config["transformers_version"] = "5.0.0"
     return hub_style(config, reading.spec)
@@ -280,7 +280,7 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
 def _with_dtype(config: Config, dtype: str) -> Config:
     """The original config.json for weights of another type: a stored form of quantized weights goes."""
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
-    return {**{k: v for k, v in config.items() if k != "quantization_config"}, key: TORCH_NAMES[dtype]}
+    return {**{k: v for k, v in config.items() if k != "quantization_config"}, key: ELEMENT_TYPES[dtype].torch}
 
 
 def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, bytes]:

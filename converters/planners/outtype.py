@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from ...quant.formats import FORMATS
+from ...quant.formats import FLOATS, FORMATS
 from ..ops import Shape
 
 OUTTYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0"}
-FLOATS = ("F64", "F32", "F16", "BF16")
 HELD_BY = {"F64": ("F64",), "F32": ("F32", "F64"), "F16": ("F16", "F32", "F64"), "BF16": ("BF16", "F32", "F64")}
 QUANTIZATION_VERSION = 2  # general.quantization_version of current ggml
 FILE_TYPE_NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32, "MXFP4": 38}

@@ -19,11 +19,9 @@ from ..errors import InputError
 from ..io.json_file import parse_object
 from ..io.safetensors import MAX_ELEMENTS
 from ..io.values import Metadata, Value, ValueType, array, string
-from ..plan.plan import PLAIN_BYTES
 from ..plan.tiles import RAW
 
 VERSION = 1
-ELEMENT_TYPES = RAW | frozenset(PLAIN_BYTES)  # whose bytes can be counted and moved
 MAX_KEPT_BYTES = 8 << 20  # all kept tensors of a file together: a hundredth of a small model, nothing of a large one
 KEPT = "ggufx.kept."
 
@@ -106,7 +104,7 @@ def _name(value: Any) -> bool:
 
 
 def _dtype(value: Any) -> bool:
-    return isinstance(value, str) and value in ELEMENT_TYPES
+    return isinstance(value, str) and value in RAW
 
 
 def _counts(value: Any) -> bool:

@@ -15,20 +15,17 @@ from functools import cached_property
 
 import numpy as np
 
-from ...quant.formats import FORMATS
+from ...quant import SOURCES
+from ...quant.formats import ELEMENT_TYPES, FLOATS, FORMATS
 from ...quant.limits import first_unsound, least_bits
 from ..errors import GgufxError, InputError, UnsupportedError
 from ..ops import Array
 from ..plan.plan import Region, TensorJob
 from ..plan.tiles import Tile, is_copy, kind_after, needs_floats
-from .device import WIDTHS, Cpu, Device, Files
+from .device import Cpu, Device, Files
 
-FLOATS = ("F32", "F16", "BF16")
 NO_CHECKSUM = -1  # no CRC-32 equals it
 PIECE = 256 << 10  # bytes of a copy that are looked at at a time: half of a usual second-level cache
-
-# Bits of infinity, which is the greatest magnitude but for NaN.
-INFINITY = {"F64": 0x7FF << 52, "F32": 0x7F800000, "BF16": 0x7F80, "F16": 0x7C00}
 
 _Made = tuple[int, str, tuple[tuple[str, int] | None, ...]]  # number of an array, type, importance weights
 Unfit = tuple[int, np.floating]  # a number by its place in an array, counted over its rows, and its value
@@ -79,7 +76,7 @@ def _run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.nda
             held = [device.floats(x, kind) for x in held]
         held = op.forward(held)
         kind = kind_after(op, kind)
-    widen = len({r.type for r in outputs} - {*FLOATS, kind}) > 1
+    widen = len({r.type for r in outputs} - {*SOURCES, kind}) > 1
     arrays = [_Values(x, kind, widen, device) for x in held]
     keys: list[_Made] = [(i % len(arrays), r.type, job.weights[i : i + 1]) for i, r in enumerate(outputs)]
     made: dict[_Made, np.ndarray] = {}
@@ -114,7 +111,7 @@ def _copy_sound(source: Region, output: Region, files: Files) -> Unfit | None:
     for start in range(0, source.nbytes, len(buffer)):
         piece = buffer[: source.nbytes - start]
         files.read(source.file, source.offset + start, piece)
-        values = _Values((piece.view(f"u{unit}") if kind in INFINITY else piece)[None], kind, False, Cpu())
+        values = _Values((piece.view(f"u{unit}") if kind in FLOATS else piece)[None], kind, False, Cpu())
         if unfit := values.unfit(kind, True) or values.unsound(piece, kind):
             return start // unit * FORMATS[kind].block_size + unfit[0], unfit[1]
         files.write(output.file, output.offset + start, piece)
@@ -154,7 +151,7 @@ class _Values:
 
     @property
     def kind_of_rows(self) -> str:
-        return self.kind if self.kind in FLOATS else "F32"
+        return self.kind if self.kind in SOURCES else "F32"
 
     @cached_property
     def wide(self) -> Array:
@@ -174,14 +171,14 @@ class _Values:
         Infinity has one where it is kept, or becomes a wide float; so has NaN, unless all is to be `sound`.
         """
         same = self.kind == target
-        if same and (not sound or target not in INFINITY):
+        if same and (not sound or target not in FLOATS):
             return None
-        infinity = INFINITY[self.kind_of_rows]
+        infinity = ELEMENT_TYPES[self.kind_of_rows].infinity
         least = infinity if same else least_bits(target, self.kind_of_rows)
         kept = same or (target in ("F32", "BF16") and self.kind != "F64")
         if self.peak < least + (kept and least == infinity):
             return None
-        magnitudes = self._bits(0, None) & (1 << 8 * WIDTHS[self.kind_of_rows] - 1) - 1
+        magnitudes = self._bits(0, None) & (1 << ELEMENT_TYPES[self.kind_of_rows].bits - 1) - 1
         wrong = magnitudes >= least
         if kept:
             wrong &= magnitudes != infinity
@@ -213,4 +210,4 @@ class _Values:
         """The bytes as type `target`."""
         if self.kind == target:
             return self.x
-        return self.device.quantize(self.wide if self.widen and target not in FLOATS else self.rows, target, weights)
+        return self.device.quantize(self.wide if self.widen and target not in SOURCES else self.rows, target, weights)

@@ -9,12 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
-from ...quant import FORMATS, dequantize, quantize
+from ...quant import ELEMENT_TYPES, dequantize, quantize
 from ..ops import Array
-from ..plan.plan import PLAIN_BYTES, Region
+from ..plan.plan import Region
 from ..plan.tiles import RAW
 
-WIDTHS = {kind: PLAIN_BYTES.get(kind) or FORMATS[kind].block_bytes for kind in RAW}  # bytes of an element
 CACHED = 1 << 16  # numbers that stay in the second-level cache between two looks at them
 
 
@@ -69,7 +68,7 @@ class Cpu:
         data = np.empty(region.nbytes, np.uint8)
         files.read(region.file, region.offset, data)
         if region.type in RAW:
-            return data.view(f"u{WIDTHS[region.type]}").reshape(region.shape or (1,))
+            return data.view(f"u{ELEMENT_TYPES[region.type].width}").reshape(region.shape or (1,))
         return data.reshape(*region.shape[:-1], -1)
 
     def floats(self, x: np.ndarray, kind: str) -> np.ndarray:

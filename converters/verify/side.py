@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from ...quant.formats import FORMATS
+from ...quant.formats import ELEMENT_TYPES, FORMATS
 from ..io.files import open_regular
 from ..io.gguf import GgufFile, planned_header
 from ..io.values import Metadata, text_of
 from ..ops import Shape
-from ..plan.plan import PLAIN_BYTES, ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
-from ..plan.tiles import Tile, by_address, memory, native_kind, unit_count
+from ..plan.plan import ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
+from ..plan.tiles import RAW, Tile, by_address, memory, native_kind, unit_count
 from ..run.convert_tile import run_tile
 from ..run.open_files import OpenFiles, OpenInput
 from ..sources.hf_folder import Checkpoint
@@ -180,7 +180,7 @@ def _stored(name: str, kind: str, shape: Shape, file: int, offset: int, nbytes: 
 
 
 def _is_known(kind: str) -> bool:
-    return kind in FORMATS or kind in PLAIN_BYTES
+    return kind in FORMATS or kind in RAW
 
 
 def _flat(shape: Shape) -> Shape:
@@ -244,8 +244,8 @@ def _as_kind(piece: Piece, kind: str) -> Piece:
 
 
 def _elements(kind: str, nbytes: int) -> int:
-    if kind in PLAIN_BYTES:
-        return nbytes // PLAIN_BYTES[kind]
+    if kind in RAW:
+        return nbytes // ELEMENT_TYPES[kind].width
     return nbytes // FORMATS[kind].block_bytes * FORMATS[kind].block_size
 
 

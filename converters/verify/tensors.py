@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ...quant import FORMATS, quantize
+from ...quant import ELEMENT_TYPES, FORMATS, quantize
 from ...quant.dispatch import KERNELS
+from ...quant.formats import FLOATS
 from ..run.device import Cpu
 from .side import Side, SideTensor
 
@@ -35,8 +36,7 @@ ROW_FLOOR = 1 / 8  # of the tensor's RMS: rows below are measured against this, 
 # What -exp(x) or a scale may differ by between two libraries, relative: 4 units in the last place of float32.
 COMPUTED = 2.0**-21
 
-FLOATS = ("F64", "F32", "F16", "BF16")
-NUMBERS = ("I8", "I16", "I32", "I64", "U8", "BOOL")
+NUMBERS = tuple(t.name for t in ELEMENT_TYPES.values() if t.numpy and np.dtype(t.numpy).kind in "iub")
 EXTRA_MEMORY = 24  # bytes per element for float32 values of both sides, their difference, and roundings
 
 
@@ -212,10 +212,9 @@ def _values(raw: np.ndarray, kind: str, shape: tuple[int, ...]) -> np.ndarray | 
     """float32 values in rows as the tensor has them; None for a type that ggufx does not compute with."""
     cols = shape[-1] if len(shape) > 1 else 0
     if kind in NUMBERS:
-        dtype = {"U8": np.uint8, "BOOL": np.uint8}.get(kind, kind.lower().replace("i", "int"))
-        flat = raw.view(dtype).astype(np.float32)
+        flat = raw.view(ELEMENT_TYPES[kind].numpy).astype(np.float32)
     elif kind in FLOATS:
-        width = FORMATS[kind].block_bytes
+        width = ELEMENT_TYPES[kind].width
         flat = Cpu().floats(raw.view(f"u{width}").reshape(1, -1), kind)
     elif kind in KERNELS:
         rows = raw.reshape(-1, FORMATS[kind].row_bytes(cols)) if cols else raw.reshape(1, -1)

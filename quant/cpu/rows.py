@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..dispatch import cols_of
-from ..formats import QuantFormat
+from ..dispatch import SOURCES, cols_of
+from ..formats import ELEMENT_TYPES, QuantFormat
 from .floats import dequantize_bf16, dequantize_f16
 
+TYPES = {ELEMENT_TYPES[kind].torch: kind for kind in SOURCES}  # numpy has no bfloat16; who adds it calls it that
 TILE = 1 << 16  # elements that are widened at a time: 256 KiB of float32, which stays in the second-level cache
 
 
@@ -83,7 +84,7 @@ def _source(x: np.ndarray, source: str | None) -> str:
     """The storage format of x's elements: F32, F16 or BF16."""
     if not isinstance(x, np.ndarray):
         raise ValueError(f"x must be a numpy array, not {type(x).__name__}")
-    found = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}.get(x.dtype.name)
+    found = TYPES.get(x.dtype.name)
     if found is None and x.dtype == np.uint16 and source == "BF16":
         found = "BF16"
     if found is None or source not in (None, found):

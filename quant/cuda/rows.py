@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..dispatch import cols_of
-from ..formats import QuantFormat
+from ..dispatch import SOURCES, cols_of
+from ..formats import ELEMENT_TYPES, QuantFormat
 from .launch import INTERPRETED
 
 TILE = 1 << 26  # numbers at a time: every offset within a tile fits an int32, scratch space is bounded
-SOURCES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+TYPES = {getattr(torch, ELEMENT_TYPES[kind].torch): kind for kind in SOURCES}
 
 
 def quantize(
@@ -133,7 +133,7 @@ def _values(x: Any, source: str | None) -> torch.Tensor:
         tensor = None
     if tensor is not None and tensor.dtype == torch.uint16 and source == "BF16":
         tensor = tensor.view(torch.bfloat16)
-    found = None if tensor is None else SOURCES.get(tensor.dtype)
+    found = None if tensor is None else TYPES.get(tensor.dtype)
     if found is None or source not in (None, found):
         raise ValueError(
             f"x has dtype {x.dtype}{f' and source={source!r}' if source else ''}; "

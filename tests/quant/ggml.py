@@ -21,6 +21,9 @@ class Ggml:
         library.ggml_quantize_chunk.argtypes = [ctypes.c_int, pointer, pointer, size, size, size, pointer]
         library.ggml_validate_row_data.argtypes = [ctypes.c_int, pointer, ctypes.c_size_t]
         library.ggml_validate_row_data.restype = ctypes.c_bool
+        library.ggml_type_name.restype = ctypes.c_char_p
+        library.ggml_blck_size.restype = ctypes.c_int64
+        library.ggml_type_size.restype = ctypes.c_size_t
         library.ggml_version.restype = ctypes.c_char_p
         self.version = library.ggml_version().decode()
 
@@ -44,6 +47,11 @@ class Ggml:
         decode.restype = None
         decode(blocks.ctypes.data, out.ctypes.data, out.size)
         return out
+
+    def type(self, format: str) -> tuple[str, int, int]:
+        """Name, elements and bytes of a block."""
+        library, number = self._library, FORMATS[format].id
+        return library.ggml_type_name(number).decode().lower(), library.ggml_blck_size(number), library.ggml_type_size(number)
 
     def valid(self, blocks: np.ndarray, format: str) -> bool:
         """What llama-quantize asks of all that it writes; it says on stderr why not."""

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from math import prod
 
+from ....quant import SOURCES
 from ....quant.cuda.present import driver, gpus
 from ...errors import UnsupportedError, UsageError
 from ...plan.plan import TensorJob
 from ...plan.tiles import native_kind
-from ..convert_tile import FLOATS
 from . import Engine
 from .threads import Threads
 
@@ -64,4 +64,4 @@ def _number(device: str) -> str | None:
 def effort(jobs: Sequence[TensorJob]) -> int:
     """Numbers to be quantized, over all outputs; those of formats with a grid count eightfold."""
     return sum(prod(r.shape) * (8 if r.type.startswith(GRIDS) else 1)
-               for job in jobs for r in job.outputs if r.type not in FLOATS and r.type != native_kind(job))
+               for job in jobs for r in job.outputs if r.type not in SOURCES and r.type != native_kind(job))

@@ -19,21 +19,19 @@ import numpy as np
 import torch
 from triton.errors import TritonError
 
-from ....quant import KERNELS, dequantize, quantize
+from ....quant import ELEMENT_TYPES, KERNELS, SOURCES, dequantize, quantize
 from ....quant.cuda import proof
 from ....quant.cuda.launch import INTERPRETED
 from ...plan.plan import Region, TensorJob
 from ...plan.tiles import RAW, Tile, native_kind
 from ..conversion import Conversion, Convert, Work
-from ..convert_tile import FLOATS
-from ..device import WIDTHS, Cpu, Device, Files
+from ..device import Cpu, Device, Files
 from ..journal import Receipt
 from .threads import Threads, available_cpus
 
 MAX_TILE = 64 << 20  # a few million numbers: enough lanes for a large GPU
 LEAST = 1 << 18  # numbers of a job or tile; fewer are done before a GPU is told of them
-BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}
+HALVES = {kind: getattr(torch, ELEMENT_TYPES[kind].torch) for kind in ("F16", "BF16")}
 
 
 class Proofs:
@@ -85,7 +83,7 @@ class Cuda:
         files.read(region.file, region.offset, data.numpy())
         x = self.send(data)
         if region.type in RAW:
-            return x.view(BITS[WIDTHS[region.type]]).reshape(region.shape or (1,))
+            return x.view(_whole(ELEMENT_TYPES[region.type].width)).reshape(region.shape or (1,))
         return x.reshape(*region.shape[:-1], -1)
 
     def send(self, data: torch.Tensor) -> torch.Tensor:
@@ -107,7 +105,7 @@ class Cuda:
         return values.contiguous().reshape(-1, values.shape[-1]).view(HALVES.get(kind, torch.float32))
 
     def bits(self, rows: torch.Tensor) -> torch.Tensor:
-        return rows.view(BITS[rows.element_size()])
+        return rows.view(_whole(rows.element_size()))
 
     def peak(self, rows: torch.Tensor) -> int:
         bits = self.bits(rows)
@@ -220,11 +218,16 @@ class CudaThreads:
                 self.notes.append(text)
 
 
+def _whole(width: int) -> torch.dtype:
+    """Whole numbers of so many bytes: signed, as torch computes with no others."""
+    return getattr(torch, f"int{8 * width}")
+
+
 def gains(job: TensorJob) -> bool:
     """Whether a GPU helps: something is encoded or decoded, ops only move elements, and it is not little."""
     kind, source = native_kind(job), job.sources[0].type
     known = all(r.type in KERNELS for r in (*job.sources, *job.outputs)) and kind in KERNELS
-    computes = any(r.type != kind for r in job.outputs) or (kind != source and source not in FLOATS)
+    computes = any(r.type != kind for r in job.outputs) or (kind != source and source not in SOURCES)
     moves = all(op.moves for op in job.ops)
     return known and computes and moves and _numbers(job.sources) >= LEAST
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from ggufx.converters.errors import ManyErrors, UnsupportedError
 from ggufx.converters.io.safetensors import (
-    DTYPE_BITS,
     encode_index,
     encode_safetensors_header,
     layout,
     read_safetensors_header,
     shard,
 )
+from ggufx.quant import ELEMENT_TYPES
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -61,7 +61,7 @@ def test_laid_out_files_open_in_the_library(tmp_path):
     laid = layout(ROWS)
     header = encode_safetensors_header(laid, {"format": "pt"})
     assert len(header) % 8 == 0
-    assert all(t.offset % (DTYPE_BITS[t.type] // 8) == 0 for t in laid)
+    assert all(t.offset % ELEMENT_TYPES[t.type].width == 0 for t in laid)
     path = tmp_path / "model.safetensors"
     with path.open("wb") as file:
         file.write(header)

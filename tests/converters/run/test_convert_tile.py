@@ -10,8 +10,8 @@ from ggufx.converters.errors import InputError, UnsupportedError
 from ggufx.converters.ops import Add, Crop, MlaKv, NegExp, RopePermute, Split, Transpose
 from ggufx.converters.plan.plan import Region, TensorJob, region_bytes
 from ggufx.converters.plan.tiles import Tile, by_address, is_copy, memory, tiles, unit_count
-from ggufx.converters.run.convert_tile import INFINITY, PIECE, run_tile
-from ggufx.quant import FORMATS, KERNELS, dequantize
+from ggufx.converters.run.convert_tile import PIECE, run_tile
+from ggufx.quant import ELEMENT_TYPES, FORMATS, KERNELS, dequantize
 from ggufx.quant.dispatch import Weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,10 +223,10 @@ def test_a_number_that_becomes_infinite_in_bf16():
 def test_infinity_stays_and_nan_only_where_it_may(kind, target, sign):
     """An output that gives back what a file holds has its NaN too."""
     size, width = 8 * FORMATS[kind].block_bytes, FORMATS[target].block_bytes
-    infinity = INFINITY[kind] | sign << size - 1
+    infinity = ELEMENT_TYPES[kind].infinity | sign << size - 1
     for sound in (False, True):
         made = converted(infinity, kind, target, sound=sound).view(f"u{width}")
-        assert int(made[256 + 7]) == INFINITY[target] | sign << 8 * width - 1
+        assert int(made[256 + 7]) == ELEMENT_TYPES[target].infinity | sign << 8 * width - 1
     for nan in (infinity + 1, infinity | (1 << size - 1) - 1):
         converted(nan, kind, target)
         with pytest.raises(InputError, match=f"the value nan in row 1, column 7 has no place in {target}"):
