@@ -14,7 +14,7 @@ from dataclasses import dataclass
 class ElementType:
     """One number of `bits`. `torch`, `numpy`: the name of its dtype there, None where there is none. `id`: GGUF's.
 
-    `infinity`: the bits of positive infinity of the floats that ggufx computes with; what is greater is NaN.
+    `infinity`: the bits of positive infinity of the floats that ggufx computes with, else 0; what is greater is NaN.
     """
 
     name: str
@@ -22,12 +22,12 @@ class ElementType:
     torch: str | None
     numpy: str | None
     id: int | None = None
-    infinity: int | None = None
+    infinity: int = 0
 
     @property
-    def width(self) -> int | None:
-        """Bytes of an element; None where it has no bytes of its own."""
-        return None if self.bits % 8 else self.bits // 8
+    def width(self) -> int:
+        """Bytes of an element; 0 where it has no bytes of its own."""
+        return 0 if self.bits % 8 else self.bits // 8
 
     def nbytes(self, count: int) -> int:
         """Bytes of `count` elements. Raises ValueError if they do not fill whole bytes."""
@@ -60,7 +60,7 @@ ELEMENT_TYPES: dict[str, ElementType] = {row.name: row for row in (
     ElementType("U8", 8, "uint8", "uint8"),
     ElementType("BOOL", 8, "bool", "bool"),
 )}
-FLOATS = tuple(t.name for t in ELEMENT_TYPES.values() if t.infinity is not None)  # the widest first
+FLOATS = tuple(t.name for t in ELEMENT_TYPES.values() if t.infinity)  # the widest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from ...quant.formats import ELEMENT_TYPES
 from ..errors import InputError
 from ..io.json_file import parse_object
 from ..io.safetensors import MAX_ELEMENTS
 from ..io.values import Metadata, Value, ValueType, array, string
-from ..plan.tiles import RAW
 
 VERSION = 1
 MAX_KEPT_BYTES = 8 << 20  # all kept tensors of a file together: a hundredth of a small model, nothing of a large one
@@ -104,7 +104,7 @@ def _name(value: Any) -> bool:
 
 
 def _dtype(value: Any) -> bool:
-    return isinstance(value, str) and value in RAW
+    return isinstance(value, str) and value in ELEMENT_TYPES
 
 
 def _counts(value: Any) -> bool:

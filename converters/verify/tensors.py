@@ -212,7 +212,7 @@ def _values(raw: np.ndarray, kind: str, shape: tuple[int, ...]) -> np.ndarray | 
     """float32 values in rows as the tensor has them; None for a type that ggufx does not compute with."""
     cols = shape[-1] if len(shape) > 1 else 0
     if kind in NUMBERS:
-        flat = raw.view(ELEMENT_TYPES[kind].numpy).astype(np.float32)
+        flat = raw.view(np.dtype(ELEMENT_TYPES[kind].numpy)).astype(np.float32)
     elif kind in FLOATS:
         width = ELEMENT_TYPES[kind].width
         flat = Cpu().floats(raw.view(f"u{width}").reshape(1, -1), kind)

@@ -39,7 +39,7 @@ def test_sizes(row: ElementType):
         assert np.dtype(row.numpy).name == row.numpy
     if row.torch is not None:
         assert getattr(torch, row.torch).itemsize == row.width
-    if row.width is None:
+    if not row.width:
         with pytest.raises(ValueError, match=f"3 elements of {row.name} do not fill whole bytes"):
             row.nbytes(3)
     else:
@@ -66,8 +66,8 @@ def test_ids(row: ElementType):
 
 @ROWS
 def test_infinity(row: ElementType):
-    assert (row.infinity is not None) == (row.name in FLOATS)
-    if row.infinity is not None:
+    assert bool(row.infinity) == (row.name in FLOATS)
+    if row.infinity:
         bits = torch.tensor([row.infinity, row.infinity + 1, row.infinity - 1], dtype=getattr(torch, f"int{row.bits}"))
         infinity, nan, greatest = bits.view(getattr(torch, row.torch)).tolist()
         assert infinity == float("inf")

@@ -31,7 +31,7 @@ from .threads import Threads, available_cpus
 
 MAX_TILE = 64 << 20  # a few million numbers: enough lanes for a large GPU
 LEAST = 1 << 18  # numbers of a job or tile; fewer are done before a GPU is told of them
-HALVES = {kind: getattr(torch, ELEMENT_TYPES[kind].torch) for kind in ("F16", "BF16")}
+HALVES = {kind: getattr(torch, str(ELEMENT_TYPES[kind].torch)) for kind in ("F16", "BF16")}
 
 
 class Proofs:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from ggufx.converters.errors import InputError
 from ggufx.converters.io.tensors import StoredTensor
+from ggufx.converters.io.values import string
 from ggufx.converters.ops import Add
 from ggufx.converters.planners.kept_tensors import read_rows, read_tensor, returns
+from ggufx.converters.planners.own_keys import Source
 from ggufx.quant import quantize
 
 PLUS_ONE = SimpleNamespace(ops=(Add(1.0),))
@@ -44,3 +46,10 @@ def test_a_file_that_shrank_is_an_error(tmp_path: Path):
     for read in (lambda: read_tensor(whole), lambda: read_rows(whole, [[3, 4]])):
         with pytest.raises(InputError, match="ends 1 bytes early"):
             read()
+
+
+@pytest.mark.parametrize("dtype", ["F4", "F8_E8M0", "BOOL", "BF16"])
+def test_every_element_type_of_safetensors_is_remembered(dtype: str):
+    """Also of a dropped tensor whose elements have no bytes of their own: the record is not damaged by it."""
+    source = Source(dtypes={"model.scales": dtype})
+    assert Source.of({"ggufx.source": string(source.to_value())}, Path("own.gguf")) == source
