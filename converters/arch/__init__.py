@@ -24,10 +24,12 @@ from . import (
     cohere,
     deepseek,
     exaone,
+    falcon,
     falcon_h1,
     gemma,
     gemma4,
     gpt,
+    gptneox,
     granite,
     lfm2,
     llama,
@@ -38,11 +40,12 @@ from . import (
     qwen2moe,
     qwen35,
     seed_oss,
+    starcoder,
     t5,
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
-            seed_oss, exaone, lfm2, cohere, granite, olmo)
+            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

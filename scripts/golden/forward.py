@@ -35,7 +35,7 @@ def entry(name: str, work: Path) -> dict | None:
         made = llama_cpp_convert(source, outtype, work / f"{name}-{outtype}.gguf", pre, fault.options)
         values, rows = describe(read_peer_gguf(made))
         made.unlink()
-        out["file_type"][outtype] = values.pop("general.file_type")
+        out["file_type"][outtype] = values.pop("general.file_type", None)
         if out.setdefault("values", values) != values:
             raise SystemExit(f"{name}: key-values depend on the output type")
         for tensor, (kind, shape, digest) in rows.items():

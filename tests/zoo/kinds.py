@@ -98,15 +98,16 @@ def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: di
     )
 
 
-def _gpt2() -> Vocab:
+def _gpt2(kind: str = "gpt2", pre: str = "gpt-2", tokenizer_class: str = "GPT2Tokenizer", normalizer: dict | None = None) -> Vocab:
     end = "<|endoftext|>"
     return byte_level(
-        "gpt2",
-        "gpt-2",
+        kind,
+        pre,
         byte_level_step(regex=True),
+        normalizer=normalizer,
         after=(end,),
         roles={"bos_token": end, "eos_token": end, "unk_token": end},
-        config={"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False},
+        config={"tokenizer_class": tokenizer_class, "add_prefix_space": False},
     )
 
 
@@ -338,6 +339,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "qwen2": lambda: _qwen("qwen2", "qwen2", QWEN2, "Qwen2Tokenizer", {"default": CHAT}),
     "qwen35": lambda: _qwen("qwen35", "qwen35", QWEN35, "Qwen2Tokenizer", {"default": CHAT, "tool_use": TOOLS}),
     "gpt2": _gpt2,
+    "neox": lambda: _gpt2("neox", "olmo", "PreTrainedTokenizerFast", {"type": "NFC"}),
     "phi4": _phi4,
     "gpt4o": _gpt4o,
     "deepseek3": _deepseek3,
