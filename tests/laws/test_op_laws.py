@@ -117,12 +117,12 @@ def test_pieces_of_the_sources_are_pieces_of_the_results(ops, axis):
         ys = op.forward(xs)
         cut = op.cut([x.shape for x in xs], axis) if all(a.ndim > axis for a in [*xs, *ys]) else None
         if cut is not None:
-            assert all(x.shape[cut.axis] % cut.count == 0 for x in xs), op
-            assert all(y.shape[axis] % cut.count == 0 for y in ys), op
-            for i in range(cut.count):
-                parts = op.forward([np.split(x, cut.count, cut.axis)[i] for x in xs])
+            assert all(x.shape[cut.axis] % cut.runs == 0 for x in xs), op
+            assert all(y.shape[axis] % cut.runs == 0 for y in ys), op
+            for i in range(cut.runs):
+                parts = op.forward([np.split(x, cut.runs, cut.axis)[i] for x in xs])
                 for whole, part in zip(ys, parts, strict=True):
-                    assert np.array_equal(np.split(whole, cut.count, axis)[i], part), (op, i)
+                    assert np.array_equal(np.split(whole, cut.runs, axis)[i], part), (op, i)
         xs = ys
 
 
