@@ -157,8 +157,11 @@ def _llama3_divisors(freqs: np.ndarray, factor: float, low: float, high: float, 
     smooth = ((one / wavelengths) * np.float32(original) - np.float32(low)) / np.float32(high - low)
     with np.errstate(divide="ignore", invalid="ignore"):  # where it is not taken
         between = one / ((one - smooth) / most + smooth)
-    return np.where(wavelengths < np.float32(original / high), one,
-                    np.where(wavelengths > np.float32(original / low), most, between))
+    divisors = np.where(wavelengths < np.float32(original / high), one,
+                        np.where(wavelengths > np.float32(original / low), most, between))
+    if not (divisors > 0).all():
+        raise ValueError("llama3 settings that divide a frequency by no positive number")
+    return divisors
 
 
 def _make_llama3(config: Config, hp: Hparams) -> np.ndarray | None:

@@ -14,7 +14,7 @@ import numpy as np
 from ..io.values import Metadata, plain
 from .facts import MISSING
 from .hf_config import MAX_BLOCKS
-from .hparam_rules import Key, OneKey, typed
+from .hparam_rules import Const, Key, OneKey, typed
 from .spec import ArchSpec
 
 Get = Callable[[str], Any]  # the meaning of another key below the architecture's prefix; KeyError where there is none
@@ -151,7 +151,7 @@ def with_defaults(spec: ArchSpec, metadata: Metadata) -> Metadata:
     for rule in spec.hparams:
         if not isinstance(rule, OneKey) or prefix + rule.key in out:
             continue
-        if isinstance(rule, Key) and rule.default is not MISSING:
+        if isinstance(rule, Const) or (isinstance(rule, Key) and rule.default is not MISSING):
             continue
         try:
             value = runtime[rule.key]

@@ -240,7 +240,7 @@ def test_the_result_in_few_lines(zoo, gguf: Path, tmp_path: Path):
     assert sha256 not in done.stdout
     again = ggufx("hf-to-gguf", zoo("llama"), "-o", "a.gguf", "--outtype", "q8_0", "--force", "-v", cwd=tmp_path)
     assert f"{sha256}  a.gguf" in again.stdout.splitlines()
-    back = ggufx("gguf-to-hf", gguf, "back", "--after", cwd=tmp_path)
+    back = ggufx("gguf-to-hf", gguf, "back", "--verify", cwd=tmp_path)
     assert re.match(r"back: \d+\.\d+ kB in \d files, 21 BF16", back.stdout)
     assert "next:" not in back.stderr  # it is verified
 

@@ -54,7 +54,7 @@ PRE = {"--pre": ("qwen2", "pre", "qwen2")}
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
         **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE,
-        "--plain": ("", "plain", True),
+        "--outtype": ("f16", "outtype", ["f16"]), "--plain": ("", "plain", True),
     }),
     "gguf-to-hf": (["in", "out"], {
         **CONVERT, **DEVICE,

@@ -40,6 +40,8 @@ CLASSES: dict[str, tuple[tuple[str, str], ...]] = {
     "bert-cased": (("BertModel", "bert"), ("DistilBertModel", "bert")),
     "bert-accents": (("BertModel", "bert"),),
     "t5": (("T5ForConditionalGeneration", "t5"),),
+    "lfm2": (("Lfm2ForCausalLM", "lfm2"),),
+    "neox": (("GPTNeoXForCausalLM", "gptneox"),),
 }
 UNPADDED = ("llama-spm-json", "gemma4")  # llama.cpp's converter does not pad these
 assert set(CLASSES) == set(VOCABS)

@@ -34,9 +34,11 @@ def test_a_config_that_says_nothing(spec):
     if not any(isinstance(rule, Rope) for rule in spec.hparams):
         pytest.skip("no rotary positions")
     (spec,) = [spec.whole.text] if spec.whole else [spec]
+    if not hasattr(transformers, spec.classes[0]):
+        pytest.skip("transformers has no such class")
     held = getattr(transformers, spec.classes[0]).config_class().rope_parameters
     found = ours(spec.classes[0])["rope_parameters"]
-    for kind in ("full_attention", "sliding_attention") if "full_attention" in found else ("",):
+    for kind in ("full_attention", "sliding_attention") if "full_attention" in {**found, **held} else ("",):
         mine, theirs = (dict(rope.get(kind, rope)) for rope in (found, held))
         if mine["rope_type"] == "default":
             mine.pop("original_max_position_embeddings", None)  # Phi-3 states it beside them
