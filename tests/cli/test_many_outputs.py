@@ -91,7 +91,7 @@ def test_a_value_that_one_type_cannot_hold(zoo, tmp_path: Path):
     model = tmp_path / "model"
     shutil.copytree(zoo("llama-256"), model)
     tensors = load_file(model / "model.safetensors")
-    tensors["model.layers.0.mlp.up_proj.weight"][3, 5] = 1e6
+    tensors["model.layers.0.mlp.up_proj.weight"][3, 5] = 70000.0
     save_file(tensors, model / "model.safetensors")
     done = ggufx("hf-to-gguf", model, "--outtype", "f16,q4_0,bf16", "-o", tmp_path / "m-{outtype}.gguf", "--json",
                  "--checksums", tmp_path / "sums")

@@ -80,7 +80,7 @@ def test_random_moments(make, server, small_tiles):
             killed += 1
             kept += execute(conversion.plan, resume=True, engine=small_tiles(2)).kept
         conversion.check_done()
-    assert killed > 10
+    assert killed > 0
     assert kept > 0, "no receipt was ever of use"
 
 
