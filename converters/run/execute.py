@@ -142,10 +142,10 @@ class _Run:
         if not resume or problems or (self._journal() is None and len(there) < len(self.plan.outputs)):
             problems = existing(self.plan.outputs, force, None if resume else self._resume_hint()) + problems
         raise_all(problems)
-        check_room(self.plan.outputs, self.plan.folder)
 
     def __call__(self, resume: bool, keep_partial: bool | None, force: bool, engine: Engine, checksums: bool) -> Result:
         self.refuse(resume, force)
+        check_room(self.plan.outputs, self.plan.folder)  # not of a dry run: a plan may be for another machine's disk
         with ExitStack() as stack:
             staging = stack.enter_context(Staging(self.plan.outputs, force))
             journal: Journal | None = None
