@@ -54,7 +54,8 @@ PRE = {"--pre": ("qwen2", "pre", "qwen2")}
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
         **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE,
-        "--outtype": ("f16", "outtype", ["f16"]), "--plain": ("", "plain", True),
+        "--plain": ("", "plain", True),
+        "--outtype": ("f16", "outtype", ["f16"]),
     }),
     "gguf-to-hf": (["in", "out"], {
         **CONVERT, **DEVICE,
