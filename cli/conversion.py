@@ -96,7 +96,7 @@ def _print_result(out: Output, plan: ConversionPlan, result: Result, source: str
             out.line(f"{file.sha256}  {file.path}")
     if result.bytes_kept:
         there = "all of it" if not result.bytes_written else human_bytes(result.bytes_kept)
-        out.line(f"{there} was there already and is what the source gives")
+        out.line(f"{there} was there already, and was checked")
     where = "" if result.devices == ("cpu",) else f" on {', '.join(result.devices)}"
     total = f": {size}" if "sets" in plan.facts else ""
     out.line(f"from {source} ({_model(plan)}){total} in {result.seconds:.1f} s{where}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ from ggufx.converters.planners import gguf_to_hf, hf_to_gguf, lora_to_gguf, many
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
+
+import ggufx
 
 TALK = {"--json": ("", "json_mode", True), "--quiet": ("", "quiet", True), "--verbose": ("", "verbose", True)}
 RUN = {
@@ -80,7 +83,13 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--no-checksums": ("", "checksums", False),
     }),
 }
-ELSEWHERE = {"inspect", "archs", "types", "warmup"}  # print what they read: nothing is handed on
+# Those that only print: a call with all of their options.
+PRINT = {
+    "inspect": ["{gguf}", "--context", "512", "--json", "--quiet"],
+    "types": ["{gguf}", "--json", "--quiet"],
+    "archs": ["--json", "--quiet"],
+    "warmup": ["f32", "--device", "cpu", "--json", "--quiet"],
+}
 
 
 def commands() -> dict[str, Any]:
@@ -88,7 +97,7 @@ def commands() -> dict[str, Any]:
 
 
 def test_every_command_is_here():
-    assert set(commands()) == set(CALLS) | ELSEWHERE
+    assert set(commands()) == set(CALLS) | set(PRINT)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -112,6 +121,20 @@ def test_an_option_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPat
         value, field, _ = options[flag]
         got = called(monkeypatch, name, [*usual_call, flag, *([value] if value else [])])
         assert {k for k in got if got[k] != usual.get(k)} == {field}, flag
+
+
+@pytest.mark.parametrize("name", PRINT)
+def test_a_command_that_prints_takes_all_its_options(name: str, zoo, tmp_path: Path):
+    known = {text for p in commands()[name].params for text in p.opts if text.startswith("--")}
+    assert known - {"--help"} == {text for text in PRINT[name] if text.startswith("--")}, "each option needs its place above"
+    path = tmp_path / "a.gguf"
+    if "{gguf}" in PRINT[name]:
+        ggufx.hf_to_gguf(zoo("llama"), path)
+    done = CliRunner().invoke(app, [name, *(text.format(gguf=path) for text in PRINT[name])])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["ok"] is True
+    assert document.get("summary", {"memory": {"context": 512}})["memory"]["context"] == 512
 
 
 def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> dict[str, Any]:
