@@ -22,7 +22,7 @@ from ..io.tensors import StoredTensor
 from ..io.values import ValueType, plain, string
 from ..metadata.general import sampling_parameters
 from ..metadata.model_card import model_card
-from ..notes import grouped
+from ..notes import Note, grouped
 from ..ops import Crop, Op, Shape
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import shapes_through
@@ -141,7 +141,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         config = original if options.dtype == "auto" else _with_dtype(original, _main_dtype(reading))
     else:
         config = _foreign_config(reading, foreign, tensors, keys)
-        reading.notes.extend(f"config.json: {key} = {why}" for key, why in found.assumed.items())
+        reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
         if spec.absent:
             reading.notes.append(spec.absent)
     files = {**texts.files, **pooling, **_side_files(model, config, original is not None)}

@@ -40,7 +40,7 @@ class GgufFacts:
     tensors: Mapping[str, tuple[int, ...]]
     types: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, Any] = field(default_factory=dict)
-    assumed: dict[str, str] = field(default_factory=dict)  # config path -> why this value
+    assumed: dict[str, tuple[str, str]] = field(default_factory=dict)  # config path -> which value, and why
 
     @classmethod
     def of(cls, keys: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> GgufFacts:
@@ -49,7 +49,7 @@ class GgufFacts:
 
     def assume(self, config: Config, path: str, value: Any, why: str) -> None:
         set_path(config, path, value)
-        self.assumed[path] = f"{value!r}: {why}"
+        self.assumed[path] = repr(value), why
 
 
 Fact = Callable[[GgufFacts], Any]  # None: the file does not tell

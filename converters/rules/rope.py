@@ -95,7 +95,7 @@ class Rope:
         if "rope.freq_base" in kv:
             rope["rope_theta"] = short(kv["rope.freq_base"])
         elif self.write_base:
-            found.assumed["rope_parameters.rope_theta"] = f"{self.default_theta}: the file has no rope.freq_base"
+            found.assumed["rope_parameters.rope_theta"] = str(self.default_theta), "the file has no rope.freq_base"
         kind = kv.get("rope.scaling.type", "none")
         if kind in ("linear", "yarn", "longrope"):
             rope["rope_type"] = kind
@@ -114,7 +114,7 @@ class Rope:
             config["rope_parameters"] = rope
             return
         if "rope.freq_base_swa" not in kv:
-            found.assumed["rope_parameters.sliding_attention"] = f"{sliding_theta}: the file has no rope.freq_base_swa"
+            found.assumed["rope_parameters.sliding_attention"] = str(sliding_theta), "the file has no rope.freq_base_swa"
         sliding = {"rope_type": "default", "rope_theta": short(sliding_theta)}
         config["rope_parameters"] = {"full_attention": rope, "sliding_attention": sliding}
 
@@ -191,7 +191,7 @@ def _recover_llama3(divisors: np.ndarray, found: GgufFacts, config: Config) -> N
                             original_max_position_embeddings=original)
                 if (low, high) != USUAL_BREAKS:
                     found.assumed["rope_parameters"] = (
-                        f"low {low}, high {high}, context {original}: solved from rope_freqs.weight")
+                        f"low {low}, high {high}, context {original}", "solved from rope_freqs.weight")
                 return
     raise UnsupportedError("rope_freqs.weight is not a llama3 rotary scaling", tensor="rope_freqs.weight",
                            hint="config.json has no other form for a table of rotary divisors.")
