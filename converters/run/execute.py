@@ -29,7 +29,7 @@ from .hash_and_sync import Trail
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
 from .open_files import OpenFiles, open_inputs, storage_error
 from .resume import Ranges, complete, confirmed
-from .staging import Staging, check_room, existing, misplaced, refuse_existing
+from .staging import Staging, existing, misplaced, refuse_existing
 
 Progress = Callable[[int, int, str], None]
 PROGRESS_INTERVAL = 0.05  # seconds
@@ -145,7 +145,6 @@ class _Run:
 
     def __call__(self, resume: bool, keep_partial: bool | None, force: bool, engine: Engine, checksums: bool) -> Result:
         self.refuse(resume, force)
-        check_room(self.plan.outputs, self.plan.folder)  # not of a dry run: a plan may be for another machine's disk
         with ExitStack() as stack:
             staging = stack.enter_context(Staging(self.plan.outputs, force))
             journal: Journal | None = None

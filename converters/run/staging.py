@@ -73,11 +73,6 @@ def misplaced(outputs: Sequence[OutputFile], folder: Path | None) -> list[GgufxE
     return problems
 
 
-def check_room(outputs: Sequence[OutputFile], folder: Path | None) -> None:
-    """StorageError where a disk has too little room for the outputs."""
-    _check_room([(o, _home(o, folder), _allocated(part_path(o.path))) for o in outputs])
-
-
 def _home(output: OutputFile, folder: Path | None) -> Path:
     """The folder that must be there for an output."""
     if folder is None:
@@ -197,7 +192,7 @@ class Staging:
         StorageError where there is not enough.
         """
         waiting = [p for p in self.parts if not p.published]
-        _check_room([(p.output, p.descriptor, _allocated(p.descriptor)) for p in waiting])
+        _check_room(waiting)  # not in a dry run: a plan may be for another machine's disk
         for part in waiting:
             size = part.output.size
             try:
@@ -253,27 +248,18 @@ class Staging:
                 folder.rmdir()
 
 
-def _check_room(places: Sequence[tuple[OutputFile, Path | int, int]]) -> None:
-    """StorageError where a disk has too little room. `places`: an output, something on its disk, bytes it takes already.
-
-    The one check there is where room cannot be reserved, and the one that sees all outputs together.
-    """
+def _check_room(parts: Sequence[Part]) -> None:
+    """StorageError where a disk has too little room. The one check there is where room cannot be reserved, and the one
+    that sees all outputs together."""
     needed: dict[int, int] = {}
-    for output, place, there in places:
-        device, room = os.stat(place).st_dev, os.statvfs(place)
-        needed[device] = needed.get(device, 0) + max(0, output.size - there)
-        if room.f_blocks and needed[device] > room.f_bfree * room.f_frsize:
-            raise StorageError("no room for the result", file=output.path.parent,
-                               expected=f"at least {sum(o.size for o, *_ in places)} bytes",
+    for part in parts:
+        status, room = os.fstat(part.descriptor), os.fstatvfs(part.descriptor)
+        missing = part.output.size - 512 * status.st_blocks
+        needed[status.st_dev] = needed.get(status.st_dev, 0) + max(0, missing)
+        if room.f_blocks and needed[status.st_dev] > room.f_bfree * room.f_frsize:
+            raise StorageError("no room for the result", file=part.output.path.parent,
+                               expected=f"at least {sum(p.output.size for p in parts)} bytes",
                                found=f"{room.f_bavail * room.f_frsize} bytes free", hint=HINTS[errno.ENOSPC])
-
-
-def _allocated(place: Path | int) -> int:
-    """Bytes that a file takes on its disk; 0 where there is none."""
-    try:
-        return 512 * (os.lstat(place) if isinstance(place, Path) else os.fstat(place)).st_blocks
-    except FileNotFoundError:
-        return 0
 
 
 def _lock(descriptor: int, path: Path) -> None:

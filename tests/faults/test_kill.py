@@ -67,7 +67,9 @@ def test_random_moments(make, server, small_tiles):
     assert server.run(reference.plan_file, delay=0.001) == (0, "")
     whole = time.monotonic() - begun
     kept = killed = 0
-    for trial in range(40):
+    for trial in range(400):
+        if trial >= 40 and killed > 10:  # how many runs are done before their moment comes depends on the machine
+            break
         conversion = make(to=f"trial-{trial}")
         for _ in range(rng.choice((1, 1, 2))):
             status, text = kill_after(server, conversion.plan_file, rng.uniform(0, whole), delay=0.001,
@@ -80,7 +82,7 @@ def test_random_moments(make, server, small_tiles):
             killed += 1
             kept += execute(conversion.plan, resume=True, engine=small_tiles(2)).kept
         conversion.check_done()
-    assert killed > 0
+    assert killed > 10
     assert kept > 0, "no receipt was ever of use"
 
 
