@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..rules.words import *
 from .common import *
-from .llama import HEADLESS, ROPE_DIM
+from .llama import ROPE_DIM
 from .qwen import ATTN, FFN, NO_BIAS
 
 ROTATED = (  # as the runtime pairs rotary dimensions; it has no biases here
@@ -20,7 +20,7 @@ ARCEE = ArchSpec(
     hparams=(*without(DECODER, "hidden_act"), VOCAB_SIZE, ROPE_DIM, NO_BIAS, Fixed("mlp_bias", False),
              Fixed("hidden_act", "relu2", refuse=True)),
     tensors=(*EMBED, *NORMS, *ROTATED, *ATTN[2:], *FFN[1:], *OUT_NORM, *HEAD),
-    derived=(LLAMA3_FREQS,), defaults=DECODER_DEFAULTS, sizes=SIZES, aliases=HEADLESS, example="arcee-ai/AFM-4.5B",
+    derived=(LLAMA3_FREQS,), defaults=DECODER_DEFAULTS, sizes=SIZES, example="arcee-ai/AFM-4.5B",
 )
 
 SPECS = (ARCEE,)

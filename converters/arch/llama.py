@@ -15,13 +15,12 @@ UNSTATED_HEAD = {"num_key_value_heads": same_as("num_attention_heads")}  # class
 BIASES = (Seen("attention_bias", has("blk.0.attn_q.bias")), Seen("mlp_bias", has("blk.0.ffn_up.bias")))
 INV_FREQ = (Template(L + "self_attn.rotary_emb.inv_freq"), Template("model.rotary_emb.inv_freq"))
 MULTIMODAL = (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""))
-HEADLESS = (("layers.", "model.layers."), ("embed_tokens.", "model.embed_tokens."), ("norm.", "model.norm."))
 
 LLAMA = ArchSpec(
     "llama", ("LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"), "llama", headless=("LlamaModel",),
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, *BIASES),
     tensors=(*EMBED, *NORMS, *ATTN_ROPE, *FFN, *OUT_NORM, *HEAD),
-    derived=(LLAMA3_FREQS, *LONGROPE_FACTORS), defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
+    derived=(LLAMA3_FREQS, *LONGROPE_FACTORS), defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ,
     example="unsloth/Llama-3.2-1B-Instruct",
 )
 
@@ -29,7 +28,7 @@ MISTRAL = ArchSpec(
     "llama", ("MistralForCausalLM",), "mistral",
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, Fixed("sliding_window", None)),
     tensors=LLAMA.tensors, derived=LLAMA.derived, defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ,
-    aliases=HEADLESS, example="mistralai/Mistral-7B-Instruct-v0.3",
+    example="mistralai/Mistral-7B-Instruct-v0.3",
 )
 
 MOE = L + "block_sparse_moe."
@@ -60,7 +59,7 @@ MINISTRAL3 = ArchSpec(
         Fixed("rope_parameters.mscale", lambda c: c["rope_parameters"].get("mscale_all_dim", 1.0)),
         H("attention.temperature_scale", "rope_parameters.llama_4_scaling_beta", F32),
     ),
-    tensors=LLAMA.tensors, sizes=SIZES, ignore=INV_FREQ, aliases=HEADLESS,
+    tensors=LLAMA.tensors, sizes=SIZES, ignore=INV_FREQ,
     defaults={**DECODER_DEFAULTS, "rope_parameters": scaled(
         rope_theta=1000000.0, factor=16.0, original_max_position_embeddings=16384, mscale_all_dim=1.0, mscale=1.0,
         llama_4_scaling_beta=0.1)},

@@ -20,9 +20,6 @@ FULL_ATTENTION = Fixed("use_sliding_window", False)
 NO_BIAS = Fixed("attention_bias", False)
 DEFAULTS = {"max_position_embeddings": 32768, "rms_norm_eps": 1e-6}
 
-# Sentence embedders have no head and leave out the prefix.
-HEADLESS = (("layers.", "model.layers."), ("embed_tokens.", "model.embed_tokens."), ("norm.", "model.norm."))
-
 ATTN = (  # the runtime has no bias behind attention
     R("blk.{b}.attn_q.weight", L + "self_attn.q_proj.weight", shape="head_rows embedding_length"),
     R("blk.{b}.attn_k.weight", L + "self_attn.k_proj.weight", shape="head_kv_rows embedding_length"),
@@ -45,7 +42,7 @@ QWEN2 = ArchSpec(
     hparams=(*DECODER, FULL_ATTENTION, POOLING),
     tensors=(*EMBED, *NORMS, *ATTN, *QKV_BIAS, *FFN, *OUT_NORM, *HEAD),
     defaults={**DEFAULTS, "num_key_value_heads": heads_or(32)},
-    sizes=SIZES, aliases=HEADLESS, example="Qwen/Qwen2.5-0.5B-Instruct",
+    sizes=SIZES, example="Qwen/Qwen2.5-0.5B-Instruct",
 )
 
 QWEN3 = ArchSpec(
@@ -53,7 +50,7 @@ QWEN3 = ArchSpec(
     hparams=(*DECODER, FULL_ATTENTION, NO_BIAS, POOLING),
     tensors=(*EMBED, *NORMS, *ATTN, *QK_NORM, *FFN, *OUT_NORM, *HEAD),
     defaults={**DEFAULTS, "num_key_value_heads": heads_or(32), "head_dim": 128},
-    sizes=SIZES, aliases=HEADLESS, example="Qwen/Qwen3-0.6B",
+    sizes=SIZES, example="Qwen/Qwen3-0.6B",
 )
 
 QWEN3MOE = ArchSpec(

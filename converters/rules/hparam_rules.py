@@ -58,8 +58,33 @@ class Codec:
     decode: Callable[[Any], Any]
 
 
+class OneKey:
+    """A kind that is about one key."""
+
+    key: str
+    type: ValueType
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        return (self.key,)
+
+
+class NoKey:
+    """A kind that is about a config path without a key."""
+
+    hf: str
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def fills(self) -> tuple[str, ...]:
+        return (self.hf,)
+
+
 @dataclass(frozen=True)
-class Key:
+class Key(OneKey):
     """One key-value. `hf` lists config paths; the first is the one written on the way back."""
 
     key: str
@@ -68,10 +93,6 @@ class Key:
     need: bool = True
     codec: Codec | None = None
     default: Any = MISSING  # the value a config without the key stands for
-
-    @property
-    def writes(self) -> tuple[str, ...]:
-        return (self.key,)
 
     @property
     def fills(self) -> tuple[str, ...]:
@@ -99,7 +120,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Computed:
+class Computed(OneKey):
     """One key-value made of several config keys, and the config key that it gives back.
 
     `value(config)` None leaves the key out. Without `hf`, other rules bring back what this one was made of.
@@ -111,10 +132,6 @@ class Computed:
     back: Callable[[Mapping[str, Any]], Any] | None = None  # the file's keys below the prefix -> the value of `hf`,
     # None where there is nothing to bring back
     type: ValueType = ValueType.UINT32
-
-    @property
-    def writes(self) -> tuple[str, ...]:
-        return (self.key,)
 
     @property
     def fills(self) -> tuple[str, ...]:
@@ -130,17 +147,12 @@ class Computed:
 
 
 @dataclass(frozen=True)
-class Const:
-    """A key that has the same value for every model of the class. Files of others may say otherwise only if `other`."""
+class Const(OneKey):
+    """A key that has the same value for every model of the class."""
 
     key: str
     value: Any
     type: ValueType = ValueType.UINT32
-    other: bool = True
-
-    @property
-    def writes(self) -> tuple[str, ...]:
-        return (self.key,)
 
     @property
     def fills(self) -> tuple[str, ...]:
@@ -150,15 +162,11 @@ class Const:
         return {self.key: typed(self.type, self.value)}
 
     def read(self, facts: GgufFacts, config: Config) -> None:
-        if not self.other and facts.kv.get(self.key, self.value) != self.value:
-            raise UnsupportedError(f"{self.key} has no form in config.json", expected=self.value, found=facts.kv[self.key])
-
-
-OneKey = Key | Computed | Const  # the kinds that write one key
+        pass
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(NoKey):
     """A config value that GGUF has no key for: the runtime always computes with this one.
 
     `value` may be computed from the config: from what the rules before this one brought back, on the way back.
@@ -168,14 +176,6 @@ class Fixed:
     value: Any
     also: tuple[Any, ...] = ()  # spellings that mean the same
     refuse: bool = False  # a model with another value is not what the tensors would say
-
-    @property
-    def writes(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def fills(self) -> tuple[str, ...]:
-        return (self.hf,)
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
         found, value = get_path(config, self.hf), self._value(config)
@@ -193,7 +193,7 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Seen(NoKey):
     """A config value that shows in the file: in its tensors (`has`, `lacks`, `size`), keys and types; None leaves it out.
 
     `names`: on the way there, what the checkpoint's tensor names say of it, whatever config.json says. `among`: the values
@@ -204,14 +204,6 @@ class Seen:
     fact: Fact
     names: Callable[[Config, Collection[str]], Any] | None = None
     among: tuple[Any, ...] = ()
-
-    @property
-    def writes(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def fills(self) -> tuple[str, ...]:
-        return (self.hf,)
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
         found = get_path(config, self.hf)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ggufx.converters import arch
 from ggufx.converters.errors import UnsupportedError
@@ -24,3 +26,14 @@ def test_a_gguf_architecture_that_is_only_written_otherwise(name: str, same: str
     with pytest.raises(UnsupportedError) as caught:
         arch.for_gguf(name, GgufFacts({}, {}), "a.gguf")
     assert caught.value.hint == (f"The same model is supported as {same}. " if same else "") + "`ggufx archs` lists all."
+
+
+def test_several_tables_of_one_class_are_told_apart_by_the_config(monkeypatch: pytest.MonkeyPatch):
+    (spec,) = arch.BY_CLASS["LlamaForCausalLM"]
+    small, large = (replace(spec, fits=lambda c, few=few: (c["num_hidden_layers"] < 4) is few) for few in (True, False))
+    monkeypatch.setitem(arch.BY_CLASS, "LlamaForCausalLM", (small, large))
+    assert arch.for_config({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2}, "config.json") is small
+    assert arch.for_config({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 9}, "config.json") is large
+    monkeypatch.setitem(arch.BY_CLASS, "LlamaForCausalLM", (small,))
+    with pytest.raises(UnsupportedError, match="no table of LlamaForCausalLM fits"):
+        arch.for_config({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 9}, "config.json")
