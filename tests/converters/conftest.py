@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,25 @@ def converted(zoo: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
         return out
 
     return path
+
+
+@pytest.fixture
+def interrupted_rename(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """`interrupted_rename(number)`: within it, the `number`-th rename is an interrupt instead, which must reach the end."""
+
+    @contextmanager
+    def within(number: int) -> Iterator[None]:
+        real, calls = os.replace, []
+
+        def interrupted(old, new):
+            calls.append(new)
+            if len(calls) == number:
+                raise KeyboardInterrupt
+            real(old, new)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return within

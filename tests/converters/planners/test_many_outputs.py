@@ -371,7 +371,7 @@ def test_resume_finds_the_failure_again(large):
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_interrupted_between_renames(large, monkeypatch, number, force):
+def test_interrupted_between_renames(large, interrupted_rename, number, force):
     """What has its name is complete and keeps it; with force the old files stay until the new ones replace them."""
     source = large(0)
     names = ("q4_0", "q8_0", "f16")
@@ -379,18 +379,8 @@ def test_interrupted_between_renames(large, monkeypatch, number, force):
     if force:
         for name in names:
             (source.parent / f"{name}.gguf").write_text("old")
-    real, calls = os.replace, []
-
-    def interrupted(old, new):
-        calls.append(new)
-        if len(calls) == number:
-            raise KeyboardInterrupt
-        real(old, new)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "replace", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            execute(plan, resume=True, force=force)
+    with interrupted_rename(number):
+        execute(plan, resume=True, force=force)
     check_alone(source, *names[: number - 1])
     for name in names[number - 1 :]:
         path = source.parent / f"{name}.gguf"

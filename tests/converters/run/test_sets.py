@@ -134,21 +134,11 @@ def test_no_set_can_be_made(plan, tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", range(1, 7))
-def test_interrupted_between_renames(plan, tmp_path: Path, monkeypatch, number):
+def test_interrupted_between_renames(plan, tmp_path: Path, interrupted_rename, number):
     """Sets that are through stay; of the one that was under way nothing is seen; resuming completes it."""
     many = plan(1e6 if number == 4 else 0)
-    real, calls = os.replace, []
-
-    def interrupted(old, new):
-        calls.append(new)
-        if len(calls) == number:
-            raise KeyboardInterrupt
-        real(old, new)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "replace", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            execute(many, resume=True)
+    with interrupted_rename(number):
+        execute(many, resume=True)
     sets = [kind for kind in KINDS if number != 4 or kind != "F16"]
     through = sets[: (number - 1) // 2]
     there = [name for name in made(tmp_path) if not name.endswith((".part", "journal"))]
