@@ -30,6 +30,7 @@ from .adapter_config import MERGE, AdapterSettings, read_settings
 from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
 
 PREFIX = "base_model.model."
+NO_NORMS = "the runtime normalises without looking for adapters"  # norms of each head are matrices, too
 NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save", "one of modules_to_save"),
               ("bias", "a trained bias"))
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?:\.default)?(?:\.weight)?")
@@ -263,8 +264,8 @@ def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: st
     block = _block(spec, rule, holes, hp)
     at = BlockHparams(hp, block)
     gguf = rule.gguf[0].text
-    if rule.no_lora:
-        return UnsupportedError(f"no LoRA update of this weight works in the runtime: {rule.no_lora}", hint=MERGE)
+    if why := rule.no_lora or (NO_NORMS if gguf.removesuffix(".{p}").removesuffix(".weight").endswith("_norm") else None):
+        return UnsupportedError(f"no LoRA update of this weight works in the runtime: {why}", hint=MERGE)
     if tied and gguf in ("output.weight", "token_embd.weight"):
         return UnsupportedError("the base model ties its head to its embedding, so that neither takes an update alone",
                                 hint=MERGE)

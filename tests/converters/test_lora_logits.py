@@ -107,6 +107,8 @@ REFUSED = {
                             "no LoRA update .*rows of this table"),
     "scaled-experts": ("gemma4-moe", {"target_modules": [], "target_parameters": ["experts.down_proj"]},
                        "no LoRA update .*experts' scale"),
+    "norms-of-heads": ("command-r-norms", {"target_modules": [], "target_parameters": ["q_norm.weight"]},
+                       "no LoRA update .*normalises without looking for adapters"),
     "pooler": ("bert", {"target_modules": ["pooler.dense"]}, "no place"),
     "vision": ("gemma3-vl", {"target_modules": r"model\.vision_tower\..*q_proj"}, "leaves out"),
     "head-that-is-always-tied": ("gemma", {"target_modules": ["lm_head"]}, "no place"),
