@@ -95,7 +95,7 @@ def _together(question: str, found: Sequence[dict[str, Any]]) -> str:
         return f"{equal} equal" + (f", {len(close)} within {max(close):.0e}" if close else "") + without
     if question == "tokens":
         return " of ".join(str(sum(int(answer["figure"].split("/")[i]) for answer in found)) for i in (0, 1))
-    return (f"{max(answer['size'] for answer in sized):.0e}" if sized else "") + without
+    return ((f"{max(answer['size'] for answer in sized):.0e}" if sized else "") + without).removeprefix(", ")
 
 
 def write_readme(text: str) -> None:
