@@ -18,20 +18,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from .arrays import Array
-from .base import Cut, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
+from .base import Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
 from .index import Crop, IndexMap, RopePermute, Split
 from .lora import Lora
 from .packed import PackMxfp4
 from .values import Add, MlaKv, NegExp, Reshape, Same, Scale, Transpose
 
 __all__ = [
-    "OPS", "Add", "Array", "Crop", "Cut", "Factors", "IndexMap", "Lora", "LoraRefused", "MlaKv", "NegExp", "Op", "PackMxfp4",
+    "OPS", "Add", "Array", "Crop", "Cut", "Each", "Factors", "IndexMap", "Lora", "LoraRefused", "MlaKv", "NegExp", "Op", "PackMxfp4",
     "Reshape", "RopePermute", "Same", "Scale", "Shape", "Size", "Split", "Transpose", "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
-    for op in (Op, RopePermute, Split, Crop, Transpose, Reshape, Same, Add, Scale, NegExp, MlaKv, PackMxfp4, Lora)
+    for op in (Op, Each, RopePermute, Split, Crop, Transpose, Reshape, Same, Add, Scale, NegExp, MlaKv, PackMxfp4, Lora)
 }
 
 

@@ -118,6 +118,40 @@ class Op:
         return {"op": type(self).__name__, **{f.name: _json(getattr(self, f.name)) for f in fields(self)}}
 
 
+@dataclass(frozen=True)
+class Each(Op):
+    """One op per array, behind an op with several results: `Split(3), Each((RopePermute(n), RopePermute(n), Op()))`.
+
+    They take and give one array each, and only move elements.
+    """
+
+    ops: tuple[Op, ...]
+
+    @property
+    def on_blocks(self) -> bool:
+        return all(op.on_blocks for op in self.ops)
+
+    @property
+    def inverse(self) -> Op:
+        return Each(tuple(op.inverse for op in self.ops))
+
+    def shape(self, shapes):
+        if len(shapes) != len(self.ops):
+            raise ValueError(f"{len(shapes)} arrays for {len(self.ops)} ops")
+        return [s for op, given in zip(self.ops, shapes, strict=True) for s in op.shape([given])]
+
+    def forward(self, xs):
+        return [y for op, x in zip(self.ops, xs, strict=True) for y in op.forward([x])]
+
+    def lora(self, factors):
+        return [g for op, f in zip(self.ops, factors, strict=True) for g in op.lora([f])]
+
+    def cut(self, shapes, axis=0):
+        cuts = [op.cut([s], axis) for op, s in zip(self.ops, shapes, strict=True)]
+        known = [cut for cut in cuts if cut is not None and cut.axis == axis]
+        return Cut(axis, math.gcd(*(cut.runs for cut in known))) if len(known) == len(self.ops) else None
+
+
 def _json(value: Any) -> Any:
     """A field of an op as JSON data; ops may hold ops."""
     if isinstance(value, tuple):

@@ -7,6 +7,7 @@ from ggufx.converters.ops import (
     OPS,
     Add,
     Crop,
+    Each,
     Factors,
     Lora,
     LoraRefused,
@@ -41,7 +42,7 @@ OTHERS = (
     (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),), (Transpose(),),
     (Reshape((48, 24), (24, 48)),), (Reshape((48, 1, 4), (48, 4)),), (Same(3),), (Scale(0.5),), (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
-    (Crop(start=2, rows=48),),
+    (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
 )
 CHAINS = sorted({*OTHERS, *(tuple(op.bind(SIZES) for op in rule.ops) for spec in SPECS for rule in spec.tensors if rule.ops)},
                 key=str)
@@ -135,6 +136,12 @@ def test_what_can_be_cut_is_cut():
     assert Transpose().cut([(48, 24)], 1) == (0, 48)
     assert Scale((2.0, 0.5), runs=(24, 24)).cut([(48, 24)]) == (0, 1)
     assert Op().cut([(48, 24), (48, 12)]) == (0, 48)
+    assert Each((RopePermute(4), Op())).cut([(24, 24), (12, 24)]) == (0, 6)
+
+
+def test_ops_of_each_only_move_elements():
+    for ops in CHAINS:
+        assert all(part.moves and part.exact for op in ops if isinstance(op, Each) for part in op.ops)
 
 
 @pytest.mark.parametrize("ops", CHAINS, ids=str)
