@@ -37,6 +37,7 @@ class Source:
     layouts: list[str] = field(default_factory=list)  # HF templates of rules that were not the table's first choice
     dropped: dict[str, str] = field(default_factory=dict)  # name -> why it does not come back
     kept: dict[str, dict] = field(default_factory=dict)  # name -> {"dtype", "shape", "rows": runs or None}
+    decoded: list[str] = field(default_factory=list)  # what quantized weights were stored as; their floats are here
 
     def to_value(self) -> str:
         return json.dumps({"version": VERSION, **{k: v for k, v in vars(self).items() if v}}, sort_keys=True)
@@ -75,7 +76,8 @@ class Source:
             return spelled.get(own) or next(tables, own)
 
         return Source(self.dtype, {table_name(name): dtype for name, dtype in self.dtypes.items()},
-                      layouts=self.layouts, kept={table_name(n): {**kept, "key": n} for n, kept in self.kept.items()})
+                      layouts=self.layouts, decoded=self.decoded,
+                      kept={table_name(n): {**kept, "key": n} for n, kept in self.kept.items()})
 
     def record_names(self, names: Mapping[str, str], aliases: tuple[tuple[str, str], ...]) -> None:
         """Remember how the checkpoint spells what the table calls otherwise."""
@@ -90,7 +92,8 @@ def _sound(data: Mapping[str, Any]) -> bool:
     return (_dtype(data["dtype"])
             and all(isinstance(data[f], dict) and all(map(_name, data[f])) for f in ("dtypes", "names", "dropped", "kept"))
             and all(map(_dtype, data["dtypes"].values())) and all(map(_name, data["names"].values()))
-            and all(isinstance(data[f], list) for f in ("aliases", "layouts")) and all(map(_text, data["layouts"]))
+            and all(isinstance(data[f], list) for f in ("aliases", "layouts", "decoded"))
+            and all(map(_text, (*data["layouts"], *data["decoded"])))
             and all(isinstance(p, list) and len(p) == 2 and all(map(_text, p)) for p in data["aliases"])
             and all(map(_kept, data["kept"].values())))
 
