@@ -33,6 +33,7 @@ from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
+from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
 from .outtype import rounded
@@ -140,6 +141,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     pooling = sentence_files(foreign)
     if original:
         config = original if options.dtype == "auto" else _with_dtype(original, _main_dtype(reading))
+        if own and own.decoded:
+            config = without_quantization(config)
+            notes.append(f"the original was quantized ({', '.join(own.decoded)}); its weights come back as floats")
     else:
         config = _foreign_config(reading, foreign, tensors, keys)
         reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
@@ -282,7 +286,7 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
 def _with_dtype(config: Config, dtype: str) -> Config:
     """The original config.json for weights of another type: a stored form of quantized weights goes."""
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
-    return {**{k: v for k, v in config.items() if k != "quantization_config"}, key: ELEMENT_TYPES[dtype].torch}
+    return {**without_quantization(config), key: ELEMENT_TYPES[dtype].torch}
 
 
 def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from ..metadata.naming import count_parameters, default_file_name, output_path
 from ..notes import Note, grouped
 from ..ops import Shape
 from ..plan.gguf_output import gguf_output
-from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from ..plan.plan import ConversionPlan, InputFile, Packed, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Has, Missing
 from ..rules.hf_config import canonical
@@ -30,8 +30,10 @@ from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Hparams
 from ..rules.template import TemplateIndex
-from ..sources.hf_folder import Checkpoint, open_checkpoint
+from ..sources.hf_folder import Checkpoint
 from ..sources.names import HEADS, PREFIXES
+from ..sources.packed.logical import open_logical
+from ..sources.packed.tensor import PackedTensor
 from ..sources.quantized import declared, method_of
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
@@ -39,6 +41,7 @@ from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
+from .packed_sources import parts_of, source_of
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 
 
@@ -83,7 +86,7 @@ class GgufPlanner:
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
         self.outfile, self.options = outfile, options
-        checkpoint = open_checkpoint(folder)
+        checkpoint = open_logical(folder)
         file = str(folder)
         spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
         config = canonical(checkpoint.config, spec, f"{folder}/config.json", checkpoint.tensors.keys())
@@ -124,7 +127,7 @@ class GgufPlanner:
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
         self.residue = {} if options.plain else _residue(reading, tokens)
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
-        self.files = numbered(t.file for t in checkpoint.tensors.values())
+        self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
         self.inputs = tuple(InputFile.of(path) for path in self.files)
 
     def path(self, outtype: str) -> Path:
@@ -153,19 +156,27 @@ class GgufPlanner:
         tensors = [t if t.type else _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
         if outtype == "auto":
             types = {t.name: t.type for t in tensors}
-            return tensors, rounded(((self.reading.source(match.hf[0][0]).type, types[name])
+            return tensors, self._decoded(kind) + rounded(((self.reading.source(match.hf[0][0]).type, types[name])
                              for match in self.reading.found.matches for name in match.gguf), "--outtype f32")
         if outtype in OUTTYPES:
-            return tensors, []
+            return tensors, self._decoded(kind)
         keys = {"general.architecture": string(self.spec.name), **self.keys}
         chosen = choose_types(outtype, tensors, keys, self.options.quantization, self.imatrix,
                               str(self.reading.checkpoint.folder))
         return [_typed(t, c.type, c.wanted if c.fell_back else None)
-                for t, c in zip(tensors, chosen.choices, strict=True)], chosen.notes
+                for t, c in zip(tensors, chosen.choices, strict=True)], [*self._decoded("floats"), *chosen.notes]
 
     def _kind(self, outtype: str) -> str:
         """The converter's own type. A recipe starts from the model's, as llama-quantize does from that of `auto`."""
-        return OUTTYPES.get(outtype) or own_type({n: (t.type, t.shape) for n, t in self.reading.checkpoint.tensors.items()})
+        tensors = self.reading.checkpoint.tensors
+        decoded = {t.type for t in tensors.values() if isinstance(t, PackedTensor)}
+        return OUTTYPES.get(outtype) or (("F16" if decoded == {"F16"} else "BF16") if decoded else
+                                         own_type({n: (t.type, t.shape) for n, t in tensors.items()}))
+
+    def _decoded(self, kind: str) -> list[str]:
+        """What to say of weights that are stored in other forms than floats; `kind`: the type of the file's matrices."""
+        forms = dict.fromkeys(t.form for t in self.reading.checkpoint.tensors.values() if isinstance(t, PackedTensor))
+        return [f"{form} decoded to {kind}" for form in forms]
 
     def _file_type(self, outtype: str) -> tuple[str, int]:
         """Name and number of the file type."""
@@ -341,7 +352,6 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
     source = Source(dtype=main, dtypes={n: t.type for n, t in checkpoint.tensors.items() if t.type != main})
-    source.record_files(checkpoint.tensors, checkpoint.folder / "model.safetensors.index.json")
     source.record_names(found.names, (*reading.spec.aliases, *PREFIXES))
     first_choice: dict[str, str] = {}
     for rule in reading.spec.tensors:
@@ -349,6 +359,9 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
             first_choice.setdefault(str(made), str(rule.hf[0]))
     source.layouts = sorted({str(m.rule.hf[0]) for m in found.matches for made in m.rule.gguf
                              if first_choice[str(made)] != str(m.rule.hf[0])})
+    source.decoded = list(dict.fromkeys(t.form for t in checkpoint.tensors.values() if isinstance(t, PackedTensor)))
+    if not source.decoded:
+        source.record_files(checkpoint.tensors, checkpoint.folder / "model.safetensors.index.json")
     kept = keep(checkpoint.tensors, found, source, reading.notes)
     try:
         generation = json_value(checkpoint.folder / "generation_config.json")
@@ -360,9 +373,8 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
 
 def _jobs(match: Match, reading: _Reading, files: Mapping[Path, int],
           outputs: list[Region]) -> list[TensorJob]:
-    def region(spelling: str) -> Region:
-        tensor = reading.source(spelling)
-        return Region(files[tensor.file], tensor.offset, tensor.type, tensor.shape)
+    def region(spelling: str) -> Region | Packed:
+        return source_of(reading.source(spelling), files)
 
     name = match.gguf[0]
     if not match.rule.stacked:

@@ -21,8 +21,8 @@ from ..io.gguf import MAGIC, read_gguf
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, Value, boolean, f32, plain, string, u32
 from ..notes import Note
-from ..ops import Op, Shape
-from ..plan.plan import PlannedTensor, Region, TensorJob
+from ..ops import Shape
+from ..plan.plan import PlannedTensor, TensorJob
 from ..plan.tiles import unit_count
 
 NEEDS_IMATRIX = "tensors of a type that needs an importance matrix"
@@ -201,12 +201,8 @@ def _per_expert(job: TensorJob) -> list[TensorJob]:
     if unit_count(job) % count:
         raise UnsupportedError("the experts of this tensor cannot be weighted apart", tensor=job.name)
 
-    def slice_of(region: Region, e: int) -> Region:
-        return replace(region, offset=region.offset + e * (region.nbytes // count), shape=region.shape[1:])
-
-    ops: tuple[Op, ...] = job.ops
-    return [replace(job, name=f"{job.name} expert {e}", sources=tuple(slice_of(r, e) for r in job.sources), ops=ops,
-                    outputs=tuple(slice_of(r, e) for r in job.outputs)) for e in range(count)]
+    return [replace(job, name=f"{job.name} expert {e}", sources=tuple(r.item(e) for r in job.sources),
+                    outputs=tuple(r.item(e) for r in job.outputs)) for e in range(count)]
 
 
 def override(keys: Metadata, asked: Quantization) -> Metadata:

@@ -28,6 +28,7 @@ from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
 from ..sources.hf_folder import Checkpoint, open_adapter, open_checkpoint
+from ..sources.packed.logical import logical
 from ..sources.recognise import expect, recognise
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
@@ -198,7 +199,10 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     """Both under the same names, and how their settings differ."""
     forms = (form_of(a), form_of(b))
     if forms == ("checkpoint", "checkpoint"):
-        return _folders(open_checkpoint(a), open_checkpoint(b), options)
+        folders = [open_checkpoint(path) for path in (a, b)]
+        if len({tuple(sorted((t.name, t.type) for t in c.tensors.values())) for c in folders}) > 1:
+            folders = [logical(c) for c in folders]  # one may be stored in another form
+        return _folders(*folders, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
         return one, two, adapter_files(a, b)
