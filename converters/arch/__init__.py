@@ -19,6 +19,7 @@ from ..rules.hf_config import architecture_of
 from ..rules.spec import ArchSpec, Choice, Whole
 from . import (
     arcee,
+    baichuan,
     bert,
     bloom,
     cohere,
@@ -31,21 +32,30 @@ from . import (
     gpt,
     gptneox,
     granite,
+    internlm,
+    jamba,
     lfm2,
     llama,
     mamba,
+    mpt,
+    nemotron,
     olmo,
+    orion,
     phi,
     qwen,
+    qwen1,
     qwen2moe,
     qwen35,
     seed_oss,
+    stablelm,
     starcoder,
     t5,
+    xverse,
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
-            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder)
+            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
+            orion, stablelm, nemotron, mpt, baichuan, xverse, internlm, jamba, qwen1)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

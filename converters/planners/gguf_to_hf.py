@@ -166,10 +166,13 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
     if spec.name != model.metadata["general.architecture"].data:
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)
-    if spec.whole is not None and isinstance(config.get("text_config"), Mapping):
-        dtype: Config = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
-        tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}  # the whole model's word holds
-        config = {**dtype, **config["text_config"], **tied, "architectures": [spec.whole.text.classes[0]],
+    if spec.whole is not None:
+        inner = config.get("text_config")
+        if isinstance(inner, Mapping):
+            dtype: Config = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
+            tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}  # the whole model's word holds
+            config = {**dtype, **inner, **tied}
+        config = {**config, "architectures": [spec.whole.text.classes[0]],
                   "model_type": spec.whole.text.model_type}
     return config, spec
 

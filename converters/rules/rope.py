@@ -57,7 +57,9 @@ class Rope:
         rope = full_attention_rope(config)
         kind, factor = rope["rope_type"], rope.get("factor")
         out: Metadata = {}
-        if kind not in (*OTHER_KINDS, "linear", "yarn"):
+        if kind == "dynamic" and "alpha" not in rope:
+            notes.append("dynamic rotary scaling, which acts on texts beyond the context, is not in the runtime")
+        elif kind not in (*OTHER_KINDS, "linear", "yarn"):
             raise UnsupportedError(
                 f"rope_type {kind!r} has no GGUF form", file="config.json", expected="linear, yarn, llama3 or longrope",
                 found=kind, hint="Without its rotary scaling the model would answer wrongly on long texts.")

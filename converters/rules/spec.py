@@ -57,6 +57,7 @@ class TensorRule:
     hf_dtype: str | None = None  # the element type in HF, whatever the model's
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
+    each: str = "expert_count"  # the size that a stack's {e} runs over
 
     @property
     def emits(self) -> str | None:
@@ -184,10 +185,11 @@ def R(
     hf_dtype: str | None = None,
     no_lora: str | None = None,
     given: Has | None = None,
+    each: str = "expert_count",
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given, each)

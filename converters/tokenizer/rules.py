@@ -37,7 +37,8 @@ class VocabRules:
     these values of tokenizer_class. `as_written`: added tokens keep the type and the text that the files give them.
     `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: the names that its pre-tokenizers are
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
-    tokenizer_config.json. `type_count`: BERT's token types. `fairseq`: a unigram model's pieces are renumbered. `ids` and
+    tokenizer_config.json, `prefix_from_model` in the SentencePiece model. `type_count`: BERT's token types. `fairseq`: a
+    unigram model's pieces are renumbered. `ids` and
     `adds`: key-values that are always written; `by_size`: further ones for exactly this vocabulary size. `visible`: control
     tokens that the runtime shall print. `ranks`: what goes with a rank file.
 
@@ -52,6 +53,7 @@ class VocabRules:
     pre: tuple[str, ...] = ()
     space_prefix: bool | None = None
     prefix_from_config: bool = False
+    prefix_from_model: bool = False
     type_count: bool = False
     fairseq: bool = False
     ids: Mapping[str, int] = field(default_factory=dict)
@@ -83,6 +85,8 @@ _LLAMA = VocabRules(prefix_from_config=True, by_size={
 _QWEN = VocabRules(pre=("qwen2", "qwen35"))
 _BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",), lstrip=("<mask>",))
 
+_PHI3 = VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True)
+
 RULES: dict[str, VocabRules] = {  # by general.architecture
     "llama": replace(_LLAMA, ranks=_META_RANKS),
     "mistral3": replace(_LLAMA, pre=("tekken",)),
@@ -98,7 +102,8 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "gpt2": VocabRules(json_first=True, pre=("gpt-2",)),
     "gpt-oss": VocabRules(json_first=True, pre=("gpt-4o",)),
     "deepseek2": VocabRules(json_first=True, pre=("deepseek-v3", "deepseek-llm"), ranks=_KIMI_RANKS),
-    "phi3": VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True),
+    "phi3": _PHI3,
+    "phimoe": _PHI3,
     "gemma": VocabRules(space_prefix=False, ids={"eot": 107}),
     "gemma2": VocabRules(space_prefix=False),
     "gemma3": VocabRules(space_prefix=False),
@@ -137,6 +142,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "grok": VocabRules(pre=("grok-2",)),
     "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), ranks=_HUNYUAN_RANKS),
     "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
+    "internlm2": VocabRules(as_written=True, prefix_from_model=True),
     "jais": VocabRules(pre=("jais",)),
     "jais2": VocabRules(pre=("jais-2",)),
     "kimi-linear": VocabRules(pre=("kimi-k2",), ranks=_KIMI_RANKS),
@@ -148,9 +154,10 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "mpt": VocabRules(pre=("mpt",)),
+    "nemotron": VocabRules(ids={"pad": 0, "unk": 1}),
     "olmo": VocabRules(pre=("olmo",)),
     "olmo2": VocabRules(pre=("olmo",)),
-    "phi2": VocabRules(pre=("phi-2",)),
+    "phi2": VocabRules(pre=("phi-2",), adds={"bos": False}),
     "plm": VocabRules(pre=("qwen2",)),
     "refact": VocabRules(pre=("refact",)),
     "stablelm": VocabRules(pre=("stablelm2",)),

@@ -67,12 +67,12 @@ def _llama3(kind: str = "llama3", pre: str = "llama-bpe") -> Vocab:
     )
 
 
-def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str]) -> Vocab:
+def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str], nfc: bool = True) -> Vocab:
     return byte_level(
         kind,
         pre,
         _regexes(pattern),
-        normalizer={"type": "NFC"},
+        normalizer={"type": "NFC"} if nfc else None,
         after=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
         plain=(
             "<tool_call>",
@@ -340,6 +340,9 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "qwen35": lambda: _qwen("qwen35", "qwen35", QWEN35, "Qwen2Tokenizer", {"default": CHAT, "tool_use": TOOLS}),
     "gpt2": _gpt2,
     "neox": lambda: _gpt2("neox", "olmo", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "mpt": lambda: _gpt2("mpt", "mpt", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "phi2": lambda: _gpt2("phi2", "phi-2", "CodeGenTokenizer"),
+    "stablelm2": lambda: _qwen("stablelm2", "stablelm2", QWEN2, "PreTrainedTokenizerFast", {"default": CHAT}, nfc=False),
     "phi4": _phi4,
     "gpt4o": _gpt4o,
     "deepseek3": _deepseek3,
