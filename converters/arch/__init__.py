@@ -24,11 +24,13 @@ from . import (
     bloom,
     cohere,
     deepseek,
+    ernie,
     exaone,
     falcon,
     falcon_h1,
     gemma,
     gemma4,
+    glm,
     gpt,
     gptneox,
     granite,
@@ -54,8 +56,8 @@ from . import (
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
-            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
-            orion, stablelm, nemotron, mpt, baichuan, xverse, internlm, jamba, qwen1)
+            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
+            baichuan, xverse, internlm, jamba, qwen1, ernie, glm)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -38,9 +38,9 @@ class VocabRules:
     `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: the names that its pre-tokenizers are
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
     tokenizer_config.json, `prefix_from_model` in the SentencePiece model. `type_count`: BERT's token types. `fairseq`: a
-    unigram model's pieces are renumbered. `ids` and
-    `adds`: key-values that are always written; `by_size`: further ones for exactly this vocabulary size. `visible`: control
-    tokens that the runtime shall print. `ranks`: what goes with a rank file.
+    unigram model's pieces are renumbered. `ids` and `adds`: key-values that are always written; `by_size`: further ones for
+    exactly this vocabulary size. `roles`: what tokens are for where no file says so: the first of these texts that is one.
+    `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
@@ -60,6 +60,7 @@ class VocabRules:
     adds: Mapping[str, bool] = field(default_factory=dict)
     ranks: Ranks | None = None
     by_size: Mapping[int, VocabRules] = field(default_factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     visible: frozenset[str] = frozenset()
     lstrip: tuple[str, ...] = ()
     runtime_lstrip: bool = False
@@ -82,6 +83,12 @@ _LLAMA = VocabRules(prefix_from_config=True, by_size={
     32016: VocabRules(ids={"eot": 32010}),      # CodeLlama's <EOT>
     49152: VocabRules(adds={"bos": False}),     # Granite's small models, SmolLM
 })
+_END, _USER = ("<|endoftext|>",), ("<|user|>", "<|endoftext|>")
+_GLM = {"eos": _END, "eot": _USER, "unk": _END}
+_GLM4MOE = {"bos": ("[gMASK]",), "eot": _USER, "unk": _END, "eom": ("<|observation|>",)}
+_GLM_RANKS = Ranks("chatglm-bpe", ("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>",
+                                   "<|assistant|>", "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>",
+                                   "<|begin_of_video|>", "<|end_of_video|>"))
 _QWEN = VocabRules(pre=("qwen2", "qwen35"))
 _BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",), lstrip=("<mask>",))
 
@@ -125,17 +132,19 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "bailingmoe2": VocabRules(pre=("bailingmoe2",)),
     "bloom": VocabRules(pre=("bloom",)),
     "chameleon": VocabRules(pre=("chameleon",)),
-    "chatglm": VocabRules(pre=("chatglm-bpe",)),
+    "chatglm": VocabRules(pre=("chatglm-bpe",), adds={"bos": False}, roles=_GLM, ranks=_GLM_RANKS),
     "codeshell": VocabRules(pre=("codeshell",)),
     "cohere2": VocabRules(pre=("command-r",)),
     "command-r": VocabRules(pre=("command-r",)),
     "dbrx": VocabRules(pre=("dbrx",)),
+    "ernie4_5": VocabRules(prefix_from_config=True),
+    "ernie4_5-moe": VocabRules(prefix_from_config=True),
     "exaone": VocabRules(pre=("exaone",)),
     "exaone4": VocabRules(pre=("exaone4",)),
     "falcon": VocabRules(pre=("falcon",)),
     "falcon-h1": VocabRules(pre=("falcon-h1",)),
-    "glm4": VocabRules(pre=("glm4",)),
-    "glm4moe": VocabRules(pre=("glm4",)),
+    "glm4": VocabRules(pre=("glm4",), roles={**_GLM, "bos": _END}),
+    "glm4moe": VocabRules(pre=("glm4", "solar-open"), roles=_GLM4MOE),
     "gptneox": VocabRules(pre=("olmo",)),
     "granite": VocabRules(pre=("refact",)),
     "granitemoe": VocabRules(pre=("refact",)),

@@ -234,6 +234,9 @@ def _put_rules(metadata: Metadata, rules: VocabRules, vocabulary: Vocabulary, sp
                                      "in this vocabulary it is no special token")
         for name, added in row.adds.items():
             metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
+        for name, texts in row.roles.items():
+            if (text := next((t for t in texts if t in vocabulary.tokens), None)) is not None:
+                metadata.setdefault(PREFIX + ID_KEYS[name], u32(vocabulary.tokens.index(text)))
 
 
 def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, vocabulary: Vocabulary,

@@ -81,6 +81,8 @@ def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: 
         back = forward(name, tmp_path / "back")
         AutoTokenizer.from_pretrained(tmp_path / "back")
     warned = [r.getMessage() for r in caplog.records if not any(words in r.getMessage() for words in OTHER_WARNINGS)]
+    if MODELS[name].extra:  # tensors that transformers does not know
+        warned = [message for message in warned if "UNEXPECTED" not in message or "MISSING" in message]
     assert warned == ([] if not MODELS[name].embeds or "pooler" not in str(plan.notes) else warned[:1])
     if MODELS[name].rounded:
         np.testing.assert_allclose(back, forward(name, zoo(name)), atol=1e-4)

@@ -37,7 +37,7 @@ class Sizes(dict):
 
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
-               "query_key_value_rows": 48, "group_length": 2})
+               "query_key_value_rows": 48, "group_length": 2, "attention.head_count_kv": 1})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
@@ -274,3 +274,16 @@ def test_moves_are_the_same_on_tensors(ops, width):
         assert tensor.is_contiguous() or not y.flags.c_contiguous
     for x, tensor in zip(inverse(ops, ys), inverse(ops, tensors), strict=True):
         assert np.array_equal(tensor.numpy(), x)
+
+
+def test_reshape_takes_what_ggml_leaves_of_axes_of_one():
+    """llama-quantize rewrites [1, 48, 1, 4] as [48, 1, 4]."""
+    op = Reshape((48, 4), (1, 48, 1, 4))
+    x = np.arange(192, dtype=np.float32).reshape(48, 4)
+    (whole,) = op.forward([x])
+    assert whole.shape == (1, 48, 1, 4)
+    for stored in (whole, whole[0]):
+        assert op.inverse.shape([stored.shape]) == [x.shape]
+        np.testing.assert_array_equal(op.inverse.forward([stored])[0], x)
+    with pytest.raises(ValueError, match="is not"):
+        op.inverse.shape([(4, 48)])

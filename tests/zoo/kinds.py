@@ -167,6 +167,32 @@ def _deepseek3() -> Vocab:
     )
 
 
+def _glm4(pre: str) -> Vocab:
+    end = "<|endoftext|>"
+    roles = ("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
+    return byte_level(
+        pre,
+        pre,
+        _regexes(LLAMA3),
+        after=(end, "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", *roles),
+        roles={"eos_token": end, "pad_token": end},
+        config={"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": None, "unk_token": None},
+        templates={"default": CHAT},
+    )
+
+
+def _solar() -> Vocab:
+    return byte_level(
+        "solar",
+        "solar-open",
+        _regexes(QWEN2),
+        after=("<unk>", "<|startoftext|>", "<|endoftext|>", "<|pad|>"),
+        roles={"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<unk>", "pad_token": "<|pad|>"},
+        config={"tokenizer_class": "PreTrainedTokenizerFast"},
+        templates={"default": CHAT},
+    )
+
+
 def _tekken() -> Vocab:
     before = (
         "<unk>",
@@ -346,6 +372,9 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "phi4": _phi4,
     "gpt4o": _gpt4o,
     "deepseek3": _deepseek3,
+    "glm4": lambda: _glm4("glm4"),
+    "chatglm": lambda: _glm4("chatglm-bpe"),
+    "solar": _solar,
     "tekken": _tekken,
     "smollm": _smollm,
     "roberta": _roberta,
