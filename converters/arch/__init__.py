@@ -39,13 +39,15 @@ from . import (
     qwen,
     qwen2moe,
     qwen35,
+    qwenvl,
     seed_oss,
     starcoder,
     t5,
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
-            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder)
+            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
+            qwenvl)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
