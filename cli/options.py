@@ -49,7 +49,7 @@ def memory_size(text: str | ByteSize) -> ByteSize:
     return size
 
 
-MEMORY, SHARD = memory_size("1GiB"), byte_size("5GB")  # the defaults
+MEMORY = memory_size("1GiB")  # the default
 
 
 def device_name(text: str) -> str:

@@ -25,8 +25,9 @@ from .packed import PackMxfp4
 from .values import Add, MlaKv, NegExp, Reshape, Same, Scale, Transpose
 
 __all__ = [
-    "OPS", "Add", "Array", "Crop", "Cut", "Each", "Factors", "IndexMap", "Lora", "LoraRefused", "MlaKv", "NegExp", "Op", "PackMxfp4",
-    "Reshape", "RopePermute", "Same", "Scale", "Shape", "Size", "Split", "Transpose", "evaluate", "multiple", "op_from_json",
+    "OPS", "Add", "Array", "Crop", "Cut", "Each", "Factors", "IndexMap", "Lora", "LoraRefused", "MlaKv", "NegExp", "Op",
+    "PackMxfp4", "Reshape", "RopePermute", "Same", "Scale", "Shape", "Size", "Split", "Transpose", "evaluate", "multiple",
+    "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {

@@ -341,6 +341,7 @@ def _residue(reading: _Reading, tokens: TokenizerResult) -> Metadata:
     types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
     source = Source(dtype=main, dtypes={n: t.type for n, t in checkpoint.tensors.items() if t.type != main})
+    source.record_files(checkpoint.tensors, checkpoint.folder / "model.safetensors.index.json")
     source.record_names(found.names, (*reading.spec.aliases, *PREFIXES))
     first_choice: dict[str, str] = {}
     for rule in reading.spec.tensors:

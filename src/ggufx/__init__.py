@@ -125,7 +125,7 @@ def gguf_to_hf(
     folder: str | Path,
     *,
     dtype: str = "auto",
-    max_shard_size: int = 5 * 10**9,
+    max_shard_size: int | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -137,7 +137,8 @@ def gguf_to_hf(
 ) -> Result | ConversionPlan:
     """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder, which is made.
 
-    `dtype`: auto (the original types where the file tells them), bf16, f16 or f32. `max_shard_size` in bytes.
+    `dtype`: auto (the original types where the file tells them), bf16, f16 or f32. `max_shard_size` in bytes (the files
+    as they were where the file tells that, else of 5 GB).
     """
     from .converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
     from .converters.sources.hub import resolve_model
