@@ -38,6 +38,7 @@ from . import (
     phi,
     qwen,
     qwen2moe,
+    qwen3next,
     qwen35,
     qwenvl,
     seed_oss,
@@ -47,7 +48,7 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
-            qwenvl)
+            qwenvl, qwen3next)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
