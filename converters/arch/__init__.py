@@ -47,7 +47,9 @@ from . import (
     qwen,
     qwen1,
     qwen2moe,
+    qwen3next,
     qwen35,
+    qwenvl,
     seed_oss,
     stablelm,
     starcoder,
@@ -57,7 +59,7 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
-            baichuan, xverse, internlm, jamba, qwen1, ernie, glm)
+            baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -27,7 +27,7 @@ from ..ops import Crop, Op, Shape
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, GgufFacts, Missing
-from ..rules.hf_config import hub_style
+from ..rules.hf_config import hub_style, of_text_part
 from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
@@ -111,7 +111,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
               for t in model.tensors.values() if not t.shape or not all(t.shape))
     original, spec = _original(model, own, path) or (None, arch.for_gguf(name, GgufFacts.of(keys, model.tensors), str(path)))
     if own and spec.whole is not None:
-        own = own.of_text_part()
+        own, spec = own.of_text_part(), spec.whole.text
     reading = _Reading(model, spec, own, options, notes)
     said = plain(with_defaults(spec, model.metadata))
     foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
@@ -167,13 +167,7 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)
     if spec.whole is not None:
-        inner = config.get("text_config")
-        if isinstance(inner, Mapping):
-            dtype: Config = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
-            tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}  # the whole model's word holds
-            config = {**dtype, **inner, **tied}
-        config = {**config, "architectures": [spec.whole.text.classes[0]],
-                  "model_type": spec.whole.text.model_type}
+        config = of_text_part(config, spec.whole)
     return config, spec
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from ggufx.converters.arch import BY_CLASS
 from ggufx.converters.errors import GgufxError, UnsupportedError
+from ggufx.converters.rules.facts import get_path
+from ggufx.converters.rules.hf_config import TEXT_CONFIGS
 from ggufx.converters.rules.spec import ArchSpec
 
 import ggufx
@@ -118,6 +120,13 @@ def table_names(spec: ArchSpec, found: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
+def text_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What a multimodal class's config.json says of its text part alone."""
+    of_the_whole = ("architectures", "model_type", "dtype", "torch_dtype", "tie_word_embeddings")
+    inner = next((c for key in TEXT_CONFIGS if isinstance(c := get_path(config, key), dict)), config)
+    return {key: value for key, value in inner.items() if key not in of_the_whole and not key.endswith("_config")}
+
+
 def bits(loop: Loop) -> Answer:
     """Own files come back: every bit of every tensor, the settings, the tokenizer's files."""
     source, back = stored(loop.folder), stored(loop.own_back)
@@ -127,6 +136,10 @@ def bits(loop: Loop) -> Answer:
         source = {name: value for name, value in table_names(loop.spec, source).items() if name in back}
         if not loop.row.shapes and not np.array_equal(loop.here(loop.own_back), loop.here(loop.folder)):
             wrong.append("logits of the text part")
+        if loop.spec.whole.layout:  # its class lays tensors out in another way: they must make the same file
+            ggufx.hf_to_gguf(loop.own_back, loop.work / "again.gguf")
+            made, first = (peers.read_peer_gguf(file).tensors for file in (loop.work / "again.gguf", loop.own))
+            source = back if made == first else source
     elif configs[0] != configs[1]:
         wrong.append("config.json")
     wrong += [name for name in source.keys() | back.keys() if source.get(name) != back.get(name)]
