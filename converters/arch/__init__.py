@@ -34,6 +34,8 @@ from . import (
     lfm2,
     llama,
     mamba,
+    modern_bert,
+    nomic_bert,
     olmo,
     phi,
     qwen,
@@ -44,7 +46,8 @@ from . import (
     t5,
 )  # fmt: skip
 
-FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
+FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, modern_bert, nomic_bert,
+            deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)

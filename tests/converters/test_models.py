@@ -14,9 +14,8 @@ import pytest
 from ggufx.converters.arch import BY_CLASS, SPECS
 from zoo import golden, peers
 from zoo.files import stored
-from zoo.kinds import sample_ids
 from zoo.models import MODELS
-from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, other_values, table_names
+from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, other_values, runtime, table_names
 
 import ggufx
 
@@ -113,8 +112,7 @@ def test_llama_cpp_computes_what_transformers_does(zoo: Zoo, tmp_path: Path, nam
     if row.fault.runtime:
         pytest.skip(f"llama.cpp's runtime {row.fault.runtime}")
     ggufx.hf_to_gguf(zoo(name), tmp_path / "f32.gguf", outtype="f32")
-    run = peers.llama_embeddings if row.embeds else peers.llama_logits
-    got = run(tmp_path / "f32.gguf", sample_ids(row.vocab, 24))
+    got = runtime(name, tmp_path / "f32.gguf")
     if row.shapes:  # transformers does not have the class
         assert np.isfinite(got).all()
         return

@@ -98,12 +98,18 @@ class Loop:
 
     def there(self, gguf: Path, adapter: Path | None = None) -> np.ndarray:
         """What llama.cpp computes."""
-        run = peers.llama_embeddings if self.row.embeds else peers.llama_logits
-        return run(gguf, sample_ids(self.row.vocab, 24), lora=adapter)
+        return runtime(self.name, gguf, adapter)
+
+
+def runtime(name: str, gguf: Path, adapter: Path | None = None) -> np.ndarray:
+    """Logits, embeddings, or scores, that llama.cpp computes from a file of the model `name`."""
+    row = MODELS[name]
+    run = peers.llama_embeddings if row.embeds else peers.llama_scores if row.scores else peers.llama_logits
+    return run(gguf, sample_ids(row.vocab, 24), lora=adapter)
 
 
 def forward(name: str, folder: Path, adapter: Path | None = None) -> np.ndarray:
-    """Logits, or embeddings, that transformers computes for the model `name` from `folder`."""
+    """Logits, embeddings, or scores, that transformers computes for the model `name` from `folder`."""
     run = peers.transformers_embeddings if MODELS[name].embeds else peers.transformers_logits
     return run(folder, sample_ids(MODELS[name].vocab, 24), adapter)
 
