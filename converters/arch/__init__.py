@@ -31,6 +31,7 @@ from . import (
     gpt,
     gptneox,
     granite,
+    jina_bert,
     lfm2,
     llama,
     mamba,
@@ -46,9 +47,8 @@ from . import (
     t5,
 )  # fmt: skip
 
-FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, modern_bert, nomic_bert,
-            deepseek, bloom, t5, mamba, falcon_h1, arcee,
-            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder)
+FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
+            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, modern_bert, nomic_bert, jina_bert)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

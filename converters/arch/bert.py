@@ -127,7 +127,7 @@ ROBERTA = ArchSpec(
 )
 
 XLM_ROBERTA = ArchSpec(
-    "bert", ("XLMRobertaModel", "XLMRobertaForMaskedLM"), "xlm-roberta",
+    "bert", ("XLMRobertaModel", "XLMRobertaForMaskedLM"), "xlm-roberta", fits=lambda c: not c.get("lora_adaptations"),
     hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS, head=False,
     defaults=TIED_BY_DEFAULT, example="intfloat/multilingual-e5-small", absent=NO_POOLER,
 )
@@ -150,7 +150,7 @@ def scored(encoder: ArchSpec, name: str, example: str) -> ArchSpec:
 
 ROBERTA_SCORES = scored(ROBERTA, "RobertaForSequenceClassification", "cross-encoder/stsb-roberta-base")
 XLM_ROBERTA_SCORES = scored(XLM_ROBERTA, "XLMRobertaForSequenceClassification", "BAAI/bge-reranker-v2-m3")
-CAMEMBERT = replace(XLM_ROBERTA, classes=("CamembertModel",), model_type="camembert",
+CAMEMBERT = replace(XLM_ROBERTA, classes=("CamembertModel",), model_type="camembert", fits=None,
                     example="dangvantuan/sentence-camembert-base")
 
 # -- DistilBERT -----------------------------------------------------------------------------------------------------

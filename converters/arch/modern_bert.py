@@ -57,6 +57,10 @@ TRANSFORMERS_4 = (
     Seen("local_rope_theta", lambda facts: short(facts.kv.get("rope.freq_base_swa", 10000.0))),
     Seen("global_attn_every_n_layers", pattern),
 )
+TOKENS = (
+    Seen("cls_token_id", lambda facts: facts.keys.get("tokenizer.ggml.bos_token_id")),
+    Seen("sep_token_id", lambda facts: facts.keys.get("tokenizer.ggml.seperator_token_id")),
+)
 T = "layers.{b}."
 MODERN_BERT = ArchSpec(
     "modern-bert", ("ModernBertModel",), "modernbert",
@@ -70,7 +74,7 @@ MODERN_BERT = ArchSpec(
         H("hidden_activation", "hidden_activation", STRING, default="gelu"), POOLING,
         H("classifier.pooling_type", "classifier_pooling", codec=POOLED, default="cls"),
         LABELS, Fixed("tie_word_embeddings", True), Fixed("attention_bias", False, refuse=True),
-        Fixed("mlp_bias", False, refuse=True), Fixed("norm_bias", False, refuse=True), *TRANSFORMERS_4,
+        Fixed("mlp_bias", False, refuse=True), Fixed("norm_bias", False, refuse=True), *TRANSFORMERS_4, *TOKENS,
     ),
     tensors=(
         R("token_embd.weight", "embeddings.tok_embeddings.weight", shape="vocab_size embedding_length"),

@@ -29,7 +29,13 @@ from .kinds import sample_ids
 from .models import MODELS, Model
 from .texts import HARD_TEXTS
 
-TEXT_PART = {name for name, row in MODELS.items() if row.cls in BY_CLASS and BY_CLASS[row.cls][0].whole}
+
+def table(row: Model) -> ArchSpec:
+    """The table of a row's class, by its config where there are several."""
+    return next(spec for spec in BY_CLASS[row.cls] if spec.fits is None or spec.fits(row.config))
+
+
+TEXT_PART = {name for name, row in MODELS.items() if row.cls in BY_CLASS and table(row).whole}
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
 OTHER_WARNINGS = ("is falling back to its reference", "MXFP4", "so we will NOT tie them")  # of optional kernels, and of every T5 with a head
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
@@ -51,7 +57,7 @@ class Loop:
     def __init__(self, name: str, seed: int, work: Path) -> None:
         self.name, self.seed, self.work = name, seed, work
         self.row: Model = MODELS[name]
-        self.spec: ArchSpec = BY_CLASS[self.row.cls][0]
+        self.spec: ArchSpec = table(self.row)
         # Named by the model: general.name comes from it, by which llama.cpp knows how Phi-3 strips special tokens.
         self.folder = build(name, work / name, seed)
 
