@@ -129,14 +129,15 @@ def test_llama_cpp_agrees_with_transformers_but_for_known_faults(zoo: Zoo, name:
     ours, theirs = (
         (peers.llama_embeddings, peers.transformers_embeddings)
         if row.embeds
-        else (peers.llama_logits, peers.transformers_logits)
+        else (peers.llama_scores if row.scores else peers.llama_logits, peers.transformers_logits)
     )
-    if "gpt2.feed_forward_length" in fault.keys:
+    if {"gpt2.feed_forward_length", "bert.classifier.output_labels"} & {*fault.keys}:
         with pytest.raises(peers.PeerError):
             ours(made, ids)
         return
     error = peers.relative_error(ours(made, ids), theirs(folder, ids))
-    assert (error > 0.01) if fault.runtime or fault.hopeless else (error <= row.stored_tolerance), f"{name}: {error:.2e}"
+    wrong = fault.runtime or fault.hopeless or "cls.weight" in fault.keys
+    assert (error > 0.01) if wrong else (error <= row.stored_tolerance), f"{name}: {error:.2e}"
 
 
 @peer

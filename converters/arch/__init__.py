@@ -36,11 +36,14 @@ from . import (
     granite,
     internlm,
     jamba,
+    jina_bert,
     lfm2,
     llama,
     mamba,
+    modern_bert,
     mpt,
     nemotron,
+    nomic_bert,
     olmo,
     orion,
     phi,
@@ -59,7 +62,7 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
-            baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next)
+            baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

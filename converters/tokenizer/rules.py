@@ -124,8 +124,8 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "nomic-bert": _BERT,
     "neo-bert": _BERT,
     "jina-bert-v2": replace(_BERT, pre=("jina-v2-es",)),  # as -de and -code behave
-    "nomic-bert-moe": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
-    "jina-bert-v3": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
+    "nomic-bert-moe": replace(_BERT, runtime_lstrip=True),
+    "jina-bert-v3": replace(_BERT, runtime_lstrip=True),
     "t5": VocabRules(spiece=True),
     "t5encoder": VocabRules(spiece=True),
     # The rest have no peculiarity but the name that their pre-tokenizer goes by.

@@ -72,7 +72,7 @@ def adapter_and_merged(base: Path, folder: Path, merged: Path, without: Collecti
         out = {}
         for name, weight in tensors.items():
             out[name] = weight.float() if weight.is_floating_point() else weight
-            module, kind = name.rpartition(".")[::2]
+            module, kind = name.replace(".parametrizations.weight.original", ".weight").rpartition(".")[::2]
             if weight.ndim != 2 or kind != "weight" or name.startswith(tuple(without)) or "conv" in name:
                 continue
             embedding = any(part in name for part in ("embed", ".wte.", ".wpe."))

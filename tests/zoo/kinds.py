@@ -258,6 +258,22 @@ def _roberta() -> Vocab:
     )
 
 
+def _modernbert() -> Vocab:
+    names = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
+    return byte_level(
+        "modernbert",
+        "modern-bert",
+        byte_level_step(regex=True),
+        normalizer={"type": "NFC"},
+        after=names,
+        first=("[CLS]",),
+        last=("[SEP]",),
+        lstrip=("[MASK]",),
+        roles={f"{role}_token": f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")},
+        config={"tokenizer_class": "PreTrainedTokenizerFast"},
+    )
+
+
 _LLAMA_HEAD = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)]
 _LLAMA_ROLES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
@@ -378,6 +394,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "tekken": _tekken,
     "smollm": _smollm,
     "roberta": _roberta,
+    "modernbert": _modernbert,
     "llama-spm": lambda: _llama_spm("llama-spm", style="prepend", with_model=True),
     "llama-spm-json": lambda: _llama_spm("llama-spm-json", style="metaspace", with_model=False),
     "phi3": _phi3,

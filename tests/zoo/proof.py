@@ -31,7 +31,13 @@ from .kinds import sample_ids
 from .models import MODELS, Model
 from .texts import HARD_TEXTS
 
-TEXT_PART = {name for name, row in MODELS.items() if row.cls in BY_CLASS and BY_CLASS[row.cls][0].whole}
+
+def table(row: Model) -> ArchSpec:
+    """The table of a row's class, by its config where there are several."""
+    return next(spec for spec in BY_CLASS[row.cls] if spec.fits is None or spec.fits(row.config))
+
+
+TEXT_PART = {name for name, row in MODELS.items() if row.cls in BY_CLASS and table(row).whole}
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
 OTHER_WARNINGS = ("is falling back to its reference", "MXFP4", "so we will NOT tie them", "short_mscale")  # of optional
 # kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE)
@@ -54,7 +60,7 @@ class Loop:
     def __init__(self, name: str, seed: int, work: Path) -> None:
         self.name, self.seed, self.work = name, seed, work
         self.row: Model = MODELS[name]
-        self.spec: ArchSpec = BY_CLASS[self.row.cls][0]
+        self.spec: ArchSpec = table(self.row)
         # Named by the model: general.name comes from it, by which llama.cpp knows how Phi-3 strips special tokens.
         self.folder = build(name, work / name, seed)
 
@@ -101,12 +107,18 @@ class Loop:
 
     def there(self, gguf: Path, adapter: Path | None = None) -> np.ndarray:
         """What llama.cpp computes."""
-        run = peers.llama_embeddings if self.row.embeds else peers.llama_logits
-        return run(gguf, sample_ids(self.row.vocab, 24), lora=adapter)
+        return runtime(self.name, gguf, adapter)
+
+
+def runtime(name: str, gguf: Path, adapter: Path | None = None) -> np.ndarray:
+    """Logits, embeddings, or scores, that llama.cpp computes from a file of the model `name`."""
+    row = MODELS[name]
+    run = peers.llama_embeddings if row.embeds else peers.llama_scores if row.scores else peers.llama_logits
+    return run(gguf, sample_ids(row.vocab, 24), lora=adapter)
 
 
 def forward(name: str, folder: Path, adapter: Path | None = None) -> np.ndarray:
-    """Logits, or embeddings, that transformers computes for the model `name` from `folder`."""
+    """Logits, embeddings, or scores, that transformers computes for the model `name` from `folder`."""
     run = peers.transformers_embeddings if MODELS[name].embeds else peers.transformers_logits
     return run(folder, sample_ids(MODELS[name].vocab, 24), adapter)
 
