@@ -159,8 +159,8 @@ def _turned(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Unpack(Op):
-    """Stored arrays, one per entry of `parts`, into float32 `size` [rows, cols]: (code - zero) * scale + bias, where
-    `block` rows and columns share a scale.
+    """Stored arrays, one per entry of `parts`, into float32 `size` [rows, cols]: (code - zero) * scale, or code * scale +
+    bias, where `block` rows and columns share a scale.
 
     parts   of each array its role, and how it is stored:
             codes, scales, zeros, biases   matrices; of the last three, a row per `block` rows
@@ -172,7 +172,7 @@ class Unpack(Op):
     first   of rows that are part of a matrix, how many are before them
     width   columns of the coded matrix, where its rows are runs of the weight's elements, not rows of it
     after   what every number is multiplied by, in the end
-    once    what float32 would round more than once is computed in float64
+    once    zeros are no whole numbers: what float32 would round twice is computed in float64
     """
 
     size: tuple[int, int]
@@ -231,7 +231,7 @@ class Unpack(Op):
         return begin // self.width, -(-end // self.width), self.width, begin % self.width
 
     def forward(self, xs):
-        from ...quant.cpu.stored import scale_codes, scale_columns, scale_once
+        from ...quant.cpu.stored import scale_and_shift, scale_codes, scale_columns, scale_once
 
         start, stop, cols, skip = self._coded
         codes, values, found = self._numbers(xs)
@@ -239,10 +239,11 @@ class Unpack(Op):
         zeros = found.get("zeros", np.empty((0, 0), np.float32))
         out = np.empty((stop - start, cols), np.float32)
         if "groups" in found:
-            scale_columns(codes, values, scales, zeros, found["groups"], out)
+            scale_columns(codes, values, scales, zeros if zeros.size else np.zeros_like(scales), found["groups"], out)
+        elif "biases" in found:
+            scale_and_shift(codes, values, scales, found["biases"], self.block[1], out)
         elif self.once:
-            none = np.zeros_like(scales)
-            scale_once(codes, values, scales, zeros if zeros.size else none, found.get("biases", none), self.block[1], out)
+            scale_once(codes, values, scales, zeros, self.block[1], out)
         else:
             scale_codes(codes, values, scales, zeros, start % self.block[0], *self.block, out)
         if self.after != 1:
@@ -273,10 +274,11 @@ class Unpack(Op):
             place = np.arange(above, below) // self.nested
             found["scales"] = found["scale_values"][found["scales"].astype(np.uint8)] * found["scale_scales"][place][:, None]
             found["scales"] += np.float32(self.offset)
+        scales = found.setdefault("scales", np.ones((1, 1), np.float32))
         if "factor" in found:
-            found["scales"] = found["scales"] * found["factor"]
+            found["scales"] = scales * found["factor"]
         if "divisor" in found:
-            found["scales"] = found["scales"] / found["divisor"]
+            found["scales"] = scales / found["divisor"]
         return np.ascontiguousarray(codes), values, found
 
 

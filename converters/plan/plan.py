@@ -64,11 +64,13 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An array that several stored ones make: `op` of the `parts`, which stay whole. With `count`, a stack of that many."""
+    """An array that several stored ones make: `op` of the `parts`, which stay whole. With `count`, a stack of that many
+    matrices, each of which has parts of its own, or all of them (`flat`) are packed as one."""
 
     parts: tuple[Region, ...]
     op: Unpack
     count: int | None = None
+    flat: bool = False
 
     @property
     def type(self) -> str:
@@ -76,6 +78,8 @@ class Packed:
 
     @property
     def shape(self) -> Shape:
+        if self.flat and self.count is not None:
+            return self.count, self.op.size[0] // self.count, self.op.size[1]
         return self.op.size if self.count is None else (self.count, *self.op.size)
 
     @property
@@ -89,7 +93,9 @@ class Packed:
     @property
     def nbytes(self) -> int:
         """Of its parts that are read; of those that are read by columns, those of the columns."""
-        windows = self.op.windows([r.shape for r in self.parts]) if self.count is None else [None] * len(self.parts)
+        if self.count is not None and not self.flat:
+            return sum(r.nbytes for r in self.parts)
+        windows = self.op.windows([r.shape for r in self.parts])
         return sum(r.nbytes if w is None else r.nbytes * (w.stop - w.start) // max(r.shape[w.axis], 1)
                    for r, w in zip(self.parts, windows, strict=True))
 
@@ -101,14 +107,20 @@ class Packed:
         """As `Region.rows`."""
         if self.count is None:
             return replace(self, op=self.op.rows(start, stop))
+        if self.flat:
+            each = self.shape[1]
+            return replace(self, op=self.op.rows(each * start, each * stop), count=stop - start)
         return replace(self, parts=tuple(r.rows(start, stop) for r in self.parts), count=stop - start)
 
     def item(self, number: int) -> Packed:
         """As `Region.item`, of a stack."""
+        if self.flat:
+            return replace(self.rows(number, number + 1), count=None, flat=False)
         return replace(self, parts=tuple(r.item(number) for r in self.parts), count=None)
 
     def to_json(self) -> dict[str, Any]:
-        return {"parts": [r.to_json() for r in self.parts], "op": self.op.to_json(), "count": self.count}
+        return {"parts": [r.to_json() for r in self.parts], "op": self.op.to_json(), "count": self.count,
+                "flat": self.flat}
 
 
 Source = Region | Packed
@@ -245,7 +257,12 @@ class ConversionPlan:
             return Region(r["file"], r["offset"], r["type"], tuple(r["shape"]))
 
         def source(r: dict[str, Any]) -> Source:
-            return Packed(tuple(map(region, r["parts"])), op_from_json(r["op"]), r["count"]) if "parts" in r else region(r)
+            if "parts" not in r:
+                return region(r)
+            op = op_from_json(r["op"])
+            if not isinstance(op, Unpack):
+                raise ValueError(f"{type(op).__name__} unpacks nothing")
+            return Packed(tuple(map(region, r["parts"])), op, r["count"], r["flat"])
 
         return cls(
             data["direction"],

@@ -18,4 +18,4 @@ def parts_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
 def source_of(tensor: StoredTensor, files: Mapping[Path, int]) -> Region | Packed:
     """A weight as a job reads it; `files`: the numbers of the plan's inputs."""
     regions = tuple(Region(files[t.file], t.offset, t.type, t.shape) for t in parts_of(tensor))
-    return Packed(regions, tensor.op, tensor.count) if isinstance(tensor, PackedTensor) else regions[0]
+    return Packed(regions, tensor.op, tensor.count, tensor.flat) if isinstance(tensor, PackedTensor) else regions[0]

@@ -87,7 +87,7 @@ class Cpu:
 
     def _unpacked(self, files: Files, packed: Packed) -> np.ndarray:
         """The bits of what the stored arrays make."""
-        if packed.count is not None:
+        if packed.count is not None and not packed.flat:
             return np.stack([self._unpacked(files, packed.item(e)) for e in range(packed.count)])
         arrays = []
         for region, window in zip(packed.parts, packed.op.windows([r.shape for r in packed.parts]), strict=True):
@@ -99,7 +99,7 @@ class Cpu:
                 x = _columns(files, region, window.start, window.stop)
             arrays.append(self.floats(x, region.type) if region.type in FLOATS else x)
         (made,) = packed.op.forward(arrays)
-        return made.view(np.uint32) if packed.type == "F32" else made
+        return made.view(np.uint32).reshape(packed.shape) if packed.type == "F32" else made
 
     def floats(self, x: np.ndarray, kind: str) -> np.ndarray:
         if kind == "F32":

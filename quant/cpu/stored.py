@@ -78,18 +78,23 @@ def scale_columns(codes, table, scales, zeros, groups, out):
 
 
 @kernel
-def scale_once(codes, table, scales, zeros, biases, width, out):
-    """(table[code] - zero) * scale + bias of numbers that float32 would round in between: computed in float64."""
+def scale_and_shift(codes, table, scales, biases, width, out):
+    """table[code] * scale + bias."""
     rows, cols = codes.shape
     for r in range(rows):
         for group in range(scales.shape[1]):
-            scale, zero, bias = np.float64(scales[r, group]), np.float64(zeros[r, group]), np.float64(biases[r, group])
+            scale, bias = scales[r, group], biases[r, group]
             for c in range(group * width, min(group * width + width, cols)):
-                out[r, c] = np.float32((np.float64(table[codes[r, c]]) - zero) * scale + bias)
+                product = table[codes[r, c]] * scale
+                out[r, c] = product + bias
 
 
 @kernel
-def scale_runs(codes, table, scales, first, length, out):
-    """table[code] * scale over all rows as one, [n]: `length` numbers share a scale, of the first one `first` come before."""
-    for i in range(codes.size):
-        out[i] = table[codes[i]] * scales[(first + i) // length]
+def scale_once(codes, table, scales, zeros, width, out):
+    """(table[code] - zero) * scale of zeros that are no whole numbers: computed in float64, rounded once."""
+    rows, cols = codes.shape
+    for r in range(rows):
+        for group in range(scales.shape[1]):
+            scale, zero = np.float64(scales[r, group]), np.float64(zeros[r, group])
+            for c in range(group * width, min(group * width + width, cols)):
+                out[r, c] = np.float32((np.float64(table[codes[r, c]]) - zero) * scale)

@@ -33,6 +33,11 @@ def whole(parts: Parts) -> PackedTensor:
     return parts.made("int8", size, shared, ("codes", Grid("I")), ("scales", Grid(), shape), *more)
 
 
+def torchao(parts: Parts) -> PackedTensor:
+    """Int8Tensor, IntxUnpackedToInt8Tensor, Float8Tensor: as the above."""
+    return whole(parts) if parts.codes.type == "I8" else fp8(parts)
+
+
 def bitsandbytes(parts: Parts) -> PackedTensor:
     """LLM.int8(): a maximum per row."""
     size = _size(parts)

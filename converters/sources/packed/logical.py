@@ -33,8 +33,6 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
     problems: list[GgufxError] = []
     for name, tensor in stored.items():
         if (found := _form_of(name, tensor, stored)) is None:
-            if tensor.type in F8:
-                problems.append(InputError("an FP8 weight without a scale", file=tensor.file, tensor=name))
             continue
         form, weight, parts = found
         if weight in made or (weight in stored and weight != name):
@@ -45,6 +43,8 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
         except GgufxError as error:
             problems.append(error)
         taken.update({t.name: name for t in parts.values()})
+    problems += [InputError("an FP8 weight without a scale", file=t.file, tensor=name)
+                 for name, t in stored.items() if t.type in F8 and name not in taken]
     if not made and not problems:
         return checkpoint
     raise_all(problems)
@@ -80,7 +80,7 @@ def _form_of(name: str, tensor: StoredTensor,
             names = (t.replace("{w}", weight).replace("{m}", module) for t in templates)
             if part := next((stored[n] for n in names if n in stored and n != name), None):
                 parts[role] = part
-        if all(role in parts for role in form.needs):
+        if form.holds(parts):
             return form, weight, parts
     return None
 

@@ -11,6 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from ggufx.converters.io.gguf import read_gguf
+from ggufx.converters.io.tensors import StoredTensor
+from ggufx.converters.plan.plan import numbered
+from ggufx.converters.planners.packed_sources import parts_of, source_of
+from ggufx.converters.run.device import Cpu
+from ggufx.converters.sources.hf_folder import Checkpoint
+from ggufx.converters.sources.packed.logical import open_logical
 from safetensors.torch import load_file, save_file
 
 import ggufx
@@ -51,3 +57,27 @@ def same(packed: Path, twin: Path, folder: Path, outtype: str = "f32") -> None:
     wrong = [name for name in made[twin] if made[packed][name] != made[twin][name]]
     assert not wrong, [(n, np.frombuffer(made[packed][n][1], np.float32)[:8], np.frombuffer(made[twin][n][1], np.float32)[:8])
                        for n in wrong[:1]]
+
+
+def opened(stored: Stored, config: str, folder: Path) -> Checkpoint:
+    """The logical tensors of one file of these, under this config.json."""
+    save_file({k: v.contiguous() for k, v in stored.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(config)
+    return open_logical(folder)
+
+
+def decoded(tensor: StoredTensor) -> torch.Tensor:
+    """float32: a weight as a job decodes it."""
+    source = source_of(tensor, numbered(part.file for part in parts_of(tensor)))
+    files = [open(path, "rb") for path in numbered(part.file for part in parts_of(tensor))]  # noqa: SIM115
+
+    class Files:
+        def read(self, file: int, offset: int, data: np.ndarray) -> None:
+            files[file].seek(offset)
+            assert files[file].readinto(memoryview(data)) == data.nbytes
+
+    try:
+        return torch.from_numpy(Cpu().read(Files(), source).view(np.float32))
+    finally:
+        for file in files:
+            file.close()
