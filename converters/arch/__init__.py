@@ -100,9 +100,17 @@ BY_CLASS = _by_class(SPECS)
 BY_NAME = _by_name(SPECS)
 
 
+def class_of(config: Mapping[str, Any], file: str) -> str:
+    """The class of a config.json. Where it names none, that of its model_type, as transformers' AutoModelForCausalLM does."""
+    if config.get("architectures"):
+        return architecture_of(config, file)
+    classes = {spec.classes[0] for spec in SPECS if spec.model_type == config.get("model_type")}
+    return classes.pop() if len(classes) == 1 else architecture_of(config, file)
+
+
 def for_config(config: Mapping[str, Any], file: str) -> ArchSpec:
     """The table for a config.json, by its class. UnsupportedError names one of the same model, if there is one."""
-    hf_class = architecture_of(config, file)
+    hf_class = class_of(config, file)
     if hf_class not in BY_CLASS:
         raise UnsupportedError(f"architecture {hf_class!r} is not supported", file=file, found=hf_class,
                                hint=_nearest(hf_class, BY_CLASS))

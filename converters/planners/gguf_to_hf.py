@@ -33,6 +33,7 @@ from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
+from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
@@ -153,7 +154,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     shards = _shards(reading, tensors, kept)
     files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
     return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
-        "architecture": spec.name, "class": config["architectures"][0], "dtype": _main_dtype(reading),
+        "architecture": spec.name, "class": (own and own.hf_class) or config["architectures"][0], "dtype": _main_dtype(reading),
         "parameters": sum(prod(t.shape) for t in tensors)})
 
 
@@ -162,7 +163,7 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
     if own is None or "ggufx.config" not in model.metadata:
         return None
     config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path, non_finite=True)
-    spec = arch.for_config(config, str(path))
+    spec = arch.for_config(taken_for(config, own.hf_class or None), str(path))
     if spec.name != model.metadata["general.architecture"].data:
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)

@@ -38,13 +38,14 @@ _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """How an adapter is made. UsageError for a type that adapters do not have."""
+    """How an adapter is made. `hf_class`: the class to take the base for. UsageError for a type that adapters do not have."""
 
     outtype: str = "f32"
     _: KW_ONLY
     model_name: str | None = None
     metadata_file: Path | None = None
     hub_id: str | None = None
+    hf_class: str | None = None
 
     def __post_init__(self) -> None:
         if self.outtype not in OUTTYPES:
@@ -76,7 +77,7 @@ class _Group:
 def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, options: LoraOptions) -> ConversionPlan:
     """Plan `adapter` -> a GGUF adapter for the model in `base`, whose config.json is enough."""
     problems: list[GgufxError] = []
-    base_config = config_only(base)
+    base_config = config_only(base, options.hf_class)
     spec = arch.for_config(base_config, f"{base}/config.json")
     config = canonical(base_config, spec, f"{base}/config.json")
     keys = write_hparams(spec, config, [], problems)

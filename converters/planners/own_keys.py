@@ -36,6 +36,7 @@ class Source:
     """The checkpoint behind a GGUF file. Names are the checkpoint's own."""
 
     dtype: str = "BF16"
+    hf_class: str = ""  # the class that the model was taken for, where config.json names another or none
     dtypes: dict[str, str] = field(default_factory=dict)  # tensors of another type than `dtype`
     names: dict[str, str] = field(default_factory=dict)  # table spelling -> checkpoint spelling, where they differ
     aliases: list[tuple[str, str]] = field(default_factory=list)  # (checkpoint prefix, table prefix)
@@ -119,7 +120,7 @@ class Source:
 
 def _sound(data: Mapping[str, Any]) -> bool:
     """Whether the fields of `Source` have the types that they are read as."""
-    return (_dtype(data["dtype"])
+    return (_dtype(data["dtype"]) and _text(data["hf_class"])
             and all(isinstance(data[f], dict) and all(map(_name, data[f])) for f in ("dtypes", "names", "dropped", "kept"))
             and all(map(_dtype, data["dtypes"].values())) and all(map(_name, data["names"].values()))
             and all(isinstance(data[f], list) for f in ("aliases", "layouts", "decoded"))
