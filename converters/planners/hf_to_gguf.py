@@ -30,9 +30,11 @@ from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, match_
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Hparams
 from ..rules.template import TemplateIndex
-from ..sources.hf_folder import Checkpoint
+from ..sources.hf_folder import Checkpoint, open_checkpoint
 from ..sources.names import HEADS, PREFIXES
-from ..sources.packed.logical import open_logical
+from ..sources.packed.declaration import declared_settings
+from ..sources.packed.logical import logical
+from ..sources.packed.refused import refused
 from ..sources.packed.tensor import PackedTensor
 from ..sources.quantized import declared, method_of
 from ..tokenizer.folder import Folder
@@ -86,7 +88,9 @@ class GgufPlanner:
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
         self.outfile, self.options = outfile, options
-        checkpoint = open_logical(folder)
+        stored = open_checkpoint(folder)
+        _refuse_method(stored)
+        checkpoint = logical(stored)
         file = str(folder)
         spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
         config = canonical(checkpoint.config, spec, f"{folder}/config.json", checkpoint.tensors.keys())
@@ -210,10 +214,22 @@ def _raise_all(reading: _Reading) -> None:
     taken = any(match.rule.emits for match in reading.found.matches)
     method = None if taken or not reading.problems else method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
     if method:
-        bases = [base for base in read_card(checkpoint.folder, []).get("base_model", ()) if isinstance(base, str)]
-        raise UnsupportedError(f"is a quantized checkpoint ({method}), which ggufx does not decode", file=checkpoint.folder,
-                               hint="Convert the checkpoint that it was made from" + (f": {bases[0]}." if bases else "."))
+        raise _undecoded(checkpoint, method)
     raise_all(reading.problems)
+
+
+def _refuse_method(checkpoint: Checkpoint) -> None:
+    """Raise where weights are quantized in a form that has no plain decoding."""
+    method = method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
+    settings = declared_settings(checkpoint.config, checkpoint.folder) if method else {}
+    if method and (found := refused(settings, checkpoint.tensors)):
+        raise _undecoded(checkpoint, found[0] or method, f": {found[1]}")
+
+
+def _undecoded(checkpoint: Checkpoint, method: str, why: str = "") -> UnsupportedError:
+    bases = [base for base in read_card(checkpoint.folder, []).get("base_model", ()) if isinstance(base, str)]
+    return UnsupportedError(f"is a quantized checkpoint ({method}), which ggufx does not decode{why}", file=checkpoint.folder,
+                            hint="Convert the checkpoint that it was made from" + (f": {bases[0]}." if bases else "."))
 
 
 def _check_promises(reading: _Reading) -> None:
