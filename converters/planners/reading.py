@@ -21,9 +21,11 @@ from ..rules.match import BlockHparams, HfMatches, expected_shape, match_hf, ren
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Hparams
 from ..rules.template import TemplateIndex
-from ..sources.hf_folder import Checkpoint, taken_for
+from ..sources.hf_folder import Checkpoint, open_checkpoint, taken_for
 from ..sources.names import HEADS
-from ..sources.packed.logical import open_logical
+from ..sources.packed.declaration import declared_settings
+from ..sources.packed.logical import logical
+from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
 
 
@@ -55,9 +57,7 @@ class Reading:
         taken = any(match.rule.emits for match in self.found.matches)
         method = None if taken or not self.problems else method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
         if method:
-            bases = [base for base in read_card(checkpoint.folder, []).get("base_model", ()) if isinstance(base, str)]
-            raise UnsupportedError(f"is a quantized checkpoint ({method}), which ggufx does not decode", file=checkpoint.folder,
-                                   hint="Convert the checkpoint that it was made from" + (f": {bases[0]}." if bases else "."))
+            raise _undecoded(checkpoint, method)
         raise_all(self.problems)
 
 
@@ -66,7 +66,9 @@ def read(folder: Path, hf_class: str | None = None) -> Reading:
 
     Raises InputError or UnsupportedError with everything that is wrong.
     """
-    checkpoint = open_logical(folder, hf_class)
+    stored = open_checkpoint(folder, hf_class)
+    _refuse_method(stored)
+    checkpoint = logical(stored)
     try:
         spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
     except UnsupportedError as error:
@@ -112,6 +114,20 @@ def _alike(checkpoint: Checkpoint) -> str | None:
             if not reading.problems:
                 return spec.classes[0]
     return None
+
+
+def _refuse_method(checkpoint: Checkpoint) -> None:
+    """Raise where weights are quantized in a form that has no plain decoding."""
+    method = method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
+    settings = declared_settings(checkpoint.config, checkpoint.folder) if method else {}
+    if method and (found := refused(settings, checkpoint.tensors)):
+        raise _undecoded(checkpoint, found[0] or method, f": {found[1]}")
+
+
+def _undecoded(checkpoint: Checkpoint, method: str, why: str = "") -> UnsupportedError:
+    bases = [base for base in read_card(checkpoint.folder, []).get("base_model", ()) if isinstance(base, str)]
+    return UnsupportedError(f"is a quantized checkpoint ({method}), which ggufx does not decode{why}", file=checkpoint.folder,
+                            hint="Convert the checkpoint that it was made from" + (f": {bases[0]}." if bases else "."))
 
 
 def _check_promises(reading: Reading) -> None:

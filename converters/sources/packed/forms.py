@@ -29,6 +29,11 @@ class Form:
     needs: tuple[str, ...] = ("scales",)
     fits: Callable[[dict[str, StoredTensor]], bool] | None = None
 
+    @property
+    def certain(self) -> bool:
+        """Whether codes of this name are this form's, or another's of the same name, and nothing else."""
+        return self.codes not in ("{w}",)
+
     def holds(self, parts: dict[str, StoredTensor]) -> bool:
         """Whether parts by role can be the form's."""
         return all(role in parts for role in self.needs) and (self.fits is None or (

@@ -33,6 +33,9 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
     problems: list[GgufxError] = []
     for name, tensor in stored.items():
         if (found := _form_of(name, tensor, stored)) is None:
+            if any(form.certain and tensor.type in form.types and form.weight(name) for form in FORMS):
+                problems.append(InputError("other parts of the weight are missing, or do not fit it", file=tensor.file,
+                                           tensor=name, found=f"{tensor.type} {list(tensor.shape)}"))
             continue
         form, weight, parts = found
         if weight in made or (weight in stored and weight != name):

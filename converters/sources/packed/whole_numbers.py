@@ -47,11 +47,13 @@ _INTEGERS = {"I64": "<i8", "I32": "<i4"}
 def _bits(words: int, cols: int, parts: Parts) -> tuple[int, bool]:
     """Bits of a code, and whether codes straddle words: those declared, where they fit, else the first that do."""
     declared = list(dict.fromkeys(_declared_bits(parts.declared)))
+    version = str(parts.declared.get("version") or "1").split(".")
+    older = version[0] == "0" and version[1:] != [] and version[1].isdecimal() and int(version[1]) < 18
     for bits in (*declared, 4, 8, *(b for b in (2, 3, 5, 6, 7) if b not in declared)):
-        if words == -(-cols * bits // WORD):
-            return bits, True
-        if words == -(-cols // (WORD // bits)):
-            return bits, False
+        wide = {True: -(-cols * bits // WORD), False: -(-cols // (WORD // bits))}
+        for dense in (False, True) if older else (True, False):
+            if words == wide[dense]:
+                return bits, dense
     raise parts.unfit("codes", f"words that hold {cols} codes of 2 to 8 bits")
 
 
