@@ -32,6 +32,7 @@ from . import (
     gpt,
     gptneox,
     granite,
+    granitehybrid,
     internlm,
     jamba,
     lfm2,
@@ -39,6 +40,7 @@ from . import (
     mamba,
     mpt,
     nemotron,
+    nemotron_h,
     olmo,
     orion,
     phi,
@@ -55,7 +57,7 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
-            orion, stablelm, nemotron, mpt, baichuan, xverse, internlm, jamba, qwen1)
+            orion, stablelm, nemotron, mpt, baichuan, xverse, internlm, jamba, qwen1, granitehybrid, nemotron_h)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
