@@ -34,6 +34,7 @@ from . import (
     gpt,
     gptneox,
     granite,
+    granitehybrid,
     internlm,
     jamba,
     jina_bert,
@@ -43,6 +44,7 @@ from . import (
     modern_bert,
     mpt,
     nemotron,
+    nemotron_h,
     nomic_bert,
     olmo,
     orion,
@@ -62,7 +64,8 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
-            baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert)
+            baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
+            granitehybrid, nemotron_h)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
