@@ -33,6 +33,7 @@ from . import (
     granite,
     lfm2,
     llama,
+    llama4,
     mamba,
     olmo,
     phi,
@@ -48,7 +49,7 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
-            qwenvl, qwen3next)
+            qwenvl, qwen3next, llama4)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -68,9 +68,9 @@ QWEN3VLMOE = ArchSpec(
     sizes=SIZES,
 )
 TURNED_EXPERTS = (  # [experts, in, out], as only this class stores them
-    R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "mlp.experts.gate_up_proj", Transpose(),
+    R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "mlp.experts.gate_up_proj", Transpose(conv1d=True),
       Split((1, 1)), shape="expert_count embedding_length 2*expert_feed_forward_length"),
-    R("blk.{b}.ffn_down_exps.weight", L + "mlp.experts.down_proj", Transpose(),
+    R("blk.{b}.ffn_down_exps.weight", L + "mlp.experts.down_proj", Transpose(conv1d=True),
       shape="expert_count expert_feed_forward_length embedding_length"),
 )
 QWEN3_VL_MOE = Whole("Qwen3VLMoeForConditionalGeneration", "qwen3_vl_moe", QWEN3VLMOE, MULTIMODAL, VISION,
