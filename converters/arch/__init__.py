@@ -18,12 +18,14 @@ from ..rules.facts import GgufFacts
 from ..rules.hf_config import architecture_of
 from ..rules.spec import ArchSpec, Choice, Whole
 from . import (
+    afmoe,
     arcee,
     bert,
     bloom,
     cohere,
     deepseek,
     exaone,
+    exaone_moe,
     falcon,
     falcon_h1,
     gemma,
@@ -35,6 +37,7 @@ from . import (
     llama,
     llama4,
     mamba,
+    minimax,
     olmo,
     phi,
     qwen,
@@ -49,7 +52,8 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
-            qwenvl, qwen3next, llama4)
+            qwenvl, qwen3next, llama4, afmoe, exaone_moe,
+            minimax)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

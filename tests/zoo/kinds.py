@@ -343,6 +343,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "phi4": _phi4,
     "gpt4o": _gpt4o,
     "llama4": lambda: _gpt4o("llama4", "llama4"),
+    "minimax-m2": lambda: _gpt4o("minimax-m2", "minimax-m2"),
     "deepseek3": _deepseek3,
     "tekken": _tekken,
     "smollm": _smollm,
