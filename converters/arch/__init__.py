@@ -38,6 +38,7 @@ from . import (
     llama4,
     mamba,
     minimax,
+    multimodal,
     olmo,
     phi,
     qwen,
@@ -53,7 +54,7 @@ from . import (
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
             qwenvl, qwen3next, llama4, afmoe, exaone_moe,
-            minimax)
+            minimax, multimodal)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
