@@ -18,6 +18,7 @@ from ..rules.facts import GgufFacts
 from ..rules.hf_config import architecture_of
 from ..rules.spec import ArchSpec, Choice, Whole
 from . import (
+    afmoe,
     arcee,
     baichuan,
     bert,
@@ -26,6 +27,7 @@ from . import (
     deepseek,
     ernie,
     exaone,
+    exaone_moe,
     falcon,
     falcon_h1,
     gemma,
@@ -40,9 +42,12 @@ from . import (
     jina_bert,
     lfm2,
     llama,
+    llama4,
     mamba,
+    minimax,
     modern_bert,
     mpt,
+    multimodal,
     nemotron,
     nemotron_h,
     nomic_bert,
@@ -65,7 +70,7 @@ from . import (
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
-            granitehybrid, nemotron_h)
+            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

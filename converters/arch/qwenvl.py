@@ -43,7 +43,6 @@ QWEN2VL = ArchSpec(
 )
 QWEN2_VL = Whole("Qwen2VLForConditionalGeneration", "qwen2_vl", QWEN2VL, MULTIMODAL, VISION,
                  example="Qwen/Qwen2-VL-2B-Instruct")
-QWEN2_VL_BARE = replace(QWEN2_VL, name="Qwen2VLModel")
 QWEN25_VL = replace(QWEN2_VL, name="Qwen2_5_VLForConditionalGeneration", model_type="qwen2_5_vl",
                     example="Qwen/Qwen2.5-VL-3B-Instruct")
 QWEN25_OMNI = Whole("Qwen2_5OmniModel", "qwen2_5_omni", QWEN2VL, THINKER, OMNI_PARTS, example="Qwen/Qwen2.5-Omni-3B")
@@ -68,9 +67,9 @@ QWEN3VLMOE = ArchSpec(
     sizes=SIZES,
 )
 TURNED_EXPERTS = (  # [experts, in, out], as only this class stores them
-    R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "mlp.experts.gate_up_proj", Transpose(),
+    R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "mlp.experts.gate_up_proj", Transpose(conv1d=True),
       Split((1, 1)), shape="expert_count embedding_length 2*expert_feed_forward_length"),
-    R("blk.{b}.ffn_down_exps.weight", L + "mlp.experts.down_proj", Transpose(),
+    R("blk.{b}.ffn_down_exps.weight", L + "mlp.experts.down_proj", Transpose(conv1d=True),
       shape="expert_count expert_feed_forward_length embedding_length"),
 )
 QWEN3_VL_MOE = Whole("Qwen3VLMoeForConditionalGeneration", "qwen3_vl_moe", QWEN3VLMOE, MULTIMODAL, VISION,
@@ -88,4 +87,4 @@ QWEN3_ASR = Whole("Qwen3ASRForConditionalGeneration", "qwen3_asr", replace(
     example="Qwen/Qwen3-ASR-0.6B-hf")
 
 BACK = {"qwen2vl": choice(QWEN2VL), "qwen3vl": choice(QWEN3VL), "qwen3vlmoe": choice(QWEN3VLMOE)}
-SPECS = (QWEN2_VL, QWEN2_VL_BARE, QWEN25_VL, QWEN25_OMNI, QWEN3_VL, QWEN3_VL_MOE, QWEN3_OMNI, QWEN3_ASR)
+SPECS = (QWEN2_VL, QWEN25_VL, QWEN25_OMNI, QWEN3_VL, QWEN3_VL_MOE, QWEN3_OMNI, QWEN3_ASR)

@@ -284,7 +284,7 @@ def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: st
         if len(shape) != 3:
             return InputError("the parameter is not a stack of experts", expected=list(shape))
         experts, shape = shape[0], shape[1:]
-    turned = bool(rule.ops and isinstance(rule.ops[0], Transpose)) or kind == EMBEDDING
+    turned = (bool(rule.ops) and isinstance(rule.ops[0], Transpose) and rule.ops[0].conv1d) or kind == EMBEDDING
     out, inner = (shape[1], shape[0]) if turned else shape
     if not 0 < rank <= experts * max(out, inner) or rank % experts or (pair.b.shape[0], pair.a.shape[1]) != (out, inner):
         stack = f", {experts} experts in r" if experts > 1 else ""

@@ -128,7 +128,7 @@ def _phi4() -> Vocab:
     )
 
 
-def _gpt4o() -> Vocab:
+def _gpt4o(kind: str = "gpt4o", pre: str = "gpt-4o") -> Vocab:
     after = (
         "<|startoftext|>",
         "<|endoftext|>",
@@ -141,8 +141,8 @@ def _gpt4o() -> Vocab:
         "<|call|>",
     )
     return byte_level(
-        "gpt4o",
-        "gpt-4o",
+        kind,
+        pre,
         _regexes(GPT4O),
         after=after,
         roles={"bos_token": "<|startoftext|>", "eos_token": "<|return|>", "pad_token": "<|endoftext|>"},
@@ -387,6 +387,8 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "stablelm2": lambda: _qwen("stablelm2", "stablelm2", QWEN2, "PreTrainedTokenizerFast", {"default": CHAT}, nfc=False),
     "phi4": _phi4,
     "gpt4o": _gpt4o,
+    "llama4": lambda: _gpt4o("llama4", "llama4"),
+    "minimax-m2": lambda: _gpt4o("minimax-m2", "minimax-m2"),
     "deepseek3": _deepseek3,
     "glm4": lambda: _glm4("glm4"),
     "chatglm": lambda: _glm4("chatglm-bpe"),

@@ -233,7 +233,8 @@ def tokens(loop: Loop) -> Answer:
     why, excused = RUNTIME_TOKENS.get(loop.row.vocab, ("", lambda text: False))
     same = 0
     for text, model, llama in zip(texts, wanted, runtime, strict=True):
-        for split in (False, True):
+        # AutoTokenizer goes by the class: the text part's is held to tokenizer.json
+        for split in (False, True) if loop.name not in TEXT_PART or after.encode(text) != model else ():
             if before.encode(text, split_special_tokens=split) != after.encode(text, split_special_tokens=split):
                 wrong["own"].append(text)
         same += llama == model
