@@ -23,6 +23,7 @@ from . import (
     bloom,
     cohere,
     deepseek,
+    eurobert,
     exaone,
     falcon,
     falcon_h1,
@@ -36,6 +37,7 @@ from . import (
     llama,
     mamba,
     modern_bert,
+    neobert,
     nomic_bert,
     olmo,
     phi,
@@ -48,7 +50,8 @@ from . import (
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
-            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, modern_bert, nomic_bert, jina_bert)
+            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, modern_bert, nomic_bert, jina_bert,
+            eurobert, neobert)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

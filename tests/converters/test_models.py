@@ -15,7 +15,7 @@ from ggufx.converters.arch import SPECS
 from zoo import golden, peers
 from zoo.files import stored
 from zoo.models import MODELS
-from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, other_values, runtime, table, table_names
+from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, other_values, runtime, table_names
 
 import ggufx
 
@@ -23,7 +23,7 @@ Zoo = Callable[[str], Path]
 
 
 def test_every_class_of_the_tables_is_in_the_zoo():
-    tried = {id(table(row)) for row in MODELS.values()}
+    tried = {id(golden.table(row)) for row in MODELS.values()}
     assert [spec.classes[0] for spec in SPECS if id(spec) not in tried] == []
 
 
@@ -45,7 +45,7 @@ def test_own_files_come_back_bit_for_bit(zoo: Zoo, tmp_path: Path, name: str):
     config = json.loads((zoo(name) / "config.json").read_text())
     made = json.loads((tmp_path / "back" / "config.json").read_text())
     if name in TEXT_PART:
-        spec = table(MODELS[name])
+        spec = golden.table(MODELS[name])
         assert {n: v for n, v in table_names(spec, source).items() if n in back} == back
         assert made["architectures"] == [spec.whole.text.classes[0]]
         assert all(made[key] == value for key, value in config["text_config"].items()
@@ -73,7 +73,7 @@ def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: 
     if MODELS[name].lost:
         pytest.skip(MODELS[name].lost)
     if MODELS[name].shapes:
-        assert other_values(table(MODELS[name]), zoo(name), tmp_path / "back", MODELS[name].rounded) == []
+        assert other_values(golden.table(MODELS[name]), zoo(name), tmp_path / "back", MODELS[name].rounded) == []
         return
     with caplog.at_level(logging.WARNING):
         logging.getLogger("transformers").propagate = True
