@@ -15,7 +15,7 @@ from ggufx.converters.arch import SPECS
 from zoo import golden, peers
 from zoo.files import stored
 from zoo.models import MODELS
-from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, other_values, runtime, table, table_names, text_settings
+from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, other_values, runtime, table_names, text_settings
 
 import ggufx
 
@@ -23,7 +23,7 @@ Zoo = Callable[[str], Path]
 
 
 def test_every_class_of_the_tables_is_in_the_zoo():
-    tried = {id(table(row)) for row in MODELS.values()}
+    tried = {id(golden.table(row)) for row in MODELS.values()}
     assert [spec.classes[0] for spec in SPECS if id(spec) not in tried] == []
 
 
@@ -45,7 +45,7 @@ def test_own_files_come_back_bit_for_bit(zoo: Zoo, tmp_path: Path, name: str):
     config = json.loads((zoo(name) / "config.json").read_text())
     made = json.loads((tmp_path / "back" / "config.json").read_text())
     if name in TEXT_PART:
-        spec = table(MODELS[name])
+        spec = golden.table(MODELS[name])
         if spec.whole.layout:  # its own file is what the text part's class makes
             ggufx.hf_to_gguf(tmp_path / "back", tmp_path / "again.gguf", outtype="f32" if MODELS[name].folded else "auto")
             again, own = (peers.read_peer_gguf(tmp_path / f"{n}.gguf").tensors for n in ("again", "own"))
@@ -79,7 +79,7 @@ def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: 
     if MODELS[name].lost:
         pytest.skip(MODELS[name].lost)
     if MODELS[name].shapes:
-        assert other_values(table(MODELS[name]), zoo(name), tmp_path / "back", MODELS[name].rounded) == []
+        assert other_values(golden.table(MODELS[name]), zoo(name), tmp_path / "back", MODELS[name].rounded) == []
         return
     with caplog.at_level(logging.WARNING):
         logging.getLogger("transformers").propagate = True

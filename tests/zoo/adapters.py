@@ -75,7 +75,7 @@ def adapter_and_merged(base: Path, folder: Path, merged: Path, without: Collecti
             module, kind = name.replace(".parametrizations.weight.original", ".weight").rpartition(".")[::2]
             if weight.ndim != 2 or kind != "weight" or name.startswith(tuple(without)) or "conv" in name:
                 continue
-            embedding = any(part in name for part in ("embed", ".wte.", ".wpe."))
+            embedding = any(part in name for part in ("embed", ".wte.", ".wpe.")) or name.endswith("encoder.weight")
             rows, columns = tuple(weight.shape)[::-1] if embedding else tuple(weight.shape)
             ends = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A.weight", "lora_B.weight")
             a, b = (0.3 * bell(f"{module}.{end}@{seed}", shape) for end, shape in zip(ends, ((rank, columns), (rows, rank)), strict=True))

@@ -42,7 +42,7 @@ def _regexes(*patterns: str) -> dict:
     return _sequence(*split(*patterns), byte_level_step())
 
 
-def _llama3(kind: str = "llama3", pre: str = "llama-bpe") -> Vocab:
+def _llama3(kind: str = "llama3", pre: str = "llama-bpe", **more: str) -> Vocab:
     after = (
         "<|begin_of_text|>",
         "<|end_of_text|>",
@@ -61,7 +61,7 @@ def _llama3(kind: str = "llama3", pre: str = "llama-bpe") -> Vocab:
         after=after,
         ignore_merges=True,
         first=("<|begin_of_text|>",),
-        roles={"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "pad_token": "<|finetune_right_pad_id|>"},
+        roles={"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "pad_token": "<|finetune_right_pad_id|>", **more},
         config={"tokenizer_class": "PreTrainedTokenizerFast"},
         templates={"default": LLAMA_CHAT},
     )
@@ -378,6 +378,7 @@ XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "clean_up_tokenization_spaces"
 VOCABS: dict[str, Callable[[], Vocab]] = {
     "llama3": _llama3,
     "lfm2": lambda: _llama3("lfm2", "lfm2"),
+    "eurobert": lambda: _llama3("eurobert", mask_token="<|reserved_special_token_0|>"),
     "qwen2": lambda: _qwen("qwen2", "qwen2", QWEN2, "Qwen2Tokenizer", {"default": CHAT}),
     "qwen35": lambda: _qwen("qwen35", "qwen35", QWEN35, "Qwen2Tokenizer", {"default": CHAT, "tool_use": TOOLS}),
     "gpt2": _gpt2,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ggufx.converters.arch import BY_CLASS
 from ggufx.converters.errors import GgufxError, UnsupportedError
 from ggufx.converters.rules.facts import get_path
 from ggufx.converters.rules.hf_config import TEXT_CONFIGS
@@ -27,17 +26,12 @@ from .adapters import adapter_and_merged, every_weight, make_adapter
 from .build import build
 from .faults import RUNTIME_TOKENS
 from .files import load_folder, stored
+from .golden import table
 from .kinds import sample_ids
 from .models import MODELS, Model
 from .texts import HARD_TEXTS
 
-
-def table(row: Model) -> ArchSpec:
-    """The table of a row's class, by its config where there are several."""
-    return next(spec for spec in BY_CLASS[row.cls] if spec.fits is None or spec.fits(row.config))
-
-
-TEXT_PART = {name for name, row in MODELS.items() if row.cls in BY_CLASS and table(row).whole}
+TEXT_PART = {name for name, row in MODELS.items() if (spec := table(row)) and spec.whole}
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
 OTHER_WARNINGS = ("is falling back to its reference", "MXFP4", "so we will NOT tie them", "short_mscale")  # of optional
 # kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE)
