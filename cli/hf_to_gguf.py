@@ -21,6 +21,7 @@ from .options import (
     Imatrix,
     IncludeWeights,
     Json,
+    KeepQuantized,
     LeaveOutputTensor,
     MaxMemory,
     MetadataFile,
@@ -74,6 +75,7 @@ def command(
     override_kv: OverrideKv = [],  # noqa: B006
     pre: Pre = None,
     plain: Plain = False,
+    keep_quantized: KeepQuantized = False,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
@@ -102,7 +104,7 @@ def command(
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre, plain=plain,
-                          quantization=quantization)
+                          keep_quantized=keep_quantized, quantization=quantization)
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None

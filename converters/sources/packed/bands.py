@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,7 +41,8 @@ def bitnet(parts: Parts) -> PackedTensor:
         raise parts.unfit("codes", "a matrix, with one scale")
     size = (4 * shape[0], shape[1])
     role = "factor" if parts.declared.get("linear_class") == "autobitlinear" else "divisor"
-    return parts.made("BitNet", size, size, ("codes", Grid("T", 2, bands=4)), (role, Grid(), (1,)))
+    named = replace(parts, stored={"codes": parts.codes, role: parts.stored["scales"]})
+    return named.made("BitNet", size, size, ("codes", Grid("T", 2, bands=4)), (role, Grid(), (1,)))
 
 
 def _numbers(parts: Parts, role: str) -> np.ndarray:
