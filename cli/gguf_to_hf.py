@@ -13,7 +13,6 @@ from .options import (
     CONVERT,
     MEMORY,
     OUTPUT,
-    SHARD,
     After,
     Checksums,
     Device,
@@ -48,9 +47,9 @@ def command(
                           help="bf16, f16, f32 or auto: the original types.")
     ] = "auto",
     max_shard_size: Annotated[
-        int, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT,
-                          help="Largest safetensors file.")
-    ] = SHARD,
+        int | None, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT,
+                                 help="Largest safetensors file. Default: the files as they were, else 5G.")
+    ] = None,
     pre: Pre = None,
     no_tokenizer: Annotated[
         bool, typer.Option("--no-tokenizer", rich_help_panel=OUTPUT, help="Weights and config alone.")
@@ -78,7 +77,7 @@ def command(
     path = resolve_model(model, what="gguf", progress=not quiet)
     plan = plan_gguf_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory,
-                                  pre=pre, vocabulary=not no_tokenizer)} if after else None
+                                  pre=pre, hf_class=plan.facts.get("class"), vocabulary=not no_tokenizer)} if after else None
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT),), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

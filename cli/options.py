@@ -49,7 +49,7 @@ def memory_size(text: str | ByteSize) -> ByteSize:
     return size
 
 
-MEMORY, SHARD = memory_size("1GiB"), byte_size("5GB")  # the defaults
+MEMORY = memory_size("1GiB")  # the default
 
 
 def device_name(text: str) -> str:
@@ -120,6 +120,10 @@ Plain = Annotated[
 Pre = Annotated[
     str | None, typer.Option("--pre", metavar="NAME", rich_help_panel=METADATA,
                              help="Pre-tokenizer, where it is not recognised."),
+]
+HfClass = Annotated[
+    str | None, typer.Option("--as", metavar="CLASS", rich_help_panel=METADATA,
+                             help="Take the model for one of this class, whatever config.json says; see `ggufx archs`."),
 ]
 
 # -- how to quantize ------------------------------------------------------------------------------------------------

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import repeat
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +77,82 @@ def json_bytes(data: Any, *, indent: int | None = None, sort_keys: bool = False,
     except UnicodeEncodeError:
         made = json.dumps(data, indent=indent, sort_keys=sort_keys, separators=separators).encode("ascii")
     return made + b"\n" * (indent is not None)
+
+
+@dataclass(frozen=True)
+class JsonStyle:
+    """How a JSON text is spelled. The defaults are the pretty form of the `tokenizers` library (Rust's serde_json)."""
+
+    indent: int = 2  # spaces a level; 0: all in one line
+    spaces: bool = True  # behind commas and colons, where it is not indented
+    newline: bool = False  # at the end
+    ascii: bool = False  # everything else as \\uXXXX
+
+    @classmethod
+    def of(cls, raw: bytes) -> JsonStyle:
+        """The style that the text has, told from its first and last bytes; a text in no known style gets the nearest."""
+        head = raw[:256]
+        indent = re.match(rb"\{\r?\n( *)", head)
+        return cls(len(indent[1]) if indent else 0, b'": ' in head or (b'": ' not in head and b'":' not in head),
+                   raw.endswith(b"\n"), raw.isascii() and b"\\u" in raw)
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """What differs from the defaults: the arguments that make this style again."""
+        return {name: value for name, value in asdict(self).items() if value != asdict(JsonStyle())[name]}
+
+    def encode(self, data: Any) -> bytes:
+        """The text, in UTF-8. A text that holds half of a surrogate pair is written in ASCII."""
+        pieces: list[str] = []
+        self._write(data, "\n" if self.indent else "", pieces.append)
+        made = "".join(pieces) + "\n" * self.newline
+        try:
+            return (_ascii(made) if self.ascii else made).encode("utf-8")
+        except UnicodeEncodeError:
+            return _ascii(made).encode("ascii")
+
+    def _write(self, data: Any, line: str, put: Callable[[str], None]) -> None:
+        """`data` in pieces; `line` begins a line of its level."""
+        if not isinstance(data, (dict, list)) or not data:
+            put(_scalar(data))
+            return
+        inner = line and line + " " * self.indent
+        between = "," + (inner or " " * self.spaces)
+        colon = ": " if self.indent or self.spaces else ":"
+        opening, closing = "{}" if isinstance(data, dict) else "[]"
+        lead = opening + inner
+        for key, value in data.items() if isinstance(data, dict) else zip(repeat(None), data, strict=False):
+            name = lead if key is None else lead + encode_basestring(key) + colon
+            lead = between
+            if isinstance(value, (dict, list)):
+                put(name)
+                self._write(value, inner, put)
+            else:
+                put(name + _scalar(value))
+        put(line + closing)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        return encode_basestring(value)
+    return _number(value) if isinstance(value, float) else json.dumps(value)
+
+
+def _number(value: float) -> str:
+    """As serde_json writes it: 1e-7, where Python writes 1e-07, and 0.00001 for Python's 1e-05."""
+    text = json.dumps(value)
+    if "e" not in text or not math.isfinite(value):
+        return text
+    digits, exponent = text.split("e")
+    sign = "-" if digits.startswith("-") else ""
+    if int(exponent) == -5:
+        return f"{sign}0.0000{digits.removeprefix('-').replace('.', '')}"
+    return f"{digits}e{int(exponent):+d}"
+
+
+def _ascii(text: str) -> str:
+    """Every character beyond printed ASCII as JSON escapes it. Outside of its strings a JSON text has none."""
+    return re.sub(r"[^\x00-\x7e]+", lambda run: json.dumps(run[0])[1:-1], text)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,10 @@ from .tensors import StoredTensor, TensorLayout
 
 MAX_HEADER_BYTES = 100_000_000  # the library's limit
 MAX_ELEMENTS = (1 << 63) - 1
+# The order of dtypes in files of the safetensors library: its enum, from the end.
+_ORDER = ("U64", "I64", "F64", "C64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16", "F8_E5M2FNUZ", "F8_E4M3FNUZ", "F8_E8M0",
+          "F8_E4M3", "F8_E5M2", "I8", "U8", "F6_E3M2", "F6_E2M3", "F4", "BOOL")
+_RANK = {name: rank for rank, name in enumerate(_ORDER)}
 MAX_PROBLEMS = 20  # of one file in one message: a hostile header could hold a million
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,8 @@ def _check_cover(tensors: Iterable[StoredTensor], data_start: int, size: int, pa
 
 
 def layout(tensors: Iterable[tuple[str, str, Sequence[int]]]) -> list[TensorLayout]:
-    """Offsets for `(name, dtype, shape)`: the given order, but larger dtypes first, so that every tensor is aligned.
+    """Offsets for `(name, dtype, shape)` in the order of the safetensors library: by dtype, the widest first, so that every
+    tensor is aligned, then by name.
 
     Raises `UnsupportedError` for names or dtypes that safetensors cannot hold.
     """
@@ -155,7 +160,7 @@ def layout(tensors: Iterable[tuple[str, str, Sequence[int]]]) -> list[TensorLayo
     raise_all(problems)
     laid: list[TensorLayout] = []
     offset = 0
-    for name, dtype, shape in sorted(rows, key=lambda row: -ELEMENT_TYPES[row[1]].bits):
+    for name, dtype, shape in sorted(rows, key=lambda row: (_RANK[row[1]], row[0].encode())):
         laid.append(TensorLayout(name, dtype, tuple(shape), offset, ELEMENT_TYPES[dtype].nbytes(prod(shape))))
         offset += laid[-1].nbytes
     return laid
@@ -201,9 +206,9 @@ def shard(tensors: Iterable[tuple[str, str, Sequence[int]]], max_bytes: int, ste
             for i, group in enumerate(groups, 1)]
 
 
-def encode_index(shards: Sequence[Shard]) -> bytes:
-    """The JSON that says which file holds which tensor."""
+def encode_index(shards: Sequence[Shard], metadata: Mapping[str, Any] | None = None) -> bytes:
+    """The JSON that says which file holds which tensor. `metadata`: what else is said of them, here their bytes in all."""
     weight_map = {tensor.name: part.file_name for part in shards for tensor in part.tensors}
     total = sum(tensor.nbytes for part in shards for tensor in part.tensors)
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    index = {"metadata": {"total_size": total, **(metadata or {})}, "weight_map": weight_map}
     return (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()

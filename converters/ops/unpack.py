@@ -74,7 +74,7 @@ class Grid(Op):
             U+1: one more, round the range, T: less one
     turned  the array holds the matrix with rows for columns
     dense   codes straddle words of 32 bits; else as many as fit whole are in each
-    order   positions of a word's codes, where not one after another: `order[k]` of the k-th lowest
+    order   of codes of 4 bits, places of a word's codes where not one after another: `order[k]` of the k-th lowest
     bands   the codes of an element are this many bands of rows apart, the first band in the highest bits where `high`
     """
 
@@ -138,11 +138,8 @@ class Grid(Op):
         else:
             rows, count = np.ascontiguousarray(words).view(np.uint8).reshape(n * width, -1), WORD // self.bits
         out = np.empty((len(rows), count), np.uint8)
-        unpack(rows, self.bits, out)
-        out = out.reshape(n, -1)
-        if self.order:
-            out = out.reshape(n, -1, len(self.order))[:, :, np.argsort(self.order)].reshape(n, -1)
-        return out
+        unpack(rows, self.bits, np.array(self.order, np.int64), out)
+        return out.reshape(n, -1)
 
     def numbers(self, x: np.ndarray, cols: int) -> np.ndarray:
         """float32 [rows, cols] of a window."""

@@ -17,7 +17,7 @@ from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise
 from ..io.files import printable, read_bytes
 from ..io.gguf import GgufFile, read_gguf_model
 from ..io.json_file import json_bytes, parse_object
-from ..io.safetensors import encode_index, encode_safetensors_header, shard
+from ..io.safetensors import Shard, encode_index, encode_safetensors_header, shard
 from ..io.tensors import StoredTensor
 from ..io.values import ValueType, plain, string
 from ..metadata.general import sampling_parameters
@@ -27,12 +27,13 @@ from ..ops import Crop, Op, Shape
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, GgufFacts, Missing
-from ..rules.hf_config import hub_style
+from ..rules.hf_config import hub_style, of_text_part
 from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
+from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
@@ -46,12 +47,13 @@ MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per p
 
 @dataclass(frozen=True)
 class HfOptions:
-    """How a checkpoint is made. `dtype` auto: the original types where the file tells them. `pre`: the pre-tokenizer, where
+    """How a checkpoint is made. `dtype` auto: the original types where the file tells them. `max_shard_bytes` None: the
+    original's files where the file tells them, else of at most DEFAULT_SHARD_BYTES. `pre`: the pre-tokenizer, where
     the file's name for it is missing or wrong. `tokenizer` False: none is written. UsageError for other values."""
 
     dtype: str = "auto"
     _: KW_ONLY
-    max_shard_bytes: int = DEFAULT_SHARD_BYTES
+    max_shard_bytes: int | None = None
     pre: str | None = None
     tokenizer: bool = True
 
@@ -59,7 +61,7 @@ class HfOptions:
         if self.dtype not in ("auto", *DTYPES):
             raise UsageError("no dtype of a checkpoint", expected=", ".join(("auto", *DTYPES)), found=self.dtype,
                              hint="A quantized checkpoint is not made; quantized GGUF files are (hf-to-gguf, quantize).")
-        if self.max_shard_bytes <= 0:
+        if self.max_shard_bytes is not None and self.max_shard_bytes <= 0:
             raise UsageError("max_shard_bytes is not a size", found=self.max_shard_bytes)
 
 
@@ -104,13 +106,13 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     notes = list(texts.notes)
     if not model.tensors:
         notes.append("the file holds a vocabulary only: the tokenizer is written")
-        return _assemble(folder, model, {}, options, notes, [], texts.files, {"architecture": name})
+        return _assemble(folder, model, {}, [], notes, [], texts.files, {"architecture": name})
 
     raise_all(InputError("a weight has dimensions, and none of them is 0", file=t.file, tensor=t.name, found=list(t.shape))
               for t in model.tensors.values() if not t.shape or not all(t.shape))
     original, spec = _original(model, own, path) or (None, arch.for_gguf(name, GgufFacts.of(keys, model.tensors), str(path)))
     if own and spec.whole is not None:
-        own = own.of_text_part()
+        own, spec = own.of_text_part(), spec.whole.text
     reading = _Reading(model, spec, own, options, notes)
     said = plain(with_defaults(spec, model.metadata))
     foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
@@ -148,10 +150,11 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
         if spec.absent:
             reading.notes.append(spec.absent)
-    files = {**texts.files, **pooling, **_side_files(model, config, original is not None)}
     kept = own.kept if own and options.dtype == "auto" else {}
-    return _assemble(folder, model, kept, options, reading.notes, tensors, files, {
-        "architecture": spec.name, "class": config["architectures"][0], "dtype": _main_dtype(reading),
+    shards = _shards(reading, tensors, kept)
+    files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
+    return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
+        "architecture": spec.name, "class": (own and own.hf_class) or config["architectures"][0], "dtype": _main_dtype(reading),
         "parameters": sum(prod(t.shape) for t in tensors)})
 
 
@@ -160,15 +163,12 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
     if own is None or "ggufx.config" not in model.metadata:
         return None
     config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path, non_finite=True)
-    spec = arch.for_config(config, str(path))
+    spec = arch.for_config(taken_for(config, own.hf_class or None), str(path))
     if spec.name != model.metadata["general.architecture"].data:
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)
-    if spec.whole is not None and isinstance(config.get("text_config"), Mapping):
-        dtype: Config = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
-        tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}  # the whole model's word holds
-        config = {**dtype, **config["text_config"], **tied, "architectures": [spec.whole.text.classes[0]],
-                  "model_type": spec.whole.text.model_type}
+    if spec.whole is not None:
+        config = of_text_part(config, spec.whole)
     return config, spec
 
 
@@ -305,14 +305,28 @@ def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, by
     return files
 
 
-def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], options: HfOptions, notes: list[str],
-              tensors: list[HfTensor], files: Mapping[str, bytes], facts: dict[str, Any]) -> ConversionPlan:
-    """Shards, their index, side files; a job per match, or per expert. `kept`: tensors, or rows, that the file keeps as
-    they were."""
+def _shards(reading: _Reading, tensors: list[HfTensor], kept: Mapping[str, Any]) -> list[Shard]:
+    """The files of the weights: the original's where they are known and nothing else is asked for."""
     made = {t.name for t in tensors}
     rows = [(t.name, t.dtype, t.shape) for t in tensors]
     rows += [(name, k["dtype"], tuple(k["shape"])) for name, k in kept.items() if name not in made]
-    shards = shard(rows, options.max_shard_bytes) if rows else []
+    asked = reading.options.max_shard_bytes
+    found = reading.own.shards(rows) if reading.own and asked is None and reading.options.dtype == "auto" else None
+    return found or shard(rows, asked or DEFAULT_SHARD_BYTES)
+
+
+def _index(shards: list[Shard], own: Source | None) -> dict[str, bytes]:
+    """The index of several files. What the original's says beside is true of the original's files only."""
+    if len(shards) < 2:
+        return {}
+    same = own is not None and [part.file_name for part in shards] == own.files
+    return {"model.safetensors.index.json": encode_index(shards, own.index if own and same else None)}
+
+
+def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: list[Shard], notes: list[str],
+              tensors: list[HfTensor], files: Mapping[str, bytes], facts: dict[str, Any]) -> ConversionPlan:
+    """Shards, their index, side files; a job per match, or per expert. `kept`: tensors, or rows, that the file keeps as
+    they were."""
     place: dict[str, tuple[int, int]] = {}  # name -> output, offset
     outputs: list[OutputFile] = []
     for i, part in enumerate(shards):
@@ -322,8 +336,7 @@ def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], options: H
                        for piece in _kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
         size = len(head) + sum(t.nbytes for t in part.tensors)
         outputs.append(OutputFile(folder / part.file_name, size, head, pieces))
-    texts = {"model.safetensors.index.json": encode_index(shards)} if len(shards) > 1 else {}
-    outputs += [OutputFile(folder / name, len(data), data) for name, data in {**texts, **files}.items()]
+    outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
 
     numbers = numbered(t.file for t in model.tensors.values())
     jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
@@ -337,7 +350,8 @@ def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], options: H
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
         tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers), _back(match.ops), tuple(made))
               for (_, expert), (match, made) in jobs.items()),
-        tuple(PlannedTensor(*row) for row in rows), tuple(grouped(notes)), facts, folder=folder)
+        tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
+        tuple(grouped(notes)), facts, folder=folder)
 
 
 def _job_name(match: Match, expert: int) -> str:

@@ -8,8 +8,10 @@ tensors do not determine. llama.cpp ignores all of them; `--plain` leaves them o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ import numpy as np
 
 from ...quant.formats import ELEMENT_TYPES
 from ..errors import InputError
-from ..io.json_file import parse_object
-from ..io.safetensors import MAX_ELEMENTS
+from ..io.json_file import parse_object, read_json
+from ..io.safetensors import MAX_ELEMENTS, Shard, layout
+from ..io.tensors import StoredTensor
 from ..io.values import Metadata, Value, ValueType, array, string
+from ..ops import Shape
 
 VERSION = 1
 MAX_KEPT_BYTES = 8 << 20  # all kept tensors of a file together: a hundredth of a small model, nothing of a large one
+MAX_INDEX_METADATA = 4096  # characters; usually {"total_size": ..}
 KEPT = "ggufx.kept."
 
 
@@ -31,12 +36,16 @@ class Source:
     """The checkpoint behind a GGUF file. Names are the checkpoint's own."""
 
     dtype: str = "BF16"
+    hf_class: str = ""  # the class that the model was taken for, where config.json names another or none
     dtypes: dict[str, str] = field(default_factory=dict)  # tensors of another type than `dtype`
     names: dict[str, str] = field(default_factory=dict)  # table spelling -> checkpoint spelling, where they differ
     aliases: list[tuple[str, str]] = field(default_factory=list)  # (checkpoint prefix, table prefix)
     layouts: list[str] = field(default_factory=list)  # HF templates of rules that were not the table's first choice
     dropped: dict[str, str] = field(default_factory=dict)  # name -> why it does not come back
     kept: dict[str, dict] = field(default_factory=dict)  # name -> {"dtype", "shape", "rows": runs or None}
+    files: list[str] = field(default_factory=list)  # the safetensors files, where they are several
+    places: list[tuple[int, int]] = field(default_factory=list)  # of the names in order: (index in `files`, how many)
+    index: dict[str, Any] = field(default_factory=dict)  # `metadata` of the index
     decoded: list[str] = field(default_factory=list)  # what quantized weights were stored as; their floats are here
 
     def to_value(self) -> str:
@@ -55,7 +64,7 @@ class Source:
         if set(data) - set(known) or not _sound(known):
             raise InputError("ggufx.source is damaged", file=file,
                              hint="Without it (and the other ggufx.* keys) the file is read as any other maker's.")
-        known["aliases"] = [tuple(pair) for pair in known["aliases"]]
+        known["aliases"], known["places"] = ([tuple(pair) for pair in known[f]] for f in ("aliases", "places"))
         return cls(**known)
 
     def original_name(self, table_name: str) -> str:
@@ -79,6 +88,28 @@ class Source:
                       layouts=self.layouts, decoded=self.decoded,
                       kept={table_name(n): {**kept, "key": n} for n, kept in self.kept.items()})
 
+    def record_files(self, tensors: Mapping[str, StoredTensor], index: Path) -> None:
+        """Remember which file holds which tensor, where that is not all in model.safetensors."""
+        files = sorted({t.file.name for t in tensors.values()})
+        if files == ["model.safetensors"] or not all(map(_file_name, files)):
+            return
+        self.files = files
+        self.places = [(file, len(list(run))) for file, run in
+                       groupby(files.index(tensors[name].file.name) for name in sorted(tensors))]
+        metadata = read_json(index).get("metadata") if index.is_file() else None
+        if isinstance(metadata, dict) and len(json.dumps(metadata)) <= MAX_INDEX_METADATA:
+            self.index = metadata
+
+    def shards(self, rows: Sequence[tuple[str, str, Shape]]) -> list[Shard] | None:
+        """The files as they were; None where they are not known, or not of exactly these tensors."""
+        if not self.files or len(rows) != sum(count for _, count in self.places):
+            return None
+        ordered = iter(sorted(rows))
+        parts: dict[str, list[tuple[str, str, Shape]]] = {name: [] for name in self.files}
+        for file, count in self.places:
+            parts[self.files[file]].extend(islice(ordered, count))
+        return [Shard(name, tuple(layout(part))) for name, part in parts.items()]
+
     def record_names(self, names: Mapping[str, str], aliases: tuple[tuple[str, str], ...]) -> None:
         """Remember how the checkpoint spells what the table calls otherwise."""
         changed = {table: own for table, own in names.items() if table != own}
@@ -89,13 +120,17 @@ class Source:
 
 def _sound(data: Mapping[str, Any]) -> bool:
     """Whether the fields of `Source` have the types that they are read as."""
-    return (_dtype(data["dtype"])
+    return (_dtype(data["dtype"]) and _text(data["hf_class"])
             and all(isinstance(data[f], dict) and all(map(_name, data[f])) for f in ("dtypes", "names", "dropped", "kept"))
             and all(map(_dtype, data["dtypes"].values())) and all(map(_name, data["names"].values()))
             and all(isinstance(data[f], list) for f in ("aliases", "layouts", "decoded"))
             and all(map(_text, (*data["layouts"], *data["decoded"])))
             and all(isinstance(p, list) and len(p) == 2 and all(map(_text, p)) for p in data["aliases"])
-            and all(map(_kept, data["kept"].values())))
+            and all(map(_kept, data["kept"].values()))
+            and all(isinstance(data[f], list) for f in ("files", "places")) and isinstance(data["index"], dict)
+            and all(map(_file_name, data["files"])) and len(set(data["files"])) == len(data["files"])
+            and all(_counts(p) and len(p) == 2 and p[0] < len(data["files"]) for p in data["places"])
+            and len({p[0] for p in data["places"]}) == len(data["files"]))
 
 
 def _text(value: Any) -> bool:
@@ -104,6 +139,10 @@ def _text(value: Any) -> bool:
 
 def _name(value: Any) -> bool:
     return _text(value) and value != ""
+
+
+def _file_name(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"\w[\w.+-]{0,200}\.safetensors", value, re.ASCII) is not None
 
 
 def _dtype(value: Any) -> bool:

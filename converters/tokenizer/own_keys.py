@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..io import tokenizer_names as names
-from ..io.json_file import json_bytes
+from ..io.json_file import JsonStyle, json_bytes
 from ..io.values import Metadata, Value, ValueType, array, string, strings
 from .bpe import merge_pairs
 from .folder import Folder
@@ -42,6 +42,7 @@ CHARSMAP_KEY = "ggufx.tokenizer.charsmap"
 
 MODEL_FILES = (names.SENTENCEPIECE, *names.UNIGRAM)
 SMALL_FILES = (names.SPECIAL_MAP, names.ADDED, names.TEMPLATE_JSON)
+STYLED = (names.TOKENIZER_JSON, names.VOCAB_JSON, names.CONFIG, *SMALL_FILES)  # libraries and their versions spell them apart
 _CHARSMAP_MARK = {"ggufx": "tokenizer.ggml.precompiled_charsmap"}
 
 
@@ -85,7 +86,7 @@ def fold(items: Mapping[int, tuple[str, Any]], spelling: Callable[[int], str | N
     """{id: (text, attributes)} as groups of ids with equal attributes, and the texts that `spelling` does not give."""
     groups: dict[str, list[int]] = {}
     for token_id, (_, attributes) in items.items():
-        key = "null" if attributes is None else json.dumps(attributes, sort_keys=True)
+        key = json.dumps(attributes)
         groups.setdefault(key, []).append(token_id)
     return {"groups": [[json.loads(key), runs(ids)] for key, ids in groups.items()],
             "texts": {str(i): text for i, (text, _) in items.items() if text != spelling(i)}}
@@ -102,6 +103,8 @@ def residue(folder: Path | Folder, metadata: Metadata) -> Metadata:
     kept: Json = {"tokens": len(spelling.tokens), "check": spelling.check()}
     if source.tokenizer is not None:
         kept["json"] = _keep_json(source, metadata, spelling, extra)
+    if style := {name: changes for name in STYLED if source.has(name) and (changes := JsonStyle.of(source.read(name)).changes)}:
+        kept["style"] = style
     _keep_lists(source, kept, spelling, metadata)
     models = [name for name in MODEL_FILES if source.has(name)]
     for name in models:
@@ -121,11 +124,12 @@ def _keep_json(source: Folder, metadata: Metadata, spelling: Spelling, extra: Me
     document = dict(source.tokenizer.data)
     model = dict(source.tokenizer.need("model", dict))
     kept: Json = {}
-    vocab = model.pop("vocab", None)
+    vocab = model.get("vocab")  # None keeps the place of what is put back
     if isinstance(vocab, list):
         entries = entries_of(source.model)
         kept["vocab"] = fold({i: (text, None) for i, (text, _) in enumerate(entries)}, spelling.text)
         kept["scored"] = True
+        model["vocab"] = None
         scores = [score for _, score in entries]
         stored = metadata[PREFIX + "scores"].data
         if any(single(score) != score or single(stored[i]) != score for i, score in enumerate(scores)):
@@ -134,11 +138,14 @@ def _keep_json(source: Folder, metadata: Metadata, spelling: Spelling, extra: Me
         if wrong := [text for text, token_id in vocab.items() if type(token_id) is not int or token_id < 0]:
             raise source.model.error("vocab", f"ids that are no whole numbers, such as that of {wrong[0]!r}")
         kept["vocab"] = fold({i: (text, None) for text, i in vocab.items()}, spelling.text)
-    if isinstance(model.get("merges"), list):
-        kept["merges"] = _keep_merges(source, model.pop("merges"), vocab, metadata, spelling, extra)
+        model["vocab"] = None
+    if isinstance(merges := model.get("merges"), list):
+        kept["merges"] = _keep_merges(source, merges, vocab, metadata, spelling, extra)
+        model["merges"] = None
     document["model"] = model
-    added = document.pop("added_tokens", None)
+    added = document.get("added_tokens")
     if added is not None:
+        document["added_tokens"] = None
         kept["added"] = fold({item["id"]: _split_added(item) for item in added}, spelling.text)
     charsmap = metadata.get(PREFIX + "precompiled_charsmap")
     kept["rest"] = _mark_charsmap(document, bytes(charsmap.data) if charsmap else b"")
@@ -241,10 +248,11 @@ def _keep_config(source: Folder, metadata: Metadata, spelling: Spelling) -> Json
     if document is not None:
         config = dict(document.data)
         if source.config_added:
-            decoder = config.pop("added_tokens_decoder")
+            decoder, config["added_tokens_decoder"] = config["added_tokens_decoder"], None
             kept["decoder"] = fold({int(i): _split_added(item) for i, item in decoder.items()}, spelling.text)
-        template = config.pop("chat_template", None)
+        template = config.get("chat_template")
         if template is not None:
+            config["chat_template"] = None
             kept["template"] = ([[item["name"], _refer(item["name"], item["template"], metadata)] for item in template]
                                 if isinstance(template, list) else _refer("default", template, metadata))
         kept["config"] = config

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import InputError
 from ..io import tokenizer_names as names
-from ..io.json_file import json_bytes, parse_object
+from ..io.json_file import JsonStyle, parse_object
 from ..io.values import Value, ValueType
 from .merges import decode_order, inflated
 from .own_keys import (
@@ -51,12 +52,13 @@ def _restore(metadata: Mapping[str, Value]) -> dict[str, bytes]:
     spelling = Spelling(metadata)
     if kept["tokens"] != len(spelling.tokens) or kept["check"] != spelling.check():
         raise NotRestorable("the vocabulary was changed after ggufx wrote it")
+    style = partial(_style, kept.get("style", {}))
     files: dict[str, bytes] = {}
     if "json" in kept:
-        files["tokenizer.json"] = json_bytes(_json(kept["json"], metadata, spelling))
+        files["tokenizer.json"] = style("tokenizer.json").encode(_json(kept["json"], metadata, spelling))
     if "vocab.json" in kept:
         vocab = {text: i for i, text, _ in unfold(kept["vocab.json"], spelling.text)}
-        files["vocab.json"] = json_bytes(vocab)
+        files["vocab.json"] = style("vocab.json").encode(vocab)
     if "vocab.txt" in kept:
         lines = [text for _, text, _ in sorted(unfold(kept["vocab.txt"], spelling.text))]
         files["vocab.txt"] = "\n".join(lines).encode("utf-8")
@@ -67,7 +69,14 @@ def _restore(metadata: Mapping[str, Value]) -> dict[str, bytes]:
     for name, part in kept.get("models", {}).items():
         if name in MODEL_FILES:
             files[name] = _model(part, metadata, spelling)
-    return files | _config(_parsed(metadata, CONFIG_KEY), metadata, spelling)
+    return files | _config(_parsed(metadata, CONFIG_KEY), metadata, spelling, style)
+
+
+def _style(kept: Json, name: str) -> JsonStyle:
+    changes = kept.get(name, {})
+    if not all(type(value) in (bool, int) and 0 <= value <= 8 for value in changes.values()):
+        raise NotRestorable(f"{name} is spelled in no known way")
+    return JsonStyle(**changes)
 
 
 def _parsed(metadata: Mapping[str, Value], key: str) -> Json:
@@ -175,7 +184,8 @@ def _template(reference: Json, metadata: Mapping[str, Value]) -> str:
     return value.data
 
 
-def _config(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> dict[str, bytes]:
+def _config(kept: Json, metadata: Mapping[str, Value], spelling: Spelling,
+            style: Callable[[str], JsonStyle]) -> dict[str, bytes]:
     files = {}
     if "config" in kept:
         config = dict(kept["config"])
@@ -188,10 +198,10 @@ def _config(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> di
             config["chat_template"] = [{"name": name, "template": _template(item, metadata)} for name, item in template]
         elif template is not None:
             config["chat_template"] = _template(template, metadata)
-        files["tokenizer_config.json"] = json_bytes(config, indent=2)
+        files["tokenizer_config.json"] = style(names.CONFIG).encode(config)
     for name, data in kept.get("files", {}).items():
         if name in SMALL_FILES:
-            files[name] = json_bytes(data, indent=2)
+            files[name] = style(name).encode(data)
     for name, reference in kept["templates"].items():
         folder, _, file = name.rpartition("/")
         if folder not in ("", names.MORE_TEMPLATES) or not file.endswith(".jinja") or "\\" in file or file.startswith("."):

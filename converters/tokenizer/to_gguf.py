@@ -234,6 +234,9 @@ def _put_rules(metadata: Metadata, rules: VocabRules, vocabulary: Vocabulary, sp
                                      "in this vocabulary it is no special token")
         for name, added in row.adds.items():
             metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
+        for name, texts in row.roles.items():
+            if (text := next((t for t in texts if t in vocabulary.tokens), None)) is not None:
+                metadata.setdefault(PREFIX + ID_KEYS[name], u32(vocabulary.tokens.index(text)))
 
 
 def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, vocabulary: Vocabulary,
@@ -241,6 +244,8 @@ def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, voc
     scheme = unigram.space_scheme(source)
     if rules.space_prefix is not None:
         metadata[PREFIX + "add_space_prefix"] = boolean(rules.space_prefix)
+    elif rules.prefix_from_model and (model := _spm_model(source)) is not None:
+        metadata[PREFIX + "add_space_prefix"] = boolean(model.add_dummy_prefix)
     elif vocabulary.kind == "llama" and not source.has(names.SENTENCEPIECE) and scheme == "never":
         metadata.setdefault(PREFIX + "add_space_prefix", boolean(False))
     elif vocabulary.kind == "llama" and scheme == "first":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError, UnsupportedError
-from ..io.json_file import json_bytes
+from ..io.json_file import JsonStyle, json_bytes
 from ..io.values import Value, string
 from .protobuf import BPE, UNIGRAM, SentencePieceModel, write_model
 from .rebuild import BYTE_LEVEL, Rebuilt, rebuild, settle_names
@@ -72,7 +72,7 @@ def _files(metadata: Mapping[str, Value], arch: str, rules: VocabRules, structur
                 "pre_tokenizer": rebuilt.pre_tokenizer, "post_processor": _post_processor(stored, adds),
                 "decoder": rebuilt.decoder, "model": rebuilt.model}
     config = _config(stored)
-    files = {"tokenizer.json": json_bytes(document), "tokenizer_config.json": json_bytes(config, indent=2),
+    files = {"tokenizer.json": JsonStyle().encode(document), "tokenizer_config.json": json_bytes(config, indent=2),
              "special_tokens_map.json": json_bytes(_special_map(config), indent=2), **template_files(stored.templates)}
     if stored.kind == "llama":
         files["tokenizer.model"] = write_model(_sentencepiece(stored, rebuilt, BPE))

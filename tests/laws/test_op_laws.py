@@ -37,11 +37,12 @@ class Sizes(dict):
 
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
-               "query_key_value_rows": 48, "group_length": 2})
+               "query_key_value_rows": 48, "group_length": 2, "attention.head_count_kv": 1, "expert_rows": 16})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
-    (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),), (Transpose(),),
+    (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),),
+    (RopePermute(8, turned=4),), (Transpose(),),
     (Reshape((48, 24), (24, 48)),), (Reshape((48, 1, 4), (48, 4)),), (Same(3),), (Scale(0.5),), (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
@@ -274,3 +275,16 @@ def test_moves_are_the_same_on_tensors(ops, width):
         assert tensor.is_contiguous() or not y.flags.c_contiguous
     for x, tensor in zip(inverse(ops, ys), inverse(ops, tensors), strict=True):
         assert np.array_equal(tensor.numpy(), x)
+
+
+def test_reshape_takes_what_ggml_leaves_of_axes_of_one():
+    """llama-quantize rewrites [1, 48, 1, 4] as [48, 1, 4]."""
+    op = Reshape((48, 4), (1, 48, 1, 4))
+    x = np.arange(192, dtype=np.float32).reshape(48, 4)
+    (whole,) = op.forward([x])
+    assert whole.shape == (1, 48, 1, 4)
+    for stored in (whole, whole[0]):
+        assert op.inverse.shape([stored.shape]) == [x.shape]
+        np.testing.assert_array_equal(op.inverse.forward([stored])[0], x)
+    with pytest.raises(ValueError, match="is not"):
+        op.inverse.shape([(4, 48)])

@@ -16,12 +16,12 @@ from .tensor import PackedTensor, Parts
 DROPPED_NOTE = "activation and KV-cache scales are not part of GGUF: {} left out"
 
 
-def open_logical(folder: Path) -> Checkpoint:
+def open_logical(folder: Path, hf_class: str | None = None) -> Checkpoint:
     """`open_checkpoint`, with weights in place of the stored tensors that they are made of.
 
     Raises as it does, and InputError or UnsupportedError (all in one message) for parts that are missing or do not fit.
     """
-    return logical(open_checkpoint(folder))
+    return logical(open_checkpoint(folder, hf_class))
 
 
 def logical(checkpoint: Checkpoint) -> Checkpoint:

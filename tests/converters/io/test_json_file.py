@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ggufx.converters.errors import InputError
-from ggufx.converters.io.json_file import MAX_DEPTH, read_json
+from ggufx.converters.io.json_file import MAX_DEPTH, JsonStyle, read_json
 
 
 @pytest.fixture
@@ -74,3 +76,40 @@ def test_size_is_bounded_before_reading(file):
 def test_absent_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_json(tmp_path / "config.json")
+
+
+DOCUMENT = {"a": [1, -2.5, 1e-5, 1.5e-7, 0.0, True, None], "\u00e9\n\U0001f600": {"x": {}, "y": [], "z": [["p", "q"], []]},
+            "\x1f\x7f": "\"\\/", "last": ""}
+STYLES = [{}, {"indent": 4}, {"newline": True}, {"indent": 0}, {"indent": 0, "spaces": False}, {"ascii": True}]
+
+
+@pytest.mark.parametrize("style", STYLES, ids=str)
+def test_a_style_is_seen_and_made_again(style):
+    raw = JsonStyle(**style).encode(DOCUMENT)
+    assert json.loads(raw) == DOCUMENT
+    assert JsonStyle.of(raw).changes == style
+    assert JsonStyle.of(raw).encode(json.loads(raw)) == raw
+
+
+@pytest.mark.parametrize("form", [{"indent": 2}, {"indent": 4}, {"separators": (",", ":")}, {}], ids=str)
+@pytest.mark.parametrize("ascii_", [True, False])
+def test_texts_of_python_are_made_again(form, ascii_):
+    data = {name: value for name, value in DOCUMENT.items() if name != "a"}  # numbers are those of serde_json
+    raw = json.dumps(data, ensure_ascii=ascii_, **form).encode()
+    assert JsonStyle.of(raw).encode(data) == raw
+
+
+def test_texts_of_the_tokenizers_library_are_made_again():
+    """Numbers, too: a Unigram model writes its scores as serde_json does."""
+    from tokenizers import AddedToken, Tokenizer
+    from tokenizers.models import Unigram
+    scores = [0.0, -1.0, -12.34375, -1e-5, -1.25e-5, -1e-4, -1e-7, -1.5e-10, -123456789012345680.0, -1e16, -1e15, 1e300, -0.1]
+    tokenizer = Tokenizer(Unigram([(f"\u2581{i}", score) for i, score in enumerate(scores)], unk_id=0, byte_fallback=True))
+    tokenizer.add_special_tokens([AddedToken("<\u00e9\x01\u2028>", lstrip=True)])
+    for pretty in (True, False):
+        raw = tokenizer.to_str(pretty=pretty).encode()
+        assert JsonStyle.of(raw).encode(json.loads(raw)) == raw
+
+
+def test_half_of_a_surrogate_pair_is_written_in_ascii():
+    assert JsonStyle().encode({"a": "\ud800"}) == b'{\n  "a": "\\ud800"\n}'

@@ -22,7 +22,7 @@ def cases() -> list[tuple[str, str]]:
     found = []
     for path in sorted(GOLDEN.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
-            found += [(path.stem, case) for case in file.metadata() if case != "made by"]
+            found += [(path.stem, case) for case in sorted(file.metadata()) if case != "made by"]
     return found
 
 
