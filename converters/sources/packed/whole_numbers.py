@@ -21,7 +21,7 @@ def compressed(parts: Parts) -> PackedTensor:
 
     Since 0.18 codes of 3, 5, 6, 7 bits straddle words; before, a word held as many as fit whole. The width tells.
     """
-    rows, cols = (int(n) for n in np.frombuffer(parts.values("shape"), _INTEGERS[parts.stored["shape"].type])[-2:])
+    rows, cols = parts.numbers("shape", 2)
     held = parts.shape("codes")
     if len(held) != 2 or held[0] != rows or not 0 < cols <= WORD * held[1]:
         raise parts.unfit("codes", f"words of {[rows, cols]}")
@@ -39,9 +39,6 @@ def compressed(parts: Parts) -> PackedTensor:
         more.append(("groups", Grid()))
     return parts.made(f"int{bits}", (rows, cols), shared, ("codes", Grid(kind, bits, dense=dense)), ("scales", Grid(), shape),
                       *more)
-
-
-_INTEGERS = {"I64": "<i8", "I32": "<i4"}
 
 
 def _bits(words: int, cols: int, parts: Parts) -> tuple[int, bool]:

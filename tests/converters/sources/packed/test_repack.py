@@ -10,11 +10,11 @@ import torch
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.quant import dequantize
+from zoo.packed import pair, same
 
 import ggufx
 
 from .test_whole_numbers import awq, gptq, settings
-from .twins import pair, same
 
 
 def grouped(kind: str, group: int = 32, scale: float = 2.0**-9, dtype: torch.dtype = torch.bfloat16):

@@ -10,10 +10,9 @@ import pytest
 import torch
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.sources.packed.whole_numbers import AWQ_ORDER
+from zoo.packed import decoded, opened, pair, same
 
 import ggufx
-
-from .twins import decoded, opened, pair, same
 
 M = "model.layers.0.m"
 
