@@ -12,11 +12,22 @@ from .compile import kernel
 
 
 @kernel
-def unpack(rows, bits, out):
-    """Codes of `bits` (1 to 8), the first in the lowest bits and without a gap: uint8 [n, bytes] -> uint8 [n, codes]."""
+def unpack(rows, bits, order, out):
+    """Codes of `bits` (1 to 8), the first in the lowest bits and without a gap: uint8 [n, bytes] -> uint8 [n, codes].
+
+    `order`, of codes of 4 bits: in each run of as many codes, the place of each; empty for the order in which they lie."""
     n, count = out.shape
     last = rows.shape[1] - 1
     mask = (1 << bits) - 1
+    if order.size:
+        run = order.size
+        for r in range(n):
+            for j in range(0, count, run):
+                for k in range(0, run, 2):
+                    byte = rows[r, (j + k) >> 1]
+                    out[r, j + order[k]] = byte & 15
+                    out[r, j + order[k + 1]] = byte >> 4
+        return
     if bits == 4:
         for r in range(n):
             for j in range(count >> 1):

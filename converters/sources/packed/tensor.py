@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from ...errors import InputError
 from ...io.files import read_bytes
 from ...io.tensors import StoredTensor
 from ...ops import Grid, Shape, Unpack
 from ...ops.unpack import FLOATS
 
+_NUMBERS = {"I64": "<i8", "I32": "<i4", "U8": "u1", "F32": "<f4", "F16": "<f2"}
 MAX_VALUES = 1 << 20  # bytes of a part that is read while planning: parameters, not weights
 
 
@@ -79,6 +82,14 @@ class Parts:
         if count >= MAX_VALUES < t.nbytes:
             raise self.unfit(role, f"at most {MAX_VALUES} bytes")
         return read_bytes(t.file, t.offset, min(count, t.nbytes))
+
+    def numbers(self, role: str, count: int) -> list[int]:
+        """The whole numbers in a small part."""
+        kind = _NUMBERS.get(self.stored[role].type)
+        found = np.frombuffer(self.values(role, 8 * count), kind) if kind else np.empty(0)
+        if len(found) != count or prod(self.stored[role].shape) != count or not np.isfinite(found).all():
+            raise self.unfit(role, "one number" if count == 1 else f"{count} numbers")
+        return [int(n) for n in found]
 
     def made(self, form: str, size: tuple[int, int], block: tuple[int, int], *parts: tuple[str, Grid] | tuple[str, Grid, Shape],
              kind: str | None = None, flat: int | None = None, **more: Any) -> PackedTensor:

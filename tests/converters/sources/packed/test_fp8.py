@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from ggufx.converters.errors import GgufxError
+from zoo.packed import pair, same, tensors
 
 import ggufx
-
-from .twins import pair, same, tensors
 
 F8 = torch.float8_e4m3fn
 

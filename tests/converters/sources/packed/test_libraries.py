@@ -9,8 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-
-from .twins import decoded, opened
+from zoo.packed import decoded, opened
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "packed"
 M = "model.layers.0.m.weight"
