@@ -27,7 +27,7 @@ from ..ops import Crop, Op, Shape
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, GgufFacts, Missing
-from ..rules.hf_config import hub_style
+from ..rules.hf_config import TEXT_CONFIGS, hub_style
 from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
@@ -162,10 +162,11 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
     if spec.name != model.metadata["general.architecture"].data:
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)
-    if spec.whole is not None and isinstance(config.get("text_config"), Mapping):
+    if spec.whole is not None:
         dtype: Config = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
         tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}  # the whole model's word holds
-        config = {**dtype, **config["text_config"], **tied, "architectures": [spec.whole.text.classes[0]],
+        text = next((config[k] for k in TEXT_CONFIGS if isinstance(config.get(k), Mapping)), config)
+        config = {**dtype, **text, **tied, "architectures": [spec.whole.text.classes[0]],
                   "model_type": spec.whole.text.model_type}
     return config, spec
 

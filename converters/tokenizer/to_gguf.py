@@ -234,8 +234,8 @@ def _put_rules(metadata: Metadata, rules: VocabRules, vocabulary: Vocabulary, sp
                                      "in this vocabulary it is no special token")
         for name, added in row.adds.items():
             metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
-        for name, texts in row.roles.items():
-            if (text := next((t for t in texts if t in vocabulary.tokens), None)) is not None:
+        for name, text in row.roles.get(vocabulary.pre or "", {}).items():
+            if text in vocabulary.tokens:
                 metadata.setdefault(PREFIX + ID_KEYS[name], u32(vocabulary.tokens.index(text)))
 
 
