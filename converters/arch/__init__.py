@@ -23,6 +23,7 @@ from . import (
     bloom,
     cohere,
     deepseek,
+    dots,
     ernie,
     exaone,
     falcon,
@@ -33,6 +34,7 @@ from . import (
     gpt,
     gptneox,
     granite,
+    hunyuan,
     lfm2,
     llama,
     mamba,
@@ -47,7 +49,7 @@ from . import (
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
-            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, ernie, glm)
+            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, ernie, glm, hunyuan, dots)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -38,9 +38,10 @@ class VocabRules:
     `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: the names that its pre-tokenizers are
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
     tokenizer_config.json. `type_count`: BERT's token types. `fairseq`: a unigram model's pieces are renumbered. `ids` and
-    `adds`: key-values that are always written; `by_size`: further ones for exactly this vocabulary size. `roles`: by
-    pre-tokenizer, what tokens are for, by their texts, where no file says so. `visible`: control tokens that the runtime shall
-    print. `ranks`: what goes with a rank file.
+    `adds`: key-values that are always written; `by_size`: further ones for exactly this vocabulary size. `chat_ends`: EOS is
+    config.json's `eod_token_id`, EOT the first of several EOS of generation_config.json. `roles`: by pre-tokenizer, what tokens
+    are for, by their texts, where no file says so. `visible`: control tokens that the runtime shall print. `ranks`: what goes
+    with a rank file.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
@@ -59,6 +60,7 @@ class VocabRules:
     adds: Mapping[str, bool] = field(default_factory=dict)
     ranks: Ranks | None = None
     by_size: Mapping[int, VocabRules] = field(default_factory=dict)
+    chat_ends: bool = False
     roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     visible: frozenset[str] = frozenset()
     lstrip: tuple[str, ...] = ()
@@ -150,7 +152,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "granite": VocabRules(pre=("refact",)),
     "granitemoe": VocabRules(pre=("refact",)),
     "grok": VocabRules(pre=("grok-2",)),
-    "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), ranks=_HUNYUAN_RANKS),
+    "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
     "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
     "jais": VocabRules(pre=("jais",)),
     "jais2": VocabRules(pre=("jais-2",)),
