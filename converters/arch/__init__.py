@@ -25,6 +25,7 @@ from . import (
     bloom,
     cohere,
     deepseek,
+    dots,
     ernie,
     eurobert,
     exaone,
@@ -38,6 +39,7 @@ from . import (
     gptneox,
     granite,
     granitehybrid,
+    hunyuan,
     internlm,
     jamba,
     jina_bert,
@@ -72,7 +74,7 @@ from . import (
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
-            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert)
+            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -33,8 +33,8 @@ from .texts import HARD_TEXTS
 
 TEXT_PART = {name for name, row in MODELS.items() if (spec := table(row)) and spec.whole}
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
-OTHER_WARNINGS = ("is falling back to its reference", "MXFP4", "so we will NOT tie them", "short_mscale")  # of optional
-# kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE)
+# Of optional kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE, Hunyuan).
+OTHER_WARNINGS = ("is falling back to its reference", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}")
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
