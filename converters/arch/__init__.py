@@ -23,6 +23,7 @@ from . import (
     bert,
     bloom,
     cohere,
+    cohere2moe,
     deepseek,
     exaone,
     exaone_moe,
@@ -54,7 +55,7 @@ from . import (
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
             qwenvl, qwen3next, llama4, afmoe, exaone_moe,
-            minimax, multimodal)
+            minimax, multimodal, cohere2moe)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
