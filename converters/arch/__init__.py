@@ -25,6 +25,7 @@ from . import (
     cohere,
     cohere2moe,
     deepseek,
+    diffusion,
     exaone,
     exaone_moe,
     falcon,
@@ -55,7 +56,7 @@ from . import (
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
             qwenvl, qwen3next, llama4, afmoe, exaone_moe,
-            minimax, multimodal, cohere2moe)
+            minimax, multimodal, cohere2moe, diffusion)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
