@@ -24,7 +24,9 @@ from . import (
     bert,
     bloom,
     cohere,
+    cohere2moe,
     deepseek,
+    diffusion,
     dots,
     ernie,
     eurobert,
@@ -74,7 +76,8 @@ from . import (
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
-            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots)
+            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
+            cohere2moe, diffusion)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

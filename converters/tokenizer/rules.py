@@ -34,7 +34,8 @@ class VocabRules:
     """All that is peculiar to the vocabularies of one architecture, both ways.
 
     Forward. `json_first`: tokenizer.json decides even where a tokenizer.model lies beside it. `json_classes`: so it does for
-    these values of tokenizer_class. `as_written`: added tokens keep the type and the text that the files give them.
+    these values of tokenizer_class. `by_flag`: a byte-level token that looks special is none without the flag.
+    `as_written`: added tokens keep the type and the text that the files give them.
     `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: the names that its pre-tokenizers are
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
     tokenizer_config.json, `prefix_from_model` in the SentencePiece model. `type_count`: BERT's token types. `fairseq`: a
@@ -50,6 +51,7 @@ class VocabRules:
     json_first: bool = False
     json_classes: tuple[str, ...] = ()
     as_written: bool = False
+    by_flag: bool = False
     merges: bool = False
     pre: tuple[str, ...] = ()
     space_prefix: bool | None = None
@@ -106,6 +108,9 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "qwen3": _QWEN,
     "qwen3moe": _QWEN,
     "qwen2vl": _QWEN,
+    "rnd1": _QWEN,
+    "dream": replace(_QWEN, by_flag=True),
+    "llada": VocabRules(by_flag=True, adds={"bos": True}, pre=("llama-bpe",)),
     "qwen3next": _QWEN,
     "qwen3vl": _QWEN,
     "qwen3vlmoe": _QWEN,
@@ -168,7 +173,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "laguna": VocabRules(pre=("laguna",)),
     "lfm2": VocabRules(pre=("lfm2",)),
     "lfm2moe": VocabRules(pre=("lfm2",)),
-    "llada-moe": VocabRules(pre=("llada-moe",)),
+    "llada-moe": VocabRules(pre=("llada-moe",), ids={"mask": 156895}),
     "llama4": VocabRules(pre=("llama4",)),
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),

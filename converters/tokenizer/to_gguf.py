@@ -141,7 +141,7 @@ def _byte_level(source: Folder, rules: VocabRules, size: int, pre: str | None) -
     else:
         name = check_name(pre).name
     slots, placed = bpe.by_id(vocab, source.all_added(vocab), size, where, notes)
-    tokens, types = bpe.typed(slots, placed, byte_level=True)
+    tokens, types = bpe.typed(slots, placed, byte_level=True, by_flag=rules.by_flag)
     return Vocabulary("gpt2", name, tokens, types, merges=merges, notes=notes)
 
 
