@@ -44,6 +44,7 @@ from . import (
     qwen,
     qwen2moe,
     qwen35,
+    rwkv,
     seed_oss,
     starcoder,
     t5,
@@ -51,7 +52,7 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, modern_bert, nomic_bert, jina_bert,
-            eurobert, neobert)
+            eurobert, neobert, rwkv)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
