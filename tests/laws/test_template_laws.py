@@ -56,7 +56,7 @@ def test_no_hf_name_belongs_to_two_rules(spec):
             for p in ("weight", "bias") if "p" in template.holes else ("weight",):
                 found = list(index.find(template.format({**dict.fromkeys(template.holes, 3), "p": p})))
                 holes = [len(t.holes) for t, _, _ in found]  # a row of one block stands before that of all
-                assert holes.count(min(holes)) == 1 and holes[0] == min(holes), (template.text, [v for _, v, _ in found])
+                assert [n for n in holes if n == min(holes)] == holes[:1], (template.text, [v for _, v, _ in found])
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.classes[0])
