@@ -21,6 +21,7 @@ from . import (
     arcee,
     bert,
     bloom,
+    cogvlm,
     cohere,
     deepseek,
     eurobert,
@@ -52,7 +53,7 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, modern_bert, nomic_bert, jina_bert,
-            eurobert, neobert, rwkv)
+            eurobert, neobert, rwkv, cogvlm)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -157,4 +157,60 @@ RWKV7 = ArchSpec(
     sizes={"heads": lambda hp: hp["embedding_length"] // hp["wkv.head_size"]}, example="fla-hub/rwkv7-1.5B-world",
 )
 
-SPECS = (RWKV6, RWKV7)
+# -- RWKV 7's time mixing in Qwen2's blocks --------------------------------------------------------------------------
+
+Q = L + "self_attn.time_mixer."
+
+
+def loose(gguf: str, hf: str, size: str, add: bool = True) -> tuple[TensorRule, ...]:
+    """A low-rank projection as bare parameters, `[in, out]`."""
+    name, kind = f"blk.{{b}}.time_mix_{gguf}", "F32" if gguf == "w" else None
+    rows = (R(f"{name}1.weight", Q + f"{hf}1", Transpose(), shape=f"embedding_length {size}", type=kind, no_lora=NO_ADAPTERS),
+            R(f"{name}2.weight", Q + f"{hf}2", Transpose(), shape=f"{size} embedding_length", type=kind, no_lora=NO_ADAPTERS),
+            R(f"{name}0.weight", Q + f"{hf}0", VECTOR))
+    return rows if add else rows[:2]
+
+
+def copied(row: TensorRule) -> TensorRule:
+    gguf, hf = row.gguf[0].text.replace("{b}", "0"), row.hf[0].text.replace("{b}", "0")
+    return R((gguf, gguf.replace("time_mix_a", "time_mix_v")), hf, *row.ops, Same(2), shape=row.shape, no_lora=row.no_lora)
+
+
+LOOSE_RATES = loose("a", "a", "attention.iclr_lora_rank")
+
+
+def arwkv7(gated: bool) -> ArchSpec:
+    letters = LERP7 if gated else LERP7[:-1]
+    return ArchSpec(
+        "arwkv7", ("RwkvHybridForCausalLM",), "rwkv_hybrid", fits=lambda c: bool(c.get("wkv_has_gate", True)) is gated,
+        hparams=(
+            BLOCK_COUNT, CONTEXT, EMBEDDING_LENGTH, FFN_LENGTH, RMS_EPS, NO_HEADS, VOCAB_ROWS, H("wkv.head_size", "head_size"),
+            Const("attention.decay_lora_rank", 64), Const("attention.iclr_lora_rank", 64),
+            Const("attention.value_residual_mix_lora_rank", 32), Const("attention.gate_lora_rank", 128 * gated),
+            Const("token_shift_count", 1), Fixed("wkv_has_gate", gated), Fixed("wkv_version", 7, refuse=True), SILU, TIED,
+            Seen("wkv_has_group_norm", has("blk.0.time_mix_ln.weight")),
+        ),
+        tensors=(
+            *EMBED, *NORMS,
+            R("blk.{b}.time_mix_lerp_fused.weight", tuple(Q + f"x_{letter}" for letter in letters), *stack(letters),
+              type="F32"),
+            *loose("w", "w", "attention.decay_lora_rank"),
+            *map(copied, LOOSE_RATES),
+            *where(behind, *LOOSE_RATES, *loose("v", "v", "attention.value_residual_mix_lora_rank")),
+            *(loose("g", "g", "attention.gate_lora_rank", add=False) if gated else ()),
+            R("blk.{b}.time_mix_k_k.weight", Q + "k_k", VECTOR), R("blk.{b}.time_mix_k_a.weight", Q + "k_a", VECTOR),
+            R("blk.{b}.time_mix_r_k.weight", Q + "r_k", Reshape(("heads", "wkv.head_size"), ("heads*wkv.head_size",))),
+            R("blk.{b}.time_mix_receptance.weight", Q + "receptance.weight", shape="embedding_length embedding_length"),
+            R("blk.{b}.time_mix_key.weight", Q + "key.weight", shape="embedding_length embedding_length"),
+            R("blk.{b}.time_mix_value.weight", Q + "value.weight", shape="embedding_length embedding_length"),
+            R("blk.{b}.time_mix_output.weight", Q + "output.weight", shape="embedding_length embedding_length"),
+            R("blk.{b}.time_mix_ln.{p}", Q + "ln_x.{p}", need=False, shape=WIDTH),
+            *FFN, *OUT_NORM, *HEAD,
+        ),
+        sizes=RWKV7.sizes, example="RWKV-Red-Team/ARWKV-7B-Preview-0.1",
+    )
+
+
+ARWKV7, ARWKV7_PLAIN = arwkv7(True), arwkv7(False)
+BACK = {"arwkv7": choice(ARWKV7, (ARWKV7_PLAIN, lacks("blk.0.time_mix_g1.weight")))}
+SPECS = (RWKV6, RWKV7, ARWKV7, ARWKV7_PLAIN)
