@@ -23,6 +23,7 @@ from . import (
     baichuan,
     bert,
     bloom,
+    cogvlm,
     cohere,
     cohere2moe,
     deepseek,
@@ -66,6 +67,7 @@ from . import (
     qwen3next,
     qwen35,
     qwenvl,
+    rwkv,
     seed_oss,
     stablelm,
     starcoder,
@@ -77,7 +79,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
             granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
-            cohere2moe, diffusion)
+            cohere2moe, diffusion, rwkv, cogvlm)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
