@@ -23,8 +23,12 @@ from . import (
     baichuan,
     bert,
     bloom,
+    cogvlm,
     cohere,
+    cohere2moe,
     deepseek,
+    diffusion,
+    dots,
     ernie,
     eurobert,
     exaone,
@@ -38,6 +42,7 @@ from . import (
     gptneox,
     granite,
     granitehybrid,
+    hunyuan,
     internlm,
     jamba,
     jina_bert,
@@ -62,6 +67,7 @@ from . import (
     qwen3next,
     qwen35,
     qwenvl,
+    rwkv,
     seed_oss,
     stablelm,
     starcoder,
@@ -72,7 +78,8 @@ from . import (
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
-            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert)
+            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
+            cohere2moe, diffusion, rwkv, cogvlm)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

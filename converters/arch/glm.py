@@ -8,7 +8,7 @@ Source: transformers `models/glm`, `glm4`, `glm4_moe`, `solar_open`, THUDM's `mo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -107,35 +107,6 @@ CHATGLM = ArchSpec(
 # -- GLM-4.5 --------------------------------------------------------------------------------------------------------
 
 
-def main_blocks(kv: Mapping[str, Any]) -> int:
-    return kv["block_count"] - kv.get("nextn_predict_layers", 0)
-
-
-def predicted_layers(config: Config, names: Collection[str]) -> int:
-    """How many multi-token-prediction layers a checkpoint has: fine-tuning drops them, config.json keeps the number."""
-    template = Template(L + "eh_proj.weight")
-    return sum(template.match(name.replace("language_model.", "")) is not None for name in names)
-
-
-def predicting(hp: Hparams, b: int) -> bool:
-    return b >= main_blocks(hp)
-
-
-NEXTN_BLOCKS = (
-    Computed("block_count", lambda c: c["num_hidden_layers"] + c["num_nextn_predict_layers"], "num_hidden_layers", main_blocks),
-    Seen("num_nextn_predict_layers", lambda facts: None, names=predicted_layers),
-    Computed("nextn_predict_layers", lambda c: c["num_nextn_predict_layers"],
-             "num_nextn_predict_layers", lambda kv: kv.get("nextn_predict_layers", 0)),
-)
-NEXTN = (
-    *where(predicting,
-           R("blk.{b}.nextn.eh_proj.weight", L + "eh_proj.weight", shape="embedding_length 2*embedding_length"),
-           R("blk.{b}.nextn.enorm.weight", L + "enorm.weight", shape="embedding_length"),
-           R("blk.{b}.nextn.hnorm.weight", L + "hnorm.weight", shape="embedding_length")),
-    R("blk.{b}.nextn.embed_tokens.weight", L + "embed_tokens.weight", need=False, shape="vocab_size embedding_length"),
-    R("blk.{b}.nextn.shared_head_norm.weight", L + "shared_head.norm.weight", need=False, shape="embedding_length"),
-    R("blk.{b}.nextn.shared_head_head.weight", L + "shared_head.head.weight", need=False, shape="vocab_size embedding_length"),
-)
 GLM4MOE_NORMS = (
     NORMS[0], R("blk.{b}.post_attention_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
 )

@@ -107,31 +107,39 @@ class GgufPlanner:
             **self.general, **self.keys, "general.file_type": u32(number), **self.tokens,
             "general.quantization_version": u32(QUANTIZATION_VERSION),
         }
-        if outtype not in ("auto", *OUTTYPES):
-            asked = self.options.quantization
-            key_values = override(key_values, asked)
-            key_values.update(imatrix_keys(self.imatrix, asked.imatrix_file))
+        key_values = override(key_values, self.options.quantization)
+        if self._recipe(outtype):
+            key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file))
+        elif self.imatrix:
+            notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
         key_values.update(self.residue)
         return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""
-        kind = self._kind(outtype)
+        recipe = self._recipe(outtype)
+        kind = self._kind("auto" if recipe else outtype)
         repacked = self._repacked(outtype)
         tensors = [t if t.type else _typed(t, repacked[t.name], None) if t.name in repacked else
                    _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
-        if outtype == "auto":
+        if outtype == "auto" and not recipe:
             types = {t.name: t.type for t in tensors}
             tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.scales.items()), *tensors]
             return tensors, self._decoded(kind, repacked) + rounded(((self.reading.source(match.hf[0][0]).type, types[name])
                              for match in self.reading.found.matches for name in match.gguf), "--outtype f32")
-        if outtype in OUTTYPES:
+        if recipe is None:
             return tensors, self._decoded(kind)
         keys = {"general.architecture": string(self.spec.name), **self.keys}
-        chosen = choose_types(outtype, tensors, keys, self.options.quantization, self.imatrix,
+        chosen = choose_types(recipe, tensors, keys, self.options.quantization, self.imatrix,
                               str(self.reading.checkpoint.folder))
         return [_typed(t, c.type, c.wanted if c.fell_back else None)
                 for t, c in zip(tensors, chosen.choices, strict=True)], [*self._decoded("floats"), *chosen.notes]
+
+    def _recipe(self, outtype: str) -> str | None:
+        """The file type whose recipe of llama-quantize gives the types; None where they are the converter's own."""
+        if outtype not in ("auto", *OUTTYPES):
+            return outtype
+        return (self._kind("auto") if outtype == "auto" else outtype) if self.options.quantization.chooses else None
 
     def _kind(self, outtype: str) -> str:
         """The converter's own type. A recipe starts from the model's, as llama-quantize does from that of `auto`."""
@@ -142,10 +150,11 @@ class GgufPlanner:
 
     def _repacked(self, outtype: str) -> dict[str, str]:
         """The types of tensors whose numbers stay as they are stored: only of the model's own type."""
-        if self.options.keep_quantized and outtype != "auto":
+        own = outtype == "auto" and not self._recipe(outtype)
+        if self.options.keep_quantized and not own:
             raise UsageError("numbers that stay as they are have no other type", found=f"--outtype {outtype}",
                              hint="Leave out --keep-quantized, and the file is made of the exact floats.")
-        return self.repacked if outtype == "auto" else {}
+        return self.repacked if own else {}
 
     def _decoded(self, kind: str, repacked: Mapping[str, str] | None = None) -> list[str]:
         """What to say of weights that are stored in other forms than floats; `kind`: the type of the file's matrices."""
@@ -159,8 +168,8 @@ class GgufPlanner:
 
     def _file_type(self, outtype: str) -> tuple[str, int]:
         """Name and number of the file type."""
-        if outtype not in ("auto", *OUTTYPES):
-            found, number = named_type(outtype)
+        if recipe := self._recipe(outtype):
+            found, number = named_type(recipe)
             return found.name, number
         kind = self._kind(outtype)
         if kind != "Q8_0" and any(t.type == "MXFP4" for t in self.tensors):

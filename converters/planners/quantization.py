@@ -47,6 +47,12 @@ class Quantization:
     exclude_weights: tuple[str, ...] = ()
     require_imatrix: bool = True  # False: to see what a type would give
 
+    @property
+    def chooses(self) -> bool:
+        """Whether something is asked of the types of single tensors."""
+        return bool(self.pure or self.tensor_types or self.tensor_type_file or self.output_tensor_type
+                    or self.token_embedding_type or self.leave_output_tensor)
+
 
 @dataclass
 class Chosen:
@@ -78,7 +84,7 @@ def choose_types(outtype: str, tensors: Sequence[StoredTensor | PlannedTensor], 
             pairs += recipe.parse_tensor_types(_text(asked.tensor_type_file))
         options = recipe.Options(
             asked.pure, tuple(pairs), _type(asked.output_tensor_type), _type(asked.token_embedding_type),
-            asked.leave_output_tensor, imatrix is not None and bool(imatrix.entries))
+            asked.leave_output_tensor, imatrix is not None and bool(imatrix.entries), also_in_floats=True)
     except ValueError as error:
         raise UsageError(str(error), hint="`ggufx types` lists the tensor types.") from error
     try:

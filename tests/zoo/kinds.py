@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 from .spm import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
-from .vocab import Vocab, added, byte_level, byte_level_step, split, wordpiece
+from .vocab import Vocab, added, byte_level, byte_level_step, rwkv, split, wordpiece
 
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -407,6 +407,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "xlmr": lambda: unigram("xlmr", with_model=True, config=XLMR),
     "xlmr-json": lambda: unigram("xlmr-json", with_model=False, config=XLMR),
     "t5": lambda: t5("t5"),
+    "rwkv": lambda: rwkv("rwkv"),
     "bert": lambda: wordpiece(
         "bert",
         config={

@@ -26,6 +26,7 @@ from zoo.models import MODELS
 OTHERS = ("architectures", "transformers_version", "dtype", "quantization_config")
 IN_ROPE_PARAMETERS = ("rope_theta", "rope_scaling", "rope_local_base_freq", "partial_rotary_factor",
                       "rotary_emb_base", "rotary_pct", "global_rope_theta", "local_rope_theta")
+LAYERS = {"mamba": "linear_attention", "attention": "full_attention"}  # what the class calls kinds of layers by itself
 HELD_ANYWAY = {"t5": "tie_word_embeddings", "mt5": "tie_word_embeddings", "umt5": "tie_word_embeddings"}  # whatever is said
 
 
@@ -54,7 +55,7 @@ def same(ours: object, theirs: object) -> bool:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         theirs = {str(k): v for k, v in theirs.items()}  # id2label has numbers there
         return all(same(v, theirs.get(k)) for k, v in ours.items()) and ours.get("rope_type") == theirs.get("rope_type")
-    return ours == theirs
+    return ours == theirs or (isinstance(ours, list) and [LAYERS.get(str(kind), kind) for kind in ours] == theirs)
 
 
 def shortest(keys: Metadata) -> None:

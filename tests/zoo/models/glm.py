@@ -19,7 +19,8 @@ def _mtp(shapes: Shapes) -> Shapes:
 
 # The context length is the width, the norm's epsilon 1e-5, the rotary base 10000.
 _CHATGLM = Fault(keys=("chatglm.context_length", "chatglm.attention.layer_norm_rms_epsilon"))
-_NO_LAYER = Fault("counts a layer of multi-token prediction that the checkpoint has not", config={"num_nextn_predict_layers": 0})
+_NO_LAYER = Fault("counts a layer of multi-token prediction that the checkpoint has not", config={"num_nextn_predict_layers": 0},
+                  keys=("glm4moe.nextn_predict_layers",))
 
 ROWS = (
     Model("glm4", "Glm4ForCausalLM", "glm4", _GLM | {"head_dim": 32, "attention_bias": True}, v4=V4()),
