@@ -37,7 +37,7 @@ def values_of(kind: str, bits: int) -> np.ndarray:
     if kind in _FLOAT8:
         return _FLOAT8[kind]
     if kind == "E2M1":
-        return np.tile(np.float32([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6]), 16)
+        return np.tile(np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32), 16)
     half = 1 << (bits or 8) - 1
     numbers = {"U": codes, "U-": codes - half, "I": (codes & 2 * half - 1 ^ half) - half, "U+1": codes + 1 & 2 * half - 1,
                "T": codes - 1}

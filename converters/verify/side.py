@@ -238,9 +238,9 @@ def _put_together(plan: ConversionPlan, regions: Mapping[str, Region]) -> dict[s
     for job in (part for whole in plan.jobs for part in by_address(whole)):
         kind = native_kind(job)
         made = replace(job, outputs=tuple(replace(o, type=kind) for o in job.outputs), weights=())
-        stored = tuple(replace(r, shape=_flat(r.shape)) for r in made.sources if isinstance(r, Region))
-        if not job.ops and len(stored) == len(made.sources):
-            made = replace(made, sources=stored, outputs=tuple(replace(r, shape=_flat(r.shape)) for r in made.outputs))
+        flat = tuple(replace(r, shape=_flat(r.shape)) for r in made.sources if isinstance(r, Region))
+        if not job.ops and len(flat) == len(made.sources):
+            made = replace(made, sources=flat, outputs=tuple(replace(r, shape=_flat(r.shape)) for r in made.outputs))
         units = unit_count(made)
         for number, output in enumerate(job.outputs):
             name = place.at(output.file, output.offset)
