@@ -146,6 +146,8 @@ def _same(one: Path, two: Path) -> bool:
 
 def foreign(loop: Loop) -> Answer:
     """Files without ggufx's keys come back as a model that computes the same numbers."""
+    if loop.row.shapes and loop.row.lost:
+        return Answer(loop.foreign_back.is_dir(), "-", (loop.row.lost,))
     if loop.row.shapes:
         wrong = other_values(loop.spec, loop.folder, loop.foreign_back, loop.row.rounded)
         return Answer(not wrong, f"{len(wrong)} tensors" if wrong else "equal", tuple(wrong), 0.0)
@@ -228,7 +230,8 @@ def lora(loop: Loop) -> Answer:
     for attempt in range(3):
         adapter, merged = loop.work / f"adapter{attempt}", loop.work / f"merged{attempt}"
         if loop.row.shapes:
-            adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed)
+            conv1d = [t for rule in loop.spec.tensors for t in rule.hf if any(getattr(op, "conv1d", False) for op in rule.ops)]
+            adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed, conv1d=conv1d)
         else:
             make_adapter(loop.folder, adapter, every_weight(loop.folder, skip), seed=loop.seed)
         try:
