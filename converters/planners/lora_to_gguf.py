@@ -38,13 +38,14 @@ _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """How an adapter is made. UsageError for a type that adapters do not have."""
+    """How an adapter is made. `hf_class`: the class to take the base for. UsageError for a type that adapters do not have."""
 
     outtype: str = "f32"
     _: KW_ONLY
     model_name: str | None = None
     metadata_file: Path | None = None
     hub_id: str | None = None
+    hf_class: str | None = None
 
     def __post_init__(self) -> None:
         if self.outtype not in OUTTYPES:
@@ -76,7 +77,7 @@ class _Group:
 def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, options: LoraOptions) -> ConversionPlan:
     """Plan `adapter` -> a GGUF adapter for the model in `base`, whose config.json is enough."""
     problems: list[GgufxError] = []
-    base_config = config_only(base)
+    base_config = config_only(base, options.hf_class)
     spec = arch.for_config(base_config, f"{base}/config.json")
     config = canonical(base_config, spec, f"{base}/config.json")
     keys = write_hparams(spec, config, [], problems)
@@ -283,7 +284,7 @@ def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: st
         if len(shape) != 3:
             return InputError("the parameter is not a stack of experts", expected=list(shape))
         experts, shape = shape[0], shape[1:]
-    turned = bool(rule.ops and isinstance(rule.ops[0], Transpose)) or kind == EMBEDDING
+    turned = (bool(rule.ops) and isinstance(rule.ops[0], Transpose) and rule.ops[0].conv1d) or kind == EMBEDDING
     out, inner = (shape[1], shape[0]) if turned else shape
     if not 0 < rank <= experts * max(out, inner) or rank % experts or (pair.b.shape[0], pair.a.shape[1]) != (out, inner):
         stack = f", {experts} experts in r" if experts > 1 else ""

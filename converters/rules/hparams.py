@@ -9,12 +9,14 @@ import numpy as np
 
 from ..errors import GgufxError, InputError, raise_all
 from ..io.files import printable
+from ..io.string_array import StringArray
 from ..io.values import Metadata, ValueType
 from .facts import MISSING, Config, GgufFacts, Missing, Settings, get_path
 from .hf_config import BLOCK_COUNTS, check_block_count, check_expert_count
 from .hparam_rules import LIMITS, PLAIN_TYPES, HparamRule, OneKey
 from .spec import ArchSpec, Hparams
 
+WITHOUT_PREFIX = ("diffusion.shift_logits",)  # keys that are the same for all architectures
 UNFIT = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)  # what arithmetic on odd settings raises
 
 
@@ -37,7 +39,7 @@ def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: li
                 check(count, f"the {key.replace('_', ' ')}", "config.json")
             except InputError as error:
                 problems.append(error)
-    return {f"{spec.name}.{key}": value for key, value in out.items()}
+    return {key if key in WITHOUT_PREFIX else f"{spec.name}.{key}": value for key, value in out.items()}
 
 
 def _unfit(rule: HparamRule, error: Exception) -> InputError:
@@ -104,10 +106,10 @@ def _fits(kind: ValueType, value: Any) -> bool:
 
 
 def _own_keys(spec: ArchSpec, values: Mapping[str, Any]) -> Settings:
-    """The architecture's keys without its prefix; arrays, which list a value per block, as lists."""
+    """The architecture's keys without its prefix; arrays, which list a value per block or label, as lists."""
     prefix = f"{spec.name}."
     return Settings({key.removeprefix(prefix): PerBlock(value.tolist() if isinstance(value, np.ndarray) else value)
-                     if isinstance(value, (list, np.ndarray)) else value
+                     if isinstance(value, (list, np.ndarray, StringArray)) else value
                      for key, value in values.items() if key.startswith(prefix)})
 
 

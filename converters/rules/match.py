@@ -116,15 +116,16 @@ def match_hf(
     blocks_of = {hole: spec.blocks(hole, hp) for hole in spec.stacks}
     parts = spec.whole.parts if spec.whole else ()
     for name in shapes:
+        part = next((p for p in parts if name.startswith(p)), None)
+        if part is not None:
+            others[part] = others.get(part, 0) + 1
+            continue
         for spelling in rename(name, spec.aliases):
             found = next(index.find(spelling), None)
             if found is not None:
                 break
         if found is None:
-            part = next((p for p in parts if name.startswith(p)), None)
-            if part is not None:
-                others[part] = others.get(part, 0) + 1
-            elif any(next(dropped.find(s), None) for s in rename(name, spec.aliases)):
+            if any(next(dropped.find(s), None) for s in rename(name, spec.aliases)):
                 ignored.append(name)
             else:
                 problems.append(unknown(name))

@@ -99,6 +99,8 @@ class Rope:
         elif self.write_base:
             found.assumed["rope_parameters.rope_theta"] = str(self.default_theta), "the file has no rope.freq_base"
         kind = kv.get("rope.scaling.type", "none")
+        if kind == "linear" and "rope.scaling.factor" not in kv:
+            kind = "none"  # the runtime's own default: linear, by 1
         if kind in ("linear", "yarn", "longrope"):
             rope["rope_type"] = kind
         if kind in ("linear", "yarn"):

@@ -144,7 +144,8 @@ class ArchSpec:
 @dataclass(frozen=True)
 class Whole:
     """An HF class that holds more than a language model. `parts`: prefixes of the other parts' names, and their tables
-    where there are any; `aliases`: how it spells the names of `text`."""
+    where there are any; `aliases`: how it spells the names of `text`; `layout`: rows for tensors that it lays out in another
+    way than the class of its text part; `settings`: what that class must be told and this one always computes with."""
 
     name: str
     model_type: str
@@ -152,11 +153,13 @@ class Whole:
     aliases: tuple[tuple[str, str], ...]
     parts: Mapping[str, ArchSpec | None]
     example: str
+    layout: tuple[TensorRule, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_spec(self) -> ArchSpec:
         """The text part's table under this class's names."""
         return replace(self.text, classes=(self.name,), model_type=self.model_type, headless=(), example=self.example,
-                       aliases=(*self.aliases, *self.text.aliases), whole=self)
+                       tensors=(*self.layout, *self.text.tensors), aliases=(*self.aliases, *self.text.aliases), whole=self)
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,10 @@ def adapter_and_merged(base: Path, folder: Path, merged: Path, without: Collecti
         out = {}
         for name, weight in tensors.items():
             out[name] = weight.float() if weight.is_floating_point() else weight
-            module, kind = name.rpartition(".")[::2]
+            module, kind = name.replace(".parametrizations.weight.original", ".weight").rpartition(".")[::2]
             if weight.ndim != 2 or kind != "weight" or name.startswith(tuple(without)) or "conv" in name:
                 continue
-            embedding = any(part in name for part in ("embed", ".wte.", ".wpe."))
+            embedding = any(part in name for part in ("embed", ".wte.", ".wpe.")) or name.endswith("encoder.weight")
             stored_turned = embedding or any(template.match(name) for template in conv1d)
             rows, columns = tuple(weight.shape)[::-1] if stored_turned else tuple(weight.shape)
             ends = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A.weight", "lora_B.weight")
