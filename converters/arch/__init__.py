@@ -45,11 +45,13 @@ from . import (
     granite,
     granite_swa,
     granitehybrid,
+    hrm_text,
     hunyuan,
     internlm,
     jais,
     jamba,
     jina_bert,
+    laguna,
     lfm2,
     llama,
     llama4,
@@ -68,6 +70,7 @@ from . import (
     openelm,
     orion,
     phi,
+    plamo,
     plm,
     qwen,
     qwen1,
@@ -90,7 +93,8 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
             granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
             cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
-            granite_swa, rugpt3xl)
+            granite_swa, rugpt3xl,
+            hrm_text, laguna, plamo)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
