@@ -47,8 +47,15 @@ OTHERS = (
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
 )
-CHAINS = sorted({*OTHERS, *(tuple(op.bind(SIZES) for op in rule.ops) for spec in SPECS for rule in spec.tensors if rule.ops)},
-                key=str)
+
+
+def apart(ops):
+    """A chain that joins projections as its way back, which takes them apart: every law is of both directions."""
+    return tuple(op.inverse for op in reversed(ops)) if getattr(ops[0], "undo", False) else ops
+
+
+CHAINS = sorted({*OTHERS, *(apart(tuple(op.bind(SIZES) for op in rule.ops))
+                            for spec in SPECS for rule in spec.tensors if rule.ops)}, key=str)
 MOVES = [ops for ops in CHAINS if all(op.moves for op in ops)]
 CANDIDATES = [(48, 24), (3, 48, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24)]
 
