@@ -117,6 +117,10 @@ Pre = Annotated[
     str | None, typer.Option("--pre", metavar="NAME", rich_help_panel=METADATA,
                              help="Pre-tokenizer, where it is not recognised."),
 ]
+HfClass = Annotated[
+    str | None, typer.Option("--as", metavar="CLASS", rich_help_panel=METADATA,
+                             help="Take the model for one of this class, whatever config.json says; see `ggufx archs`."),
+]
 
 # -- how to quantize ------------------------------------------------------------------------------------------------
 Imatrix = Annotated[

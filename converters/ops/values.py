@@ -15,8 +15,8 @@ from .base import Cut, Factors, LoraRefused, Op, Size
 
 @dataclass(frozen=True)
 class Transpose(Op):
-    """Swap the last two axes. `conv1d`: only the stored weight is turned, as GPT-2's Conv1D, whose factors peft keeps as
-    [out, in]."""
+    """Swap the last two axes. `conv1d`: only the stored weight is turned, as GPT-2's Conv1D and gpt-oss' experts, whose
+    factors peft keeps as [out, in]; otherwise they are turned as it is, as those of Llama 4's experts."""
 
     conv1d: bool = False
 

@@ -57,7 +57,9 @@ class Rope:
         rope = full_attention_rope(config)
         kind, factor = rope["rope_type"], rope.get("factor")
         out: Metadata = {}
-        if kind not in (*OTHER_KINDS, "linear", "yarn"):
+        if kind == "dynamic" and "alpha" not in rope:
+            notes.append("dynamic rotary scaling, which acts on texts beyond the context, is not in the runtime")
+        elif kind not in (*OTHER_KINDS, "linear", "yarn"):
             raise UnsupportedError(
                 f"rope_type {kind!r} has no GGUF form", file="config.json", expected="linear, yarn, llama3 or longrope",
                 found=kind, hint="Without its rotary scaling the model would answer wrongly on long texts.")
@@ -97,6 +99,8 @@ class Rope:
         elif self.write_base:
             found.assumed["rope_parameters.rope_theta"] = str(self.default_theta), "the file has no rope.freq_base"
         kind = kv.get("rope.scaling.type", "none")
+        if kind == "linear" and "rope.scaling.factor" not in kv:
+            kind = "none"  # the runtime's own default: linear, by 1
         if kind in ("linear", "yarn", "longrope"):
             rope["rope_type"] = kind
         if kind in ("linear", "yarn"):

@@ -37,11 +37,11 @@ class VocabRules:
     these values of tokenizer_class. `as_written`: added tokens keep the type and the text that the files give them.
     `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: the names that its pre-tokenizers are
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
-    tokenizer_config.json. `type_count`: BERT's token types. `fairseq`: a unigram model's pieces are renumbered. `ids` and
-    `adds`: key-values that are always written; `by_size`: further ones for exactly this vocabulary size. `chat_ends`: EOS is
-    config.json's `eod_token_id`, EOT the first of several EOS of generation_config.json. `roles`: by pre-tokenizer, what tokens
-    are for, by their texts, where no file says so. `visible`: control tokens that the runtime shall print. `ranks`: what goes
-    with a rank file.
+    tokenizer_config.json, `prefix_from_model` in the SentencePiece model. `type_count`: BERT's token types. `fairseq`: a
+    unigram model's pieces are renumbered. `ids` and `adds`: key-values that are always written; `by_size`: further ones for
+    exactly this vocabulary size. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
+    generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so. `visible`:
+    control tokens that the runtime shall print. `ranks`: what goes with a rank file.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
@@ -54,6 +54,7 @@ class VocabRules:
     pre: tuple[str, ...] = ()
     space_prefix: bool | None = None
     prefix_from_config: bool = False
+    prefix_from_model: bool = False
     type_count: bool = False
     fairseq: bool = False
     ids: Mapping[str, int] = field(default_factory=dict)
@@ -94,6 +95,8 @@ _GLM_RANKS = Ranks("chatglm-bpe", ("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK
 _QWEN = VocabRules(pre=("qwen2", "qwen35"))
 _BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",), lstrip=("<mask>",))
 
+_PHI3 = VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True)
+
 RULES: dict[str, VocabRules] = {  # by general.architecture
     "llama": replace(_LLAMA, ranks=_META_RANKS),
     "mistral3": replace(_LLAMA, pre=("tekken",)),
@@ -102,7 +105,10 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "qwen2moe": _QWEN,
     "qwen3": _QWEN,
     "qwen3moe": _QWEN,
+    "qwen2vl": _QWEN,
     "qwen3next": _QWEN,
+    "qwen3vl": _QWEN,
+    "qwen3vlmoe": _QWEN,
     "qwen35": _QWEN,
     "qwen35moe": _QWEN,
     "qwen": replace(_QWEN, ranks=_QWEN_RANKS),
@@ -110,7 +116,8 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "gpt-oss": VocabRules(json_first=True, pre=("gpt-4o",)),
     "deepseek2": VocabRules(json_first=True, pre=("deepseek-v3", "deepseek-llm", "glm4", "youtu"), roles=_GLM_ROLES,
                             ranks=_KIMI_RANKS),
-    "phi3": VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True),
+    "phi3": _PHI3,
+    "phimoe": _PHI3,
     "gemma": VocabRules(space_prefix=False, ids={"eot": 107}),
     "gemma2": VocabRules(space_prefix=False),
     "gemma3": VocabRules(space_prefix=False),
@@ -121,8 +128,8 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "nomic-bert": _BERT,
     "neo-bert": _BERT,
     "jina-bert-v2": replace(_BERT, pre=("jina-v2-es",)),  # as -de and -code behave
-    "nomic-bert-moe": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
-    "jina-bert-v3": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
+    "nomic-bert-moe": replace(_BERT, runtime_lstrip=True),
+    "jina-bert-v3": replace(_BERT, runtime_lstrip=True),
     "t5": VocabRules(spiece=True),
     "t5encoder": VocabRules(spiece=True),
     # The rest have no peculiarity but the name that their pre-tokenizer goes by.
@@ -154,6 +161,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "grok": VocabRules(pre=("grok-2",)),
     "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
     "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
+    "internlm2": VocabRules(as_written=True, prefix_from_model=True),
     "jais": VocabRules(pre=("jais",)),
     "jais2": VocabRules(pre=("jais-2",)),
     "kimi-linear": VocabRules(pre=("kimi-k2",), ranks=_KIMI_RANKS),
@@ -165,9 +173,10 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "mpt": VocabRules(pre=("mpt",)),
+    "nemotron": VocabRules(ids={"pad": 0, "unk": 1}),
     "olmo": VocabRules(pre=("olmo",)),
     "olmo2": VocabRules(pre=("olmo",)),
-    "phi2": VocabRules(pre=("phi-2",)),
+    "phi2": VocabRules(pre=("phi-2",), adds={"bos": False}),
     "plm": VocabRules(pre=("qwen2",)),
     "refact": VocabRules(pre=("refact",)),
     "stablelm": VocabRules(pre=("stablelm2",)),

@@ -255,6 +255,8 @@ def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, voc
     scheme = unigram.space_scheme(source)
     if rules.space_prefix is not None:
         metadata[PREFIX + "add_space_prefix"] = boolean(rules.space_prefix)
+    elif rules.prefix_from_model and (model := _spm_model(source)) is not None:
+        metadata[PREFIX + "add_space_prefix"] = boolean(model.add_dummy_prefix)
     elif vocabulary.kind == "llama" and not source.has(names.SENTENCEPIECE) and scheme == "never":
         metadata.setdefault(PREFIX + "add_space_prefix", boolean(False))
     elif vocabulary.kind == "llama" and scheme == "first":

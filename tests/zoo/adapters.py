@@ -45,7 +45,8 @@ def every_weight(base: Path, without: Collection[str] = ()) -> dict[str, Any]:
     model, skip = load(base), tuple(without)
     kinds = (torch.nn.Linear, Conv1D, torch.nn.Embedding)
     refused = "out_proj" if model.config.model_type in PEFT_MAMBA else None  # by peft
-    matrices = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    matrices = {name: module for name, module in model.named_modules()
+                if isinstance(module, kinds) and "Router" not in type(module).__name__}  # it gives more than a product
     parameters = [name for name, p in model.named_parameters()
                   if p.ndim in (2, 3) and name.rpartition(".")[0] not in matrices
                   and "conv" not in name and not name.endswith(("bias", "A_log"))]
@@ -71,10 +72,10 @@ def adapter_and_merged(base: Path, folder: Path, merged: Path, without: Collecti
         out = {}
         for name, weight in tensors.items():
             out[name] = weight.float() if weight.is_floating_point() else weight
-            module, kind = name.rpartition(".")[::2]
+            module, kind = name.replace(".parametrizations.weight.original", ".weight").rpartition(".")[::2]
             if weight.ndim != 2 or kind != "weight" or name.startswith(tuple(without)) or "conv" in name:
                 continue
-            embedding = any(part in name for part in ("embed", ".wte.", ".wpe."))
+            embedding = any(part in name for part in ("embed", ".wte.", ".wpe.")) or name.endswith("encoder.weight")
             rows, columns = tuple(weight.shape)[::-1] if embedding else tuple(weight.shape)
             ends = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A.weight", "lora_B.weight")
             a, b = (0.3 * bell(f"{module}.{end}@{seed}", shape) for end, shape in zip(ends, ((rank, columns), (rows, rank)), strict=True))

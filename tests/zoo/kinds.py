@@ -42,7 +42,7 @@ def _regexes(*patterns: str) -> dict:
     return _sequence(*split(*patterns), byte_level_step())
 
 
-def _llama3(kind: str = "llama3", pre: str = "llama-bpe") -> Vocab:
+def _llama3(kind: str = "llama3", pre: str = "llama-bpe", **more: str) -> Vocab:
     after = (
         "<|begin_of_text|>",
         "<|end_of_text|>",
@@ -61,18 +61,18 @@ def _llama3(kind: str = "llama3", pre: str = "llama-bpe") -> Vocab:
         after=after,
         ignore_merges=True,
         first=("<|begin_of_text|>",),
-        roles={"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "pad_token": "<|finetune_right_pad_id|>"},
+        roles={"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "pad_token": "<|finetune_right_pad_id|>", **more},
         config={"tokenizer_class": "PreTrainedTokenizerFast"},
         templates={"default": LLAMA_CHAT},
     )
 
 
-def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str]) -> Vocab:
+def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str], nfc: bool = True) -> Vocab:
     return byte_level(
         kind,
         pre,
         _regexes(pattern),
-        normalizer={"type": "NFC"},
+        normalizer={"type": "NFC"} if nfc else None,
         after=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
         plain=(
             "<tool_call>",
@@ -128,7 +128,7 @@ def _phi4() -> Vocab:
     )
 
 
-def _gpt4o() -> Vocab:
+def _gpt4o(kind: str = "gpt4o", pre: str = "gpt-4o") -> Vocab:
     after = (
         "<|startoftext|>",
         "<|endoftext|>",
@@ -141,8 +141,8 @@ def _gpt4o() -> Vocab:
         "<|call|>",
     )
     return byte_level(
-        "gpt4o",
-        "gpt-4o",
+        kind,
+        pre,
         _regexes(GPT4O),
         after=after,
         roles={"bos_token": "<|startoftext|>", "eos_token": "<|return|>", "pad_token": "<|endoftext|>"},
@@ -258,6 +258,22 @@ def _roberta() -> Vocab:
     )
 
 
+def _modernbert() -> Vocab:
+    names = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
+    return byte_level(
+        "modernbert",
+        "modern-bert",
+        byte_level_step(regex=True),
+        normalizer={"type": "NFC"},
+        after=names,
+        first=("[CLS]",),
+        last=("[SEP]",),
+        lstrip=("[MASK]",),
+        roles={f"{role}_token": f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")},
+        config={"tokenizer_class": "PreTrainedTokenizerFast"},
+    )
+
+
 _LLAMA_HEAD = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)]
 _LLAMA_ROLES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
@@ -362,12 +378,18 @@ XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "clean_up_tokenization_spaces"
 VOCABS: dict[str, Callable[[], Vocab]] = {
     "llama3": _llama3,
     "lfm2": lambda: _llama3("lfm2", "lfm2"),
+    "eurobert": lambda: _llama3("eurobert", mask_token="<|reserved_special_token_0|>"),
     "qwen2": lambda: _qwen("qwen2", "qwen2", QWEN2, "Qwen2Tokenizer", {"default": CHAT}),
     "qwen35": lambda: _qwen("qwen35", "qwen35", QWEN35, "Qwen2Tokenizer", {"default": CHAT, "tool_use": TOOLS}),
     "gpt2": _gpt2,
     "neox": lambda: _gpt2("neox", "olmo", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "mpt": lambda: _gpt2("mpt", "mpt", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "phi2": lambda: _gpt2("phi2", "phi-2", "CodeGenTokenizer"),
+    "stablelm2": lambda: _qwen("stablelm2", "stablelm2", QWEN2, "PreTrainedTokenizerFast", {"default": CHAT}, nfc=False),
     "phi4": _phi4,
     "gpt4o": _gpt4o,
+    "llama4": lambda: _gpt4o("llama4", "llama4"),
+    "minimax-m2": lambda: _gpt4o("minimax-m2", "minimax-m2"),
     "deepseek3": _deepseek3,
     "glm4": lambda: _glm4("glm4"),
     "chatglm": lambda: _glm4("chatglm-bpe"),
@@ -375,6 +397,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "tekken": _tekken,
     "smollm": _smollm,
     "roberta": _roberta,
+    "modernbert": _modernbert,
     "llama-spm": lambda: _llama_spm("llama-spm", style="prepend", with_model=True),
     "llama-spm-json": lambda: _llama_spm("llama-spm-json", style="metaspace", with_model=False),
     "phi3": _phi3,

@@ -132,13 +132,14 @@ def byte_level(
     ignore_merges: bool = False,
     first: tuple[str, ...] = (),
     last: tuple[str, ...] = (),
+    lstrip: tuple[str, ...] = (),
     roberta: bool = False,
     templates: dict[str, str] | None = None,
 ) -> Vocab:
     """Byte-level BPE.
 
     `before` are special tokens with the lowest ids (inside the vocabulary too), `after` those that follow it, `plain`
-    the added tokens that are not special; `first` and `last` are what the post-processor adds.
+    the added tokens that are not special; `first` and `last` are what the post-processor adds, `lstrip` those that swallow the space before them.
     """
     merges = _byte_level_merges(json.dumps(pre), json.dumps(normalizer))
     extra = [UNREACHABLE] if ignore_merges else []
@@ -146,7 +147,7 @@ def byte_level(
     vocab = {piece: number for number, piece in enumerate(pieces)}
     tokens = [added(number, token) for number, token in enumerate(before)]
     for token in (*after, *plain):
-        tokens.append(added(len(vocab) + len(tokens) - len(before), token, special=token not in plain))
+        tokens.append(added(len(vocab) + len(tokens) - len(before), token, lstrip=token in lstrip, special=token not in plain))
     ids = vocab | {token["content"]: token["id"] for token in tokens}
     if roberta:
         post = {

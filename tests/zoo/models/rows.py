@@ -64,7 +64,7 @@ class Model:
     `config` goes to the class's configuration (special ids are put in, and the vocabulary's size under `vocab_keys`), `drop` and
     `add` change config.json after that. `float32` names tensors that stay float32 whatever `dtype`, `extra` makes shapes of
     tensors that the Hub ships but transformers does not know, `layout` "fused" stores experts in one tensor where transformers would
-    not, `pooling` and `dense` add the files of sentence-transformers, `zero_norms` says that norms are stored minus 1, `ranges` spreads
+    not, `embeds` compares hidden states, `scores` a classifier's against the runtime's rank pooling, `pooling` and `dense` add the files of sentence-transformers, `zero_norms` says that norms are stored minus 1, `ranges` spreads
     the values of tensors with an ending evenly over [low, high).
 
     A class that only model repositories have, with code of their own, is described by `shapes`: `config` is its config.json as it
@@ -98,6 +98,7 @@ class Model:
     mxfp4: bool = False
     card: bool = False
     embeds: bool = False
+    scores: bool = False
     tolerance: float = PLAIN
     fault: Fault = NONE
     lost: str = ""
