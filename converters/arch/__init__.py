@@ -31,6 +31,7 @@ from . import (
     falcon,
     falcon_h1,
     gemma,
+    gemma3n,
     gemma4,
     gpt,
     gptneox,
@@ -56,7 +57,8 @@ from . import (
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
             qwenvl, qwen3next, llama4, afmoe, exaone_moe,
-            minimax, multimodal, cohere2moe, diffusion)
+            minimax, multimodal, cohere2moe, diffusion,
+            gemma3n)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -22,17 +22,17 @@ from .base import Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, mu
 from .index import Crop, IndexMap, RopePermute, Split
 from .lora import Lora
 from .packed import PackMxfp4
-from .values import Add, MlaKv, NegExp, Reshape, Same, Scale, Transpose
+from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Transpose
 
 __all__ = [
     "OPS", "Add", "Array", "Crop", "Cut", "Each", "Factors", "IndexMap", "Lora", "LoraRefused", "MlaKv", "NegExp", "Op",
-    "PackMxfp4", "Reshape", "RopePermute", "Same", "Scale", "Shape", "Size", "Split", "Transpose", "evaluate", "multiple",
-    "op_from_json",
+    "PackMxfp4", "Pad", "Reshape", "RopePermute", "Same", "Scale", "Shape", "Size", "Split", "Transpose", "evaluate",
+    "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
-    for op in (Op, Each, RopePermute, Split, Crop, Transpose, Reshape, Same, Add, Scale, NegExp, MlaKv, PackMxfp4, Lora)
+    for op in (Op, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, NegExp, MlaKv, PackMxfp4, Lora)
 }
 
 

@@ -110,6 +110,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "gemma": VocabRules(space_prefix=False, ids={"eot": 107}),
     "gemma2": VocabRules(space_prefix=False),
     "gemma3": VocabRules(space_prefix=False),
+    "gemma3n": VocabRules(space_prefix=False),
     "gemma-embedding": VocabRules(space_prefix=False),
     "gemma4": VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
         "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'))),
