@@ -24,6 +24,7 @@ from . import (
     bloom,
     cohere,
     cohere2moe,
+    dbrx,
     deepseek,
     diffusion,
     exaone,
@@ -50,6 +51,7 @@ from . import (
     qwen35,
     qwenvl,
     seed_oss,
+    smallthinker,
     starcoder,
     t5,
 )  # fmt: skip
@@ -58,7 +60,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
             qwenvl, qwen3next, llama4, afmoe, exaone_moe,
             minimax, multimodal, cohere2moe, diffusion,
-            gemma3n)
+            gemma3n, dbrx, smallthinker)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
