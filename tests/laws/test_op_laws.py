@@ -37,7 +37,7 @@ class Sizes(dict):
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
                "query_key_value_rows": 48, "group_length": 2,
-               "vocab_size": 24, "per_layer_rows": 16})
+               "vocab_size": 24, "per_layer_rows": 16, "expert_rows": 16})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
