@@ -19,6 +19,7 @@ from ..rules.hf_config import architecture_of
 from ..rules.spec import ArchSpec, Choice, Whole
 from . import (
     afmoe,
+    apertus,
     arcee,
     bert,
     bloom,
@@ -60,7 +61,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
             qwenvl, qwen3next, llama4, afmoe, exaone_moe,
             minimax, multimodal, cohere2moe, diffusion,
-            gemma3n, dbrx, smallthinker)
+            gemma3n, dbrx, smallthinker, apertus)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -9,7 +9,7 @@ from ..rules.words import *
 from .common import *
 
 B = "transformer.blocks.{b}."
-ATTN, MLP = B + "norm_attn_norm.", B + "ffn.experts.mlp."
+NORMED, MLP = B + "norm_attn_norm.", B + "ffn.experts.mlp."
 STACK = Reshape(("expert_rows", "embedding_length"), ("expert_count", "feed_forward_length", "embedding_length"))
 
 ALL_EXPERTS = "an update of all experts in one is none of each"
@@ -31,10 +31,10 @@ DBRX = ArchSpec(
     ),
     tensors=(
         R("token_embd.weight", "transformer.wte.weight", shape="vocab_size embedding_length"),
-        R("blk.{b}.attn_norm.weight", ATTN + "norm_1.weight", shape="embedding_length"),
-        R("blk.{b}.attn_qkv.weight", ATTN + "attn.Wqkv.weight", shape="qkv_rows embedding_length"),
-        R("blk.{b}.attn_output.weight", ATTN + "attn.out_proj.weight", shape="embedding_length embedding_length"),
-        R("blk.{b}.attn_output_norm.weight", ATTN + "norm_2.weight", shape="embedding_length"),
+        R("blk.{b}.attn_norm.weight", NORMED + "norm_1.weight", shape="embedding_length"),
+        R("blk.{b}.attn_qkv.weight", NORMED + "attn.Wqkv.weight", shape="qkv_rows embedding_length"),
+        R("blk.{b}.attn_output.weight", NORMED + "attn.out_proj.weight", shape="embedding_length embedding_length"),
+        R("blk.{b}.attn_output_norm.weight", NORMED + "norm_2.weight", shape="embedding_length"),
         R("blk.{b}.ffn_gate_inp.weight", B + "ffn.router.layer.weight", shape="expert_count embedding_length"),
         R("blk.{b}.ffn_gate_exps.weight", MLP + "w1", STACK, shape="expert_rows embedding_length", no_lora=ALL_EXPERTS),
         R("blk.{b}.ffn_up_exps.weight", MLP + "v1", STACK, shape="expert_rows embedding_length", no_lora=ALL_EXPERTS),

@@ -37,6 +37,7 @@ from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
+from .keyed_tensors import to_keys
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
@@ -100,6 +101,7 @@ class GgufPlanner:
         _check_promises(reading)
         _check_head(reading)
         _check_flags(reading)
+        self.keys.update(to_keys(spec, hp, checkpoint.tensors, found, file, problems))
         _raise_all(reading)
         self.literal = _derived(reading, hp)
         self.tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.literal.items()), *_targets(reading)]

@@ -8,7 +8,7 @@ from .hf_config import full_attention_rope
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
 from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
-from .spec import ArchSpec, Choice, Constant, Hparams, R, Stack, TensorRule, Whole, choice
+from .spec import ArchSpec, Choice, Constant, Hparams, Keyed, R, Stack, TensorRule, Whole, choice
 from .template import Template
 
 F32 = ValueType.FLOAT32
@@ -38,6 +38,7 @@ __all__ = [
     "H",
     "HparamRule",
     "Hparams",
+    "Keyed",
     "MlaKv",
     "NegExp",
     "Note",

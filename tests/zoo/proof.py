@@ -33,7 +33,7 @@ from .texts import HARD_TEXTS
 
 TEXT_PART = {name for name, row in MODELS.items() if row.cls in BY_CLASS and BY_CLASS[row.cls][0].whole}
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
-OTHER_WARNINGS = ("is falling back to its reference", "MXFP4", "so we will NOT tie them")  # of optional kernels, and of every T5 with a head
+OTHER_WARNINGS = ("is falling back to its reference", "CUDA xIELU", "CUDA-fused xIELU", "MXFP4", "so we will NOT tie them")  # of optional kernels, and of every T5 with a head
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
