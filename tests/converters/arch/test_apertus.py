@@ -19,6 +19,6 @@ def test_a_file_without_the_keys_is_refused(zoo, tmp_path):
     metadata, tensors = read_file(tmp_path / "a.gguf")
     del metadata["xielu.eps"]
     write_file(tmp_path / "b.gguf", metadata, tensors)
-    with pytest.raises(InputError, match="xielu.eps must be a number per block"):
+    with pytest.raises(InputError, match=r"xielu\.eps must be a number per block"):
         gguf_to_hf(tmp_path / "b.gguf", tmp_path / "back")
     assert not (tmp_path / "back").exists()
