@@ -42,6 +42,7 @@ from . import (
     llama,
     llama4,
     mamba,
+    mimo,
     minimax,
     multimodal,
     olmo,
@@ -61,7 +62,8 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
             qwenvl, qwen3next, llama4, afmoe, exaone_moe,
             minimax, multimodal, cohere2moe, diffusion,
-            gemma3n, dbrx, smallthinker, apertus)
+            gemma3n, dbrx, smallthinker, apertus,
+            mimo)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
