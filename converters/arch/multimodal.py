@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ..rules.words import *
 from .common import *
+from .exaone import EXAONE4
 from .gemma4 import GEMMA4, LANGUAGE_MODEL
 from .granite import GRANITE
 from .llama import LLAMA, MULTIMODAL
@@ -65,6 +66,8 @@ GEMMA4_UNIFIED = Whole("Gemma4UnifiedForConditionalGeneration", "gemma4_unified"
                            GEMMA4, defaults={**GEMMA4.defaults, **PLAIN4}), LANGUAGE_MODEL,
                        parts("vision_embedder", "audio_embedder", "embed_vision", "embed_audio"),
                        settings=PLAIN4, example="google/gemma-4-12B-it")
+EXAONE4_5 = Whole("Exaone4_5_ForConditionalGeneration", "exaone4_5", EXAONE4, MULTIMODAL, {**parts("visual"), "mtp.": None},
+                  example="LGAI-EXAONE/EXAONE-4.5-33B")
 
 # Language models alone, whose classes transformers has under other names.
 IQUEST = replace(LLAMA, classes=("IQuestCoderForCausalLM",), model_type="iquestcoder", headless=(),
@@ -80,4 +83,4 @@ KORMO = replace(
 
 BACK = {"qwen2": choice(QWEN2, (KORMO, lacks("blk.0.attn_q.bias")))}
 SPECS = (LLAVA, VOXTRAL, JANUS, IDEFICS3, SMOLVLM, VLLAMA3, SARASHINA2, GRANITE_SPEECH, GRANITE_SPEECH_PLUS, PHI4V, QWEN2_AUDIO,
-         AUDIO_FLAMINGO3, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, IQUEST, KORMO)
+         AUDIO_FLAMINGO3, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, EXAONE4_5, IQUEST, KORMO)

@@ -89,4 +89,9 @@ ROWS = (
                 "sliding_attention": THETA}},
         "vision_config": {"patch_size": 4, "mm_embed_dim": 32, "mm_posemb_size": 16, "output_proj_dims": 64},
         "audio_config": {"audio_embed_dim": 16}}, add={"moe_intermediate_size": None, "hidden_size_per_layer_input": 0}, tolerance=GELU, fault=Fault(keys=(TYPE,))),
+    Model("exaone4-5", "Exaone4_5_ForConditionalGeneration", "llama3", {
+        "text_config": DECODER | {"model_type": "exaone4", "sliding_window": None, "layer_types": ["full_attention"] * 2,
+                                  "rope_parameters": THETA | {"rope_theta": 1000000.0}},
+        "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "num_key_value_heads": 1,
+                          "out_hidden_size": 64, "patch_size": 4, "fullatt_block_indexes": [0]}}),
 )
