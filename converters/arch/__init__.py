@@ -39,6 +39,7 @@ from . import (
     gpt,
     gptneox,
     granite,
+    grovemoe,
     lfm2,
     llama,
     llama4,
@@ -64,7 +65,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             qwenvl, qwen3next, llama4, afmoe, exaone_moe,
             minimax, multimodal, cohere2moe, diffusion,
             gemma3n, dbrx, smallthinker, apertus,
-            mimo, arctic)
+            mimo, arctic, grovemoe)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -56,9 +56,9 @@ GEMMA3N = ArchSpec(
         R("per_layer_proj_norm.weight", "model.per_layer_projection_norm.weight",
           shape="embedding_length_per_layer_input"),
         R("altup_proj.weight", "model.altup_projections.{e}.weight", shape="embedding_length embedding_length",
-          no_lora=NO_ADAPTERS),
+          no_lora=NO_ADAPTERS, experts="other_streams"),
         R("altup_unembd_proj.weight", "model.altup_unembed_projections.{e}.weight", shape="embedding_length embedding_length",
-          no_lora=NO_ADAPTERS),
+          no_lora=NO_ADAPTERS, experts="other_streams"),
         R("blk.{b}.attn_norm.weight", L + "input_layernorm.weight", shape="embedding_length"),
         R("blk.{b}.post_attention_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
         R("blk.{b}.ffn_norm.weight", L + "pre_feedforward_layernorm.weight", shape="embedding_length"),
@@ -80,7 +80,7 @@ GEMMA3N = ArchSpec(
         *OUT_NORM,
     ),
     constants={"per_layer_rows": Constant("vocab_size_per_layer_input", neutral=2**31 - 1)},
-    sizes={**SIZES, "expert_count": lambda hp: hp["altup.num_inputs"] - 1},  # what {e} counts
+    sizes={**SIZES, "other_streams": lambda hp: hp["altup.num_inputs"] - 1},
     defaults={
         "num_key_value_heads": 2, "head_dim": 256, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
         "sliding_window": 512,

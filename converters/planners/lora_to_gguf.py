@@ -271,8 +271,8 @@ def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: st
                                 hint=MERGE)
     if rule.stack and block not in (blocks := spec.blocks(rule.stack, hp)):
         return InputError("the block is beyond the base model's block count", expected=len(blocks))
-    if rule.stacked and holes.get("e", 0) >= at.get("expert_count", 0):
-        return InputError("the expert is beyond the base model's expert count", expected=at.get("expert_count"))
+    if rule.stacked and holes.get("e", 0) >= at.get(rule.experts, 0):
+        return InputError("the expert is beyond the base model's expert count", expected=at.get(rule.experts))
     shape = expected_shape(rule, at, False)
     if shape is None:
         return None
@@ -295,7 +295,7 @@ def _lora_op(group: _Group, hp: Hparams, settings: AdapterSettings) -> Lora:
     """The op that makes the GGUF factors, with everything that the runtime's `alpha / rank` does not say folded in."""
     at = BlockHparams(hp, group.rule.block(group.holes))
     fused = group.kind == FUSED
-    experts = at["expert_count"] if group.rule.stacked or fused else 0
+    experts = at[group.rule.experts] if group.rule.stacked or fused else 0
     pairs = sorted(group.pairs.items())
     ranks = [p.a.shape[0] // (experts if fused else 1) for _, p in pairs]
     rank = max(ranks)

@@ -213,7 +213,7 @@ def _grouped(spec: ArchSpec, rule: TensorRule, holes: Holes, parts: dict[tuple[i
 
 def _experts(rule: TensorRule, at: Hparams) -> int:
     """How many HF tensors stand at each of the rule's templates."""
-    count = at.get("expert_count", 0) if rule.stacked else 1
+    count = at.get(rule.experts, 0) if rule.stacked else 1
     return count if isinstance(count, int) else 0
 
 

@@ -56,6 +56,7 @@ class TensorRule:
     type: str | None = None  # the GGUF type, whatever the file's
     hf_dtype: str | None = None  # the element type in HF, whatever the model's
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
+    experts: str = "expert_count"  # of stacked tensors: how many
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
 
     @property
@@ -196,6 +197,7 @@ def R(
     type: str | None = None,
     hf_dtype: str | None = None,
     no_lora: str | None = None,
+    experts: str = "expert_count",
     given: Has | None = None,
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
@@ -203,4 +205,4 @@ def R(
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, experts, given)

@@ -95,6 +95,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "qwen3moe": _QWEN,
     "qwen2vl": _QWEN,
     "rnd1": _QWEN,
+    "grovemoe": _QWEN,
     "mimo2": _QWEN,
     "smallthinker": _QWEN,
     "dream": replace(_QWEN, by_flag=True),
