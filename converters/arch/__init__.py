@@ -21,6 +21,7 @@ from . import (
     arcee,
     bert,
     bloom,
+    chameleon,
     cogvlm,
     cohere,
     deepseek,
@@ -53,7 +54,7 @@ from . import (
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, modern_bert, nomic_bert, jina_bert,
-            eurobert, neobert, rwkv, cogvlm)
+            eurobert, neobert, rwkv, cogvlm, chameleon)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -42,6 +42,7 @@ CLASSES: dict[str, tuple[tuple[str, str], ...]] = {
     "t5": (("T5ForConditionalGeneration", "t5"),),
     "lfm2": (("Lfm2ForCausalLM", "lfm2"),),
     "modernbert": (("ModernBertModel", "modern-bert"),),
+    "chameleon": (("ChameleonForConditionalGeneration", "chameleon"),),
     "eurobert": (("EuroBertModel", "eurobert"),),
     "neox": (("GPTNeoXForCausalLM", "gptneox"),),
 }

@@ -248,6 +248,26 @@ def _modernbert() -> Vocab:
     )
 
 
+CHAMELEON = (
+    "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", r"\p{N}", r"[\p{P}!-/:-@\[-`{-~]",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+)
+
+
+def _chameleon() -> Vocab:
+    before = ("<s>", "<pad>", "</s>", "<unk>")
+    return byte_level(
+        "chameleon",
+        "chameleon",
+        _regexes(*CHAMELEON),
+        before=before,
+        after=("<image>",),
+        first=("<s>",),
+        roles={"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"},
+        config={"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": True, "add_eos_token": False},
+    )
+
+
 _LLAMA_HEAD = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)]
 _LLAMA_ROLES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
@@ -364,6 +384,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "smollm": _smollm,
     "roberta": _roberta,
     "modernbert": _modernbert,
+    "chameleon": _chameleon,
     "llama-spm": lambda: _llama_spm("llama-spm", style="prepend", with_model=True),
     "llama-spm-json": lambda: _llama_spm("llama-spm-json", style="metaspace", with_model=False),
     "phi3": _phi3,
