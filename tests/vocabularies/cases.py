@@ -47,7 +47,8 @@ CLASSES: dict[str, tuple[tuple[str, str], ...]] = {
     "neox": (("GPTNeoXForCausalLM", "gptneox"),),
 }
 UNPADDED = ("llama-spm-json", "gemma4")  # llama.cpp's converter does not pad these
-assert set(CLASSES) == {kind for kind in VOCABS if vocab(kind).tokenizer}
+# llama.cpp's converter takes CamemBERT's pieces for WordPiece.
+assert set(CLASSES) == {kind for kind in VOCABS if vocab(kind).tokenizer} - {"camembert"}
 
 
 @dataclass(frozen=True)

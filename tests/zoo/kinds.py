@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
-from .spm import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
+from .spm import CAMEMBERT_HEAD, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
 from .vocab import Vocab, added, byte_level, byte_level_step, rwkv, split, wordpiece
 
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -393,6 +393,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "gemma4": _gemma4,
     "xlmr": lambda: unigram("xlmr", with_model=True, config=XLMR),
     "xlmr-json": lambda: unigram("xlmr-json", with_model=False, config=XLMR),
+    "camembert": lambda: unigram("camembert", with_model=True, head=CAMEMBERT_HEAD, config={"tokenizer_class": "CamembertTokenizer"}),
     "t5": lambda: t5("t5"),
     "rwkv": lambda: rwkv("rwkv"),
     "bert": lambda: wordpiece(
