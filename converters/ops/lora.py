@@ -15,7 +15,6 @@ import numpy as np
 
 from .arrays import Array
 from .base import Cut, Factors, LoraRefused, Op, Shape
-from .values import Transpose
 
 MATRIX, EMBEDDING, CONV1D, FUSED = "matrix", "embedding", "conv1d", "fused"
 
@@ -94,8 +93,6 @@ class Lora(Op):
         if self.kind == FUSED:
             a = a.reshape(self.experts, -1, a.shape[-1])
             b = b.reshape(b.shape[0], -1, self.experts).transpose(2, 0, 1)
-            if stored_turned(self.ops):
-                return Factors(np.ascontiguousarray(b.swapaxes(1, 2)), np.ascontiguousarray(a.swapaxes(1, 2)))
         return Factors(a, b)
 
     def _padded(self, f: Factors) -> Factors:
@@ -115,8 +112,3 @@ class Lora(Op):
         for expert, f in zip(self.index, parts, strict=True):
             a[expert], b[expert] = f.a, f.b
         return a, b
-
-
-def stored_turned(ops: Sequence[Op]) -> bool:
-    """Whether the checkpoint stores the weight as [in, out], so that the op chain begins by turning it."""
-    return bool(ops) and isinstance(ops[0], Transpose) and not ops[0].conv1d

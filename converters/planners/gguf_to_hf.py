@@ -27,12 +27,14 @@ from ..ops import Crop, Op, Shape
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, GgufFacts, Missing
-from ..rules.hf_config import hub_style
+from ..rules.hf_config import hub_style, of_text_part
 from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
+from ..sources.hf_folder import taken_for
+from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
 from .outtype import rounded
@@ -110,7 +112,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
               for t in model.tensors.values() if not t.shape or not all(t.shape))
     original, spec = _original(model, own, path) or (None, arch.for_gguf(name, GgufFacts.of(keys, model.tensors), str(path)))
     if own and spec.whole is not None:
-        own = own.of_text_part()
+        own, spec = own.of_text_part(), spec.whole.text
     reading = _Reading(model, spec, own, options, notes)
     said = plain(with_defaults(spec, model.metadata))
     foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
@@ -140,6 +142,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     pooling = sentence_files(foreign)
     if original:
         config = original if options.dtype == "auto" else _with_dtype(original, _main_dtype(reading))
+        if own and own.decoded:
+            config = without_quantization(config)
+            notes.append(f"the original was quantized ({', '.join(own.decoded)}); its weights come back as floats")
     else:
         config = _foreign_config(reading, foreign, tensors, keys)
         reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
@@ -149,7 +154,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     shards = _shards(reading, tensors, kept)
     files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
     return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
-        "architecture": spec.name, "class": config["architectures"][0], "dtype": _main_dtype(reading),
+        "architecture": spec.name, "class": (own and own.hf_class) or config["architectures"][0], "dtype": _main_dtype(reading),
         "parameters": sum(prod(t.shape) for t in tensors)})
 
 
@@ -158,15 +163,12 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
     if own is None or "ggufx.config" not in model.metadata:
         return None
     config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path, non_finite=True)
-    spec = arch.for_config(config, str(path))
+    spec = arch.for_config(taken_for(config, own.hf_class or None), str(path))
     if spec.name != model.metadata["general.architecture"].data:
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)
-    if spec.whole is not None and isinstance(config.get("text_config"), Mapping):
-        dtype: Config = {k: config[k] for k in ("dtype", "torch_dtype") if k in config}
-        tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}  # the whole model's word holds
-        config = {**dtype, **config["text_config"], **tied, "architectures": [spec.whole.text.classes[0]],
-                  "model_type": spec.whole.text.model_type}
+    if spec.whole is not None:
+        config = of_text_part(config, spec.whole)
     return config, spec
 
 
@@ -282,7 +284,7 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
 def _with_dtype(config: Config, dtype: str) -> Config:
     """The original config.json for weights of another type: a stored form of quantized weights goes."""
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
-    return {**{k: v for k, v in config.items() if k != "quantization_config"}, key: ELEMENT_TYPES[dtype].torch}
+    return {**without_quantization(config), key: ELEMENT_TYPES[dtype].torch}
 
 
 def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, bytes]:

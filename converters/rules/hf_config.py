@@ -13,14 +13,15 @@ from typing import Any
 from ..errors import InputError
 from .facts import MISSING, Config, Settings, get_path, set_path
 from .hparam_rules import Seen
-from .spec import ArchSpec
+from .spec import ArchSpec, Whole
 
-TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
+TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config", "thinker_config.text_config")
 MAX_BLOCKS = 1 << 14  # the deepest known models have some hundreds
 MAX_EXPERTS = 1 << 14  # so have the widest
 BLOCK_COUNTS = ("block_count", "decoder_block_count", "nextn_predict_layers")  # keys below the architecture's prefix
 LAYER_KINDS = ("full_attention", "sliding_attention")
 UNSCALED_ROPE = ("rope_type", "rope_theta", "partial_rotary_factor")  # what settings without scaling consist of
+UNSCALED_MROPE = "mrope"  # what transformers 4 calls "default" where rotary dimensions have sections
 TRANSFORMERS_4_ROPE = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 
 
@@ -39,11 +40,10 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
     InputError where a setting has the wrong type.
     """
     out = Settings(config)
-    for nested in TEXT_CONFIGS:
-        if isinstance(inner := config.get(nested), Mapping):
-            out.update({k: v for k, v in inner.items() if v is not None or k not in out})
-            if "tie_word_embeddings" in config:  # the whole model's class ties its head, whatever its text part says
-                out["tie_word_embeddings"] = config["tie_word_embeddings"]
+    if inner := _nested(config):
+        out.update({k: v for k, v in inner.items() if v is not None or k not in out})
+        if "tie_word_embeddings" in config:  # the whole model's class ties its head, whatever its text part says
+            out["tie_word_embeddings"] = config["tie_word_embeddings"]
     if (dtype := out.pop("torch_dtype", None)) is not None:
         out.setdefault("dtype", dtype)
     for rule in spec.hparams:
@@ -60,6 +60,24 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
         if get_path(out, constant.hf) is MISSING and constant.default is not None:
             set_path(out, constant.hf, constant.default)
     out["rope_parameters"] = _rope_parameters(out, spec, file)
+    return out
+
+
+def _nested(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a text part that stand apart from those of the whole model; none where there are no others."""
+    return next((inner for path in TEXT_CONFIGS if isinstance(inner := get_path(config, path), Mapping)), {})
+
+
+def of_text_part(config: Mapping[str, Any], whole: Whole) -> Config:
+    """The config.json of a multimodal model's text part alone, as its own class has it."""
+    apart = {key: config[key] for key in ("dtype", "torch_dtype") if key in config}
+    tied = {key: config[key] for key in ("tie_word_embeddings",) if key in config}  # the whole model's word holds
+    inner = _nested(config) or {k: v for k, v in config.items() if k == "quantization_config" or not k.endswith("_config")}
+    out: Config = {**apart, **whole.settings, **inner, **tied, "architectures": [whole.text.classes[0]],
+                   "model_type": whole.text.model_type}
+    scaling = out.get("rope_scaling")
+    if isinstance(scaling, Mapping) and UNSCALED_MROPE in (scaling.get("type"), scaling.get("rope_type")):
+        out["rope_scaling"] = None
     return out
 
 
@@ -130,6 +148,8 @@ def _one_rope(given: Mapping[str, Any], config: Config, theta: float) -> dict[st
     rope = dict(given)
     kind = rope.pop("type", None)
     rope.setdefault("rope_type", kind or "default")
+    if rope["rope_type"] == UNSCALED_MROPE:
+        rope["rope_type"] = "default"
     rope.setdefault("rope_theta", theta)
     for key in ("partial_rotary_factor", "original_max_position_embeddings"):
         if config.get(key) is not None:

@@ -57,6 +57,7 @@ class TensorRule:
     hf_dtype: str | None = None  # the element type in HF, whatever the model's
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
+    each: str = "expert_count"  # the size that a stack's {e} runs over
 
     @property
     def emits(self) -> str | None:
@@ -143,7 +144,8 @@ class ArchSpec:
 @dataclass(frozen=True)
 class Whole:
     """An HF class that holds more than a language model. `parts`: prefixes of the other parts' names, and their tables
-    where there are any; `aliases`: how it spells the names of `text`."""
+    where there are any; `aliases`: how it spells the names of `text`; `layout`: rows for tensors that it lays out in another
+    way than the class of its text part; `settings`: what that class must be told and this one always computes with."""
 
     name: str
     model_type: str
@@ -151,11 +153,13 @@ class Whole:
     aliases: tuple[tuple[str, str], ...]
     parts: Mapping[str, ArchSpec | None]
     example: str
+    layout: tuple[TensorRule, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_spec(self) -> ArchSpec:
         """The text part's table under this class's names."""
         return replace(self.text, classes=(self.name,), model_type=self.model_type, headless=(), example=self.example,
-                       aliases=(*self.aliases, *self.text.aliases), whole=self)
+                       tensors=(*self.layout, *self.text.tensors), aliases=(*self.aliases, *self.text.aliases), whole=self)
 
 
 @dataclass(frozen=True)
@@ -184,10 +188,11 @@ def R(
     hf_dtype: str | None = None,
     no_lora: str | None = None,
     given: Has | None = None,
+    each: str = "expert_count",
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given, each)

@@ -2,12 +2,12 @@
 
 from ..errors import UnsupportedError
 from ..io.values import ValueType
-from ..ops import Add, Crop, Each, MlaKv, NegExp, PackMxfp4, Reshape, RopePermute, Same, Scale, Split, Transpose
+from ..ops import Add, Crop, Each, MlaKv, NegExp, Op, PackMxfp4, Reshape, RopePermute, Same, Scale, Split, Transpose
 from .facts import Config, GgufFacts, has, lacks, named, says, size
 from .hf_config import full_attention_rope
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
-from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
+from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, AlphaRope, Rope
 from .spec import ArchSpec, Choice, Constant, Hparams, R, Stack, TensorRule, Whole, choice
 from .template import Template
 
@@ -24,6 +24,7 @@ __all__ = [
     "POOLING",
     "PROPORTIONAL_FREQS",
     "Add",
+    "AlphaRope",
     "ArchSpec",
     "Choice",
     "Codec",
@@ -41,6 +42,7 @@ __all__ = [
     "MlaKv",
     "NegExp",
     "Note",
+    "Op",
     "PackMxfp4",
     "R",
     "Reshape",

@@ -352,7 +352,7 @@ def unwritten(plan: ConversionPlan, jobs: Sequence[TensorJob]) -> list[Ranges]:
     for job in jobs:
         for region in job.outputs:
             ranges[region.file].append((region.offset, region.offset + region.nbytes))
-        if any(r.offset < 0 or r.offset + r.nbytes > plan.inputs[r.file].size for r in job.sources):
+        if any(r.offset < 0 or r.offset + r.nbytes > plan.inputs[r.file].size for s in job.sources for r in s.regions):
             problems.append(InputError("the plan reads outside of a source", tensor=job.name))
     gaps: list[Ranges] = []
     for output, taken in zip(plan.outputs, ranges, strict=True):

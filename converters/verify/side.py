@@ -24,9 +24,11 @@ from ..io.values import Metadata, text_of
 from ..ops import Shape
 from ..plan.plan import ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import RAW, Tile, by_address, memory, native_kind, unit_count
+from ..planners.packed_sources import parts_of, source_of
 from ..run.convert_tile import run_tile
 from ..run.open_files import OpenFiles, OpenInput
 from ..sources.hf_folder import Checkpoint
+from ..sources.packed.tensor import PackedTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +149,9 @@ def of_gguf(model: GgufFile) -> Side:
 
 def of_checkpoint(checkpoint: Checkpoint, form: str = "checkpoint") -> Side:
     """A checkpoint or adapter folder by its own names."""
-    files = numbered(t.file for t in checkpoint.tensors.values())
-    tensors = {t.name: _stored(t.name, t.type, t.shape, files[t.file], t.offset, t.nbytes)
-               for t in checkpoint.tensors.values()}
+    files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
+    tensors = {t.name: _packed(t, files) if isinstance(t, PackedTensor) else
+               _stored(t.name, t.type, t.shape, files[t.file], t.offset, t.nbytes) for t in checkpoint.tensors.values()}
     return Side(checkpoint.folder, form, "hf", tensors, _inputs(files), config=checkpoint.config,
                 notes=tuple(checkpoint.notes))
 
@@ -177,6 +179,14 @@ def _stored(name: str, kind: str, shape: Shape, file: int, offset: int, nbytes: 
     job = TensorJob(name, (region,), (), (region,))
     piece = Piece(0, prod(shape), job, 0, unit_count(job))
     return SideTensor(name, kind, shape, kind, (piece,) if prod(shape) else ())
+
+
+def _packed(tensor: PackedTensor, files: Mapping[Path, int]) -> SideTensor:
+    """A weight that several stored tensors make."""
+    source = source_of(tensor, files)
+    job = TensorJob(tensor.name, (source,), (), (Region(0, 0, source.type, tensor.shape),))
+    piece = Piece(0, prod(tensor.shape), job, 0, unit_count(job))
+    return SideTensor(tensor.name, source.type, tensor.shape, source.type, (piece,))
 
 
 def _is_known(kind: str) -> bool:
@@ -212,9 +222,9 @@ def _put_together(plan: ConversionPlan, regions: Mapping[str, Region]) -> dict[s
     for job in (part for whole in plan.jobs for part in by_address(whole)):
         kind = native_kind(job)
         made = replace(job, outputs=tuple(replace(o, type=kind) for o in job.outputs), weights=())
-        if not job.ops:
-            made = replace(made, sources=tuple(replace(r, shape=_flat(r.shape)) for r in made.sources),
-                           outputs=tuple(replace(r, shape=_flat(r.shape)) for r in made.outputs))
+        stored = tuple(replace(r, shape=_flat(r.shape)) for r in made.sources if isinstance(r, Region))
+        if not job.ops and len(stored) == len(made.sources):
+            made = replace(made, sources=stored, outputs=tuple(replace(r, shape=_flat(r.shape)) for r in made.outputs))
         units = unit_count(made)
         for number, output in enumerate(job.outputs):
             name = place.at(output.file, output.offset)

@@ -45,6 +45,14 @@ CLASSES: dict[str, tuple[tuple[str, str], ...]] = {
     "chameleon": (("ChameleonForConditionalGeneration", "chameleon"),),
     "eurobert": (("EuroBertModel", "eurobert"),),
     "neox": (("GPTNeoXForCausalLM", "gptneox"),),
+    "mpt": (("MptForCausalLM", "mpt"),),
+    "phi2": (("PhiForCausalLM", "phi2"),),
+    "stablelm2": (("StableLmForCausalLM", "stablelm"),),
+    "glm4": (("Glm4ForCausalLM", "glm4"), ("Glm4MoeForCausalLM", "glm4moe"), ("GlmMoeDsaForCausalLM", "glm-dsa")),
+    "chatglm": (("GlmForCausalLM", "chatglm"),),
+    "solar": (("SolarOpenForCausalLM", "glm4moe"),),
+    "llama4": (("Llama4ForCausalLM", "llama4"),),
+    "minimax-m2": (("MiniMaxM2ForCausalLM", "minimax-m2"),),
 }
 UNPADDED = ("llama-spm-json", "gemma4")  # llama.cpp's converter does not pad these
 # llama.cpp's converter takes CamemBERT's pieces for WordPiece.

@@ -45,7 +45,8 @@ def every_weight(base: Path, without: Collection[str] = ()) -> dict[str, Any]:
     model, skip = load(base), tuple(without)
     kinds = (torch.nn.Linear, Conv1D, torch.nn.Embedding)
     refused = "out_proj" if model.config.model_type in PEFT_MAMBA else None  # by peft
-    matrices = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    matrices = {name: module for name, module in model.named_modules()
+                if isinstance(module, kinds) and "Router" not in type(module).__name__}  # it gives more than a product
     parameters = [name for name, p in model.named_parameters()
                   if p.ndim in (2, 3) and name.rpartition(".")[0] not in matrices
                   and "conv" not in name and not name.endswith(("bias", "A_log"))]

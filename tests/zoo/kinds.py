@@ -67,12 +67,12 @@ def _llama3(kind: str = "llama3", pre: str = "llama-bpe", **more: str) -> Vocab:
     )
 
 
-def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str]) -> Vocab:
+def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str], nfc: bool = True) -> Vocab:
     return byte_level(
         kind,
         pre,
         _regexes(pattern),
-        normalizer={"type": "NFC"},
+        normalizer={"type": "NFC"} if nfc else None,
         after=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
         plain=(
             "<tool_call>",
@@ -128,7 +128,7 @@ def _phi4() -> Vocab:
     )
 
 
-def _gpt4o() -> Vocab:
+def _gpt4o(kind: str = "gpt4o", pre: str = "gpt-4o") -> Vocab:
     after = (
         "<|startoftext|>",
         "<|endoftext|>",
@@ -141,8 +141,8 @@ def _gpt4o() -> Vocab:
         "<|call|>",
     )
     return byte_level(
-        "gpt4o",
-        "gpt-4o",
+        kind,
+        pre,
         _regexes(GPT4O),
         after=after,
         roles={"bos_token": "<|startoftext|>", "eos_token": "<|return|>", "pad_token": "<|endoftext|>"},
@@ -164,6 +164,32 @@ def _deepseek3() -> Vocab:
         templates={"default": LLAMA_CHAT},
         roles={"bos_token": before[0], "eos_token": before[1], "pad_token": before[2]},
         config={"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": True, "add_eos_token": False, "legacy": True},
+    )
+
+
+def _glm4(pre: str) -> Vocab:
+    end = "<|endoftext|>"
+    roles = ("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
+    return byte_level(
+        pre,
+        pre,
+        _regexes(LLAMA3),
+        after=(end, "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", *roles),
+        roles={"eos_token": end, "pad_token": end},
+        config={"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": None, "unk_token": None},
+        templates={"default": CHAT},
+    )
+
+
+def _solar() -> Vocab:
+    return byte_level(
+        "solar",
+        "solar-open",
+        _regexes(QWEN2),
+        after=("<unk>", "<|startoftext|>", "<|endoftext|>", "<|pad|>"),
+        roles={"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<unk>", "pad_token": "<|pad|>"},
+        config={"tokenizer_class": "PreTrainedTokenizerFast"},
+        templates={"default": CHAT},
     )
 
 
@@ -377,9 +403,17 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "qwen35": lambda: _qwen("qwen35", "qwen35", QWEN35, "Qwen2Tokenizer", {"default": CHAT, "tool_use": TOOLS}),
     "gpt2": _gpt2,
     "neox": lambda: _gpt2("neox", "olmo", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "mpt": lambda: _gpt2("mpt", "mpt", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "phi2": lambda: _gpt2("phi2", "phi-2", "CodeGenTokenizer"),
+    "stablelm2": lambda: _qwen("stablelm2", "stablelm2", QWEN2, "PreTrainedTokenizerFast", {"default": CHAT}, nfc=False),
     "phi4": _phi4,
     "gpt4o": _gpt4o,
+    "llama4": lambda: _gpt4o("llama4", "llama4"),
+    "minimax-m2": lambda: _gpt4o("minimax-m2", "minimax-m2"),
     "deepseek3": _deepseek3,
+    "glm4": lambda: _glm4("glm4"),
+    "chatglm": lambda: _glm4("chatglm-bpe"),
+    "solar": _solar,
     "tekken": _tekken,
     "smollm": _smollm,
     "roberta": _roberta,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from .rows import RECURRENT, SMALL, Fault, Model, layer_like
 
 
-def _mtp(prefix: str) -> Callable:
+def mtp(prefix: str) -> Callable:
     """The multi-token-prediction head: one more full-attention layer and what joins it to the model."""
     h = 64
     more = (("mtp.fc.weight", (h, 2 * h)), ("mtp.norm.weight", (h,)),
@@ -31,15 +31,15 @@ _ROUNDED = Fault(keys=("blk.0.ssm_a",))
 
 ROWS = (
     Model("qwen35", "Qwen3_5ForCausalLM", "qwen35", _QWEN35, float32=_QWEN35_F32, zero_norms=True, tolerance=RECURRENT, rounded=True, fault=_NO_HEAD),
-    Model("qwen35-mtp", "Qwen3_5ForCausalLM", "qwen35", _QWEN35, float32=_QWEN35_F32, extra=_mtp("model."), zero_norms=True,
+    Model("qwen35-mtp", "Qwen3_5ForCausalLM", "qwen35", _QWEN35, float32=_QWEN35_F32, extra=mtp("model."), zero_norms=True,
           add={"mtp_num_hidden_layers": 1}, tolerance=RECURRENT, rounded=True),
     Model("qwen35-vl", "Qwen3_5ForConditionalGeneration", "qwen35", {
         "text_config": _QWEN35 | {"tie_word_embeddings": True}, "vision_config": _QWEN35_EYE, "tie_word_embeddings": True},
-        float32=_QWEN35_F32, extra=_mtp("model.language_model."), add={"mtp_num_hidden_layers": 1}, zero_norms=True,
+        float32=_QWEN35_F32, extra=mtp("model.language_model."), add={"mtp_num_hidden_layers": 1}, zero_norms=True,
           tolerance=RECURRENT, rounded=True, fault=_ROUNDED),
-    Model("qwen35moe", "Qwen3_5MoeForCausalLM", "qwen35", _QWEN35_MOE, extra=_mtp("model."), add={"mtp_num_hidden_layers": 1},
+    Model("qwen35moe", "Qwen3_5MoeForCausalLM", "qwen35", _QWEN35_MOE, extra=mtp("model."), add={"mtp_num_hidden_layers": 1},
           zero_norms=True, tolerance=RECURRENT, rounded=True),
     Model("qwen35moe-vl", "Qwen3_5MoeForConditionalGeneration", "qwen35", {"text_config": _QWEN35_MOE, "vision_config": _QWEN35_EYE},
-          extra=_mtp("model.language_model."), add={"mtp_num_hidden_layers": 1}, zero_norms=True, layout="fused",
+          extra=mtp("model.language_model."), add={"mtp_num_hidden_layers": 1}, zero_norms=True, layout="fused",
           tolerance=RECURRENT, rounded=True),
 )

@@ -1,0 +1,77 @@
+"""Classes that see or hear around a language model of another family: their text parts, which come back as its class.
+
+Source: transformers `models/llava`, `voxtral`, `janus`, `idefics3`, `smolvlm`, `qwen2_audio`, `audioflamingo3`,
+`granite_speech`; for the others the code beside their weights; llama.cpp `conversion/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..rules.words import *
+from .common import *
+from .granite import GRANITE
+from .llama import LLAMA, MULTIMODAL
+from .phi import PHI3
+from .qwen import DEFAULTS, QKV_BIAS, QWEN2, QWEN3
+
+
+def beside(spec: ArchSpec, *model_types: str) -> ArchSpec:
+    """The table for a text part whose config is of one of these types; others have other tables, or none."""
+    def fits(config: Config) -> bool:
+        inner = config.get("text_config") or {}
+        return inner.get("model_type", model_types[0]) in model_types
+
+    return replace(spec, fits=fits)
+
+
+def parts(*names: str) -> dict[str, ArchSpec | None]:
+    """Prefixes of other parts' names, as transformers 4 and 5 spell them."""
+    return dict.fromkeys((*(f"{name}." for name in names), *(f"model.{name}." for name in names)))
+
+
+SEEING = parts("vision_tower", "multi_modal_projector")
+HEARING = parts("audio_tower", "multi_modal_projector")
+LLAVA = Whole("LlavaForConditionalGeneration", "llava", beside(LLAMA, "llama", "mistral"), MULTIMODAL, SEEING,
+              example="mistral-community/pixtral-12b")
+VOXTRAL = Whole("VoxtralForConditionalGeneration", "voxtral", LLAMA, MULTIMODAL, HEARING,
+                example="mistralai/Voxtral-Mini-3B-2507")
+JANUS = Whole("JanusForConditionalGeneration", "janus", LLAMA, MULTIMODAL,
+              parts("vision_model", "aligner", "vqmodel", "generation_embeddings", "generation_aligner", "generation_head"),
+              example="deepseek-community/Janus-Pro-1B")
+IDEFICS3 = Whole("Idefics3ForConditionalGeneration", "idefics3", LLAMA, (("model.text_model.", "model."),),
+                 parts("vision_model", "connector"), example="HuggingFaceTB/SmolVLM-Instruct")
+SMOLVLM = replace(IDEFICS3, name="SmolVLMForConditionalGeneration", model_type="smolvlm",
+                  example="HuggingFaceTB/SmolVLM2-2.2B-Instruct")
+VLLAMA3 = replace(IDEFICS3, name="VLlama3ForCausalLM")
+SARASHINA2 = Whole("Sarashina2VisionForCausalLM", "sarashina2_vision", LLAMA, (("llm.", ""),),
+                   dict.fromkeys(("visual.", "norm.")), example="sbintuitions/sarashina2.2-vision-3b")
+GRANITE_SPEECH = Whole("GraniteSpeechForConditionalGeneration", "granite_speech", GRANITE, MULTIMODAL,
+                       parts("encoder", "projector"), example="ibm-granite/granite-speech-3.3-2b")
+GRANITE_SPEECH_PLUS = replace(GRANITE_SPEECH, name="GraniteSpeechPlusForConditionalGeneration",
+                              model_type="granite_speech_plus", example="ibm-granite/granite-speech-4.1-2b-plus")
+PHI4V = Whole("Phi4ForCausalLMV", "phi4-siglip", PHI3, (), parts("vision_tower", "mm_projector"),
+              example="microsoft/Phi-4-reasoning-vision-15B")
+QWEN2_AUDIO = Whole("Qwen2AudioForConditionalGeneration", "qwen2_audio", QWEN2, MULTIMODAL, HEARING,
+                    example="Qwen/Qwen2-Audio-7B-Instruct")
+AUDIO_FLAMINGO3 = replace(QWEN2_AUDIO, name="AudioFlamingo3ForConditionalGeneration", model_type="audioflamingo3",
+                          example="nvidia/audio-flamingo-3-hf")
+DOTS_OCR = Whole("DotsOCRForCausalLM", "dots_ocr", QWEN2, (), parts("vision_tower"), example="rednote-hilab/dots.ocr")
+STEP3_VL = Whole("StepVLForConditionalGeneration", "step_robotics", QWEN3, MULTIMODAL,
+                 parts("vision_model", "vit_large_projector"), example="stepfun-ai/Step3-VL-10B")
+
+# Language models alone, whose classes transformers has under other names.
+IQUEST = replace(LLAMA, classes=("IQuestCoderForCausalLM",), model_type="iquestcoder", headless=(),
+                 example="IQuestLab/IQuest-Coder-V1-40B-Instruct")
+KORMO = replace(
+    QWEN2, classes=("KORMoForCausalLM",), model_type="kormo", headless=(), example="KORMo-Team/KORMo-10B-sft",
+    hparams=DECODER, defaults=DEFAULTS,
+    tensors=(
+        *(row for row in QWEN2.tensors if row not in (*NORMS, *QKV_BIAS)),
+        R("blk.{b}.attn_norm.weight", L + "pre_attention_layernorm.weight", shape="embedding_length"),
+        R("blk.{b}.ffn_norm.weight", L + "pre_mlp_layernorm.weight", shape="embedding_length")),
+)
+
+BACK = {"qwen2": choice(QWEN2, (KORMO, lacks("blk.0.attn_q.bias")))}
+SPECS = (LLAVA, VOXTRAL, JANUS, IDEFICS3, SMOLVLM, VLLAMA3, SARASHINA2, GRANITE_SPEECH, GRANITE_SPEECH_PLUS, PHI4V, QWEN2_AUDIO,
+         AUDIO_FLAMINGO3, DOTS_OCR, STEP3_VL, IQUEST, KORMO)
