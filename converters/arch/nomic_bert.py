@@ -40,6 +40,8 @@ SHAPE = (
     Const("attention.causal", False, BOOL), POOLING, LABELS, VOCAB_ROWS, Seen("type_vocab_size", size("token_types.weight")),
     Fixed("prenorm", False, refuse=True), Fixed("rotary_emb_fraction", 1.0, refuse=True),
     Fixed("rotary_emb_interleaved", False, refuse=True), Fixed("causal", False, refuse=True),
+    Note("rotary_scaling_factor: the class stretches long texts by it, the runtime as it is told on its command line",
+         lambda config: config.get("rotary_scaling_factor")),
 )
 EMBEDDINGS = (
     R("token_embd.weight", "embeddings.word_embeddings.weight", shape="vocab_size embedding_length"),

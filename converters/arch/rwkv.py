@@ -116,6 +116,7 @@ def behind(hp: Hparams, b: int) -> bool:
 
 
 RATES = low_rank("a", "a", "attention.iclr_lora_rank")
+UNUSED = tuple(Template(f"model.layers.0.attn.v_lora.lora.{end}") for end in ("0.weight", "2.weight", "2.bias"))
 RWKV7 = ArchSpec(
     "rwkv7", ("RWKV7ForCausalLM", "Rwkv7ForCausalLM"), "rwkv7",
     hparams=(
@@ -154,7 +155,8 @@ RWKV7 = ArchSpec(
         "intermediate_size": lambda c: 4 * c["hidden_size"], "norm_eps": 1e-5, "head_dim": 64,
         "decay_low_rank_dim": rank(0.5, 1.8), "a_low_rank_dim": rank(0.5, 1.8), "v_low_rank_dim": rank(0.5, 1.3),
         "gate_low_rank_dim": rank(0.8, 0.6)},
-    sizes={"heads": lambda hp: hp["embedding_length"] // hp["wkv.head_size"]}, example="fla-hub/rwkv7-1.5B-world",
+    sizes={"heads": lambda hp: hp["embedding_length"] // hp["wkv.head_size"]}, ignore=UNUSED,
+    example="fla-hub/rwkv7-1.5B-world",
 )
 
 # -- RWKV 7's time mixing in Qwen2's blocks --------------------------------------------------------------------------

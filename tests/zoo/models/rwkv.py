@@ -43,7 +43,7 @@ _ROWS7 = {
 } | _pairs("model.layers.0.pre_norm", "model.norm", _L + "attn_norm", _L + "ffn_norm", _M + "g_norm")
 _VALUES = tensors({
     _M + "v_lora.lora.0.weight": "v_low_rank_dim hidden_size", _M + "v_lora.lora.2.weight": "hidden_size v_low_rank_dim",
-    _M + "v_lora.lora.2.bias": "hidden_size"}, b="range(1,num_hidden_layers)")
+    _M + "v_lora.lora.2.bias": "hidden_size"})  # of block 0, too, which does not use it: some checkpoints have it, others do not
 
 _HYBRID = {"model_type": "rwkv_hybrid", "hidden_size": 64, "num_hidden_layers": 2, "head_size": 32, "intermediate_size": 96, "rms_norm_eps": 1e-6,
            "wkv_has_gate": True, "wkv_has_group_norm": False, "wkv_version": 7, "hidden_act": "silu", "tie_word_embeddings": False,
