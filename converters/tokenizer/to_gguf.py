@@ -88,7 +88,7 @@ def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
             return unigram.from_model(source, model, size, fairseq=False)
         return spm.from_model(source, model, size, rules.as_written)
     for name in names.UNIGRAM:
-        if source.has(name) and (source.tokenizer is None or source.model.get("type", str) == "Unigram"):
+        if source.has(name) and (source.tokenizer is None or unigram.numbered_alike(source, rules.fairseq)):
             return unigram.from_model(source, read_model(source.read(name), source.path / name), size, rules.fairseq)
     if source.tokenizer is not None:
         return _read_json(source, rules, size, pre)

@@ -6,6 +6,7 @@ from ggufx.converters.arch import SPECS
 from ggufx.converters.ops import (
     OPS,
     Add,
+    Arrange,
     Crop,
     Each,
     Factors,
@@ -49,6 +50,7 @@ OTHERS = (
     (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
+    (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
 
@@ -60,7 +62,7 @@ def apart(ops):
 CHAINS = sorted({*OTHERS, *(apart(tuple(op.bind(SIZES) for op in rule.ops))
                             for spec in SPECS for rule in spec.tensors if rule.ops)}, key=str)
 MOVES = [ops for ops in CHAINS if all(op.moves for op in ops)]
-CANDIDATES = [(48, 24), (3, 48, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24)]
+CANDIDATES = [(48, 24), (3, 48, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20)]
 
 
 def inputs(ops, seed=0):
