@@ -21,6 +21,7 @@ from . import (
     afmoe,
     arcee,
     baichuan,
+    bailing,
     bert,
     bloom,
     codeshell,
@@ -58,6 +59,7 @@ from . import (
     llama_like,
     mamba,
     mellum,
+    minicpm,
     minimax,
     modern_bert,
     mpt,
@@ -93,8 +95,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
             granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
             cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
-            granite_swa, rugpt3xl,
-            hrm_text, laguna, plamo)
+            granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
@@ -158,7 +159,7 @@ def for_gguf(arch: str, facts: GgufFacts, file: str) -> ArchSpec:
     if arch not in BY_NAME:
         raise UnsupportedError(f"architecture {arch!r} is not supported", file=file, found=arch,
                                hint=_nearest(arch, BY_NAME))
-    scalars = {key: value for key, value in facts.keys.items() if isinstance(value, (str, int, float))}
+    scalars = {key: value if isinstance(value, (str, int, float)) else None for key, value in facts.keys.items()}
     return BY_NAME[arch].of(replace(facts, keys=scalars))
 
 

@@ -22,8 +22,8 @@ def blocks(kind: str, numbers: np.ndarray, found: Mapping[str, np.ndarray]) -> n
     if kind in ("MXFP4", "NVFP4"):
         codes = numbers.astype(np.uint8).reshape(rows, -1, size)
         scales = found["scales"].reshape(rows, cols // size, -1)
-        if kind == "MXFP4" and (scales == 255).any():
-            raise ValueError("a scale is NaN")
+        if (scales >= (255 if kind == "MXFP4" else 127)).any():
+            raise ValueError(f"a scale that is NaN{' or negative' * (kind == 'NVFP4')}")
         parts = [scales, _halves(codes, 16 if kind == "MXFP4" else 8)]
     else:
         zero, count = _MIDDLE[kind]

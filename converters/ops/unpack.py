@@ -37,7 +37,7 @@ def values_of(kind: str, bits: int) -> np.ndarray:
     if kind in _FLOAT8:
         return _FLOAT8[kind]
     if kind == "E2M1":
-        return np.tile(np.float32([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6]), 16)
+        return np.tile(np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32), 16)
     half = 1 << (bits or 8) - 1
     numbers = {"U": codes, "U-": codes - half, "I": (codes & 2 * half - 1 ^ half) - half, "U+1": codes + 1 & 2 * half - 1,
                "T": codes - 1}
@@ -192,15 +192,18 @@ class Unpack(Op):
         return self.into or "F32"
 
     def repacked(self) -> Unpack | None:
-        """The same into blocks of GGUF that hold the very numbers; None where no type's do."""
+        """The same into blocks of GGUF that hold the very numbers; None where no type's do. In NVFP4 but for a factor (or
+        divisor) of the whole weight, which GGUF keeps in a tensor beside it."""
         grids = dict(self.parts)
         codes, zeros = grids["codes"], grids.get("zeros")
         if self.width or self.once or self.after != 1 or {"groups", "values", "scale_values"} & grids.keys():
             return None
         bits = codes.bits or 8
         kind = ""
-        if codes.kind == "E2M1" and grids.keys() == {"codes", "scales"} and grids["scales"].kind == "F8_E8M0":
-            kind = "MXFP4"
+        if codes.kind == "E2M1":
+            kind = {"F8_E8M0": "MXFP4", "F8_E4M3": "NVFP4"}.get(grids["scales"].kind, "")
+            if kind == "MXFP4" and grids.keys() != {"codes", "scales"}:
+                kind = ""
         elif codes.kind == "T":
             kind = "TQ2_0"
         elif "biases" in grids:
@@ -208,7 +211,9 @@ class Unpack(Op):
         elif codes.kind in ("U", "U-", "I"):
             reach = bits + (zeros is not None and not self.symmetric)  # bits of a difference
             kind = next((name for most, name in ((4, "Q4_0"), (5, "Q5_0"), (8, "Q8_0")) if reach <= most), "")
-        if not kind or self.size[1] % BLOCK[kind] or (self.block[1] % BLOCK[kind] and self.block[1] != self.size[1]):
+        if not kind or self.size[1] % BLOCK[kind]:
+            return None
+        if self.block[1] % BLOCK[kind] and self.block[1] != self.size[1] and kind != "NVFP4":
             return None
         return replace(self, into=kind)
 
@@ -279,8 +284,8 @@ class Unpack(Op):
         """uint8 [rows, row_bytes] of type `into`."""
         rows, cols = self.size
         bands = (self.first + np.arange(rows)) // self.block[0] - self.first // self.block[0]
-        if self.into == "MXFP4":
-            return blocks("MXFP4", codes, {"scales": found["scale_codes"][bands]})
+        if self.into in ("MXFP4", "NVFP4"):
+            return blocks(self.into, codes, {"scales": found["scale_codes"][bands]})
         numbers = values[codes].astype(np.int16)
         if "zeros" in found:
             numbers -= found["zeros"].astype(np.int16)[bands].repeat(self.block[1], 1)[:, :cols]
@@ -304,7 +309,7 @@ class Unpack(Op):
                 if len(numbers) != below - above:
                     raise ValueError(f"{len(numbers)} rows of {role}, where {below - above} are needed")
                 found[role] = np.ascontiguousarray(numbers)
-                if self.into == "MXFP4":
+                if self.into in ("MXFP4", "NVFP4"):
                     found["scale_codes"] = grid.codes(x, groups)[grid.before(above) :][: below - above]
             else:
                 found[role] = _groups(x, cols, self.block[1]) if role == "groups" else x.reshape(-1)

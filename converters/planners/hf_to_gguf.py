@@ -29,7 +29,7 @@ from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
-from .packed_sources import blocks_of, parts_of, source_of
+from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
 
@@ -69,6 +69,8 @@ class GgufPlanner:
         self.tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.literal.items()), *_targets(reading)]
         reading.raise_all()
         self.repacked = _repacked(reading, self.tensors, options.keep_quantized)
+        self.scales = {scale_name(name): np.array([factor_of(reading.source(n)) for n in match.hf[0]], np.float32)
+                       for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}
 
         tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
             tokenizer_metadata(folder, arch=self.spec.name, hf_class=reading.hf_class, config=config,
@@ -122,6 +124,7 @@ class GgufPlanner:
                    _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
         if outtype == "auto" and not recipe:
             types = {t.name: t.type for t in tensors}
+            tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.scales.items()), *tensors]
             return tensors, self._decoded(kind, repacked) + rounded(((self.reading.source(match.hf[0][0]).type, types[name])
                              for match in self.reading.found.matches for name in match.gguf), "--outtype f32")
         if recipe is None:
@@ -178,7 +181,8 @@ class GgufPlanner:
     def _assemble(self, outtype: str, tensors: list[PlannedTensor], key_values: Metadata, outfile: Path, stored: str,
                   notes: list[Note]) -> ConversionPlan:
         """The file, and a job per tensor (per expert where experts are stacked)."""
-        made = gguf_output(outfile, key_values, tensors, self.literal)
+        scales = self.scales if outtype == "auto" else {}
+        made = gguf_output(outfile, key_values, tensors, {**scales, **self.literal})
         repacked = self._repacked(outtype)
         jobs: list[TensorJob] = []
         for match in self.reading.found.matches:
@@ -279,12 +283,15 @@ def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:
-    """GGUF tensors that are repacked without loss, and the types of their blocks: MXFP4, and all where so asked."""
+    """GGUF tensors that are repacked without loss, and the types of their blocks: MXFP4 and NVFP4, and all where so asked."""
     matrices = {t.name for t in tensors if target_type(t.name, t.shape, "BF16")[0] != "F32"}
     out = {}
     for match in reading.found.matches:
         into = blocks_of(match, [reading.source(name) for names in match.hf for name in names])
-        if into and (keep_quantized or into == "MXFP4") and matrices.issuperset(match.gguf):
+        if into == "NVFP4" and (len(match.hf) > 1 or not all(scaled(reading.spec.name, name) for name in match.gguf)
+                                or any(len(reading.source(name).shape) > 2 for name in match.hf[0])):
+            continue  # the factor of the whole has no place, or the runtime does not look there
+        if into and (keep_quantized or into in ("MXFP4", "NVFP4")) and matrices.issuperset(match.gguf):
             out.update(dict.fromkeys(match.gguf, into))
     return out
 

@@ -84,7 +84,7 @@ class Source:
             tables = (table + own.removeprefix(found) for found, table in self.aliases if own.startswith(found))
             return spelled.get(own) or next(tables, own)
 
-        return Source(self.dtype, {table_name(name): dtype for name, dtype in self.dtypes.items()},
+        return Source(self.dtype, dtypes={table_name(name): dtype for name, dtype in self.dtypes.items()},
                       layouts=self.layouts, decoded=self.decoded,
                       kept={table_name(n): {**kept, "key": n} for n, kept in self.kept.items()})
 

@@ -41,7 +41,7 @@ SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_co
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
-    (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),),
+    (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),), (RopePermute(8, 4),),
     (RopePermute(8, turned=4),), (Transpose(),),
     (Reshape((48, 24), (24, 48)),), (Reshape((48, 1, 4), (48, 4)),), (Same(3),), (Scale(0.5),), (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),

@@ -69,6 +69,7 @@ FORMS = (
     Form("{m}.qweight", ("I32",), ints.awq, GPTQ, fits=lambda p: 8 * p["codes"].shape[-1] == p["scales"].shape[-1]),
     Form("{m}.qweight", ("I32",), ints.awq_gemv, GPTQ, ("scales", "zeros"),
          fits=lambda p: p["codes"].shape[0] == p["scales"].shape[0]),
+    Form("{w}", ("I32",), ints.quark, {"scales": ("{w}_scale",), "zeros": ("{w}_zero_point",)}),
     Form("{w}", ("U32",), ints.mlx, {"scales": ("{m}.scales",), "biases": ("{m}.biases", "{m}.qbiases")}, ("scales", "biases")),
     Form("{w}", ("U32",), four_bits.mlx, {"scales": ("{m}.scales",)}),
     Form("{w}", ("U8", "I8"), four_bits.nvfp4, {"scales": ("{w}_scale",), "factor": ("{w}_scale_2",)}, ("scales", "factor")),

@@ -136,6 +136,21 @@ def awq(parts: Parts) -> PackedTensor:
     return parts.made("AWQ int4", (rows, cols), (1, cols // groups), ("codes", codes), ("scales", Grid(turned=True)), *more)
 
 
+def quark(parts: Parts) -> PackedTensor:
+    """Quark's int4 and uint4, of groups: as AWQ's, with signed codes where there are no zeros, and its order unless declared
+    otherwise."""
+    cols, words = _matrix(parts, "codes")
+    groups, rows = _matrix(parts, "scales")
+    if rows != 8 * words or cols % groups:
+        raise parts.unfit("scales", f"{8 * words} columns")
+    export = parts.declared.get("export")
+    plain = isinstance(export, Mapping) and export.get("pack_method") == "order"
+    signed = "zeros" not in parts.stored or "uint4" not in str(parts.declared.get("global_quant_config"))
+    packing = Grid("I" if signed else "U", 4, turned=True, order=() if plain else AWQ_ORDER)
+    more = [("zeros", packing, (groups, words))] if "zeros" in parts.stored else []
+    return parts.made("Quark int4", (rows, cols), (1, cols // groups), ("codes", packing), ("scales", Grid(turned=True)), *more)
+
+
 def awq_gemv(parts: Parts) -> PackedTensor:
     """AWQ, gemv: words along the rows; scales and zeros are padded to whole words."""
     rows, words = _matrix(parts, "codes")

@@ -168,3 +168,18 @@ def test_stacks_of_matrices(shape, tmp_path: Path):
     found = logical(Checkpoint(tmp_path, {}, read_safetensors_header(tmp_path / "m.safetensors").tensors))
     (tensor,) = found.tensors.values()
     assert (tensor.name, tensor.shape, tensor.count) == ("experts.gate_up_proj", shape, 4)
+
+
+def test_parts_in_different_files(zoo, tmp_path: Path):
+    """A weight in one shard, its scale in another, and the plan as JSON."""
+    from ggufx.converters.plan.plan import ConversionPlan
+    from safetensors.torch import load_file, save_file
+
+    packed, twin = pair(zoo("llama"), tmp_path, *CASES["ragged blocks"])
+    stored = load_file(packed / "model.safetensors")
+    (packed / "model.safetensors").unlink()
+    for number, names in ((1, [n for n in stored if not n.endswith("_inv")]), (2, [n for n in stored if n.endswith("_inv")])):
+        save_file({n: stored[n] for n in names}, packed / f"model-0000{number}-of-00002.safetensors", metadata={"format": "pt"})
+    same(packed, twin, tmp_path)
+    plan = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True)
+    assert ConversionPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan

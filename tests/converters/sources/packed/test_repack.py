@@ -10,10 +10,13 @@ import torch
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.quant import dequantize
+from zoo import peers
 from zoo.packed import pair, same
+from zoo.proof import runtime
 
 import ggufx
 
+from .test_hub_models import nvfp4
 from .test_whole_numbers import awq, gptq, settings
 
 
@@ -118,3 +121,47 @@ def test_what_no_block_holds_is_decoded(zoo, tmp_path: Path):
     assert "GPTQ int4 decoded to F16" in plan.notes
     with pytest.raises(GgufxError, match="have no other type"):
         ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, outtype="q4_k_m")
+
+
+def divided(module: str, w: torch.Tensor):
+    """NVFP4 of compressed-tensors: the number of all divides."""
+    if (made := nvfp4(module, w)) is None:
+        return None
+    stored, _ = made
+    whole = 1 / stored[f"{module}.weight_scale_2"].reshape(1)
+    codes, s = stored[f"{module}.weight"], stored[f"{module}.weight_scale"]
+    table = torch.tensor([0, .5, 1, 1.5, 2, 3, 4, 6, -0.0, -.5, -1, -1.5, -2, -3, -4, -6])
+    values = table[torch.stack([codes & 15, codes >> 4], -1).long()].reshape(w.shape)
+    return ({f"{module}.weight_packed": codes, f"{module}.weight_scale": s, f"{module}.weight_global_scale": whole},
+            values * (s.float() / whole).repeat_interleave(16, 1))
+
+
+@pytest.mark.parametrize("change", [nvfp4, divided], ids=["multiplied", "divided"])
+@pytest.mark.parametrize("model", ["llama-256", "qwen3moe"])
+def test_nvfp4_is_kept_with_its_factors_beside_it(model: str, change, zoo, tmp_path: Path):
+    """llama.cpp multiplies by them; verify and the way back do, too."""
+    packed, twin = pair(zoo(model), tmp_path, change, {"quantization_config": {"quant_method": "modelopt"}})
+    same(packed, twin, tmp_path)
+    ggufx.hf_to_gguf(packed, tmp_path / "kept.gguf")
+    kinds = {t.name: t.type for t in read_gguf(tmp_path / "kept.gguf").tensors.values()}
+    assert kinds["blk.0.attn_q.weight"] == "NVFP4"
+    assert kinds["blk.0.attn_q.scale"] == "F32"
+    assert ggufx.verify(packed, tmp_path / "kept.gguf").same
+    ggufx.gguf_to_hf(tmp_path / "kept.gguf", tmp_path / "back", dtype="f32")
+    ggufx.hf_to_gguf(tmp_path / "back", tmp_path / "again.gguf", outtype="f32", plain=True)
+    ggufx.hf_to_gguf(packed, tmp_path / "exact.gguf", outtype="f32", plain=True)
+    exact, again = values(tmp_path / "exact.gguf"), values(tmp_path / "again.gguf")
+    for name in (n for n, kind in kinds.items() if kind == "NVFP4"):
+        np.testing.assert_array_max_ulp(again[name], exact[name], 2)  # 1 / x, and the order of two factors
+    if peers.missing_runtime() is None:
+        got = runtime(model, tmp_path / "kept.gguf")
+        assert peers.relative_error(got, runtime(model, tmp_path / "exact.gguf")) < 0.2  # activations go to 8 bits
+
+
+def test_nvfp4_where_the_runtime_does_not_multiply_is_decoded(zoo, tmp_path: Path):
+    packed, _ = pair(zoo("qwen2"), tmp_path, nvfp4)
+    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
+    kinds = {t.name: t.type for t in read_gguf(tmp_path / "a.gguf").tensors.values()}
+    assert kinds["blk.0.attn_q.weight"] == "NVFP4"
+    assert kinds["blk.0.ffn_up.weight"] == "BF16"
+    assert "blk.0.ffn_up.scale" not in kinds
