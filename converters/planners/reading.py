@@ -27,6 +27,7 @@ from ..sources.packed.declaration import declared_settings
 from ..sources.packed.logical import logical
 from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
+from .keyed_tensors import to_keys
 
 
 @dataclass
@@ -83,6 +84,7 @@ def read(folder: Path, hf_class: str | None = None) -> Reading:
     _check_promises(reading)
     _check_head(reading)
     _check_flags(reading)
+    reading.keys.update(to_keys(reading.spec, reading.hp, checkpoint.tensors, reading.found, str(folder), reading.problems))
     reading.raise_all()
     return reading
 

@@ -111,6 +111,9 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "qwen3moe": _QWEN,
     "qwen2vl": _QWEN,
     "rnd1": _QWEN,
+    "grovemoe": _QWEN,
+    "mimo2": _QWEN,
+    "smallthinker": _QWEN,
     "dream": replace(_QWEN, by_flag=True),
     "llada": VocabRules(by_flag=True, adds={"bos": True}, pre=("llama-bpe",)),
     "qwen3next": _QWEN,
@@ -128,6 +131,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "gemma": VocabRules(space_prefix=False, ids={"eot": 107}),
     "gemma2": VocabRules(space_prefix=False),
     "gemma3": VocabRules(space_prefix=False),
+    "gemma3n": VocabRules(space_prefix=False),
     "gemma-embedding": VocabRules(space_prefix=False),
     "gemma4": VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
         "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'))),
