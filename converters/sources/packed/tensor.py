@@ -100,6 +100,8 @@ class Parts:
         """
         if not all(size) or not all(b > 0 for b in block):
             raise self.unfit("codes", "rows and columns")
+        if "columns" in self.stored:
+            parts = (*parts, ("columns", Grid(), (size[1],)))
         count = self.count
         lead = () if count is None else (count,)
         taken = []

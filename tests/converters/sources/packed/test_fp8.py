@@ -110,6 +110,31 @@ def test_back_comes_a_plain_checkpoint(zoo, tmp_path: Path):
     assert tensors(tmp_path / "again.gguf") == tensors(tmp_path / "plain.gguf")
 
 
+@pytest.mark.parametrize("kind", ["fp8", "nvfp4"])
+def test_inputs_that_are_scaled_before_a_weight(kind: str, zoo, tmp_path: Path):
+    """ModelOpt's pre_quant_scale: part of the weight."""
+    from .test_hub_models import nvfp4
+
+    def change(module: str, w: torch.Tensor):
+        made = nvfp4(module, w) if kind == "nvfp4" else shaped((), "{m}.weight_scale")(module, w)
+        if made is None:
+            return None
+        p = torch.rand(w.shape[1], generator=torch.Generator().manual_seed(2)) + 0.5
+        return {**made[0], f"{module}.pre_quant_scale": p}, made[1] * p
+    packed, twin = pair(zoo("llama"), tmp_path, change)
+    same(packed, twin, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["svdquant_lora_a", "smoothing_scale"])
+def test_a_part_of_a_weight_that_is_not_computed_is_never_dropped(name: str, zoo, tmp_path: Path):
+    def change(module: str, w: torch.Tensor):
+        made = shaped((), "{m}.weight_scale")(module, w)
+        return made and ({**made[0], f"{module}.{name}": torch.ones(4)}, made[1])
+    packed, _ = pair(zoo("llama"), tmp_path, change)
+    with pytest.raises(GgufxError, match="is part of a quantized weight that ggufx does not decode"):
+        ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
+
+
 def wrong(shape):
     """Scales of this shape, whatever the weight's."""
     return lambda m, w: ({f"{m}.weight": w.to(F8), **({f"{m}.weight_scale": torch.ones(shape)} if shape else {})},
