@@ -136,6 +136,8 @@ class Parts:
                 return (r, c), block
         if r == rows and cols % c == 0:
             return (r, c), (1, cols // c)
-        if hint is None and rows % r == 0 and cols % c == 0:
+        if self.count is not None and shape == (cols, 1):  # FBGEMM's, of experts that are stored turned
+            return (1, cols), (rows, 1)
+        if hint is None and rows % r == 0 and cols % c == 0 and (c > 1 or r == 1):
             return (r, c), (rows // r, cols // c)
         raise self.unfit(role, f"a number per tensor, per row of {rows}, or per block")

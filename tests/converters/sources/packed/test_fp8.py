@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from ggufx.converters.errors import GgufxError
-from zoo.packed import pair, same, tensors
+from zoo.packed import decoded, opened, pair, same, tensors
 
 import ggufx
 
@@ -208,3 +208,16 @@ def test_parts_in_different_files(zoo, tmp_path: Path):
     same(packed, twin, tmp_path)
     plan = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True)
     assert ConversionPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+@pytest.mark.parametrize("scale", [(3, 1, 40), (3, 40, 1)])
+def test_scales_of_experts_that_are_stored_turned(scale, tmp_path: Path):
+    """Llama 4 by FBGEMM: a scale per output, which is a column of what is stored."""
+    q, s = torch.randn(3, 24, 40).to(F8), torch.rand(scale)
+    made = opened({"experts.down_proj": q, "experts.down_proj_scale": s}, "{}", tmp_path)
+    assert torch.equal(decoded(made.tensors["experts.down_proj"]), q.float() * s.reshape(3, 1, 40))
+
+
+def test_a_number_for_some_rows_is_no_block(tmp_path: Path):
+    with pytest.raises(GgufxError, match="is no part of"):
+        opened({"m.weight": torch.randn(64, 40).to(F8), "m.weight_scale": torch.rand(4, 1)}, "{}", tmp_path)
