@@ -113,7 +113,7 @@ class Parts:
                 raise self.unfit(role, "floats" if grid.kind in FLOATS else "codes")
         op = Unpack(size, tuple((p[0], p[1]) for p in parts), block, **more)
         floats = {t.type for p, t in zip(parts, taken, strict=True) if p[0] in ("scales", "biases", "factor", "divisor")}
-        return PackedTensor(self.name, kind or ("F16" if floats == {"F16"} else "BF16"), 
+        return PackedTensor(self.name, kind or ("F16" if floats == {"F16"} else "BF16"),
                             (*lead, *size) if flat is None else (flat, size[0] // flat, size[1]), self.codes.file,
                             self.codes.offset, sum(t.nbytes for t in self.stored.values()), tuple(taken), op, flat or count,
                             form, flat is not None)

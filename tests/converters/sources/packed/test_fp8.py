@@ -98,6 +98,17 @@ def test_scales_of_activations_are_left_out_in_one_line(zoo, tmp_path: Path):
     assert notes == ["activation and KV-cache scales are not part of GGUF: 28 tensors left out"]
 
 
+def test_scales_of_a_cache_over_plain_weights(zoo, tmp_path: Path):
+    def change(module: str, w: torch.Tensor):
+        return {f"{module}.weight": w, f"{module}.k_scale": torch.ones(1)}, w
+    scheme = {"quantization_config": {"quant_method": "compressed-tensors", "kv_cache_scheme": {"num_bits": 8}}}
+    packed, twin = pair(zoo("llama"), tmp_path / "a", change, scheme)
+    same(packed, twin, tmp_path)
+    undeclared, _ = pair(zoo("llama"), tmp_path / "b", change)
+    with pytest.raises(GgufxError, match="no rule of this architecture takes the tensor"):
+        ggufx.hf_to_gguf(undeclared, tmp_path / "b.gguf")
+
+
 def test_back_comes_a_plain_checkpoint(zoo, tmp_path: Path):
     packed, _ = pair(zoo("llama"), tmp_path, *CASES["ragged blocks"])
     ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
