@@ -21,11 +21,14 @@ from . import (
     afmoe,
     arcee,
     baichuan,
+    bailing,
     bert,
     bloom,
+    codeshell,
     cogvlm,
     cohere,
     cohere2moe,
+    deci,
     deepseek,
     diffusion,
     dots,
@@ -41,15 +44,22 @@ from . import (
     gpt,
     gptneox,
     granite,
+    granite_swa,
     granitehybrid,
+    hrm_text,
     hunyuan,
     internlm,
+    jais,
     jamba,
     jina_bert,
+    laguna,
     lfm2,
     llama,
     llama4,
+    llama_like,
     mamba,
+    mellum,
+    minicpm,
     minimax,
     modern_bert,
     mpt,
@@ -59,14 +69,19 @@ from . import (
     neobert,
     nomic_bert,
     olmo,
+    openelm,
     orion,
     phi,
+    plamo,
+    plm,
     qwen,
     qwen1,
     qwen2moe,
     qwen3next,
     qwen35,
     qwenvl,
+    refact,
+    rugpt3xl,
     rwkv,
     seed_oss,
     stablelm,
@@ -79,7 +94,8 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
             granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
-            cohere2moe, diffusion, rwkv, cogvlm)
+            cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
+            granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
@@ -143,7 +159,7 @@ def for_gguf(arch: str, facts: GgufFacts, file: str) -> ArchSpec:
     if arch not in BY_NAME:
         raise UnsupportedError(f"architecture {arch!r} is not supported", file=file, found=arch,
                                hint=_nearest(arch, BY_NAME))
-    scalars = {key: value for key, value in facts.keys.items() if isinstance(value, (str, int, float))}
+    scalars = {key: value if isinstance(value, (str, int, float)) else None for key, value in facts.keys.items()}
     return BY_NAME[arch].of(replace(facts, keys=scalars))
 
 

@@ -41,8 +41,8 @@ class VocabRules:
     tokenizer_config.json, `prefix_from_model` in the SentencePiece model. `type_count`: BERT's token types. `fairseq`: a
     unigram model's pieces are renumbered. `ids` and `adds`: key-values that are always written; `by_size`: further ones for
     exactly this vocabulary size. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
-    generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so.
-    `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file.
+    generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so. `visible`:
+    control tokens that the runtime shall print. `ranks`: what goes with a rank file.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the

@@ -219,11 +219,11 @@ def _tekken() -> Vocab:
     )
 
 
-def _smollm() -> Vocab:
+def _smollm(kind: str = "smollm", pre: str = "smollm") -> Vocab:
     before = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<file_sep>")
     return byte_level(
-        "smollm",
-        "smollm",
+        kind,
+        pre,
         _sequence({"type": "Digits", "individual_digits": True}, byte_level_step(regex=True)),
         before=before,
         roles={
@@ -384,6 +384,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "gpt2": _gpt2,
     "neox": lambda: _gpt2("neox", "olmo", "PreTrainedTokenizerFast", {"type": "NFC"}),
     "mpt": lambda: _gpt2("mpt", "mpt", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "jais": lambda: _gpt2("jais", "jais", "PreTrainedTokenizerFast"),
     "phi2": lambda: _gpt2("phi2", "phi-2", "CodeGenTokenizer"),
     "stablelm2": lambda: _qwen("stablelm2", "stablelm2", QWEN2, "PreTrainedTokenizerFast", {"default": CHAT}, nfc=False),
     "phi4": _phi4,
@@ -396,6 +397,8 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "solar": _solar,
     "tekken": _tekken,
     "smollm": _smollm,
+    "codeshell": lambda: _smollm("codeshell", "codeshell"),
+    "refact": lambda: _smollm("refact", "refact"),
     "roberta": _roberta,
     "modernbert": _modernbert,
     "llama-spm": lambda: _llama_spm("llama-spm", style="prepend", with_model=True),

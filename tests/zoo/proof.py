@@ -253,7 +253,8 @@ def lora(loop: Loop) -> Answer:
     for attempt in range(3):
         adapter, merged = loop.work / f"adapter{attempt}", loop.work / f"merged{attempt}"
         if loop.row.shapes:
-            adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed)
+            conv1d = [t for rule in loop.spec.tensors for t in rule.hf if any(getattr(op, "conv1d", False) for op in rule.ops)]
+            adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed, conv1d=conv1d)
         else:
             make_adapter(loop.folder, adapter, every_weight(loop.folder, skip), seed=loop.seed)
         try:
