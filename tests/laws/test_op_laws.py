@@ -241,6 +241,8 @@ PACKED = (  # an op of 64 rows and 96 columns, and what it takes: (element type,
      ((WORDS, (64, 12)), (F32, (64, 3)), (F32, (64, 3)))),
     (Unpack((64, 96), (("codes", Grid("I")), ("scales", Grid()), ("factor", Grid())), (64, 96), after=0.5),
      ((BYTES, (64, 96)), (F32, (1, 1)), (F32, (1,)))),
+    (Unpack((64, 96), (("codes", Grid("I")), SCALE, ("columns", Grid())), (1, 96)),
+     ((BYTES, (64, 96)), (F32, (64, 1)), (F32, (96,)))),
 )
 
 
