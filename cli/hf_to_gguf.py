@@ -18,9 +18,11 @@ from .options import (
     DryRun,
     ExcludeWeights,
     Force,
+    HfClass,
     Imatrix,
     IncludeWeights,
     Json,
+    KeepQuantized,
     LeaveOutputTensor,
     MaxMemory,
     MetadataFile,
@@ -73,7 +75,9 @@ def command(
     metadata: MetadataFile = None,
     override_kv: OverrideKv = [],  # noqa: B006
     pre: Pre = None,
+    hf_class: HfClass = None,
     plain: Plain = False,
+    keep_quantized: KeepQuantized = False,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
@@ -101,10 +105,10 @@ def command(
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
-    options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre, plain=plain,
-                          quantization=quantization)
+    options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
+                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
-    compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre,
+    compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,

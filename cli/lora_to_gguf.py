@@ -16,6 +16,7 @@ from .options import (
     Checksums,
     DryRun,
     Force,
+    HfClass,
     Json,
     MaxMemory,
     MetadataFile,
@@ -50,6 +51,7 @@ def command(
     checksums: Checksums = None,
     model_name: ModelName = None,
     metadata: MetadataFile = None,
+    hf_class: HfClass = None,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
@@ -73,11 +75,12 @@ def command(
         base = base_of(folder)
         out.notes([f"the base model is {base}, as adapter_config.json says"])
     base_folder = resolve_model(base, what="config", progress=not quiet)
-    options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder))
+    options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder),
+                          hf_class=hf_class)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
-                                base=base_folder)} if after else None
+                                base=base_folder, hf_class=hf_class)} if after else None
     return carry_out(out, plan, source=adapter, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", adapter, RESULT, "--base", base),
                            ("llama-server", "-m", "BASE.gguf", "--lora", RESULT)), threads=threads,

@@ -9,7 +9,7 @@ import typer
 
 from .exit import ExitStatus
 from .files import check_writable, write_text
-from .options import LOOK, MEMORY, OUTPUT, Force, Json, MaxMemory, Pre, Quiet, Threads, Verbose
+from .options import LOOK, MEMORY, OUTPUT, Force, HfClass, Json, MaxMemory, Pre, Quiet, Threads, Verbose
 from .output import Output
 from .report import show
 
@@ -19,7 +19,7 @@ PANEL = LOOK
 EXAMPLES = """\
 $ ggufx verify model/ model-q4_k_m.gguf
 $ ggufx verify old.gguf new.gguf --strict --html report.html
-$ ggufx verify adapter/ adapter.gguf --base model/
+$ ggufx verify adapter/ adapter.gguf
 """
 
 A = Annotated[str, typer.Argument(metavar="A", help="Checkpoint folder, GGUF file, adapter, or their Hub references.")]
@@ -60,6 +60,7 @@ def command(
         bool, typer.Option("--checksums/--no-checksums", rich_help_panel=OUTPUT, help="SHA-256 of the files.")
     ] = True,
     pre: Pre = None,
+    hf_class: HfClass = None,
     force: Force = False,
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
@@ -69,14 +70,15 @@ def command(
 ) -> ExitStatus:
     """Compare two models, adapters or files of them. Exit 0: the same within what the types allow; 1: different."""
     from ..converters.sources.hub import resolve_model
-    from ..converters.verify.verify import VerifyOptions, verify
+    from ..converters.verify.verify import VerifyOptions, base_named, verify
 
     out = Output(json_mode, quiet, verbose)
     check_writable(html, force)
     one, two = (resolve_model(x, what=_what(x, base), progress=not quiet) for x in (a, b))
+    base = base or base_named(one, two)
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
-                            checksums=checksums, pre=pre)
+                            checksums=checksums, pre=pre, hf_class=hf_class)
     with out.compiling(), out.progress("verify") as progress:
         report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:
@@ -84,8 +86,9 @@ def command(
 
         write_text(html, page(report))
     show(out, report, worst)
-    out.document(report.to_json())
-    return ExitStatus.DONE if report.same else ExitStatus.NO
+    status = ExitStatus.DONE if report.same else ExitStatus.NO
+    out.document({**report.to_json(), "exit_code": int(status)})
+    return status
 
 
 def _what(reference: str, base: str | None) -> Literal["checkpoint", "adapter", "gguf"]:

@@ -30,8 +30,9 @@ Row = dict[str, Any]  # model, class, architecture, seed, and the answers by que
 
 def prove(names: Sequence[str], seeds: Sequence[int]) -> list[Row]:
     """All answers, printed as they come."""
+    from ggufx.converters.arch import BY_CLASS
     from zoo.models import MODELS
-    from zoo.proof import BY_CLASS, answers
+    from zoo.proof import answers
 
     rows = []
     print(f"{'model':<18} {'seed':>4}  " + "  ".join(f"{head:>18}" for head in HEADS.values()), flush=True)

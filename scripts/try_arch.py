@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[1]
 
 def choose(patterns: list[str]) -> list[str]:
     """Names of the zoo: given, by pattern, by HF class, or by GGUF architecture."""
+    from ggufx.converters.arch import BY_CLASS
     from zoo.models import MODELS
-    from zoo.proof import BY_CLASS
 
     chosen: dict[str, None] = {}
     for pattern in patterns:

@@ -76,7 +76,7 @@ def test_shapes_from_a_table():
         "x.0.1.w": (4, 3), "x.0.2.w": (4, 3), "x.1.1.w": (4, 3), "x.1.2.w": (4, 3), "y": (6,)}
 
 
-@pytest.mark.parametrize("kind", VOCABS)
+@pytest.mark.parametrize("kind", [kind for kind in VOCABS if vocab(kind).tokenizer])
 def test_tokenizers_spell_out_what_they_read(kind: str):
     from tokenizers import Tokenizer
 
@@ -94,10 +94,10 @@ def test_rows_and_digests_lie_with_the_family_of_their_table():
     for path in Path(models.__file__).parent.glob("*.py"):
         if path.stem not in ("__init__", "rows"):
             rows = import_module(f"zoo.models.{path.stem}").ROWS
-            assert {row.cls: golden.FAMILY.get(row.cls) for row in rows} == {row.cls: path.stem for row in rows}
+            assert {row.name: golden.FAMILY[row.name] for row in rows} == {row.name: path.stem for row in rows}
     for path in golden.GOLDEN.glob("*.json"):
         held = json.loads(path.read_text())["models"]
-        assert {name: golden.FAMILY[MODELS[name].cls] for name in held} == dict.fromkeys(held, path.stem)
+        assert {name: golden.FAMILY[name] for name in held} == dict.fromkeys(held, path.stem)
 
 
 def test_golden_digests_belong_to_these_rows(zoo: Zoo):
@@ -129,19 +129,20 @@ def test_llama_cpp_agrees_with_transformers_but_for_known_faults(zoo: Zoo, name:
     ours, theirs = (
         (peers.llama_embeddings, peers.transformers_embeddings)
         if row.embeds
-        else (peers.llama_logits, peers.transformers_logits)
+        else (peers.llama_scores if row.scores else peers.llama_logits, peers.transformers_logits)
     )
-    if "gpt2.feed_forward_length" in fault.keys:
+    if {"gpt2.feed_forward_length", "bert.classifier.output_labels"} & {*fault.keys}:
         with pytest.raises(peers.PeerError):
             ours(made, ids)
         return
     error = peers.relative_error(ours(made, ids), theirs(folder, ids))
-    assert (error > 0.01) if fault.runtime or fault.hopeless else (error <= row.stored_tolerance), f"{name}: {error:.2e}"
+    wrong = fault.runtime or fault.hopeless or "cls.weight" in fault.keys
+    assert (error > 0.01) if wrong else (error <= row.stored_tolerance), f"{name}: {error:.2e}"
 
 
 @peer
 @pytest.mark.peer
-@pytest.mark.parametrize("kind", VOCABS)
+@pytest.mark.parametrize("kind", [kind for kind in VOCABS if vocab(kind).tokenizer])
 def test_llama_cpp_reads_text_as_the_tokenizer_does(zoo: Zoo, kind: str, tmp_path: Path):
     from tokenizers import Tokenizer
 

@@ -22,13 +22,20 @@ from . import (
     apertus,
     arcee,
     arctic,
+    baichuan,
     bert,
     bloom,
+    codeshell,
+    cogvlm,
     cohere,
     cohere2moe,
     dbrx,
+    deci,
     deepseek,
     diffusion,
+    dots,
+    ernie,
+    eurobert,
     exaone,
     exaone_moe,
     falcon,
@@ -36,36 +43,66 @@ from . import (
     gemma,
     gemma3n,
     gemma4,
+    glm,
     gpt,
     gptneox,
     granite,
+    granite_swa,
+    granitehybrid,
     grovemoe,
+    hrm_text,
+    hunyuan,
+    internlm,
+    jais,
+    jamba,
+    jina_bert,
+    laguna,
     lfm2,
     llama,
     llama4,
+    llama_like,
     mamba,
+    mellum,
     mimo,
     minimax,
+    modern_bert,
+    mpt,
     multimodal,
+    nemotron,
+    nemotron_h,
+    neobert,
+    nomic_bert,
     olmo,
+    openelm,
+    orion,
     phi,
+    plamo,
+    plm,
     qwen,
+    qwen1,
     qwen2moe,
     qwen3next,
     qwen35,
     qwenvl,
+    refact,
+    rugpt3xl,
+    rwkv,
     seed_oss,
     smallthinker,
+    stablelm,
     starcoder,
     t5,
+    xverse,
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
-            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder,
-            qwenvl, qwen3next, llama4, afmoe, exaone_moe,
-            minimax, multimodal, cohere2moe, diffusion,
-            gemma3n, dbrx, smallthinker, apertus,
-            mimo, arctic, grovemoe)
+            seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
+            baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
+            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
+            cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
+            granite_swa, rugpt3xl,
+            hrm_text, laguna, plamo,
+            gemma3n, dbrx, smallthinker, apertus, mimo, arctic, grovemoe)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
@@ -103,9 +140,17 @@ BY_CLASS = _by_class(SPECS)
 BY_NAME = _by_name(SPECS)
 
 
+def class_of(config: Mapping[str, Any], file: str) -> str:
+    """The class of a config.json. Where it names none, that of its model_type, as transformers' AutoModelForCausalLM does."""
+    if config.get("architectures"):
+        return architecture_of(config, file)
+    classes = {spec.classes[0] for spec in SPECS if spec.model_type == config.get("model_type")}
+    return classes.pop() if len(classes) == 1 else architecture_of(config, file)
+
+
 def for_config(config: Mapping[str, Any], file: str) -> ArchSpec:
     """The table for a config.json, by its class. UnsupportedError names one of the same model, if there is one."""
-    hf_class = architecture_of(config, file)
+    hf_class = class_of(config, file)
     if hf_class not in BY_CLASS:
         raise UnsupportedError(f"architecture {hf_class!r} is not supported", file=file, found=hf_class,
                                hint=_nearest(hf_class, BY_CLASS))

@@ -34,7 +34,7 @@ COHERE2MOE = ArchSpec(
                  "prefix_dense_intermediate_size", lambda kv: kv["feed_forward_length"]),
         H("expert_feed_forward_length", "intermediate_size"),
         Computed("leading_dense_block_count", dense_blocks,
-                 "first_k_dense_replace", lambda kv: kv["leading_dense_block_count"]),
+                 "first_k_dense_replace", lambda kv: kv.get("leading_dense_block_count", 0)),
         H("attention.sliding_window", "sliding_window"),
         Computed("attention.sliding_window_pattern", sliding, "layer_types",
                  lambda kv: layer_types([bool(s) for s in kv["attention.sliding_window_pattern"]]), BOOL),

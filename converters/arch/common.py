@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -124,14 +124,48 @@ FUSED_EXPERTS = (  # as transformers 5 holds them, and the Hub's newest models
 )
 
 
-def headless(*rows: TensorRule) -> tuple[TensorRule, ...]:
-    """The rows for a class without a language head, whose names have no `model.` in front."""
-    return tuple(replace(row, hf=tuple(Template(t.text.removeprefix("model.")) for t in row.hf)) for row in rows)
+# -- multi-token prediction: the last blocks, in HF as in GGUF -----------------------------------------------------------
 
 
 def where(when: Callable[[Hparams, int], bool], *rows: TensorRule) -> tuple[TensorRule, ...]:
     """The rows, needed only in some blocks."""
     return tuple(replace(row, when=when) for row in rows)
+
+
+def main_blocks(kv: Mapping[str, Any]) -> int:
+    return kv["block_count"] - kv.get("nextn_predict_layers", 0)
+
+
+def predicted_layers(config: Config, names: Collection[str]) -> int:
+    """How many multi-token-prediction layers a checkpoint has: fine-tuning drops them, config.json keeps the number."""
+    template = Template(L + "eh_proj.weight")
+    return sum(template.match(name.replace("language_model.", "")) is not None for name in names)
+
+
+def predicting(hp: Hparams, b: int) -> bool:
+    return b >= main_blocks(hp)
+
+
+NEXTN_BLOCKS = (
+    Computed("block_count", lambda c: c["num_hidden_layers"] + c["num_nextn_predict_layers"], "num_hidden_layers", main_blocks),
+    Seen("num_nextn_predict_layers", lambda facts: None, names=predicted_layers),
+    Computed("nextn_predict_layers", lambda c: c["num_nextn_predict_layers"] or None,
+             "num_nextn_predict_layers", lambda kv: kv.get("nextn_predict_layers", 0)),
+)
+NEXTN = (
+    *where(predicting,
+           R("blk.{b}.nextn.eh_proj.weight", L + "eh_proj.weight", shape="embedding_length 2*embedding_length"),
+           R("blk.{b}.nextn.enorm.weight", L + "enorm.weight", shape="embedding_length"),
+           R("blk.{b}.nextn.hnorm.weight", L + "hnorm.weight", shape="embedding_length")),
+    R("blk.{b}.nextn.embed_tokens.weight", L + "embed_tokens.weight", need=False, shape="vocab_size embedding_length"),
+    R("blk.{b}.nextn.shared_head_norm.weight", L + "shared_head.norm.weight", need=False, shape="embedding_length"),
+    R("blk.{b}.nextn.shared_head_head.weight", L + "shared_head.head.weight", need=False, shape="vocab_size embedding_length"),
+)
+
+
+def headless(*rows: TensorRule) -> tuple[TensorRule, ...]:
+    """The rows for a class without a language head, whose names have no `model.` in front."""
+    return tuple(replace(row, hf=tuple(Template(t.text.removeprefix("model.")) for t in row.hf)) for row in rows)
 
 
 def with_bias(*rows: TensorRule) -> tuple[TensorRule, ...]:

@@ -1,9 +1,11 @@
-"""DeepSeek-V2 and V3, and what uses their classes (R1, Kimi-K2, Moonlight): latent attention, shared experts.
+"""DeepSeek and what is built like it: V1, V2, V3 (R1, Kimi-K2, Moonlight), V3.2 and GLM-5 with a sparse indexer, GLM-4.7-Flash,
+Youtu; Kimi-VL and Kimi-K2.5 around V3.
 
 GGUF keeps the attention as the runtime computes it: one latent head of `kv_lora_rank` + rotary rows that all heads read,
 and each head's projections out of it. So several keys differ from config.json: one key-value head, key and value lengths
-of the latent head, those of the heads under `*_mla`. Multi-token-prediction layers have no place.
-Source: transformers `models/deepseek_v2`, `deepseek_v3`; llama.cpp `src/models/deepseek2.cpp`, `conversion/deepseek.py`.
+of the latent head, those of the heads under `*_mla`. Multi-token-prediction layers of V3 have no place.
+Source: transformers `models/deepseek_v2`, `deepseek_v3`, `deepseek_v32`, `glm4_moe_lite`, `glm_moe_dsa`, `youtu`, DeepSeek's
+`modeling_deepseek.py`; llama.cpp `src/models/deepseek*.cpp`, `glm-dsa.cpp`, `conversion/deepseek.py`, `glm.py`.
 """
 
 from __future__ import annotations
@@ -45,6 +47,10 @@ def mscale(kv: Mapping[str, Any]) -> float | None:
         return None
     candidates = (round(10 * float(multiplier), digits) for digits in range(1, 9))
     return next((c for c in candidates if np.float32(0.1 * c) == np.float32(multiplier)), 10 * float(multiplier))
+
+
+def unscaled(config: Config) -> str | None:
+    return "none" if full_attention_rope(config)["rope_type"] == "default" else None
 
 
 def gating(name: str) -> int:
@@ -205,11 +211,147 @@ DEEPSEEK3 = ArchSpec(
     sizes=LATENT_SIZES, stacks=STACKS, ignore=MTP, example="deepseek-ai/DeepSeek-V3",
 )
 
+# -- the same with layers of multi-token prediction, which are the last blocks ---------------------------------------
+
+
+def leading_dense(config: Config) -> int:
+    """The number of dense blocks; transformers 5 goes by a list of all blocks, where there is one."""
+    kinds = config.get("mlp_layer_types")
+    count = kinds.index("sparse") if kinds else config["first_k_dense_replace"]
+    if kinds and "dense" in kinds[count:]:
+        raise ValueError("dense blocks behind sparse ones have no GGUF form")
+    return count
+
+
+def mlp_layers(facts: GgufFacts) -> list[str]:
+    dense = facts.kv.get("leading_dense_block_count", 0)
+    return ["dense" if b < dense else "sparse" for b in range(main_blocks(facts.kv))]
+
+
+PREDICTING = (
+    *without((*COMMON, *V3_ROUTING), "num_hidden_layers", "first_k_dense_replace", "num_nextn_predict_layers", "topk_method"),
+    *NEXTN_BLOCKS, Seen("mlp_layer_types", mlp_layers),
+    Computed("leading_dense_block_count", leading_dense, "first_k_dense_replace",
+             lambda kv: kv.get("leading_dense_block_count", 0)),
+)
+PREDICTING_TENSORS = (*TENSORS, *where(sparse, *ROUTER_BIAS), *NEXTN)
+GLM_DEFAULTS = {
+    **DEFAULTS, "max_position_embeddings": 202752, "rms_norm_eps": 1e-5, "n_shared_experts": 1, "norm_topk_prob": True,
+    "qk_nope_head_dim": 192, "v_head_dim": 256, "num_nextn_predict_layers": 0, "scoring_func": "sigmoid",
+}
+
+GLM4_LITE = ArchSpec(
+    "deepseek2", ("Glm4MoeLiteForCausalLM",), "glm4_moe_lite", hparams=PREDICTING, tensors=PREDICTING_TENSORS,
+    defaults={**GLM_DEFAULTS, "q_lora_rank": or_null("q_lora_rank", 768), "n_routed_experts": 64, "num_experts_per_tok": 4,
+              "routed_scaling_factor": 1.8, "first_k_dense_replace": 1},
+    sizes=LATENT_SIZES, example="zai-org/GLM-4.7-Flash",
+)
+
+INDEXER = (
+    H("attention.indexer.head_count", "index_n_heads"),
+    H("attention.indexer.key_length", "index_head_dim"),
+    H("attention.indexer.top_k", "index_topk"),
+)
+INDEXER_TYPES = H("attention.indexer.types", "indexer_types", BOOL, need=False, codec=Codec(
+    lambda kinds: [kind == "full" for kind in kinds], lambda full: ["full" if f else "shared" for f in full]))
+
+
+def own_index(hp: Hparams, b: int) -> bool:
+    """Whether a block has an indexer of its own, and does not take what the last one before it chose."""
+    return hp["attention.indexer.types"][b] if "attention.indexer.types" in hp else True
+
+
+INDEXER_TENSORS = where(
+    own_index,
+    R("blk.{b}.indexer.attn_q_b.weight", L + "self_attn.indexer.wq_b.weight", shape="index_rows attention.q_lora_rank",
+      no_lora=NO_ADAPTERS),
+    R("blk.{b}.indexer.attn_k.weight", L + "self_attn.indexer.wk.weight",
+      shape="attention.indexer.key_length embedding_length", no_lora=NO_ADAPTERS),
+    R("blk.{b}.indexer.k_norm.weight", L + "self_attn.indexer.k_norm.weight", shape="attention.indexer.key_length"),
+    R("blk.{b}.indexer.k_norm.bias", L + "self_attn.indexer.k_norm.bias", shape="attention.indexer.key_length"),
+    R("blk.{b}.indexer.proj.weight", L + "self_attn.indexer.weights_proj.weight",
+      shape="attention.indexer.head_count embedding_length", type="F32", no_lora=NO_ADAPTERS),
+)
+INDEXER_SIZES = {
+    **LATENT_SIZES, "index_rows": lambda hp: hp["attention.indexer.head_count"] * hp["attention.indexer.key_length"],
+}
+
+GLM_DSA = ArchSpec(
+    "glm-dsa", ("GlmMoeDsaForCausalLM",), "glm_moe_dsa",
+    hparams=(*without(PREDICTING, "rope_interleave"), *INDEXER, INDEXER_TYPES),
+    tensors=(*PREDICTING_TENSORS, *INDEXER_TENSORS),
+    defaults={**GLM_DEFAULTS, "q_lora_rank": 2048, "n_routed_experts": 256, "num_experts_per_tok": 8,
+              "routed_scaling_factor": 2.5, "first_k_dense_replace": 3,
+              "index_n_heads": 32, "index_head_dim": 128, "index_topk": 2048},
+    sizes=INDEXER_SIZES, example="zai-org/GLM-5",
+)
+
+DEEPSEEK32 = ArchSpec(
+    "deepseek32", ("DeepseekV32ForCausalLM",), "deepseek_v32", hparams=(*without(PREDICTING, "rope_interleave"), *INDEXER),
+    tensors=(*PREDICTING_TENSORS, *INDEXER_TENSORS),
+    defaults={**DEEPSEEK3.defaults, "max_position_embeddings": 163840, "q_lora_rank": 1536, "n_routed_experts": 256,
+              "num_nextn_predict_layers": 0, "index_n_heads": 64, "index_head_dim": 128, "index_topk": 2048},
+    sizes=INDEXER_SIZES, example="deepseek-ai/DeepSeek-V3.2",
+)
+
+# -- without experts, or without latent attention ------------------------------------------------------------------------
+
+YOUTU = ArchSpec(
+    "deepseek2", ("YoutuForCausalLM",), "youtu",
+    hparams=(
+        *SHAPE, *LATENT_ATTN, RMS_EPS, VOCAB_SIZE, VOCAB_ROWS, TIED, SILU, Fixed("attention_bias", False),
+        Fixed("rope_interleave", True, refuse=True),
+        # What the runtime wants to know of experts, though there are none.
+        Computed("leading_dense_block_count", lambda c: c["num_hidden_layers"]),
+        Computed("expert_feed_forward_length", lambda c: c["intermediate_size"]), Const("expert_shared_count", 0),
+    ),
+    tensors=(*EMBED, *NORMS, *ATTN, *ATTN_OUTPUT, *FFN, *OUT_NORM, *HEAD),
+    defaults={**DEFAULTS, "max_position_embeddings": 131072, "tie_word_embeddings": True}, sizes=LATENT_SIZES,
+    example="tencent/Youtu-LLM-2B",
+)
+
+DEEPSEEK = ArchSpec(
+    "deepseek", ("DeepseekForCausalLM",), "deepseek",
+    hparams=(
+        *SHAPE, HEAD_KV, Rope(), RMS_EPS, TIED, SILU, VOCAB_SIZE, VOCAB_ROWS,
+        Computed("rope.dimension_count", per_head), Computed("rope.scaling.type", unscaled, type=ValueType.STRING),
+        *without(MOE, "routed_scaling_factor", "norm_topk_prob"), Const("expert_weights_scale", 1.0, F32),
+        Fixed("norm_topk_prob", False, refuse=True), H("expert_gating_func", "scoring_func", codec=GATING, default="softmax"),
+        Fixed("attention_bias", False, refuse=True),
+    ),
+    tensors=(*EMBED, *NORMS, *ATTN_ROPE, *where(dense, *FFN), *where(sparse, *ROUTER, *SEPARATE_EXPERTS, *SHARED_EXPERTS),
+             *OUT_NORM, R("output.weight", "lm_head.weight", need=False, shape="vocab_size embedding_length")),
+    defaults={"num_key_value_heads": same_as("num_attention_heads"), "max_position_embeddings": 2048, "rms_norm_eps": 1e-6,
+              "first_k_dense_replace": 0},
+    sizes=LATENT_SIZES, example="deepseek-ai/deepseek-moe-16b-chat",
+)
+
+# -- around other parts --------------------------------------------------------------------------------------------------
+
+KIMI_VL = Whole(
+    "KimiVLForConditionalGeneration", "kimi_vl", text=DEEPSEEK3, aliases=(("language_model.", ""),),
+    parts=dict.fromkeys(("vision_tower.", "multi_modal_projector.")), example="moonshotai/Kimi-VL-A3B-Instruct",
+)
+KIMI_K25 = Whole(
+    "KimiK25ForConditionalGeneration", "kimi_k25", text=DEEPSEEK3, aliases=(("language_model.", ""),),
+    parts=dict.fromkeys(("vision_tower.", "mm_projector.")), example="moonshotai/Kimi-K2.5",
+)
+YOUTU_VL = Whole(
+    "YoutuVLForConditionalGeneration", "youtu_vl", text=YOUTU, aliases=(), parts=dict.fromkeys(("siglip2.", "merger.")),
+    example="tencent/Youtu-VL-4B-Instruct",
+)
+
+
 def biased_router(facts: GgufFacts) -> bool:
     """V3 chooses experts by sigmoid scores and a bias."""
     return facts.keys.get("deepseek2.expert_gating_func") == 2 or any(
         name.endswith(".exp_probs_b.bias") for name in facts.tensors)
 
 
-BACK = {"deepseek2": choice(DEEPSEEK2, (DEEPSEEK3, biased_router))}
-SPECS = (DEEPSEEK2, DEEPSEEK3)
+def without_experts(facts: GgufFacts) -> bool:
+    return not facts.keys.get("deepseek2.expert_count")
+
+
+BACK = {"deepseek2": choice(DEEPSEEK2, (YOUTU, without_experts), (GLM4_LITE, says("tokenizer.ggml.pre", "glm4")),
+                            (DEEPSEEK3, biased_router))}
+SPECS = (DEEPSEEK2, DEEPSEEK3, GLM4_LITE, GLM_DSA, DEEPSEEK32, YOUTU, DEEPSEEK, KIMI_VL, KIMI_K25, YOUTU_VL)

@@ -51,14 +51,15 @@ GRANITEMOE = ArchSpec(
 )
 
 SHARED_LENGTH = "expert_shared_feed_forward_length"
+SHARED_ROWS = (
+    R(("blk.{b}.ffn_gate_shexp.weight", "blk.{b}.ffn_up_shexp.weight"), S + "input_linear.weight", Split((1, 1)),
+      shape=f"2*{SHARED_LENGTH} embedding_length"),
+    R("blk.{b}.ffn_down_shexp.weight", S + "output_linear.weight", shape=f"embedding_length {SHARED_LENGTH}"),
+)
 GRANITEMOESHARED = replace(
     GRANITEMOE, classes=("GraniteMoeSharedForCausalLM",), model_type="granitemoeshared",
     hparams=(*GRANITEMOE.hparams, H(SHARED_LENGTH, "shared_intermediate_size")),
-    tensors=(
-        *GRANITEMOE.tensors,
-        R(("blk.{b}.ffn_gate_shexp.weight", "blk.{b}.ffn_up_shexp.weight"), S + "input_linear.weight", Split((1, 1)),
-          shape=f"2*{SHARED_LENGTH} embedding_length"),
-        R("blk.{b}.ffn_down_shexp.weight", S + "output_linear.weight", shape=f"embedding_length {SHARED_LENGTH}")),
+    tensors=(*GRANITEMOE.tensors, *SHARED_ROWS),
     example="ibm-research/moe-7b-1b-active-shared-experts",
 )
 

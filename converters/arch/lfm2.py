@@ -6,6 +6,7 @@ Source: transformers `models/lfm2`, `lfm2_moe`; llama.cpp `src/models/lfm2.cpp`,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..rules.words import *
@@ -98,9 +99,9 @@ DEFAULTS = {"num_key_value_heads": heads_or(8), "max_position_embeddings": 12800
             "rope_theta": 1000000.0, "layer_types": by_index, "tie_word_embeddings": True}
 
 LFM2 = ArchSpec(
-    "lfm2", ("Lfm2ForCausalLM", "LFM2ForCausalLM"), "lfm2",
+    "lfm2", ("Lfm2ForCausalLM", "LFM2ForCausalLM", "Lfm2Model"), "lfm2", headless=("Lfm2Model",),
     hparams=(
-        *SHAPE,
+        *SHAPE, POOLING,
         Computed("feed_forward_length", adjusted, "intermediate_size", lambda kv: kv["feed_forward_length"]),
         Seen("block_auto_adjust_ff_dim", lambda facts: False),  # the file has the rows themselves
     ),
@@ -137,4 +138,11 @@ LFM2MOE = ArchSpec(
     sizes=LFM2_SIZES, example="LiquidAI/LFM2-8B-A1B",
 )
 
-SPECS = (LFM2, LFM2MOE)
+LFM2_EMBED = replace(
+    LFM2, classes=("Lfm2BidirectionalModel",), headless=(), head=False, aliases=(("model.", ""),),
+    hparams=(*without(LFM2.hparams, "tie_word_embeddings"), Const("attention.causal", False, BOOL)),
+    tensors=headless(*EMBED, *MIXERS, *FFN, *OUT_NORM), example="LiquidAI/LFM2.5-Embedding-350M",
+)
+
+BACK = {"lfm2": choice(LFM2, (LFM2_EMBED, says("lfm2.attention.causal", False)))}
+SPECS = (LFM2, LFM2MOE, LFM2_EMBED)

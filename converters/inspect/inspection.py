@@ -20,6 +20,8 @@ from ..rules.facts import GgufFacts
 from ..rules.hf_config import canonical
 from ..rules.hparams import read_hparams, write_hparams
 from ..sources.hf_folder import Checkpoint, open_adapter, open_checkpoint
+from ..sources.packed.logical import logical
+from ..sources.packed.tensor import PackedTensor
 from ..sources.recognise import GGUFS, expect, recognise
 from ..tokenizer.folder import Folder
 from ..tokenizer.templates import KEY as TEMPLATE_KEY
@@ -94,8 +96,9 @@ class Inspection:
         """Tensors and bytes of each type, the largest first."""
         found: dict[str, tuple[int, int]] = {}
         for t in self.tensors:
-            count, nbytes = found.get(t.type, (0, 0))
-            found[t.type] = count + 1, nbytes + t.nbytes
+            kind = t.form if isinstance(t, PackedTensor) else t.type
+            count, nbytes = found.get(kind, (0, 0))
+            found[kind] = count + 1, nbytes + t.nbytes
         return dict(sorted(found.items(), key=lambda row: -row[1][1]))
 
     def memory(self, context: int | None = None) -> Memory:
@@ -189,8 +192,13 @@ def _of_folder(folder: Path) -> Inspection:
     found = recognise(folder)
     adapter = bool(found) and "adapter" in found[0][0].takes
     checkpoint = open_adapter(folder) if adapter else open_checkpoint(folder)
+    files = tuple(dict.fromkeys(t.file for t in checkpoint.tensors.values()))
+    try:
+        checkpoint = logical(checkpoint) if not adapter else checkpoint
+    except GgufxError as error:
+        checkpoint.notes.append(f"the tensors are shown as they are stored: {error}")
     tensors = list(checkpoint.tensors.values())
-    out = Inspection(folder, "adapter" if adapter else "checkpoint", tuple(dict.fromkeys(t.file for t in tensors)), tensors,
+    out = Inspection(folder, "adapter" if adapter else "checkpoint", files, tensors,
                      config=checkpoint.config, notes=list(checkpoint.notes))
     if adapter:
         out.facts = {"base": checkpoint.config.get("base_model_name_or_path"), "rank": checkpoint.config.get("r"),

@@ -9,7 +9,7 @@ The laws, tested for every op and table row: `op.inverse.forward(op.forward(xs))
 `op.shape` is the shape of `op.forward`; pieces by `op.cut` give pieces of the result; the delta of `op.lora(factors)` is
 `op.forward(delta) - op.forward(0)`.
 
-Imports nothing of ours: an op is what it is in any conversion.
+An op is what it is in any conversion. May import `quant`: kernels that decode.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ from .base import Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, mu
 from .index import Crop, IndexMap, RopePermute, Split
 from .lora import Lora
 from .packed import PackMxfp4
+from .unpack import Grid, Unpack
 from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Transpose
 
 __all__ = [
-    "OPS", "Add", "Array", "Crop", "Cut", "Each", "Factors", "IndexMap", "Lora", "LoraRefused", "MlaKv", "NegExp", "Op",
-    "PackMxfp4", "Pad", "Reshape", "RopePermute", "Same", "Scale", "Shape", "Size", "Split", "Transpose", "evaluate",
+    "OPS", "Add", "Array", "Crop", "Cut", "Each", "Factors", "Grid", "IndexMap", "Lora", "LoraRefused", "MlaKv", "NegExp", "Op",
+    "PackMxfp4", "Pad", "Reshape", "RopePermute", "Same", "Scale", "Shape", "Size", "Split", "Transpose", "Unpack", "evaluate",
     "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
-    for op in (Op, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, NegExp, MlaKv, PackMxfp4, Lora)
+    for op in (Op, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, NegExp, MlaKv, PackMxfp4, Lora,
+               Grid, Unpack)
 }
 
 

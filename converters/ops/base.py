@@ -122,10 +122,14 @@ class Op:
 class Each(Op):
     """One op per array, behind an op with several results: `Split(3), Each((RopePermute(n), RopePermute(n), Op()))`.
 
-    They take and give one array each, and only move elements.
+    They take and give one array each; in a table they only move elements.
     """
 
     ops: tuple[Op, ...]
+
+    @property
+    def moves(self) -> bool:  # type: ignore[override]
+        return all(op.moves for op in self.ops)
 
     @property
     def on_blocks(self) -> bool:

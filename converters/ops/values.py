@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -37,7 +38,10 @@ class Transpose(Op):
 
 @dataclass(frozen=True)
 class Reshape(Op):
-    """The same elements in another shape. Both shapes are stated, so that each direction knows its own."""
+    """The same elements in another shape. Both shapes are stated, so that each direction knows its own.
+
+    Axes of 1 in front may be missing: ggml does not keep them when it rewrites a file.
+    """
 
     hf: tuple[Size, ...]
     gguf: tuple[Size, ...]
@@ -48,12 +52,14 @@ class Reshape(Op):
 
     def shape(self, shapes):
         (s,) = shapes
-        if tuple(s) != self.hf or math.prod(self.hf) != math.prod(self.gguf):
+        if _without_ones(s) != _without_ones(self.hf) or math.prod(self.hf) != math.prod(self.gguf):
             raise ValueError(f"shape {list(s)} is not {list(self.hf)}, to become {list(self.gguf)}")
         return [self.gguf]
 
     def forward(self, xs):
         (x,) = xs
+        if math.prod(x.shape) == math.prod(self.hf):
+            return [x.reshape(self.gguf)]
         return [x.reshape(x.shape[0] * self.gguf[0] // self.hf[0], *self.gguf[1:])]  # of a piece, as many as it holds
 
     def lora(self, factors):
@@ -61,6 +67,12 @@ class Reshape(Op):
 
     def cut(self, shapes, axis=0):
         return Cut(0, math.gcd(self.hf[0], self.gguf[0])) if axis == 0 else None
+
+
+def _without_ones(shape: Sequence[Size]) -> tuple[Size, ...]:
+    """A shape without the axes of 1 in front."""
+    first = next((i for i, n in enumerate(shape) if n != 1), len(shape))
+    return tuple(shape[first:])
 
 
 @dataclass(frozen=True)

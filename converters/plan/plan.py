@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from math import prod
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 
 from ...quant.formats import ELEMENT_TYPES, FORMATS
 from ..notes import Note
-from ..ops import Op, Shape, op_from_json
+from ..ops import Op, Shape, Unpack, op_from_json
 
 
 def region_bytes(type_name: str, shape: Shape) -> int:
@@ -43,9 +43,87 @@ class Region:
     def nbytes(self) -> int:
         return region_bytes(self.type, self.shape)
 
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """What is read of it."""
+        return (self,)
+
+    def rows(self, start: int, stop: int) -> Region:
+        """Positions `start` to `stop` of axis 0; of blocks in one row, those of whole blocks."""
+        first = self.nbytes * start // self.shape[0]
+        return replace(self, offset=self.offset + first, shape=(stop - start, *self.shape[1:]))
+
+    def item(self, number: int) -> Region:
+        """One array of those along axis 0."""
+        return replace(self.rows(number, number + 1), shape=self.shape[1:])
+
     def to_json(self) -> dict[str, Any]:
         # Not asdict(): a plan may hold hundreds of thousands of regions, and that copies each deeply.
         return {"file": self.file, "offset": self.offset, "type": self.type, "shape": list(self.shape)}
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An array that several stored ones make: `op` of the `parts`, which stay whole. With `count`, a stack of that many
+    matrices, each of which has parts of its own, or all of them (`flat`) are packed as one."""
+
+    parts: tuple[Region, ...]
+    op: Unpack
+    count: int | None = None
+    flat: bool = False
+
+    @property
+    def type(self) -> str:
+        return self.op.emits
+
+    @property
+    def shape(self) -> Shape:
+        if self.flat and self.count is not None:
+            return self.count, self.op.size[0] // self.count, self.op.size[1]
+        return self.op.size if self.count is None else (self.count, *self.op.size)
+
+    @property
+    def file(self) -> int:
+        return self.parts[0].file
+
+    @property
+    def offset(self) -> int:
+        return self.parts[0].offset
+
+    @property
+    def nbytes(self) -> int:
+        """Of its parts that are read; of those that are read by columns, those of the columns."""
+        if self.count is not None and not self.flat:
+            return sum(r.nbytes for r in self.parts)
+        windows = self.op.windows([r.shape for r in self.parts])
+        return sum(r.nbytes if w is None else r.nbytes * (w.stop - w.start) // max(r.shape[w.axis], 1)
+                   for r, w in zip(self.parts, windows, strict=True))
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        return self.parts
+
+    def rows(self, start: int, stop: int) -> Packed:
+        """As `Region.rows`."""
+        if self.count is None:
+            return replace(self, op=self.op.rows(start, stop))
+        if self.flat:
+            each = self.shape[1]
+            return replace(self, op=self.op.rows(each * start, each * stop), count=stop - start)
+        return replace(self, parts=tuple(r.rows(start, stop) for r in self.parts), count=stop - start)
+
+    def item(self, number: int) -> Packed:
+        """As `Region.item`, of a stack."""
+        if self.flat:
+            return replace(self.rows(number, number + 1), count=None, flat=False)
+        return replace(self, parts=tuple(r.item(number) for r in self.parts), count=None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"parts": [r.to_json() for r in self.parts], "op": self.op.to_json(), "count": self.count,
+                "flat": self.flat}
+
+
+Source = Region | Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +135,7 @@ class TensorJob:
     """
 
     name: str
-    sources: tuple[Region, ...]
+    sources: tuple[Source, ...]
     ops: tuple[Op, ...]
     outputs: tuple[Region, ...]
     weights: tuple[tuple[str, int] | None, ...] = ()
@@ -178,13 +256,21 @@ class ConversionPlan:
         def region(r: dict[str, Any]) -> Region:
             return Region(r["file"], r["offset"], r["type"], tuple(r["shape"]))
 
+        def source(r: dict[str, Any]) -> Source:
+            if "parts" not in r:
+                return region(r)
+            op = op_from_json(r["op"])
+            if not isinstance(op, Unpack):
+                raise ValueError(f"{type(op).__name__} unpacks nothing")
+            return Packed(tuple(map(region, r["parts"])), op, r["count"], r["flat"])
+
         return cls(
             data["direction"],
             tuple(InputFile(Path(i["path"]), i["size"], i["mtime_ns"]) for i in data["inputs"]),
             tuple(OutputFile(Path(o["path"]), o["size"], base64.b64decode(o["head"]),
                              tuple((at, base64.b64decode(piece)) for at, piece in o["pieces"]), o["set"])
                   for o in data["outputs"]),
-            tuple(TensorJob(j["name"], tuple(map(region, j["sources"])), tuple(map(op_from_json, j["ops"])),
+            tuple(TensorJob(j["name"], tuple(map(source, j["sources"])), tuple(map(op_from_json, j["ops"])),
                             tuple(map(region, j["outputs"])), tuple(w and (w[0], w[1]) for w in j["weights"]))
                   for j in data["jobs"]),
             tuple(PlannedTensor(**{**t, "shape": tuple(t["shape"])}) for t in data["tensors"]),

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ...quant.formats import ELEMENT_TYPES, FORMATS
 from ..ops import Crop, Op, Shape, Split
-from .plan import Region, TensorJob
+from .plan import Packed, Region, Source, TensorJob
 
 MAX_RUNS = 64  # more are moved in memory
+Array = TypeVar("Array", Region, Packed, Source)
 
 RAW = frozenset(t.name for t in ELEMENT_TYPES.values() if t.width)  # whose elements are moved without being computed with
 
@@ -26,19 +28,18 @@ class Tile:
     stop: int
     count: int
 
-    def of(self, region: Region) -> Region:
+    def of(self, array: Array) -> Array:
         """The part of an array that belongs to this tile."""
         if self.count == 1:
-            return region
-        per_unit = region.shape[0] // self.count
-        unit_bytes = region.nbytes // self.count
-        shape = (per_unit * (self.stop - self.start), *region.shape[1:])
-        return replace(region, offset=region.offset + unit_bytes * self.start, shape=shape)
+            return array
+        per_unit = array.shape[0] // self.count
+        return array.rows(per_unit * self.start, per_unit * self.stop)
 
 
 def is_copy(job: TensorJob) -> bool:
     """The bytes stay as they are."""
-    return not job.ops and job.sources[0].type == job.outputs[0].type and len(job.sources) == len(job.outputs) == 1
+    return (not job.ops and job.sources[0].type == job.outputs[0].type and len(job.sources) == len(job.outputs) == 1
+            and isinstance(job.sources[0], Region))
 
 
 def shapes_through(ops: Sequence[Op], shapes: list[Shape]) -> list[Shape]:
@@ -54,25 +55,27 @@ def by_address(job: TensorJob) -> tuple[TensorJob, ...]:
     ops, sources, outputs = job.ops, job.sources, job.outputs
     if ops and isinstance(ops[0], Crop) and not ops[0].undo and _cuts_rows(ops[0], sources[0]):
         start, stop = _ends(ops[0], sources[0].shape[0])
-        ops, sources = ops[1:], (_rows(sources[0], start, stop),)
+        ops, sources = ops[1:], (sources[0].rows(start, stop),)
     last = ops[-1] if ops else None
     if isinstance(last, Crop) and last.undo and outputs[0].type in RAW and _cuts_rows(last, outputs[0]):
         # The rows that are not written stay zero, as a new file is.
         start, stop = _ends(last, outputs[0].shape[0])
-        ops, outputs = ops[:-1], (_rows(outputs[0], start, stop),)
+        ops, outputs = ops[:-1], (outputs[0].rows(start, stop),)
     if len(ops) == 1 and isinstance(ops[0], Split):
-        whole = (outputs if ops[0].undo else sources)[0]
+        whole: Source = (outputs if ops[0].undo else sources)[0]
         if _cuts_rows(ops[0], whole) and (runs := _runs(ops[0], whole.shape[0])) is not None:
-            parts = outputs if not ops[0].undo else sources
+            parts: tuple[Source, ...] = outputs if not ops[0].undo else sources
             weights = job.weights or (None,) * len(outputs)
             made = []
             for in_whole, part, in_part, rows in runs:
-                ends = (_rows(whole, in_whole, in_whole + rows), _rows(parts[part], in_part, in_part + rows))
+                ends = (whole.rows(in_whole, in_whole + rows), parts[part].rows(in_part, in_part + rows))
                 source, output = ends[::-1] if ops[0].undo else ends
+                if not isinstance(output, Region):
+                    raise TypeError("an output is a region")
                 made.append(replace(job, sources=(source,), ops=(), outputs=(output,),
                                     weights=(weights[0 if ops[0].undo else part],)))
             return tuple(made)
-    if not ops and len(sources) == len(outputs) == 1:
+    if not ops and len(sources) == len(outputs) == 1 and isinstance(sources[0], Region):
         sources, outputs = (_as_rows(sources[0]),), (_as_rows(outputs[0]),)
     return (replace(job, sources=sources, ops=ops, outputs=outputs),)
 
@@ -81,7 +84,7 @@ def _as_rows(region: Region) -> Region:
     return replace(region, shape=(math.prod(region.shape[:-1]), region.shape[-1])) if len(region.shape) > 2 else region
 
 
-def _cuts_rows(op: Crop | Split, region: Region) -> bool:
+def _cuts_rows(op: Crop | Split, region: Source) -> bool:
     """The rows that the op selects are axis 0, and an address can be given for each of them."""
     shape = region.shape
     return bool(shape) and not op.columns and (len(shape) == 1 or (len(shape) == 2 and not op.vector)) and (
@@ -109,11 +112,6 @@ def _ends(op: Crop, rows: int) -> tuple[int, int]:
     return op.start, rows if op.stop is None else min(rows, op.stop)
 
 
-def _rows(region: Region, start: int, stop: int) -> Region:
-    row = region.nbytes // region.shape[0]
-    return replace(region, offset=region.offset + start * row, shape=(stop - start, *region.shape[1:]))
-
-
 def unit_count(job: TensorJob) -> int:
     """Into how many equal units the job can be cut."""
     shapes: list[Shape] = [s.shape for s in job.sources]
@@ -124,7 +122,7 @@ def unit_count(job: TensorJob) -> int:
     return max(count, 1)
 
 
-def _unit_rows(region: Region) -> int:
+def _unit_rows(region: Source) -> int:
     if not region.shape:
         return 1
     block = FORMATS[region.type].block_size if len(region.shape) == 1 and region.type in FORMATS else 1
@@ -153,7 +151,7 @@ def memory(job: TensorJob) -> int:
     """Bytes that the whole job takes while it is converted: the stored forms, and float32 where it computes."""
     regions = (*job.sources, *job.outputs)
     stored = sum(r.nbytes for r in regions)
-    raw = regions[0].type in RAW and all(op.moves for op in job.ops)
+    raw = regions[0].type in RAW and all(op.moves for op in job.ops) and all(isinstance(r, Region) for r in regions)
     if len({r.type for r in regions}) == 1 and (raw or not job.ops):
         return 2 * stored if job.ops else stored
     arrays = len(shapes_through(job.ops, [r.shape for r in job.sources]))

@@ -33,9 +33,12 @@ from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec
+from ..sources.hf_folder import taken_for
+from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
 from .keyed_tensors import from_keys
+from .nvfp4_scales import read_factors
 from .outtype import rounded
 from .own_keys import KEPT, Source
 
@@ -116,7 +119,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     said = plain(with_defaults(spec, model.metadata))
     foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
     hp = sizes(spec, said, _vocab_rows(model), original)
-    matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, str(path), reading.problems,
+    beside = read_factors(model).names
+    types = {n: t.type for n, t in model.tensors.items() if n not in beside}
+    matched = match_gguf(spec, hp, types, str(path), reading.problems,
                          frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
     raise_all(reading.problems)
     rows = _vocab_rows(model)
@@ -141,6 +146,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     pooling = sentence_files(foreign)
     if original:
         config = original if options.dtype == "auto" else _with_dtype(original, _main_dtype(reading))
+        if own and own.decoded:
+            config = without_quantization(config)
+            notes.append(f"the original was quantized ({', '.join(own.decoded)}); its weights come back as floats")
     else:
         config = _foreign_config(reading, foreign, tensors, keys)
         reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
@@ -153,7 +161,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     shards = _shards(reading, tensors, kept)
     files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
     return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
-        "architecture": spec.name, "class": config["architectures"][0], "dtype": _main_dtype(reading),
+        "architecture": spec.name, "class": (own and own.hf_class) or config["architectures"][0], "dtype": _main_dtype(reading),
         "parameters": sum(prod(t.shape) for t in tensors)})
 
 
@@ -162,7 +170,7 @@ def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, 
     if own is None or "ggufx.config" not in model.metadata:
         return None
     config = parse_object(str(model.metadata["ggufx.config"].data).encode(), path, non_finite=True)
-    spec = arch.for_config(config, str(path))
+    spec = arch.for_config(taken_for(config, own.hf_class or None), str(path))
     if spec.name != model.metadata["general.architecture"].data:
         raise InputError("ggufx.config is of another architecture than the file", file=path, found=spec.name,
                          expected=model.metadata["general.architecture"].data)
@@ -283,7 +291,7 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
 def _with_dtype(config: Config, dtype: str) -> Config:
     """The original config.json for weights of another type: a stored form of quantized weights goes."""
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
-    return {**{k: v for k, v in config.items() if k != "quantization_config"}, key: ELEMENT_TYPES[dtype].torch}
+    return {**without_quantization(config), key: ELEMENT_TYPES[dtype].torch}
 
 
 def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, bytes]:
@@ -338,6 +346,7 @@ def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: li
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
 
     numbers = numbered(t.file for t in model.tensors.values())
+    factors = read_factors(model)
     jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
     for t in tensors:
         if t.name in kept and kept[t.name]["rows"] is None:
@@ -347,7 +356,8 @@ def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: li
         jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
-        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers), _back(match.ops), tuple(made))
+        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers),
+                        (*factors.ops(match.gguf, expert if match.rule.stacked else None), *_back(match.ops)), tuple(made))
               for (_, expert), (match, made) in jobs.items()),
         tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
         tuple(grouped(notes)), facts, folder=folder)

@@ -17,6 +17,7 @@ from ..io.values import Metadata
 from ..notes import Note
 from ..ops import Crop
 from ..rules.match import HfMatches, Match
+from ..sources.packed.tensor import PackedTensor
 from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
 
 
@@ -38,6 +39,8 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
         if all(op.exact for op in match.ops):
             continue
         tensor = tensors[found.names[match.hf[0][0]]]
+        if isinstance(tensor, PackedTensor):
+            continue  # comes back as floats, to within a rounding
         crop = next((op for op in match.ops if isinstance(op, Crop)), None)
         if crop is not None:
             outside = rows_outside(crop, tensor.shape[0])
@@ -45,7 +48,8 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
                 notes.append(Note("rows that are not in GGUF do not come back", f"{tensor.name} {outside}"))
         elif tensor.nbytes <= room and not returns(match, tensor):
             add(tensor.name, read_tensor(tensor), None)
-    if sum(tensors[name].nbytes for name in found.ignored) <= room:
+    if (sum(tensors[name].nbytes for name in found.ignored) <= room
+            and not any(isinstance(tensors[name], PackedTensor) for name in found.ignored)):
         for name in found.ignored:
             add(name, read_tensor(tensors[name]), None)
     else:  # all or none: half a layer is of no use

@@ -38,13 +38,14 @@ _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """How an adapter is made. UsageError for a type that adapters do not have."""
+    """How an adapter is made. `hf_class`: the class to take the base for. UsageError for a type that adapters do not have."""
 
     outtype: str = "f32"
     _: KW_ONLY
     model_name: str | None = None
     metadata_file: Path | None = None
     hub_id: str | None = None
+    hf_class: str | None = None
 
     def __post_init__(self) -> None:
         if self.outtype not in OUTTYPES:
@@ -76,7 +77,7 @@ class _Group:
 def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, options: LoraOptions) -> ConversionPlan:
     """Plan `adapter` -> a GGUF adapter for the model in `base`, whose config.json is enough."""
     problems: list[GgufxError] = []
-    base_config = config_only(base)
+    base_config = config_only(base, options.hf_class)
     spec = arch.for_config(base_config, f"{base}/config.json")
     config = canonical(base_config, spec, f"{base}/config.json")
     keys = write_hparams(spec, config, [], problems)
@@ -126,8 +127,10 @@ def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hpara
     out = {}
     for name, tensor in tensors.items():
         weight = name.removeprefix(PREFIX).replace(".base_layer.", ".")
-        found = _find(index, spec, weight) if ".base_layer.weight" in name else None
-        if found and expected_shape(found[0], BlockHparams(hp, _block(spec, *found, hp)), False) == tensor.shape:
+        copied = ".base_layer." in name and name.removesuffix("bias").removesuffix("weight") + "weight" in tensors
+        found = _find(index, spec, weight) if copied else None  # with the weight comes its bias
+        bias = weight.endswith(".bias")
+        if found and expected_shape(found[0], BlockHparams(hp, _block(spec, *found, hp)), bias) == tensor.shape:
             notes.append(Note("copies of the base model's weights are left out", name))
         else:
             out[name] = tensor
@@ -223,11 +226,11 @@ def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError
 
 
 def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
-    """The rules of one HF tensor each: what an update can belong to."""
+    """The rules of one HF tensor each: what an update can belong to; and those that say why it cannot."""
     index: TemplateIndex[TensorRule] = TemplateIndex()
     for rule in spec.tensors:
-        if len(rule.hf) == 1:
-            index.add(rule.hf[0], rule)
+        for template in rule.hf if len(rule.hf) == 1 or rule.no_lora else ():
+            index.add(template, rule)
     return index
 
 
@@ -271,8 +274,8 @@ def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: st
                                 hint=MERGE)
     if rule.stack and block not in (blocks := spec.blocks(rule.stack, hp)):
         return InputError("the block is beyond the base model's block count", expected=len(blocks))
-    if rule.stacked and holes.get("e", 0) >= at.get(rule.experts, 0):
-        return InputError("the expert is beyond the base model's expert count", expected=at.get(rule.experts))
+    if rule.stacked and holes.get("e", 0) >= at.get(rule.each, 0):
+        return InputError("the expert is beyond the base model's expert count", expected=at.get(rule.each))
     shape = expected_shape(rule, at, False)
     if shape is None:
         return None
@@ -295,7 +298,7 @@ def _lora_op(group: _Group, hp: Hparams, settings: AdapterSettings) -> Lora:
     """The op that makes the GGUF factors, with everything that the runtime's `alpha / rank` does not say folded in."""
     at = BlockHparams(hp, group.rule.block(group.holes))
     fused = group.kind == FUSED
-    experts = at[group.rule.experts] if group.rule.stacked or fused else 0
+    experts = at[group.rule.each] if group.rule.stacked or fused else 0
     pairs = sorted(group.pairs.items())
     ranks = [p.a.shape[0] // (experts if fused else 1) for _, p in pairs]
     rank = max(ranks)

@@ -36,6 +36,7 @@ class Source:
     """The checkpoint behind a GGUF file. Names are the checkpoint's own."""
 
     dtype: str = "BF16"
+    hf_class: str = ""  # the class that the model was taken for, where config.json names another or none
     dtypes: dict[str, str] = field(default_factory=dict)  # tensors of another type than `dtype`
     names: dict[str, str] = field(default_factory=dict)  # table spelling -> checkpoint spelling, where they differ
     aliases: list[tuple[str, str]] = field(default_factory=list)  # (checkpoint prefix, table prefix)
@@ -45,6 +46,7 @@ class Source:
     files: list[str] = field(default_factory=list)  # the safetensors files, where they are several
     places: list[tuple[int, int]] = field(default_factory=list)  # of the names in order: (index in `files`, how many)
     index: dict[str, Any] = field(default_factory=dict)  # `metadata` of the index
+    decoded: list[str] = field(default_factory=list)  # what quantized weights were stored as; their floats are here
 
     def to_value(self) -> str:
         return json.dumps({"version": VERSION, **{k: v for k, v in vars(self).items() if v}}, sort_keys=True)
@@ -82,8 +84,9 @@ class Source:
             tables = (table + own.removeprefix(found) for found, table in self.aliases if own.startswith(found))
             return spelled.get(own) or next(tables, own)
 
-        return Source(self.dtype, {table_name(name): dtype for name, dtype in self.dtypes.items()},
-                      layouts=self.layouts, kept={table_name(n): {**kept, "key": n} for n, kept in self.kept.items()})
+        return Source(self.dtype, dtypes={table_name(name): dtype for name, dtype in self.dtypes.items()},
+                      layouts=self.layouts, decoded=self.decoded,
+                      kept={table_name(n): {**kept, "key": n} for n, kept in self.kept.items()})
 
     def record_files(self, tensors: Mapping[str, StoredTensor], index: Path) -> None:
         """Remember which file holds which tensor, where that is not all in model.safetensors."""
@@ -117,10 +120,11 @@ class Source:
 
 def _sound(data: Mapping[str, Any]) -> bool:
     """Whether the fields of `Source` have the types that they are read as."""
-    return (_dtype(data["dtype"])
+    return (_dtype(data["dtype"]) and _text(data["hf_class"])
             and all(isinstance(data[f], dict) and all(map(_name, data[f])) for f in ("dtypes", "names", "dropped", "kept"))
             and all(map(_dtype, data["dtypes"].values())) and all(map(_name, data["names"].values()))
-            and all(isinstance(data[f], list) for f in ("aliases", "layouts")) and all(map(_text, data["layouts"]))
+            and all(isinstance(data[f], list) for f in ("aliases", "layouts", "decoded"))
+            and all(map(_text, (*data["layouts"], *data["decoded"])))
             and all(isinstance(p, list) and len(p) == 2 and all(map(_text, p)) for p in data["aliases"])
             and all(map(_kept, data["kept"].values()))
             and all(isinstance(data[f], list) for f in ("files", "places")) and isinstance(data["index"], dict)

@@ -21,8 +21,8 @@ from ..io.gguf import MAGIC, read_gguf
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, Value, boolean, f32, plain, string, u32
 from ..notes import Note
-from ..ops import Op, Shape
-from ..plan.plan import PlannedTensor, Region, TensorJob
+from ..ops import Shape
+from ..plan.plan import PlannedTensor, TensorJob
 from ..plan.tiles import unit_count
 
 NEEDS_IMATRIX = "tensors of a type that needs an importance matrix"
@@ -46,6 +46,12 @@ class Quantization:
     include_weights: tuple[str, ...] = ()
     exclude_weights: tuple[str, ...] = ()
     require_imatrix: bool = True  # False: to see what a type would give
+
+    @property
+    def chooses(self) -> bool:
+        """Whether something is asked of the types of single tensors."""
+        return bool(self.pure or self.tensor_types or self.tensor_type_file or self.output_tensor_type
+                    or self.token_embedding_type or self.leave_output_tensor)
 
 
 @dataclass
@@ -78,7 +84,7 @@ def choose_types(outtype: str, tensors: Sequence[StoredTensor | PlannedTensor], 
             pairs += recipe.parse_tensor_types(_text(asked.tensor_type_file))
         options = recipe.Options(
             asked.pure, tuple(pairs), _type(asked.output_tensor_type), _type(asked.token_embedding_type),
-            asked.leave_output_tensor, imatrix is not None and bool(imatrix.entries))
+            asked.leave_output_tensor, imatrix is not None and bool(imatrix.entries), also_in_floats=True)
     except ValueError as error:
         raise UsageError(str(error), hint="`ggufx types` lists the tensor types.") from error
     try:
@@ -201,12 +207,8 @@ def _per_expert(job: TensorJob) -> list[TensorJob]:
     if unit_count(job) % count:
         raise UnsupportedError("the experts of this tensor cannot be weighted apart", tensor=job.name)
 
-    def slice_of(region: Region, e: int) -> Region:
-        return replace(region, offset=region.offset + e * (region.nbytes // count), shape=region.shape[1:])
-
-    ops: tuple[Op, ...] = job.ops
-    return [replace(job, name=f"{job.name} expert {e}", sources=tuple(slice_of(r, e) for r in job.sources), ops=ops,
-                    outputs=tuple(slice_of(r, e) for r in job.outputs)) for e in range(count)]
+    return [replace(job, name=f"{job.name} expert {e}", sources=tuple(r.item(e) for r in job.sources),
+                    outputs=tuple(r.item(e) for r in job.outputs)) for e in range(count)]
 
 
 def override(keys: Metadata, asked: Quantization) -> Metadata:

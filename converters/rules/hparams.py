@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import GgufxError, InputError, raise_all
 from ..io.files import printable
+from ..io.string_array import StringArray
 from ..io.values import Metadata, ValueType
 from .facts import MISSING, Config, GgufFacts, Missing, Settings, get_path
 from .hf_config import BLOCK_COUNTS, check_block_count, check_expert_count
@@ -105,10 +106,10 @@ def _fits(kind: ValueType, value: Any) -> bool:
 
 
 def _own_keys(spec: ArchSpec, values: Mapping[str, Any]) -> Settings:
-    """The architecture's keys without its prefix; arrays, which list a value per block, as lists."""
+    """The architecture's keys without its prefix; arrays, which list a value per block or label, as lists."""
     prefix = f"{spec.name}."
     return Settings({key.removeprefix(prefix): PerBlock(value.tolist() if isinstance(value, np.ndarray) else value)
-                     if isinstance(value, (list, np.ndarray)) else value
+                     if isinstance(value, (list, np.ndarray, StringArray)) else value
                      for key, value in values.items() if key.startswith(prefix)})
 
 

@@ -213,7 +213,7 @@ def _grouped(spec: ArchSpec, rule: TensorRule, holes: Holes, parts: dict[tuple[i
 
 def _experts(rule: TensorRule, at: Hparams) -> int:
     """How many HF tensors stand at each of the rule's templates."""
-    count = at.get(rule.experts, 0) if rule.stacked else 1
+    count = at.get(rule.each, 0) if rule.stacked else 1
     return count if isinstance(count, int) else 0
 
 
@@ -313,7 +313,13 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
             continue
         rule, r, holes = next((o for o in whole if str(o[0].hf[0]) in layouts), whole[0])
         at, local = BlockHparams(hp, rule.block(holes)), _local(spec, rule, holes, hp)
-        hf = tuple(tuple(t.format({**local, "e": e}) for e in range(_experts(rule, at))) for t in rule.hf)
+        experts = _experts(rule, at)
+        count += len(rule.hf) * experts
+        if count > MAX_HF_TENSORS:
+            problems.append(InputError("the file would make too many HF tensors", file=file, tensor=name,
+                                       expected=f"at most {MAX_HF_TENSORS}"))
+            break
+        hf = tuple(tuple(t.format({**local, "e": e}) for e in range(experts)) for t in rule.hf)
         try:
             match = Match(rule, holes, hf, tuple(op.bind(at) for op in rule.ops))
         except KeyError:
@@ -321,11 +327,6 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
         except ValueError as error:
             problems.append(InputError(str(error), file=file, tensor=name))
             continue
-        count += sum(len(made) for made in hf)
-        if count > MAX_HF_TENSORS:
-            problems.append(InputError("the file would make too many HF tensors", file=file, tensor=name,
-                                       expected=f"at most {MAX_HF_TENSORS}"))
-            break
         available.difference_update(match.gguf)
         matches[r, tuple(sorted(holes.items()))] = match
     ordered = [matches[key] for key in sorted(matches, key=lambda k: (k[0], str(k[1])))]

@@ -16,6 +16,7 @@ from ..io.json_file import MAX_JSON_BYTES, json_bytes, parse_object, read_json
 from .hparam_rules import Codec, H
 
 KEY = "sentence_transformers.pooling"
+WIDTHS = ("hidden_size", "n_embd", "dim")
 MODES = {"mean": 1, "cls": 2, "lasttoken": 3}
 _FLAGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "lasttoken"}
 _NAMES = {number: name for name, number in MODES.items()}
@@ -64,6 +65,6 @@ def sentence_files(config: dict[str, Any]) -> dict[str, bytes]:
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
     ]
-    pooling = {"word_embedding_dimension": config["hidden_size"],
+    pooling = {"word_embedding_dimension": next(config[name] for name in WIDTHS if name in config),
                **{flag: settings["pooling"] == name for flag, name in _FLAGS.items()}}
     return {"modules.json": json_bytes(modules, indent=2), "1_Pooling/config.json": json_bytes(pooling, indent=2)}

@@ -34,6 +34,7 @@ KINDS: dict[str, type[Any] | tuple[type[Any], ...]] = {
     **dict.fromkeys(("rope.freq_base", "rope.freq_base_swa", "rope.scaling.factor",
                      *(f"rope.scaling.{key}" for _, key in YARN)), (int, float)),
 }
+STRETCHED_CONTEXT = 256 * 1024  # of Hunyuan's published models, whose config.json says 32768
 OTHER_KINDS = ("default", "llama3", "longrope", "su", "proportional")  # scaled by tensors, or not at all
 
 
@@ -57,7 +58,9 @@ class Rope:
         rope = full_attention_rope(config)
         kind, factor = rope["rope_type"], rope.get("factor")
         out: Metadata = {}
-        if kind not in (*OTHER_KINDS, "linear", "yarn"):
+        if kind == "dynamic" and "alpha" not in rope:
+            notes.append("dynamic rotary scaling, which acts on texts beyond the context, is not in the runtime")
+        elif kind not in (*OTHER_KINDS, "linear", "yarn"):
             raise UnsupportedError(
                 f"rope_type {kind!r} has no GGUF form", file="config.json", expected="linear, yarn, llama3 or longrope",
                 found=kind, hint="Without its rotary scaling the model would answer wrongly on long texts.")
@@ -97,6 +100,8 @@ class Rope:
         elif self.write_base:
             found.assumed["rope_parameters.rope_theta"] = str(self.default_theta), "the file has no rope.freq_base"
         kind = kv.get("rope.scaling.type", "none")
+        if kind == "linear" and "rope.scaling.factor" not in kv:
+            kind = "none"  # the runtime's own default: linear, by 1
         if kind in ("linear", "yarn", "longrope"):
             rope["rope_type"] = kind
         if kind in ("linear", "yarn"):
@@ -117,6 +122,42 @@ class Rope:
             found.assumed["rope_parameters.sliding_attention"] = str(sliding_theta), "the file has no rope.freq_base_swa"
         sliding = {"rope_type": "default", "rope_theta": short(sliding_theta)}
         config["rope_parameters"] = {"full_attention": rope, "sliding_attention": sliding}
+
+
+@dataclass(frozen=True)
+class AlphaRope(Rope):
+    """`Rope`, and the base that a fixed alpha stretches (Hunyuan). Its context cannot be told from alpha."""
+
+    writes: tuple[str, ...] = (*Rope.writes, "context_length")
+    fills: tuple[str, ...] = (*Rope.fills, "max_position_embeddings")
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        rope = config["rope_parameters"]
+        context = {"context_length": u32(config["max_position_embeddings"])}
+        if rope["rope_type"] != "dynamic" or not rope.get("alpha"):
+            return {**context, **super().write(config, notes)}
+        return {
+            "context_length": u32(STRETCHED_CONTEXT),
+            "rope.freq_base": f32(_stretched(rope["rope_theta"], rope["alpha"], config["head_dim"])),
+            "rope.scaling.type": string("none"), "rope.scaling.factor": f32(1.0),
+            "rope.scaling.original_context_length": u32(STRETCHED_CONTEXT),
+        }
+
+    def read(self, found: GgufFacts, config: Config) -> None:
+        config["max_position_embeddings"] = found.kv["context_length"]
+        super().read(found, config)
+        rope, head = config["rope_parameters"], config["head_dim"]
+        theta = 10000.0
+        for digits in range(4):
+            alpha = round((rope["rope_theta"] / theta) ** ((head - 2) / head), digits)
+            if alpha > 1 and np.float32(_stretched(theta, alpha, head)) == np.float32(found.kv["rope.freq_base"]):
+                config["rope_parameters"] = {"rope_type": "dynamic", "rope_theta": theta, "alpha": alpha, "factor": 1.0}
+                found.assumed["rope_parameters.alpha"] = str(alpha), "solved from rope.freq_base"
+                return
+
+
+def _stretched(theta: float, alpha: float, head: int) -> float:
+    return theta * alpha ** (head / (head - 2))
 
 
 def _original_context(config: Config, rope: Mapping[str, Any]) -> int:

@@ -56,8 +56,8 @@ class TensorRule:
     type: str | None = None  # the GGUF type, whatever the file's
     hf_dtype: str | None = None  # the element type in HF, whatever the model's
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
-    experts: str = "expert_count"  # of stacked tensors: how many
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
+    each: str = "expert_count"  # the size that a stack's {e} runs over
 
     @property
     def emits(self) -> str | None:
@@ -197,12 +197,12 @@ def R(
     type: str | None = None,
     hf_dtype: str | None = None,
     no_lora: str | None = None,
-    experts: str = "expert_count",
     given: Has | None = None,
+    each: str = "expert_count",
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, experts, given)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given, each)

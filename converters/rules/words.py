@@ -7,7 +7,7 @@ from .facts import Config, GgufFacts, has, lacks, named, says, size
 from .hf_config import full_attention_rope
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
-from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
+from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, AlphaRope, Rope
 from .spec import ArchSpec, Choice, Constant, Hparams, Keyed, R, Stack, TensorRule, Whole, choice
 from .template import Template
 
@@ -24,6 +24,7 @@ __all__ = [
     "POOLING",
     "PROPORTIONAL_FREQS",
     "Add",
+    "AlphaRope",
     "ArchSpec",
     "Choice",
     "Codec",

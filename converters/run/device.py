@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from ...quant import ELEMENT_TYPES, dequantize, quantize
+from ...quant.formats import FLOATS
 from ..ops import Array
-from ..plan.plan import Region
+from ..plan.plan import Packed, Region, Source
 from ..plan.tiles import RAW
 
 CACHED = 1 << 16  # numbers that stay in the second-level cache between two looks at them
@@ -30,11 +31,21 @@ class Files(Protocol):
         """Bytes from (input, offset) to (output, offset)."""
 
 
+def _columns(files: Files, region: Region, start: int, stop: int) -> np.ndarray:
+    """Columns of a matrix of raw bits, row by row."""
+    width = ELEMENT_TYPES[region.type].width
+    out = np.empty((region.shape[0], stop - start), f"u{width}")
+    step = region.shape[1] * width
+    for r, row in enumerate(out):
+        files.read(region.file, region.offset + r * step + start * width, row.view(np.uint8))
+    return out
+
+
 class Device(Protocol):
     """What the conversion of a tile asks of the place where it happens. `kind` is a type's name, "BF16" or "Q4_K"."""
 
-    def read(self, files: Files, region: Region) -> Array:
-        """An array of an input: raw bits in the region's shape, or blocks uint8 [..., row_bytes]."""
+    def read(self, files: Files, source: Source) -> Array:
+        """An array of an input: raw bits in the source's shape, or blocks uint8 [..., row_bytes]."""
 
     def floats(self, x: Array, kind: str) -> Array:
         """float32 values of raw bits or blocks."""
@@ -64,12 +75,31 @@ class Cpu:
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
 
-    def read(self, files: Files, region: Region) -> np.ndarray:
+    def read(self, files: Files, source: Source) -> np.ndarray:
+        if isinstance(source, Packed):
+            return self._unpacked(files, source)
+        region = source
         data = np.empty(region.nbytes, np.uint8)
         files.read(region.file, region.offset, data)
         if region.type in RAW:
             return data.view(f"u{ELEMENT_TYPES[region.type].width}").reshape(region.shape or (1,))
         return data.reshape(*region.shape[:-1], -1)
+
+    def _unpacked(self, files: Files, packed: Packed) -> np.ndarray:
+        """The bits of what the stored arrays make."""
+        if packed.count is not None and not packed.flat:
+            return np.stack([self._unpacked(files, packed.item(e)) for e in range(packed.count)])
+        arrays = []
+        for region, window in zip(packed.parts, packed.op.windows([r.shape for r in packed.parts]), strict=True):
+            if window is None:
+                x = self.read(files, region)
+            elif window.axis == 0:
+                x = self.read(files, region.rows(window.start, window.stop))
+            else:
+                x = _columns(files, region, window.start, window.stop)
+            arrays.append(self.floats(x, region.type) if region.type in FLOATS else x)
+        (made,) = packed.op.forward(arrays)
+        return made.view(np.uint32).reshape(packed.shape) if packed.type == "F32" else made
 
     def floats(self, x: np.ndarray, kind: str) -> np.ndarray:
         if kind == "F32":

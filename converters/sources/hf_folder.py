@@ -56,8 +56,8 @@ class Checkpoint:
     promised: tuple[str, ...] = ()
 
 
-def open_checkpoint(folder: str | Path) -> Checkpoint:
-    """Config and tensors of a model's folder; no tensor byte is read.
+def open_checkpoint(folder: str | Path, hf_class: str | None = None) -> Checkpoint:
+    """Config and tensors of a model's folder; no tensor byte is read. `hf_class`: the class to take it for.
 
     Raises `UsageError` or `UnsupportedError` for what is something else than a checkpoint, `InputError` (several problems
     in one message) for a missing or malformed config, missing, cut or linked-away files, an index that names files that
@@ -75,7 +75,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
         weights.notes.append("an adapter lies beside the weights; it is not part of the result")
     if unread := left_alone(names, {t.file.name for t in weights.tensors.values()}):
         weights.notes.append(f"the weights are those of {weights.first}, as in transformers; not read: {_some(unread)}")
-    return Checkpoint(folder, config, weights.tensors, weights.notes, tuple(weights.promised))
+    return Checkpoint(folder, taken_for(config, hf_class), weights.tensors, weights.notes, tuple(weights.promised))
 
 
 def open_adapter(folder: str | Path) -> Checkpoint:
@@ -107,11 +107,16 @@ def base_of(adapter: str | Path) -> str:
     return pinned if isinstance(revision, str) and not os.path.isdir(name) and HubReference.parse(pinned) else name
 
 
-def config_only(folder: str | Path) -> dict[str, Any]:
-    """config.json of a folder that needs no weights."""
+def config_only(folder: str | Path, hf_class: str | None = None) -> dict[str, Any]:
+    """config.json of a folder that needs no weights. `hf_class`: the class to take it for."""
     folder = Path(folder)
     expect(folder, "config")
-    return _read_config(folder, "config.json")
+    return taken_for(_read_config(folder, "config.json"), hf_class)
+
+
+def taken_for(config: dict[str, Any], hf_class: str | None) -> dict[str, Any]:
+    """A config.json whose class is `hf_class`, where that is said."""
+    return config if hf_class is None else {**config, "architectures": [hf_class]}
 
 
 def safe_file(folder: Path, name: str, named_in: Path | None = None) -> Path:

@@ -61,6 +61,12 @@ def method_of(config: Mapping[str, Any], tensors: Mapping[str, StoredTensor], fo
     return declared(config, folder) or shown or eight
 
 
+def without_quantization(config: Mapping[str, Any]) -> dict[str, Any]:
+    """config.json for weights that are floats."""
+    inner = {k: without_quantization(v) for k, v in config.items() if k == "text_config" and isinstance(v, Mapping)}
+    return {k: v for k, v in {**config, **inner}.items() if k not in KEYS}
+
+
 def _named(settings: Mapping[str, Any], key: str) -> str:
     inner = nested if isinstance(nested := settings.get("quantization"), Mapping) else settings
     method = settings.get("quant_method") or inner.get("quant_algo") or ("MLX" if key == "quantization" else None)

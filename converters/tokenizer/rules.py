@@ -38,9 +38,11 @@ class VocabRules:
     `as_written`: added tokens keep the type and the text that the files give them.
     `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: the names that its pre-tokenizers are
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
-    tokenizer_config.json. `type_count`: BERT's token types. `fairseq`: a unigram model's pieces are renumbered. `ids` and
-    `adds`: key-values that are always written; `by_size`: further ones for exactly this vocabulary size. `visible`: control
-    tokens that the runtime shall print. `ranks`: what goes with a rank file.
+    tokenizer_config.json, `prefix_from_model` in the SentencePiece model. `type_count`: BERT's token types. `fairseq`: a
+    unigram model's pieces are renumbered. `ids` and `adds`: key-values that are always written; `by_size`: further ones for
+    exactly this vocabulary size. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
+    generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so.
+    `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
@@ -54,12 +56,15 @@ class VocabRules:
     pre: tuple[str, ...] = ()
     space_prefix: bool | None = None
     prefix_from_config: bool = False
+    prefix_from_model: bool = False
     type_count: bool = False
     fairseq: bool = False
     ids: Mapping[str, int] = field(default_factory=dict)
     adds: Mapping[str, bool] = field(default_factory=dict)
     ranks: Ranks | None = None
     by_size: Mapping[int, VocabRules] = field(default_factory=dict)
+    chat_ends: bool = False
+    roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     visible: frozenset[str] = frozenset()
     lstrip: tuple[str, ...] = ()
     runtime_lstrip: bool = False
@@ -82,8 +87,17 @@ _LLAMA = VocabRules(prefix_from_config=True, by_size={
     32016: VocabRules(ids={"eot": 32010}),      # CodeLlama's <EOT>
     49152: VocabRules(adds={"bos": False}),     # Granite's small models, SmolLM
 })
+_GLM = {"eos": "<|endoftext|>", "eot": "<|user|>", "unk": "<|endoftext|>"}
+_GLM45 = {"bos": "[gMASK]", "eot": "<|user|>", "unk": "<|endoftext|>", "eom": "<|observation|>"}
+_GLM_ROLES = {"glm4": _GLM45, "glm5": _GLM45}
+_SOLAR = {"eos": "<|endoftext|>", "eot": "<|endoftext|>", "unk": "<unk>", "bos": "<|startoftext|>"}
+_GLM_RANKS = Ranks("chatglm-bpe", ("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>",
+                                   "<|assistant|>", "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>",
+                                   "<|begin_of_video|>", "<|end_of_video|>"))
 _QWEN = VocabRules(pre=("qwen2", "qwen35"))
 _BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",), lstrip=("<mask>",))
+
+_PHI3 = VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True)
 
 RULES: dict[str, VocabRules] = {  # by general.architecture
     "llama": replace(_LLAMA, ranks=_META_RANKS),
@@ -108,8 +122,10 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "qwen": replace(_QWEN, ranks=_QWEN_RANKS),
     "gpt2": VocabRules(json_first=True, pre=("gpt-2",)),
     "gpt-oss": VocabRules(json_first=True, pre=("gpt-4o",)),
-    "deepseek2": VocabRules(json_first=True, pre=("deepseek-v3", "deepseek-llm"), ranks=_KIMI_RANKS),
-    "phi3": VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True),
+    "deepseek2": VocabRules(json_first=True, pre=("deepseek-v3", "deepseek-llm", "glm4", "youtu"), roles=_GLM_ROLES,
+                            ranks=_KIMI_RANKS),
+    "phi3": _PHI3,
+    "phimoe": _PHI3,
     "gemma": VocabRules(space_prefix=False, ids={"eot": 107}),
     "gemma2": VocabRules(space_prefix=False),
     "gemma3": VocabRules(space_prefix=False),
@@ -121,8 +137,8 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "nomic-bert": _BERT,
     "neo-bert": _BERT,
     "jina-bert-v2": replace(_BERT, pre=("jina-v2-es",)),  # as -de and -code behave
-    "nomic-bert-moe": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
-    "jina-bert-v3": VocabRules(lstrip=("<mask>",), runtime_lstrip=True),
+    "nomic-bert-moe": replace(_BERT, runtime_lstrip=True),
+    "jina-bert-v3": replace(_BERT, runtime_lstrip=True),
     "t5": VocabRules(spiece=True),
     "t5encoder": VocabRules(spiece=True),
     # The rest have no peculiarity but the name that their pre-tokenizer goes by.
@@ -132,23 +148,29 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "bailingmoe2": VocabRules(pre=("bailingmoe2",)),
     "bloom": VocabRules(pre=("bloom",)),
     "chameleon": VocabRules(pre=("chameleon",)),
-    "chatglm": VocabRules(pre=("chatglm-bpe",)),
+    "chatglm": VocabRules(pre=("chatglm-bpe",), adds={"bos": False}, roles={"chatglm-bpe": _GLM}, ranks=_GLM_RANKS),
     "codeshell": VocabRules(pre=("codeshell",)),
     "cohere2": VocabRules(pre=("command-r",)),
     "command-r": VocabRules(pre=("command-r",)),
     "dbrx": VocabRules(pre=("dbrx",)),
+    "ernie4_5": VocabRules(prefix_from_config=True),
+    "ernie4_5-moe": VocabRules(prefix_from_config=True),
+    "deepseek": VocabRules(pre=("deepseek-llm",)),
+    "deepseek32": VocabRules(json_first=True, pre=("deepseek-v3",)),
     "exaone": VocabRules(pre=("exaone",)),
     "exaone4": VocabRules(pre=("exaone4",)),
     "falcon": VocabRules(pre=("falcon",)),
     "falcon-h1": VocabRules(pre=("falcon-h1",)),
-    "glm4": VocabRules(pre=("glm4",)),
-    "glm4moe": VocabRules(pre=("glm4",)),
+    "glm4": VocabRules(pre=("glm4",), roles={"glm4": {**_GLM, "bos": "<|endoftext|>"}}),
+    "glm-dsa": VocabRules(pre=("glm4",), roles=_GLM_ROLES),
+    "glm4moe": VocabRules(pre=("glm4", "solar-open"), roles={**_GLM_ROLES, "solar-open": _SOLAR}),
     "gptneox": VocabRules(pre=("olmo",)),
     "granite": VocabRules(pre=("refact",)),
     "granitemoe": VocabRules(pre=("refact",)),
     "grok": VocabRules(pre=("grok-2",)),
-    "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), ranks=_HUNYUAN_RANKS),
+    "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
     "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
+    "internlm2": VocabRules(as_written=True, prefix_from_model=True),
     "jais": VocabRules(pre=("jais",)),
     "jais2": VocabRules(pre=("jais-2",)),
     "kimi-linear": VocabRules(pre=("kimi-k2",), ranks=_KIMI_RANKS),
@@ -160,9 +182,10 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "mpt": VocabRules(pre=("mpt",)),
+    "nemotron": VocabRules(ids={"pad": 0, "unk": 1}),
     "olmo": VocabRules(pre=("olmo",)),
     "olmo2": VocabRules(pre=("olmo",)),
-    "phi2": VocabRules(pre=("phi-2",)),
+    "phi2": VocabRules(pre=("phi-2",), adds={"bos": False}),
     "plm": VocabRules(pre=("qwen2",)),
     "refact": VocabRules(pre=("refact",)),
     "stablelm": VocabRules(pre=("stablelm2",)),

@@ -66,6 +66,8 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
     if rules.type_count and vocabulary.kind == "gpt2":
         metadata[PREFIX + "token_type_count"] = _type_count(config)
     _put_rules(metadata, rules, vocabulary, special)
+    if rules.chat_ends:
+        _put_chat_ends(metadata, source, config, len(vocabulary.tokens))
     _put_space_prefix(metadata, rules, source, vocabulary, special.notes)
     _note_flags(source, rules, vocabulary, special.notes)
     if replaced := replaced_templates(source):
@@ -234,6 +236,18 @@ def _put_rules(metadata: Metadata, rules: VocabRules, vocabulary: Vocabulary, sp
                                      "in this vocabulary it is no special token")
         for name, added in row.adds.items():
             metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
+        for name, text in row.roles.get(vocabulary.pre or "", {}).items():
+            if text in vocabulary.tokens:
+                metadata.setdefault(PREFIX + ID_KEYS[name], u32(vocabulary.tokens.index(text)))
+
+
+def _put_chat_ends(metadata: Metadata, source: Folder, config: Mapping[str, Any], size: int) -> None:
+    settings = source.document("generation_config.json")
+    several = settings.data.get("eos_token_id") if settings else None
+    for name, token_id in (("eos", config.get("eod_token_id")),
+                           ("eot", several[0] if isinstance(several, list) and len(several) > 1 else None)):
+        if type(token_id) is int and 0 <= token_id < size:
+            metadata[PREFIX + ID_KEYS[name]] = u32(token_id)
 
 
 def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, vocabulary: Vocabulary,
@@ -241,6 +255,8 @@ def _put_space_prefix(metadata: Metadata, rules: VocabRules, source: Folder, voc
     scheme = unigram.space_scheme(source)
     if rules.space_prefix is not None:
         metadata[PREFIX + "add_space_prefix"] = boolean(rules.space_prefix)
+    elif rules.prefix_from_model and (model := _spm_model(source)) is not None:
+        metadata[PREFIX + "add_space_prefix"] = boolean(model.add_dummy_prefix)
     elif vocabulary.kind == "llama" and not source.has(names.SENTENCEPIECE) and scheme == "never":
         metadata.setdefault(PREFIX + "add_space_prefix", boolean(False))
     elif vocabulary.kind == "llama" and scheme == "first":

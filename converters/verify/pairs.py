@@ -16,7 +16,8 @@ from ..rules.match import rename
 from ..rules.spec import ArchSpec
 from ..run.device import Device
 from ..run.engines.threads import Threads
-from ..sources.hf_folder import Checkpoint, open_checkpoint
+from ..sources.hf_folder import Checkpoint
+from ..sources.packed.logical import open_logical
 from .side import Places, Side, SideTensor, of_checkpoint, of_plan
 from .tensors import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
 
@@ -116,7 +117,7 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
     if (folder.form, file.form) != ("checkpoint", "gguf") or not unsettled:
         return pairs
     try:
-        checkpoint = open_checkpoint(folder.path)
+        checkpoint = open_logical(folder.path)
         plan = plan_gguf_to_hf(file.path, Path("verify"), HfOptions("f32"))
     except GgufxError as error:
         notes.append(f"{file.path}: cannot be compared under the checkpoint's names as well: {error}")
@@ -176,9 +177,10 @@ def _spellings(checkpoint: Checkpoint) -> dict[str, str]:
 def _addresses(side: Side) -> dict[str, tuple[str, int]]:
     """Where each tensor of a side by its own names begins."""
     return {name: (str(side.inputs[s.file].path), s.offset) for name, tensor in side.tensors.items()
-            for p in tensor.pieces for s in p.job.sources}
+            for p in tensor.pieces for source in p.job.sources for s in source.regions}
 
 
 def _origins(side: Side, tensor: SideTensor, places: Places) -> set[str]:
     """The stored tensors that a planned one is made of."""
-    return {places.at(str(side.inputs[s.file].path), s.offset) for p in tensor.pieces for s in p.job.sources}
+    return {places.at(str(side.inputs[s.file].path), s.offset)
+            for p in tensor.pieces for source in p.job.sources for s in source.regions}

@@ -27,7 +27,8 @@ from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
-from ..sources.hf_folder import Checkpoint, open_adapter, open_checkpoint
+from ..sources.hf_folder import Checkpoint, base_of, open_adapter, open_checkpoint
+from ..sources.packed.logical import logical
 from ..sources.recognise import expect, recognise
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
@@ -47,8 +48,8 @@ class VerifyOptions:
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
-    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`: as for hf-to-gguf. `vocabulary` False:
-    a checkpoint's tokenizer is not read, and no key of it counts.
+    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`: as for hf-to-gguf.
+    `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts.
     """
 
     base: Path | None = None
@@ -59,6 +60,7 @@ class VerifyOptions:
     checksums: bool = True
     made: bool = False
     pre: str | None = None
+    hf_class: str | None = None
     vocabulary: bool = True
 
 
@@ -194,11 +196,20 @@ def form_of(path: Path) -> str:
     return "adapter" if found and "adapter" in found[0][0].takes else "checkpoint"
 
 
+def base_named(a: Path, b: Path) -> str | None:
+    """The base model that an adapter folder names, where the other is a GGUF adapter; see `base_of`."""
+    forms = (form_of(a), form_of(b))
+    return base_of(a if forms[0] == "adapter" else b) if {*forms} == {"adapter", "gguf"} else None
+
+
 def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[Difference]]:
     """Both under the same names, and how their settings differ."""
     forms = (form_of(a), form_of(b))
     if forms == ("checkpoint", "checkpoint"):
-        return _folders(open_checkpoint(a), open_checkpoint(b), options)
+        one_folder, other = (open_checkpoint(path, options.hf_class) for path in (a, b))
+        if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
+            one_folder, other = logical(one_folder), logical(other)  # one may be stored in another form
+        return _folders(one_folder, other, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
         return one, two, adapter_files(a, b)
@@ -215,11 +226,12 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
         return of_gguf(read_gguf_model(path))
     if form == "checkpoint":
         return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions(
-            "f32", pre=options.pre, tokenizer=options.vocabulary, plain=True)))
+            "f32", pre=options.pre, hf_class=options.hf_class, tokenizer=options.vocabulary, plain=True)))
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
                          hint="Give --base with the base model's folder or Hub id; its config.json is enough.")
-    return of_plan(path, form, plan_lora_to_gguf(options.base, path, VIRTUAL, LoraOptions("f32")))
+    return of_plan(path, form, plan_lora_to_gguf(options.base, path, VIRTUAL, LoraOptions(
+        "f32", hf_class=options.hf_class)))
 
 
 def _folders(a: Checkpoint, b: Checkpoint, options: VerifyOptions) -> tuple[Side, Side, list[Difference]]:

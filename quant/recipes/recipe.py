@@ -99,6 +99,7 @@ class Options:
     token_embedding_type: str | None = None
     leave_output_tensor: bool = False
     has_imatrix: bool = False
+    also_in_floats: bool = False  # `tensor_types` count in float files, too; llama-quantize ignores them there in silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,8 @@ class _Recipe:
                 return options.token_embedding_type
         if options.output_tensor_type and role_ is Role.OUTPUT:
             return options.output_tensor_type
-        return default if default in _FLOATS else None
+        asked = options.also_in_floats and self._override(tensor)
+        return default if default in _FLOATS and not asked else None
 
     def _mix(self, tensor: TensorShape, default: str) -> str:
         role_, name, arch = role(tensor.name), self.file_type.name, self.facts.arch

@@ -80,9 +80,9 @@ def main() -> None:
     label, only = sys.argv[1], sys.argv[2:] or list(MODELS)
     if unknown := set(only) - set(MODELS):
         raise SystemExit(f"no such model: {', '.join(sorted(unknown))}")
-    for family in dict.fromkeys(FAMILY[MODELS[name].cls] for name in only):
+    for family in dict.fromkeys(FAMILY[name] for name in only):
         path = GOLDEN / f"{family}.json"
-        rows = [name for name, row in MODELS.items() if FAMILY.get(row.cls) == family]
+        rows = [name for name, row in MODELS.items() if FAMILY[name] == family]
         old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"peer": label, "models": {}}
         if old["peer"] != label and (kept := set(rows) & set(old["models"]) - set(only)):
             raise SystemExit(f"{path.name} was made by {old['peer']}: make {', '.join(sorted(kept))} anew as well")

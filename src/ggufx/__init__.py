@@ -77,7 +77,9 @@ def hf_to_gguf(
     model_name: str | None = None,
     metadata_file: str | Path | None = None,
     pre: str | None = None,
+    hf_class: str | None = None,
     plain: bool = False,
+    keep_quantized: bool = False,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -99,7 +101,9 @@ def hf_to_gguf(
     override_kv   key-values in place of the model's; a sequence: as on the command line
     model_name    general.name; `metadata_file`: JSON with general.* key-values
     pre           the pre-tokenizer, where it is not recognised
+    hf_class      the class to take the model for, whatever config.json says
     plain         no ggufx.* key-values: the way back is then not exact
+    keep_quantized   of a quantized checkpoint at `auto`: whole numbers of few bits stay as they are, in GGUF's blocks
 
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
@@ -114,7 +118,7 @@ def hf_to_gguf(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          plain=plain, quantization=quantization)
+                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
     return _each_type(GgufPlanner(folder, outfile, options), outtypes, dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
@@ -158,6 +162,7 @@ def lora_to_gguf(
     outtype: str = "f32",
     model_name: str | None = None,
     metadata_file: str | Path | None = None,
+    hf_class: str | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -169,7 +174,7 @@ def lora_to_gguf(
     """A PEFT LoRA adapter -> a GGUF adapter. `base`: the base model's folder or Hub id; its config.json is enough.
 
     None: the one that adapter_config.json names.
-    `outfile`, `model_name`, `metadata_file` as of `hf_to_gguf`; `outtype`: f32, f16, bf16 or q8_0.
+    `outfile`, `model_name`, `metadata_file`, `hf_class` (the base's) as of `hf_to_gguf`; `outtype`: f32, f16, bf16 or q8_0.
     """
     from .converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from .converters.sources.hf_folder import base_of
@@ -177,7 +182,8 @@ def lora_to_gguf(
 
     folder = resolve_model(adapter, what="adapter")
     base_folder = resolve_model(base_of(folder) if base is None else base, what="config")
-    options = LoraOptions(outtype, model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder))
+    options = LoraOptions(outtype, model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder),
+                          hf_class=hf_class)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)
@@ -241,24 +247,26 @@ def verify(
     tokenizer: bool = False,
     checksums: bool = True,
     pre: str | None = None,
+    hf_class: str | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Report:
     """Compare any two of checkpoint, GGUF file, adapter: `.same`, `.worst()`, `.differences`, `.to_json()`.
 
-    `base`: the base model, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for quantized
-    tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`: all others do.
-    `pre`: the pre-tokenizer, where it is not recognised. `progress`: called with (bytes done, in all, name of the tensor).
+    `base`: the base model, for an adapter folder beside a GGUF adapter; else the one that it names. `max_rmse`: relative RMSE
+    allowed for quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`:
+    all others do. `pre`, `hf_class`: as of `hf_to_gguf`. `progress`: called with (bytes done, in all, name of the tensor).
     """
     from .converters.sources.hub import resolve_model
-    from .converters.verify.verify import VerifyOptions, verify
+    from .converters.verify.verify import VerifyOptions, base_named, verify
 
     _check_positive(threads=threads, max_memory=max_memory)
     one, two = (resolve_model(x, what="gguf" if ":" in str(x) else "checkpoint" if base is None else "adapter") for x in (a, b))
+    base = base or base_named(one, two)
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
-        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre)
+        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class)
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
 

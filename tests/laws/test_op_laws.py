@@ -9,6 +9,7 @@ from ggufx.converters.ops import (
     Crop,
     Each,
     Factors,
+    Grid,
     Lora,
     LoraRefused,
     MlaKv,
@@ -22,6 +23,7 @@ from ggufx.converters.ops import (
     Scale,
     Split,
     Transpose,
+    Unpack,
     op_from_json,
 )  # fmt: skip
 from hypothesis import given, settings
@@ -36,19 +38,27 @@ class Sizes(dict):
 
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
-               "query_key_value_rows": 48, "group_length": 2,
-               "vocab_size": 24, "per_layer_rows": 16, "expert_rows": 16})
+               "query_key_value_rows": 48, "group_length": 2, "attention.head_count_kv": 1, "expert_rows": 16,
+               "vocab_size": 24, "per_layer_rows": 16})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
-    (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),), (Transpose(),),
+    (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),),
+    (RopePermute(8, turned=4),), (Transpose(),),
     (Reshape((48, 24), (24, 48)),), (Reshape((48, 1, 4), (48, 4)),), (Same(3),), (Pad(60, 48),), (Scale(0.5),),
     (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
 )
-CHAINS = sorted({*OTHERS, *(tuple(op.bind(SIZES) for op in rule.ops) for spec in SPECS for rule in spec.tensors if rule.ops)},
-                key=str)
+
+
+def apart(ops):
+    """A chain that joins projections as its way back, which takes them apart: every law is of both directions."""
+    return tuple(op.inverse for op in reversed(ops)) if getattr(ops[0], "undo", False) else ops
+
+
+CHAINS = sorted({*OTHERS, *(apart(tuple(op.bind(SIZES) for op in rule.ops))
+                            for spec in SPECS for rule in spec.tensors if rule.ops)}, key=str)
 MOVES = [ops for ops in CHAINS if all(op.moves for op in ops)]
 CANDIDATES = [(48, 24), (3, 48, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24)]
 
@@ -58,6 +68,8 @@ def inputs(ops, seed=0):
     rng = np.random.default_rng(seed)
     if isinstance(ops[0], PackMxfp4):
         return [rng.integers(0, 256, (3, 8, 2, 16), np.uint8), rng.integers(0, 256, (3, 8, 2), np.uint8)]
+    if isinstance(ops[0], Split) and ops[0].undo:  # several arrays, which the rest of the chain takes as one
+        return ops[0].inverse.forward(inputs(ops[1:], seed))
     stated = [op.hf if isinstance(op, Reshape) else (sum(op.runs), 24) for op in ops if isinstance(op, (Reshape, Scale))]
     for shape in (*CANDIDATES, *stated):
         try:
@@ -156,6 +168,10 @@ def test_lora_factors_pass_as_the_update_does(ops):
         return
     if any(getattr(op, "vector", False) for op in ops) or xs[0].ndim == 1:
         return  # biases take no update
+    if len(xs) > 1:  # several projections that become one
+        with pytest.raises(LoraRefused, match="do not join"):
+            ops[0].lora([Factors(x, x) for x in xs])
+        return
     stored = xs[0].shape
     turned = any(getattr(op, "conv1d", False) for op in ops)
     out, inner = (stored[-1], stored[-2]) if turned else stored[-2:]
@@ -182,8 +198,8 @@ def test_json_returns_the_op(ops):
 
 
 def test_every_op_is_under_the_laws():
-    """The identity needs none, and `Lora` has its own below."""
-    assert {type(op).__name__ for ops in CHAINS for op in ops} == set(OPS) - {"Op", "Lora"}
+    """The identity needs none; `Lora`, and `Unpack` with its grids, have their own below."""
+    assert {type(op).__name__ for ops in CHAINS for op in ops} == set(OPS) - {"Op", "Lora", "Grid", "Unpack"}
 
 
 def test_lora_is_the_ops_on_factors():
@@ -203,6 +219,50 @@ def test_lora_is_the_ops_on_factors():
         _ = op.inverse
 
 
+WORDS, BYTES, F32 = np.uint32, np.uint8, np.float32
+CODES, SCALE = ("codes", Grid("U", 4)), ("scales", Grid())
+PACKED = (  # an op of 64 rows and 96 columns, and what it takes: (element type, shape), ranges of values
+    (Unpack((64, 96), (("codes", Grid("F8_E4M3")), SCALE), (24, 40)), ((BYTES, (64, 96)), (F32, (3, 3)))),
+    (Unpack((64, 96), (CODES, SCALE, ("zeros", Grid("U", 4, axis=0))), (1, 32)),
+     ((WORDS, (64, 12)), (F32, (64, 3)), (WORDS, (8, 3)))),
+    (Unpack((64, 96), (("codes", Grid("U", 3, axis=0, turned=True)), ("scales", Grid(turned=True)),
+                       ("zeros", Grid("U+1", 3, turned=True))), (1, 32)), ((WORDS, (9, 64)), (F32, (3, 64)), (WORDS, (3, 6)))),
+    (Unpack((64, 96), (("codes", Grid("U-", 3, dense=False)), SCALE), (1, 32)), ((WORDS, (64, 10)), (F32, (64, 3)))),
+    (Unpack((64, 96), (("codes", Grid("U", 4, turned=True, order=(0, 2, 4, 6, 1, 3, 5, 7))), ("scales", Grid(turned=True)),
+                       ("zeros", Grid("U", 4, turned=True, order=(0, 2, 4, 6, 1, 3, 5, 7)))), (1, 32)),
+     ((WORDS, (96, 8)), (F32, (3, 64)), (WORDS, (3, 8)))),
+    (Unpack((64, 96), (("codes", Grid("E2M1", 4, order=(1, 0))), SCALE), (2, 32), width=32),
+     ((BYTES, (192, 16)), (F32, (96, 1)))),
+    (Unpack((64, 96), (("codes", Grid("U", 2, bands=4, high=True)), SCALE, ("zeros", Grid())), (1, 64), width=64, once=True),
+     ((BYTES, (24, 64)), (F32, (96, 1)), (F32, (96, 1)))),
+    (Unpack((64, 96), (CODES, SCALE, ("biases", Grid())), (1, 32)),
+     ((WORDS, (64, 12)), (F32, (64, 3)), (F32, (64, 3)))),
+    (Unpack((64, 96), (("codes", Grid("I")), ("scales", Grid()), ("factor", Grid())), (64, 96), after=0.5),
+     ((BYTES, (64, 96)), (F32, (1, 1)), (F32, (1,)))),
+)
+
+
+@pytest.mark.parametrize(("op", "arrays"), PACKED, ids=str)
+@settings(max_examples=20, deadline=None)
+@given(start=st.integers(0, 63), rows=st.integers(1, 64))
+def test_rows_of_a_packed_weight_need_windows_of_its_parts(op, arrays, start, rows):
+    """What `windows` say of some rows makes those rows, whatever the packing; shape and JSON are the op's own."""
+    rng = np.random.default_rng(0)
+    xs = [rng.standard_normal(shape).astype(kind) if kind is F32 else
+          rng.integers(0, np.iinfo(kind).max, shape, kind, endpoint=True) for kind, shape in arrays]
+    (whole,) = op.forward(xs)
+    assert op.shape([x.shape for x in xs]) == [whole.shape]
+    assert op_from_json(op.to_json()) == op
+    stop = min(start + rows, 64)
+    part = op.rows(start, stop)
+    pieces = [x if w is None else x.take(np.arange(w.start, w.stop), w.axis)
+              for x, w in zip(xs, part.windows([x.shape for x in xs]), strict=True)]
+    (made,) = part.forward(pieces)
+    assert np.array_equal(made.view(np.uint32), whole[start:stop].view(np.uint32))
+    with pytest.raises(LoraRefused):
+        op.lora([])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(MOVES), st.integers(0, 2**31))
 def test_moves_keep_any_bits(ops, seed):
@@ -210,8 +270,10 @@ def test_moves_keep_any_bits(ops, seed):
     xs = inputs(ops, seed)
     if isinstance(ops[0], (PackMxfp4, Same)) or any(isinstance(op, Crop) for op in ops):
         return
-    bits = np.random.default_rng(seed).integers(0, 2**16, xs[0].shape, np.uint16)
-    assert np.array_equal(inverse(ops, forward(ops, [bits]))[0], bits)
+    rng = np.random.default_rng(seed)
+    bits = [rng.integers(0, 2**16, x.shape, np.uint16) for x in xs]
+    for back, given_bits in zip(inverse(ops, forward(ops, bits)), bits, strict=True):
+        assert np.array_equal(back, given_bits)
 
 
 @pytest.mark.parametrize("ops", MOVES, ids=str)
@@ -222,8 +284,9 @@ def test_moves_are_the_same_on_tensors(ops, width):
 
     xs = inputs(ops)
     if not isinstance(ops[0], PackMxfp4):
-        bits = np.random.default_rng(width).integers(0, 256, (*xs[0].shape, width), np.uint8)
-        xs = [bits.view(f"i{width}" if width > 1 else np.uint8)[..., 0]]
+        rng = np.random.default_rng(width)
+        bits = [rng.integers(0, 256, (*x.shape, width), np.uint8) for x in xs]
+        xs = [b.view(f"i{width}" if width > 1 else np.uint8)[..., 0] for b in bits]
     ys = forward(ops, xs)
     tensors = forward(ops, [torch.from_numpy(x) for x in xs])
     for y, tensor in zip(ys, tensors, strict=True):
@@ -231,3 +294,16 @@ def test_moves_are_the_same_on_tensors(ops, width):
         assert tensor.is_contiguous() or not y.flags.c_contiguous
     for x, tensor in zip(inverse(ops, ys), inverse(ops, tensors), strict=True):
         assert np.array_equal(tensor.numpy(), x)
+
+
+def test_reshape_takes_what_ggml_leaves_of_axes_of_one():
+    """llama-quantize rewrites [1, 48, 1, 4] as [48, 1, 4]."""
+    op = Reshape((48, 4), (1, 48, 1, 4))
+    x = np.arange(192, dtype=np.float32).reshape(48, 4)
+    (whole,) = op.forward([x])
+    assert whole.shape == (1, 48, 1, 4)
+    for stored in (whole, whole[0]):
+        assert op.inverse.shape([stored.shape]) == [x.shape]
+        np.testing.assert_array_equal(op.inverse.forward([stored])[0], x)
+    with pytest.raises(ValueError, match="is not"):
+        op.inverse.shape([(4, 48)])

@@ -183,7 +183,7 @@ def _write_sentence_modules(folder: Path, row: Model, weights: str) -> None:
         {"idx": 0, "name": "0", "path": "", "type": f"{stem}.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{stem}.Pooling"},
     ]
-    width = row.config["hidden_size"]
+    width = next(row.config[name] for name in ("hidden_size", "n_embd", "dim") if name in row.config)
     (folder / "1_Pooling").mkdir()
     dump(
         folder / "1_Pooling" / "config.json",

@@ -12,15 +12,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ggufx.converters.arch import FAMILIES
-from ggufx.converters.rules.spec import Whole
+from ggufx.converters.arch import BY_CLASS, FAMILIES, SPECS
+from ggufx.converters.rules.spec import ArchSpec
 
-from .models import MODELS
+from .models import MODELS, Model
 from .peers import Gguf, read_peer_gguf, runtime_values
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "forward"
-FAMILY = {cls: module.__name__.rpartition(".")[2] for module in FAMILIES for spec in module.SPECS
-          for cls in ((spec.name,) if isinstance(spec, Whole) else spec.classes)}
+_OWNERS = dict(zip(map(id, SPECS), (module.__name__.rpartition(".")[2] for module in FAMILIES for _ in module.SPECS), strict=True))
+
+
+def table(row: Model) -> ArchSpec | None:
+    """The table of a row's class, by its config where there are several."""
+    return next((spec for spec in BY_CLASS.get(row.cls, ()) if spec.fits is None or spec.fits(row.config)), None)
+
+
+FAMILY = {name: _OWNERS.get(id(table(row))) for name, row in MODELS.items()}  # model -> module of its table
 OUTTYPES = ("f32", "f16", "bf16", "q8_0")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 from .spm import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
-from .vocab import Vocab, added, byte_level, byte_level_step, split, wordpiece
+from .vocab import Vocab, added, byte_level, byte_level_step, rwkv, split, wordpiece
 
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -42,7 +42,7 @@ def _regexes(*patterns: str) -> dict:
     return _sequence(*split(*patterns), byte_level_step())
 
 
-def _llama3(kind: str = "llama3", pre: str = "llama-bpe") -> Vocab:
+def _llama3(kind: str = "llama3", pre: str = "llama-bpe", **more: str) -> Vocab:
     after = (
         "<|begin_of_text|>",
         "<|end_of_text|>",
@@ -61,18 +61,18 @@ def _llama3(kind: str = "llama3", pre: str = "llama-bpe") -> Vocab:
         after=after,
         ignore_merges=True,
         first=("<|begin_of_text|>",),
-        roles={"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "pad_token": "<|finetune_right_pad_id|>"},
+        roles={"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "pad_token": "<|finetune_right_pad_id|>", **more},
         config={"tokenizer_class": "PreTrainedTokenizerFast"},
         templates={"default": LLAMA_CHAT},
     )
 
 
-def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str]) -> Vocab:
+def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str], nfc: bool = True) -> Vocab:
     return byte_level(
         kind,
         pre,
         _regexes(pattern),
-        normalizer={"type": "NFC"},
+        normalizer={"type": "NFC"} if nfc else None,
         after=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
         plain=(
             "<tool_call>",
@@ -167,6 +167,32 @@ def _deepseek3() -> Vocab:
     )
 
 
+def _glm4(pre: str) -> Vocab:
+    end = "<|endoftext|>"
+    roles = ("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
+    return byte_level(
+        pre,
+        pre,
+        _regexes(LLAMA3),
+        after=(end, "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", *roles),
+        roles={"eos_token": end, "pad_token": end},
+        config={"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": None, "unk_token": None},
+        templates={"default": CHAT},
+    )
+
+
+def _solar() -> Vocab:
+    return byte_level(
+        "solar",
+        "solar-open",
+        _regexes(QWEN2),
+        after=("<unk>", "<|startoftext|>", "<|endoftext|>", "<|pad|>"),
+        roles={"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<unk>", "pad_token": "<|pad|>"},
+        config={"tokenizer_class": "PreTrainedTokenizerFast"},
+        templates={"default": CHAT},
+    )
+
+
 def _tekken() -> Vocab:
     before = (
         "<unk>",
@@ -193,11 +219,11 @@ def _tekken() -> Vocab:
     )
 
 
-def _smollm() -> Vocab:
+def _smollm(kind: str = "smollm", pre: str = "smollm") -> Vocab:
     before = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<file_sep>")
     return byte_level(
-        "smollm",
-        "smollm",
+        kind,
+        pre,
         _sequence({"type": "Digits", "individual_digits": True}, byte_level_step(regex=True)),
         before=before,
         roles={
@@ -229,6 +255,22 @@ def _roberta() -> Vocab:
             "mask_token": "<mask>",
         },
         config={"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False, "trim_offsets": True},
+    )
+
+
+def _modernbert() -> Vocab:
+    names = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
+    return byte_level(
+        "modernbert",
+        "modern-bert",
+        byte_level_step(regex=True),
+        normalizer={"type": "NFC"},
+        after=names,
+        first=("[CLS]",),
+        last=("[SEP]",),
+        lstrip=("[MASK]",),
+        roles={f"{role}_token": f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")},
+        config={"tokenizer_class": "PreTrainedTokenizerFast"},
     )
 
 
@@ -336,18 +378,29 @@ XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "clean_up_tokenization_spaces"
 VOCABS: dict[str, Callable[[], Vocab]] = {
     "llama3": _llama3,
     "lfm2": lambda: _llama3("lfm2", "lfm2"),
+    "eurobert": lambda: _llama3("eurobert", mask_token="<|reserved_special_token_0|>"),
     "qwen2": lambda: _qwen("qwen2", "qwen2", QWEN2, "Qwen2Tokenizer", {"default": CHAT}),
     "qwen35": lambda: _qwen("qwen35", "qwen35", QWEN35, "Qwen2Tokenizer", {"default": CHAT, "tool_use": TOOLS}),
     "gpt2": _gpt2,
     "neox": lambda: _gpt2("neox", "olmo", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "mpt": lambda: _gpt2("mpt", "mpt", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "jais": lambda: _gpt2("jais", "jais", "PreTrainedTokenizerFast"),
+    "phi2": lambda: _gpt2("phi2", "phi-2", "CodeGenTokenizer"),
+    "stablelm2": lambda: _qwen("stablelm2", "stablelm2", QWEN2, "PreTrainedTokenizerFast", {"default": CHAT}, nfc=False),
     "phi4": _phi4,
     "gpt4o": _gpt4o,
     "llama4": lambda: _gpt4o("llama4", "llama4"),
     "minimax-m2": lambda: _gpt4o("minimax-m2", "minimax-m2"),
     "deepseek3": _deepseek3,
+    "glm4": lambda: _glm4("glm4"),
+    "chatglm": lambda: _glm4("chatglm-bpe"),
+    "solar": _solar,
     "tekken": _tekken,
     "smollm": _smollm,
+    "codeshell": lambda: _smollm("codeshell", "codeshell"),
+    "refact": lambda: _smollm("refact", "refact"),
     "roberta": _roberta,
+    "modernbert": _modernbert,
     "llama-spm": lambda: _llama_spm("llama-spm", style="prepend", with_model=True),
     "llama-spm-json": lambda: _llama_spm("llama-spm-json", style="metaspace", with_model=False),
     "phi3": _phi3,
@@ -357,6 +410,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "xlmr": lambda: unigram("xlmr", with_model=True, config=XLMR),
     "xlmr-json": lambda: unigram("xlmr-json", with_model=False, config=XLMR),
     "t5": lambda: t5("t5"),
+    "rwkv": lambda: rwkv("rwkv"),
     "bert": lambda: wordpiece(
         "bert",
         config={

@@ -17,6 +17,7 @@ WORDS = 128
 N_GPU_LAYERS, LOAD_FLAGS = 4, 18
 N_CTX, N_BATCH, N_UBATCH, N_THREADS, N_THREADS_BATCH, POOLING, FLASH, TYPE_K, TYPE_V = 0, 1, 2, 7, 8, 11, 13, 26, 27
 F32 = 0
+RANK = 4  # LLAMA_POOLING_TYPE_RANK
 
 
 class Words(ctypes.Structure):
@@ -79,18 +80,21 @@ class Runtime:
         return "".join(self.log).strip()[-1500:]
 
     def run(self, path: str, ids: list[int], lora: str | None, scale: float, want: str) -> np.ndarray:
-        """Logits or per-token embeddings [len(ids), width], or the pooled embedding [1, width]; float32. A decoder behind an
+        """Logits or per-token embeddings [len(ids), width], the pooled embedding [1, width], or a classifier's scores [1, labels]; float32. A decoder behind an
         encoder gets the same ids."""
         lib, count = self.lib, len(ids)
         model = self.load(path)
         vocab = ctypes.c_void_p(lib.llama_model_get_vocab(model))
-        width = lib.llama_vocab_n_tokens(vocab) if want == "logits" else lib.llama_model_n_embd_out(model)
+        width = (lib.llama_vocab_n_tokens(vocab) if want == "logits" else lib.llama_model_n_cls_out(model) if want == "scores"
+                 else lib.llama_model_n_embd_out(model))
         words = Words.from_buffer_copy(self.context_params)
         words.word[N_CTX] = words.word[N_BATCH] = words.word[N_UBATCH] = max(count, 32)
         words.word[N_THREADS] = words.word[N_THREADS_BATCH] = 1
         words.word[FLASH], words.word[TYPE_K], words.word[TYPE_V] = 0, F32, F32
         if want == "embeddings":
             words.word[POOLING] = 0
+        if want == "scores":
+            words.word[POOLING] = RANK
         context = lib.llama_init_from_model(model, words)
         if not context:
             raise RuntimeError("llama.cpp makes no context: " + self._said())
@@ -112,7 +116,7 @@ class Runtime:
             raise RuntimeError(f"llama_encode gave {status}: " + self._said())
         if lib.llama_model_has_decoder(model) and (status := lib.llama_decode(context, batch)):
             raise RuntimeError(f"llama_decode gave {status}: " + self._said())
-        if want == "pooled":
+        if want in ("pooled", "scores"):
             out = np.ctypeslib.as_array(lib.llama_get_embeddings_seq(context, 0), (1, width)).copy()
         else:
             row = lib.llama_get_logits_ith if want == "logits" else lib.llama_get_embeddings_ith

@@ -137,6 +137,11 @@ def llama_embeddings(gguf: Path, ids: Sequence[int], *, pooled: bool = False, lo
     return _call(call="run", path=str(gguf), ids=list(ids), lora=lora and str(lora), scale=1.0, want=want)
 
 
+def llama_scores(gguf: Path, ids: Sequence[int], lora: Path | None = None) -> np.ndarray:
+    """llama.cpp's scores [labels], of a classifier: what its rank pooling makes of the sequence."""
+    return _call(call="run", path=str(gguf), ids=list(ids), lora=lora and str(lora), scale=1.0, want="scores")[0]
+
+
 def tokenize(gguf: Path, texts: Sequence[str], *, special: bool = True, add_special: bool = False) -> list[list[int]]:
     """llama.cpp's ids; `special` reads the names of control tokens as tokens, `add_special` puts BOS and EOS."""
     return _call(call="tokenize", path=str(gguf), texts=list(texts), special=special, add_special=add_special)
@@ -158,7 +163,19 @@ def _loaded(folder: str, adapter: str | None):
         from peft import PeftModel
 
         loaded = PeftModel.from_pretrained(loaded, adapter)
+        _fill(loaded, Path(adapter) / "adapter_model.safetensors")
     return loaded.float().eval()
+
+
+def _fill(model: Any, saved: Path) -> None:
+    """Put factors in that peft loses when it loads what it saved (Laguna's shared experts, which transformers renames)."""
+    from safetensors.torch import load_file
+
+    held = dict(model.named_parameters())
+    for name, factor in load_file(saved).items():
+        for side in ("lora_A", "lora_B"):
+            if (parameter := held.get(name.replace(f".{side}.weight", f".{side}.default.weight"))) is not None:
+                parameter.data = factor.to(parameter.dtype)
 
 
 def forget() -> None:
@@ -166,13 +183,13 @@ def forget() -> None:
     _loaded.cache_clear()
 
 
-def _forward(folder: Path, ids: Sequence[int], adapter: Path | None):
+def _forward(folder: Path, ids: Sequence[int], adapter: Path | None, **asked: bool):
     import torch
 
     model, tokens = _loaded(str(folder), adapter and str(adapter)), torch.tensor([list(ids)])
     decoder = {"decoder_input_ids": tokens} if model.config.is_encoder_decoder else {}
     with torch.inference_mode():
-        return model(input_ids=tokens, **decoder)
+        return model(input_ids=tokens, **decoder, **asked)
 
 
 def transformers_logits(folder: Path, ids: Sequence[int], adapter: Path | None = None) -> np.ndarray:
@@ -181,8 +198,9 @@ def transformers_logits(folder: Path, ids: Sequence[int], adapter: Path | None =
 
 
 def transformers_embeddings(folder: Path, ids: Sequence[int], adapter: Path | None = None) -> np.ndarray:
-    """transformers' last hidden states [len(ids), width] in float32."""
-    return _forward(folder, ids, adapter).last_hidden_state[0].numpy()
+    """transformers' last hidden states [len(ids), width] in float32; those below the head, of a class that has one."""
+    out = _forward(folder, ids, adapter, output_hidden_states=True)
+    return (out.last_hidden_state if "last_hidden_state" in out else out.hidden_states[-1])[0].numpy()
 
 
 def relative_error(got: np.ndarray, expected: np.ndarray) -> float:

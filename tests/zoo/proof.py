@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ggufx.converters.arch import BY_CLASS
 from ggufx.converters.errors import GgufxError, UnsupportedError
 from ggufx.converters.rules.facts import get_path
 from ggufx.converters.rules.hf_config import TEXT_CONFIGS
@@ -27,13 +26,16 @@ from .adapters import adapter_and_merged, every_weight, make_adapter
 from .build import build
 from .faults import RUNTIME_TOKENS
 from .files import load_folder, stored
-from .kinds import sample_ids
+from .golden import table
+from .kinds import sample_ids, vocab
 from .models import MODELS, Model
 from .texts import HARD_TEXTS
 
-TEXT_PART = {name for name, row in MODELS.items() if row.cls in BY_CLASS and BY_CLASS[row.cls][0].whole}
-TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
-OTHER_WARNINGS = ("is falling back to its reference", "CUDA xIELU", "CUDA-fused xIELU", "MXFP4", "so we will NOT tie them")  # of optional kernels, and of every T5 with a head
+TEXT_PART = {name for name, row in MODELS.items() if (spec := table(row)) and spec.whole}
+TOKENIZER_FILES = ("tokenizer*", "rwkv_vocab*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*",
+                   "*.model")
+# Of optional kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE, Hunyuan).
+OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}")
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
@@ -53,7 +55,7 @@ class Loop:
     def __init__(self, name: str, seed: int, work: Path) -> None:
         self.name, self.seed, self.work = name, seed, work
         self.row: Model = MODELS[name]
-        self.spec: ArchSpec = BY_CLASS[self.row.cls][0]
+        self.spec: ArchSpec = table(self.row)
         # Named by the model: general.name comes from it, by which llama.cpp knows how Phi-3 strips special tokens.
         self.folder = build(name, work / name, seed)
 
@@ -100,12 +102,18 @@ class Loop:
 
     def there(self, gguf: Path, adapter: Path | None = None) -> np.ndarray:
         """What llama.cpp computes."""
-        run = peers.llama_embeddings if self.row.embeds else peers.llama_logits
-        return run(gguf, sample_ids(self.row.vocab, 24), lora=adapter)
+        return runtime(self.name, gguf, adapter)
+
+
+def runtime(name: str, gguf: Path, adapter: Path | None = None) -> np.ndarray:
+    """Logits, embeddings, or scores, that llama.cpp computes from a file of the model `name`."""
+    row = MODELS[name]
+    run = peers.llama_embeddings if row.embeds else peers.llama_scores if row.scores else peers.llama_logits
+    return run(gguf, sample_ids(row.vocab, 24), lora=adapter)
 
 
 def forward(name: str, folder: Path, adapter: Path | None = None) -> np.ndarray:
-    """Logits, or embeddings, that transformers computes for the model `name` from `folder`."""
+    """Logits, embeddings, or scores, that transformers computes for the model `name` from `folder`."""
     run = peers.transformers_embeddings if MODELS[name].embeds else peers.transformers_logits
     return run(folder, sample_ids(MODELS[name].vocab, 24), adapter)
 
@@ -158,6 +166,8 @@ def _same(one: Path, two: Path) -> bool:
 
 def foreign(loop: Loop) -> Answer:
     """Files without ggufx's keys come back as a model that computes the same numbers."""
+    if loop.row.shapes and loop.row.lost:
+        return Answer(bool(load_folder(loop.foreign_back)), "-", (loop.row.lost,))
     if loop.row.shapes:
         wrong = other_values(loop.spec, loop.folder, loop.foreign_back, loop.row.rounded)
         return Answer(not wrong, f"{len(wrong)} tensors" if wrong else "equal", tuple(wrong), 0.0)
@@ -208,12 +218,14 @@ def tokens(loop: Loop) -> Answer:
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
-    given = Tokenizer.from_file(str(loop.folder / "tokenizer.json"))
-    names = [token.content for token in given.get_added_tokens_decoder().values()]
+    words = vocab(loop.row.vocab)
+    given = words.tokenizer and Tokenizer.from_file(str(loop.folder / "tokenizer.json"))
+    names = [token.content for token in given.get_added_tokens_decoder().values()] if given else []
     texts = [text for text in (*HARD_TEXTS, *names, *(f"a{name}b {name} c" for name in names)) if "\0" not in text]
-    wanted = [given.encode(text).ids for text in texts]
+    wanted = [given.encode(text).ids if given else words.encode(text) for text in texts]
     runtime = peers.tokenize(loop.own, texts, add_special=True)
-    before, after, rebuilt = (AutoTokenizer.from_pretrained(f) for f in (loop.folder, loop.own_back, loop.foreign_back))
+    rebuilt = AutoTokenizer.from_pretrained(loop.foreign_back)
+    before, after = (AutoTokenizer.from_pretrained(f) if given else rebuilt for f in (loop.folder, loop.own_back))
     wrong: dict[str, list[str]] = {"own": [], "foreign": [], "runtime": []}
     why, excused = RUNTIME_TOKENS.get(loop.row.vocab, ("", lambda text: False))
     same = 0
@@ -241,7 +253,8 @@ def lora(loop: Loop) -> Answer:
     for attempt in range(3):
         adapter, merged = loop.work / f"adapter{attempt}", loop.work / f"merged{attempt}"
         if loop.row.shapes:
-            adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed)
+            conv1d = [t for rule in loop.spec.tensors for t in rule.hf if any(getattr(op, "conv1d", False) for op in rule.ops)]
+            adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed, conv1d=conv1d)
         else:
             make_adapter(loop.folder, adapter, every_weight(loop.folder, skip), seed=loop.seed)
         try:

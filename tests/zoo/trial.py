@@ -93,7 +93,7 @@ def foreign_file_back(loop: Loop) -> Answer:
     with _warnings() as said:
         answer = proof.foreign(loop)
     said = [line for line in said if not any(words in line for words in proof.OTHER_WARNINGS)]
-    ok = answer.ok and (not said or loop.row.embeds)  # embedders may lack a pooler
+    ok = answer.ok and (not said or loop.row.embeds or loop.row.extra is not None)  # embedders may lack a pooler; extras are unknown
     lines = [f"transformers: {line}" for line in said] + ([] if ok else _settings(loop.foreign_back, loop.folder))
     return Answer(ok, answer.figure, (*answer.why, *lines), answer.size)
 

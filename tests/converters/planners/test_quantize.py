@@ -49,6 +49,33 @@ def tensors(path: Path) -> dict[str, tuple[str, bytes]]:
     return {n: (t.type, raw[t.offset : t.offset + t.nbytes]) for n, t in read_gguf(path).tensors.items()}
 
 
+@pytest.mark.parametrize("outtype", ["auto", "bf16", "f16", "q8_0"])
+@pytest.mark.parametrize("options", [{"tensor_types": {"ffn_down": "q4_0", "blk.1.attn_q": "q8_0"}},
+                                     {"token_embedding_type": "q5_1"}, {"output_tensor_type": "f32"}], ids=str)
+def test_types_of_single_tensors_beside_a_type_of_the_converter(outtype, options, plain, zoo, tmp_path):
+    """As in two steps. They were ignored in silence."""
+    source, _ = plain("llama")
+    ggufx.hf_to_gguf(zoo("llama"), tmp_path / "one.gguf", outtype=outtype, plain=True, **options)
+    ggufx.quantize(source, tmp_path / "two.gguf", "bf16" if outtype == "auto" else outtype, **options)
+    one, two = tensors(tmp_path / "one.gguf"), tensors(tmp_path / "two.gguf")
+    assert one == two
+    ggufx.hf_to_gguf(zoo("llama"), tmp_path / "without.gguf", outtype=outtype, plain=True)
+    assert one != tensors(tmp_path / "without.gguf")
+
+
+@pytest.mark.parametrize("outtype", ["auto", "f16", "q4_0"])
+def test_key_values_are_overridden_at_every_type(outtype, zoo, tmp_path):
+    ggufx.hf_to_gguf(zoo("llama"), tmp_path / "a.gguf", outtype=outtype, override_kv={"general.name": "other", "x.y": 3})
+    metadata = read_gguf(tmp_path / "a.gguf").metadata
+    assert (metadata["general.name"].data, metadata["x.y"].data) == ("other", 3)
+
+
+def test_a_matrix_that_no_type_asks_for_is_said(plain, zoo, tmp_path):
+    _, matrix = plain("llama")
+    plan = ggufx.hf_to_gguf(zoo("llama"), tmp_path / "a.gguf", outtype="f16", imatrix=matrix, dry_run=True)
+    assert "the importance matrix is of no use for F16, and left alone" in plan.notes
+
+
 @pytest.mark.parametrize(("model", "kind"), CASES)
 def test_files_are_llama_quantizes(model: str, kind: str, plain, zoo, tmp_path: Path):
     source, _ = plain(model)

@@ -81,6 +81,16 @@ def test_scaling_beside_the_parameters_of_gemma3_goes_to_its_full_attention():
     assert ours("Gemma3ForCausalLM", **given)["rope_parameters"] == held
 
 
+def test_dynamic_scaling_is_none_within_the_context_and_said():
+    notes: list[str] = []
+    config = ours("LlamaForCausalLM", rope_theta=5e6, rope_scaling={"type": "dynamic", "factor": 2.0})
+    assert {key: value.data for key, value in Rope().write(config, notes).items()} == {"rope.freq_base": 5e6}
+    assert "dynamic" in notes[0]
+    config = ours("LlamaForCausalLM", rope_scaling={"type": "dynamic", "alpha": 1000.0})
+    with pytest.raises(UnsupportedError, match="dynamic"):  # it acts on every text
+        Rope().write(config, notes)
+
+
 # ------------------------------------------------------------------------------------------ llama3: a tensor of divisors
 
 BASES, SIZES, FACTORS = (10000.0, 500000.0, 1e6, 123456.0), (16, 64, 80, 128), (4.0, 8.0, 32.0)

@@ -19,26 +19,27 @@ def packed(*names: str):
     return lambda module, w: {f"{module}.{n}": torch.zeros(w.shape[0], 4, dtype=torch.int32) for n in names}
 
 
-def eight(companion: str):
-    return lambda module, w: {f"{module}.weight": w.to(torch.float8_e4m3fn), f"{module}.{companion}": torch.ones(1)}
-
-
 GPTQ = packed("qweight", "qzeros", "scales", "g_idx")
 CASES = {
-    "gptq": (GPTQ, {"quantization_config": {"quant_method": "gptq", "bits": 4}}, "GPTQ, 4 bits"),
-    "gptq, undeclared": (GPTQ, {}, "GPTQ"),
-    "awq": (packed("qweight", "qzeros", "scales"), {"quantization_config": {"quant_method": "awq", "bits": 4}}, "AWQ, 4 bits"),
-    "fp8": (eight("weight_scale_inv"), {"quantization_config": {"quant_method": "fp8"}}, "FP8"),
-    "fp8, undeclared": (eight("weight_scale_inv"), {}, "FP8"),
-    "fp8 in the text part": (eight("weight_scale"), {"text_config": {"quantization_config": {"quant_method": "fp8"}}}, "FP8"),
-    "compressed-tensors": (packed("weight_packed", "weight_scale", "weight_shape"),
-                           {"quantization_config": {"quant_method": "compressed-tensors"}}, "compressed-tensors"),
-    "bitsandbytes": (packed("weight", "weight.absmax", "weight.quant_state.bitsandbytes__nf4"),
-                     {"quantization_config": {"load_in_4bit": True}}, "bitsandbytes, 4 bits"),
-    "bitsandbytes, undeclared": (packed("weight", "weight.absmax", "weight.quant_state.bitsandbytes__nf4"), {},
-                                 "bitsandbytes, NF4"),
-    "mlx": (packed("weight", "scales", "biases"), {"quantization": {"group_size": 64, "bits": 4}}, "MLX, 4 bits"),
-    "unheard of": (packed("weight"), {"quantization_config": {"quant_method": "x\x1b[31m"}}, r"x\x1b[31m"),
+    "aqlm": (packed("codes", "codebooks", "scales"), {"quantization_config": {"quant_method": "aqlm"}},
+             "AQLM", ": its weights are sums of vectors from learned codebooks"),
+    "aqlm, undeclared": (packed("codes", "codebooks", "scales"), {}, "AQLM",
+                         ": its weights are sums of vectors from learned codebooks"),
+    "quip#": (packed("Qidxs", "SU", "SV"), {}, "QuIP#", ": its weights are sums of vectors from learned codebooks"),
+    "exl2": (packed("q_weight", "q_scale"), {"quantization_config": {"quant_method": "exl2", "bits": 4.0}}, "EXL2",
+             ": its groups of rows have different bits, in the order of one kernel"),
+    "exl3": (packed("trellis", "suh"), {}, "EXL3", ": its weights are a trellis code, rotated on both sides"),
+    "qtip": (packed("weight"), {"quantization_config": {"quant_method": "qtip"}}, "QTIP",
+             ": its weights are a trellis code, rotated on both sides"),
+    "spinquant": (packed("weight_packed"), {"quantization_config": {"quant_method": "compressed-tensors",
+                                                                     "transform_config": {"config_groups": {"R1": {}}}}},
+                  "compressed-tensors",
+                  ": transform_config is set: its weights are rotated, and the rotation is part of the runtime"),
+    "marlin": (GPTQ, {"quantization_config": {"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}},
+               "GPTQ, 4 bits", ": checkpoint_format is marlin: its weights are laid out for one GPU kernel"),
+    "of no form": (packed("weight", "odd"), {"quantization_config": {"quant_method": "hqq"}}, "HQQ", ""),
+    "unheard of": (packed("weight"), {"quantization_config": {"quant_method": "x\x1b[31m"}}, r"x\x1b[31m",
+                   ": the method is unknown"),
 }
 
 
@@ -55,22 +56,22 @@ def quantized(folder: Path, copy: Path, change, settings: dict) -> Path:
 
 @pytest.mark.parametrize("case", CASES)
 def test_one_line_that_names_the_method(case: str, zoo, tmp_path: Path):
-    change, settings, name = CASES[case]
+    change, settings, name, why = CASES[case]
     folder = quantized(zoo("llama"), tmp_path / "m", change, settings)
     (folder / "README.md").write_text("---\nbase_model: org/plain\n---\n")
     with pytest.raises(UnsupportedError) as caught:
         ggufx.hf_to_gguf(folder, tmp_path / "a.gguf")
     assert not isinstance(caught.value, ManyErrors)
-    assert caught.value.message == f"is a quantized checkpoint ({name}), which ggufx does not decode"
+    assert caught.value.message == f"is a quantized checkpoint ({name}), which ggufx does not decode{why}"
     assert caught.value.hint == "Convert the checkpoint that it was made from: org/plain."
 
 
-@pytest.mark.parametrize(("file", "text"), [("hf_quant_config.json", {"quantization": {"quant_algo": "NVFP4"}}),
+@pytest.mark.parametrize(("file", "text"), [("hf_quant_config.json", {"quantization": {"quant_algo": "W4A8"}}),
                                             ("quantize_config.json", {"quant_method": "gptq", "bits": 3})])
 def test_declared_in_a_file_of_its_own(file: str, text: dict, zoo, tmp_path: Path):
     folder = quantized(zoo("llama"), tmp_path / "m", packed("weight"), {})
     (folder / file).write_text(json.dumps(text))
-    with pytest.raises(UnsupportedError, match="NVFP4" if "hf" in file else "GPTQ, 3 bits"):
+    with pytest.raises(UnsupportedError, match="W4A8" if "hf" in file else "GPTQ, 3 bits"):
         ggufx.hf_to_gguf(folder, tmp_path / "a.gguf")
 
 

@@ -39,6 +39,8 @@ DEVIATIONS = {
     "gemma4": {T + "token_type": "special tokens without a name are taken for normal ones"},
     "xlmr-v": {T + "tokens": "it has no <mask> and numbers the padding from one less", T + "token_type": "no <mask>",
                T + "scores": "no <mask>"},
+    "modernbert": {T + "add_bos_token": "written first: another order"},
+    "eurobert": {T + "add_bos_token": "written first: another order"},
     "xlmr-json": {T + "remove_extra_whitespaces": "it takes clean_up_tokenization_spaces for it"},
 }
 

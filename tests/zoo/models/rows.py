@@ -64,7 +64,7 @@ class Model:
     `config` goes to the class's configuration (special ids are put in, and the vocabulary's size under `vocab_keys`), `drop` and
     `add` change config.json after that. `float32` names tensors that stay float32 whatever `dtype`, `extra` makes shapes of
     tensors that the Hub ships but transformers does not know, `layout` "fused" stores experts in one tensor where transformers would
-    not, `pooling` and `dense` add the files of sentence-transformers, `zero_norms` says that norms are stored minus 1, `ranges` spreads
+    not, `embeds` compares hidden states, `scores` a classifier's against the runtime's rank pooling, `pooling` and `dense` add the files of sentence-transformers, `zero_norms` says that norms are stored minus 1, `ranges` spreads
     the values of tensors with an ending evenly over [low, high).
 
     A class that only model repositories have, with code of their own, is described by `shapes`: `config` is its config.json as it
@@ -98,6 +98,7 @@ class Model:
     mxfp4: bool = False
     card: bool = False
     embeds: bool = False
+    scores: bool = False
     tolerance: float = PLAIN
     fault: Fault = NONE
     lost: str = ""
@@ -140,3 +141,29 @@ def tensors(rows: dict[str, str], b: str = "num_hidden_layers", e: str = "num_ex
                 for block in numbers(name, "b", b) for expert in numbers(name, "e", e)}
 
     return shapes
+
+
+L = "model.layers.{b}."
+_HEAD = "hidden_size//num_attention_heads"
+OUTSIDE = {"model.embed_tokens.weight": "vocab_size hidden_size", "lm_head.weight": "vocab_size hidden_size",
+           "model.norm.weight": "hidden_size"}
+LLAMA_NAMES = OUTSIDE | {  # the names of a Llama, for `tensors`
+    L + "input_layernorm.weight": "hidden_size", L + "post_attention_layernorm.weight": "hidden_size",
+    L + "self_attn.q_proj.weight": f"num_attention_heads*({_HEAD}) hidden_size",
+    L + "self_attn.k_proj.weight": f"num_key_value_heads*({_HEAD}) hidden_size",
+    L + "self_attn.v_proj.weight": f"num_key_value_heads*({_HEAD}) hidden_size",
+    L + "self_attn.o_proj.weight": f"hidden_size num_attention_heads*({_HEAD})",
+    L + "mlp.gate_proj.weight": "intermediate_size hidden_size", L + "mlp.up_proj.weight": "intermediate_size hidden_size",
+    L + "mlp.down_proj.weight": "hidden_size intermediate_size",
+}
+
+
+def without(names: dict[str, str], *parts: str) -> dict[str, str]:
+    """The names that have none of these parts."""
+    return {name: shape for name, shape in names.items() if not any(part in name for part in parts)}
+
+
+def biases(names: dict[str, str], *parts: str) -> dict[str, str]:
+    """Biases for the names that have one of these parts."""
+    return {name.removesuffix("weight") + "bias": shape.split()[0] for name, shape in names.items()
+            if any(part in name for part in parts)}

@@ -1,0 +1,203 @@
+"""A checkpoint read for its table: settings, which tensor is which, and all that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .. import arch
+from ..errors import GgufxError, InputError, UnsupportedError, raise_all
+from ..io.files import printable
+from ..io.tensors import StoredTensor
+from ..io.values import Metadata
+from ..metadata.model_card import read_card
+from ..ops import Shape
+from ..rules.facts import Config, Has
+from ..rules.hf_config import canonical
+from ..rules.hparam_rules import Seen
+from ..rules.hparams import sizes, write_hparams
+from ..rules.match import BlockHparams, HfMatches, expected_shape, match_hf, rename
+from ..rules.pooling import read_pooling
+from ..rules.spec import ArchSpec, Hparams
+from ..rules.template import TemplateIndex
+from ..sources.hf_folder import Checkpoint, open_checkpoint, taken_for
+from ..sources.names import HEADS
+from ..sources.packed.declaration import declared_settings
+from ..sources.packed.logical import logical
+from ..sources.packed.refused import refused
+from ..sources.quantized import method_of
+from .keyed_tensors import to_keys
+
+
+@dataclass
+class Reading:
+    """What the headers say, and everything found wrong with them."""
+
+    checkpoint: Checkpoint
+    spec: ArchSpec
+    config: Config  # canonical
+    keys: Metadata
+    hp: Hparams
+    found: HfMatches
+    notes: list[str]
+    problems: list[GgufxError]
+    asked_class: str | None = None
+
+    def source(self, spelling: str) -> StoredTensor:
+        """The checkpoint's tensor behind a table's spelling."""
+        return self.checkpoint.tensors[self.found.names[spelling]]
+
+    @property
+    def hf_class(self) -> str:
+        return arch.class_of(self.checkpoint.config, f"{self.checkpoint.folder}/config.json")
+
+    def raise_all(self) -> None:
+        """Raise what is wrong; of a checkpoint that is quantized in a form that the table does not take, that alone."""
+        checkpoint = self.checkpoint
+        taken = any(match.rule.emits for match in self.found.matches)
+        method = None if taken or not self.problems else method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
+        if method:
+            raise _undecoded(checkpoint, method)
+        raise_all(self.problems)
+
+
+def read(folder: Path, hf_class: str | None = None) -> Reading:
+    """Headers and config.json. `hf_class`: the class to take the model for.
+
+    Raises InputError or UnsupportedError with everything that is wrong.
+    """
+    stored = open_checkpoint(folder, hf_class)
+    _refuse_method(stored)
+    checkpoint = logical(stored)
+    try:
+        spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
+    except UnsupportedError as error:
+        if alike := _alike(checkpoint):
+            error.hint = (f"model_type, tensors and their shapes are those of {alike}. If the model also computes as that "
+                          f"does, convert it with --as {alike}.")
+        raise
+    reading = _matched(checkpoint, spec)
+    reading.asked_class = hf_class
+    if not checkpoint.config.get("architectures"):
+        reading.notes.append(f"config.json names no architecture: taken for {reading.hf_class}, by its model_type")
+    _check_promises(reading)
+    _check_head(reading)
+    _check_flags(reading)
+    reading.raise_all()
+    return reading
+
+
+def _matched(checkpoint: Checkpoint, spec: ArchSpec) -> Reading:
+    """The checkpoint by its table; what does not fit is among the problems."""
+    file, config_file = str(checkpoint.folder), f"{checkpoint.folder}/config.json"
+    config = canonical(checkpoint.config, spec, config_file, checkpoint.tensors.keys())
+    spec = with_tied_head(spec, config, checkpoint.tensors)
+    notes, problems = list(checkpoint.notes), list[GgufxError]()
+    config.update(read_pooling(checkpoint.folder, notes))
+    keys = write_hparams(spec, config, notes, problems)
+    hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"), config)
+    shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
+    found = match_hf(spec, hp, shapes, file, problems)
+    check_shapes(found, hp, shapes, file, problems)
+    keys.update(to_keys(spec, hp, checkpoint.tensors, found, file, problems))
+    return Reading(checkpoint, spec, config, keys, hp, found, notes, problems)
+
+
+def _alike(checkpoint: Checkpoint) -> str | None:
+    """The class whose model_type this config.json has and whose table it fits in every setting, name and shape."""
+    for spec in arch.SPECS:
+        if spec.model_type == checkpoint.config.get("model_type") and spec.whole is None:
+            config = taken_for(checkpoint.config, spec.classes[0])
+            try:
+                reading = _matched(replace(checkpoint, config=config), arch.for_config(config, ""))
+            except GgufxError:
+                continue
+            if not reading.problems:
+                return spec.classes[0]
+    return None
+
+
+def _refuse_method(checkpoint: Checkpoint) -> None:
+    """Raise where weights are quantized in a form that has no plain decoding."""
+    method = method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
+    settings = declared_settings(checkpoint.config, checkpoint.folder) if method else {}
+    if method and (found := refused(settings, checkpoint.tensors)):
+        raise _undecoded(checkpoint, found[0] or method, f": {found[1]}")
+
+
+def _undecoded(checkpoint: Checkpoint, method: str, why: str = "") -> UnsupportedError:
+    bases = [base for base in read_card(checkpoint.folder, []).get("base_model", ()) if isinstance(base, str)]
+    return UnsupportedError(f"is a quantized checkpoint ({method}), which ggufx does not decode{why}", file=checkpoint.folder,
+                            hint="Convert the checkpoint that it was made from" + (f": {bases[0]}." if bases else "."))
+
+
+def _check_promises(reading: Reading) -> None:
+    """A tensor that an index lists, that no file holds, and that the model would have. Without a word of it, an optional
+    one would be missing in silence."""
+    known: TemplateIndex[None] = TemplateIndex()
+    tied = HEADS if reading.config.get("tie_word_embeddings") else ()
+    for template in (template for rule in reading.spec.tensors for template in rule.hf if str(template) not in tied):
+        known.add(template, None)
+    said = {problem.tensor for problem in reading.problems}
+    reading.problems.extend(
+        InputError("in no file, but the index lists it", file=reading.checkpoint.folder, tensor=printable(name),
+                   hint="the download is not complete, or the index is of another version of the model")
+        for name in reading.checkpoint.promised
+        if name not in said and any(next(known.find(s), None) for s in rename(name, reading.spec.aliases)))
+
+
+def with_tied_head(spec: ArchSpec, config: Config, names: Collection[str]) -> ArchSpec:
+    """The table for a checkpoint that holds the tensor which head and embedding share under the head's name only.
+
+    transformers ties in both directions: it takes the one that is there. The embedding then is an alias of the head.
+    """
+    embedding = next((str(rule.hf[0]) for rule in spec.tensors if str(rule.gguf[0]) == "token_embd.weight"), None)
+    if embedding is None or not config.get("tie_word_embeddings"):
+        return spec
+    found = {spelling: name for name in names for spelling in rename(name, spec.aliases)}
+    head = next((head for head in HEADS if head in found), None)
+    if head is None or embedding in found:
+        return spec
+    return replace(spec, aliases=((found[head], embedding), *spec.aliases),
+                   tensors=tuple(rule for rule in spec.tensors if str(rule.hf[0]) != head),
+                   ignore=tuple(template for template in spec.ignore if template.match(head) is None))
+
+
+def _check_head(reading: Reading) -> None:
+    """A head that config.json says is there, and is not. Without a word of it the runtime would take the embedding."""
+    head = next((rule for rule in reading.spec.tensors if str(rule.gguf[0]) == "output.weight"), None)
+    class_name = reading.hf_class
+    untied = reading.config.get("tie_word_embeddings") is False and class_name not in reading.spec.headless
+    if head is not None and untied and str(head.hf[0]) not in reading.found.names:
+        reading.problems.append(InputError(
+            "missing, and config.json says that it is not tied to the embedding", file=reading.checkpoint.folder,
+            tensor=str(head.hf[0]), hint='If the model has no head of its own, set "tie_word_embeddings": true.'))
+
+
+def _check_flags(reading: Reading) -> None:
+    """Tensors whose flag in config.json is false: transformers leaves them out, and the runtime would compute with them."""
+    made = {name: match for match in reading.found.matches for name in match.gguf}
+    for rule in reading.spec.hparams:
+        if (isinstance(rule, Seen) and isinstance(rule.fact, Has) and not rule.fact.absent
+                and reading.config.get(rule.hf) is False and (match := made.get(str(rule.fact.tensor)))):
+            reading.problems.append(InputError(
+                f"there, and config.json says that {rule.hf} is false", file=reading.checkpoint.folder,
+                tensor=reading.found.names[match.hf[0][0]],
+                hint=f'If the model was trained with it, set "{rule.hf}": true; transformers leaves it out now.'))
+
+
+def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], file: str,
+                 problems: list[GgufxError]) -> None:
+    """Compare every tensor with the shape that the hyperparameters give it."""
+    for match in found.matches:
+        expected = expected_shape(match.rule, BlockHparams(hp, match.block), match.holes.get("p") == "bias")
+        for names in match.hf:
+            for name in names:
+                own = found.names[name]
+                if expected is not None and shapes[own] != expected:
+                    problems.append(InputError("the shape does not fit config.json", file=file, tensor=own,
+                                               expected=list(expected), found=list(shapes[own])))
+                elif shapes[own] != shapes[found.names[names[0]]]:
+                    problems.append(InputError("the experts differ in shape", file=file, tensor=own,
+                                               expected=list(shapes[found.names[names[0]]]), found=list(shapes[own])))

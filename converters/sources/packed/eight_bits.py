@@ -1,0 +1,72 @@
+"""Stored forms with a code per byte: FP8 of all makes, whole numbers of 8 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...errors import InputError
+from ...ops import Grid
+from .tensor import PackedTensor, Parts
+
+INT8 = 7.874015718698502e-3  # 1 / 127 in float32, as bitsandbytes has it
+
+
+def fp8(parts: Parts) -> PackedTensor:
+    """FP8 codes with a scale per tensor, row, group of 32 columns (MXFP8) or block."""
+    size = _size(parts)
+    block = _declared_block(parts.declared)
+    shape, shared = parts.shared("scales", size, block)
+    if block is not None and shared == (1, size[1]) and shape == (size[0], 1) and size[0] > 1 and block[0] > 1:
+        raise parts.unfit("scales", f"a scale per block of {list(block)}, as config.json says")
+    scales = Grid("F8_E8M0") if parts.stored["scales"].type in ("U8", "F8_E8M0") else Grid()  # bytes are exponents
+    blocks = shared[0] > 1 and shape != (1, 1)
+    form = "MXFP8" if shared == (1, 32) and scales.kind == "F8_E8M0" else "FP8 blocks" if blocks else "FP8"
+    return parts.made(form, size, shared, ("codes", Grid(parts.codes.type)), ("scales", scales, shape))
+
+
+def whole(parts: Parts) -> PackedTensor:
+    """Whole numbers of 8 bits, with a scale per tensor, row or group, and with a zero of the same shape or without."""
+    size = _size(parts)
+    shape, shared = parts.shared("scales", size)
+    more = [("zeros", Grid("I"), shape)] if "zeros" in parts.stored else []
+    return parts.made("int8", size, shared, ("codes", Grid("I")), ("scales", Grid(), shape), *more)
+
+
+def torchao(parts: Parts) -> PackedTensor:
+    """Int8Tensor, IntxUnpackedToInt8Tensor, Float8Tensor: as the above."""
+    return whole(parts) if parts.codes.type == "I8" else fp8(parts)
+
+
+def bitsandbytes(parts: Parts) -> PackedTensor:
+    """LLM.int8(): a maximum per row."""
+    size = _size(parts)
+    if parts.shape("scales") not in ((size[0],), (size[0], 1)):
+        raise parts.unfit("scales", [size[0]])
+    if "layout" in parts.stored and any(parts.values("layout")):
+        raise parts.unfit("layout", "0: rows one after another")
+    return parts.made("bitsandbytes int8", size, (1, size[1]), ("codes", Grid("I")), ("scales", Grid(), (size[0], 1)),
+                      after=INT8)
+
+
+def _size(parts: Parts) -> tuple[int, int]:
+    shape = parts.shape("codes")
+    if len(shape) != 2:
+        raise parts.unfit("codes", "a matrix, or a stack of matrices")
+    return shape[0], shape[1]
+
+
+def _declared_block(declared: Mapping[str, object]) -> tuple[int, int] | None:
+    """weight_block_size, or the block_structure of the one group that has one."""
+    found = declared.get("weight_block_size")
+    groups = declared.get("config_groups")
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        weights = group.get("weights") if isinstance(group, Mapping) else None
+        if isinstance(weights, Mapping) and weights.get("block_structure"):
+            found = weights["block_structure"]
+    if isinstance(found, str):
+        found = [int(n) if n.isdecimal() else 0 for n in found.split("x")]
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) != 2 or not all(type(n) is int and 0 < n < 1 << 31 for n in found):
+        raise InputError("weight_block_size: two numbers are needed", file="config.json", found=found)
+    return found[0], found[1]

@@ -1,0 +1,104 @@
+"""The table of stored forms: how the parts of a weight are called, and what makes it of them.
+
+In templates {w} is the weight's own name, {m} its module's, which is that without ".weight". A row holds where the codes are of
+one of its types, every part that it needs is there and their shapes fit; the first row that holds counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ...io.tensors import StoredTensor
+from . import bands, eight_bits, four_bits
+from . import whole_numbers as ints
+from .tensor import PackedTensor, Parts
+
+SCALES = ("{w}_scale_inv", "{w}_scale")
+F8 = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
+
+
+@dataclass(frozen=True)
+class Form:
+    """A row. `parts`: role -> what it may be called; those of `needs` must be there, and `fits`, if given, hold of them."""
+
+    codes: str
+    types: tuple[str, ...]
+    build: Callable[[Parts], PackedTensor]
+    parts: Mapping[str, tuple[str, ...]]
+    needs: tuple[str, ...] = ("scales",)
+    fits: Callable[[dict[str, StoredTensor]], bool] | None = None
+
+    @property
+    def certain(self) -> bool:
+        """Whether codes of this name are this form's, or another's of the same name, and nothing else."""
+        return self.codes not in ("{w}",)
+
+    def holds(self, parts: dict[str, StoredTensor]) -> bool:
+        """Whether parts by role can be the form's."""
+        return all(role in parts for role in self.needs) and (self.fits is None or (
+            all(parts[role].shape for role in ("codes", *self.needs)) and self.fits(parts)))
+
+    def weight(self, name: str) -> str | None:
+        """The weight whose codes have this name."""
+        hole, ending = self.codes[:3], self.codes[3:]
+        if not name.endswith(ending):
+            return None
+        stem = name[: len(name) - len(ending)]
+        return stem if hole == "{w}" else f"{stem}.weight"
+
+
+EIGHT = ("U8", "F8_E8M0")  # exponents
+GPTQ = {"scales": ("{m}.scales",), "zeros": ("{m}.qzeros",), "groups": ("{m}.g_idx",)}
+STATES = ("{w}.quant_state.bitsandbytes__nf4", "{w}.quant_state.bitsandbytes__fp4")
+HQQ = {"scales": ("{m}.scale",), "zeros": ("{m}.zero",), **{k: ("{m}." + k,) for k in bands.HQQ_SETTINGS}}
+
+
+def _sixteenth(parts: dict[str, StoredTensor]) -> bool:
+    codes, scales = parts["codes"].shape, parts["scales"]
+    return scales.type in EIGHT and (*scales.shape[:-1], 16 * scales.shape[-1]) == codes
+
+
+FORMS = (
+    Form("{w}_packed", ("I32",), ints.compressed, {
+        "scales": SCALES, "shape": ("{w}_shape",), "zeros": ("{w}_zero_point",), "groups": ("{w}_g_idx",)},
+         ("scales", "shape")),
+    Form("{w}_packed", ("U8",), four_bits.nvfp4, {"scales": SCALES, "divisor": ("{w}_global_scale",)}, ("scales", "divisor")),
+    Form("{w}_packed", ("U8",), four_bits.mxfp4, {"scales": SCALES}),
+    Form("{m}.qweight", ("I32",), ints.gptq, GPTQ, fits=lambda p: p["codes"].shape[-1] == p["scales"].shape[-1]),
+    Form("{m}.qweight", ("I32",), ints.awq, GPTQ, fits=lambda p: 8 * p["codes"].shape[-1] == p["scales"].shape[-1]),
+    Form("{m}.qweight", ("I32",), ints.awq_gemv, GPTQ, ("scales", "zeros"),
+         fits=lambda p: p["codes"].shape[0] == p["scales"].shape[0]),
+    Form("{w}", ("I32",), ints.quark, {"scales": ("{w}_scale",), "zeros": ("{w}_zero_point",)}),
+    Form("{w}", ("U32",), ints.mlx, {"scales": ("{m}.scales",), "biases": ("{m}.biases", "{m}.qbiases")}, ("scales", "biases")),
+    Form("{w}", ("U32",), four_bits.mlx, {"scales": ("{m}.scales",)}),
+    Form("{w}", ("U8", "I8"), four_bits.nvfp4, {"scales": ("{w}_scale",), "factor": ("{w}_scale_2",)}, ("scales", "factor")),
+    Form("{w}", ("U8", "I8"), four_bits.mxfp4, {"scales": (*SCALES, "{m}.scale")}, fits=_sixteenth),
+    Form("{w}", ("U8", "F32", "F16", "BF16"), four_bits.bitsandbytes, {
+        "scales": ("{w}.absmax",), "values": ("{w}.quant_map",), "scale_values": ("{w}.nested_quant_map",),
+        "scale_scales": ("{w}.nested_absmax",), "state": STATES}, ("scales", "values", "state")),
+    Form("{m}.W_q", ("U8", "I32", "F16", "BF16", "F32"), bands.hqq, HQQ, ("scales", "zeros", *bands.HQQ_SETTINGS)),
+    Form("{w}", ("U8",), bands.bitnet, {"scales": ("{w}_scale",)}, fits=lambda p: p["scales"].shape == (1,)),
+    Form("{m}._weight_qdata", ("I8", *F8), eight_bits.torchao, {
+        "scales": ("{m}._weight_scale",), "zeros": ("{m}._weight_zero_point",)}),
+    Form("{w}", F8, eight_bits.fp8, {"scales": (*SCALES, "{m}.scale", "{m}.qscale_weight")}),
+    Form("{w}", ("I8",), eight_bits.bitsandbytes, {"scales": ("{m}.SCB",), "layout": ("{m}.weight_format",)}),
+    Form("{w}", ("I8",), eight_bits.whole, {"scales": SCALES, "zeros": ("{w}_zero_point",)}),
+)
+
+# Companions of a weight that are no part of it, by the last word of their names: activations' and caches' scales.
+DROPPED = frozenset((
+    "input_scale", "activation_scale", "input_activation_scale", "output_scale", "output_activation_scale",
+    "input_global_scale", "input_zero_point", "output_zero_point", "k_scale", "v_scale", "q_scale", "kv_scale",
+    "k_zero_point", "v_zero_point", "prob_scale", "qscale_act", "azp_adj", "input_min", "input_max", "act_scale_ub",
+    "workspace", "weight_format",
+    "packing", "compute_dtype", "view_as_float", "round_zero", "unpack_view_dtype", "stores_quant_config", "channel_wise",
+    "optimize", "offload_meta", "encoded_state_dict", "quant_scale", "quant_zero",  # HQQ's
+))  # fmt: skip
+DROPPED_ENDINGS = ("_activation_scale", "_input_scale")
+# Companions that are part of the weight in a way that is not computed here.
+KEPT_OUT = {
+    "pre_quant_scale": "its columns are scaled once more", "smooth_scale": "its columns are scaled once more",
+    "smoothing_scale": "its columns are scaled once more", "svdquant_lora_a": "it has a low-rank part beside its codes",
+    "svdquant_lora_b": "it has a low-rank part beside its codes",
+}  # fmt: skip

@@ -1,0 +1,111 @@
+"""Weights as quantized checkpoints store them: packed codes into numbers, numbers with scales into float32.
+
+Arithmetic is float32, one operation after another, as the formats' libraries do it; only where a library rounds twice is
+it float64, rounded once. Threads and machines have no say in it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compile import kernel
+
+
+@kernel
+def unpack(rows, bits, order, out):
+    """Codes of `bits` (1 to 8), the first in the lowest bits and without a gap: uint8 [n, bytes] -> uint8 [n, codes].
+
+    `order`, of codes of 4 bits: in each run of as many codes, the place of each; empty for the order in which they lie."""
+    n, count = out.shape
+    last = rows.shape[1] - 1
+    mask = (1 << bits) - 1
+    if order.size:
+        run = order.size
+        for r in range(n):
+            for j in range(0, count, run):
+                for k in range(0, run, 2):
+                    byte = rows[r, (j + k) >> 1]
+                    out[r, j + order[k]] = byte & 15
+                    out[r, j + order[k + 1]] = byte >> 4
+        return
+    if bits == 4:
+        for r in range(n):
+            for j in range(count >> 1):
+                byte = rows[r, j]
+                out[r, 2 * j] = byte & 15
+                out[r, 2 * j + 1] = byte >> 4
+            if count & 1:
+                out[r, count - 1] = rows[r, count >> 1] & 15
+        return
+    for r in range(n):
+        for j in range(count):
+            at = j * bits
+            byte = at >> 3
+            word = np.int64(rows[r, byte])
+            if byte < last:
+                word |= np.int64(rows[r, byte + 1]) << 8
+            out[r, j] = word >> (at & 7) & mask
+
+
+@kernel
+def turn(x, out):
+    """uint8 or uint32 [n, m] -> [m, n], in squares that stay in the first-level cache."""
+    n, m = x.shape
+    for i in range(0, n, 64):
+        for j in range(0, m, 64):
+            for a in range(i, min(i + 64, n)):
+                for b in range(j, min(j + 64, m)):
+                    out[b, a] = x[a, b]
+
+
+@kernel
+def scale_codes(codes, table, scales, zeros, first, height, width, out):
+    """(table[code] - zero) * scale. Numbers of `height` rows and `width` columns share a scale; `first` counts the rows
+    before the first one that its scale has too. `zeros`: as `scales`, or [0, 0] for none."""
+    rows, cols = codes.shape
+    offset = zeros.shape[0] > 0
+    for r in range(rows):
+        band = (first + r) // height
+        for group in range(scales.shape[1]):
+            start, stop = group * width, min(group * width + width, cols)
+            scale = scales[band, group]
+            if offset:
+                zero = zeros[band, group]
+                for c in range(start, stop):
+                    out[r, c] = (table[codes[r, c]] - zero) * scale
+            else:
+                for c in range(start, stop):
+                    out[r, c] = table[codes[r, c]] * scale
+
+
+@kernel
+def scale_columns(codes, table, scales, zeros, groups, out):
+    """(table[code] - zero) * scale, column c with those of group groups[c]."""
+    rows, cols = codes.shape
+    for r in range(rows):
+        for c in range(cols):
+            group = groups[c]
+            out[r, c] = (table[codes[r, c]] - zeros[r, group]) * scales[r, group]
+
+
+@kernel
+def scale_and_shift(codes, table, scales, biases, width, out):
+    """table[code] * scale + bias."""
+    rows, cols = codes.shape
+    for r in range(rows):
+        for group in range(scales.shape[1]):
+            scale, bias = scales[r, group], biases[r, group]
+            for c in range(group * width, min(group * width + width, cols)):
+                product = table[codes[r, c]] * scale
+                out[r, c] = product + bias
+
+
+@kernel
+def scale_once(codes, table, scales, zeros, width, out):
+    """(table[code] - zero) * scale of zeros that are no whole numbers: computed in float64, rounded once."""
+    rows, cols = codes.shape
+    for r in range(rows):
+        for group in range(scales.shape[1]):
+            scale, zero = np.float64(scales[r, group]), np.float64(zeros[r, group])
+            for c in range(group * width, min(group * width + width, cols)):
+                out[r, c] = np.float32((np.float64(table[codes[r, c]]) - zero) * scale)
