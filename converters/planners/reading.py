@@ -101,6 +101,7 @@ def _matched(checkpoint: Checkpoint, spec: ArchSpec) -> Reading:
     shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
     found = match_hf(spec, hp, shapes, file, problems)
     check_shapes(found, hp, shapes, file, problems)
+    keys.update(to_keys(spec, hp, checkpoint.tensors, found, file, problems))
     return Reading(checkpoint, spec, config, keys, hp, found, notes, problems)
 
 
