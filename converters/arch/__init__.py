@@ -49,6 +49,7 @@ from . import (
     granite,
     granite_swa,
     granitehybrid,
+    grok,
     grovemoe,
     hrm_text,
     hunyuan,
@@ -102,7 +103,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
             granite_swa, rugpt3xl,
             hrm_text, laguna, plamo,
-            gemma3n, dbrx, smallthinker, apertus, mimo, arctic, grovemoe)
+            gemma3n, dbrx, smallthinker, apertus, mimo, arctic, grovemoe, grok)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
