@@ -23,8 +23,10 @@ from . import (
     arcee,
     arctic,
     baichuan,
+    bailing,
     bert,
     bloom,
+    chameleon,
     codeshell,
     cogvlm,
     cohere,
@@ -65,6 +67,7 @@ from . import (
     mamba,
     mellum,
     mimo,
+    minicpm,
     minimax,
     modern_bert,
     mpt,
@@ -101,9 +104,8 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
             granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
             cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
-            granite_swa, rugpt3xl,
-            hrm_text, laguna, plamo,
-            gemma3n, dbrx, smallthinker, apertus, mimo, arctic, grovemoe, grok)
+            granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
+            arctic, grovemoe, chameleon, grok)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
@@ -167,7 +169,7 @@ def for_gguf(arch: str, facts: GgufFacts, file: str) -> ArchSpec:
     if arch not in BY_NAME:
         raise UnsupportedError(f"architecture {arch!r} is not supported", file=file, found=arch,
                                hint=_nearest(arch, BY_NAME))
-    scalars = {key: value for key, value in facts.keys.items() if isinstance(value, (str, int, float))}
+    scalars = {key: value if isinstance(value, (str, int, float)) else None for key, value in facts.keys.items()}
     return BY_NAME[arch].of(replace(facts, keys=scalars))
 
 

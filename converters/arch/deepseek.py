@@ -244,7 +244,7 @@ GLM4_LITE = ArchSpec(
     "deepseek2", ("Glm4MoeLiteForCausalLM",), "glm4_moe_lite", hparams=PREDICTING, tensors=PREDICTING_TENSORS,
     defaults={**GLM_DEFAULTS, "q_lora_rank": or_null("q_lora_rank", 768), "n_routed_experts": 64, "num_experts_per_tok": 4,
               "routed_scaling_factor": 1.8, "first_k_dense_replace": 1},
-    sizes=LATENT_SIZES, example="zai-org/GLM-4.7-Flash",
+    sizes=LATENT_SIZES, idle=predicting, example="zai-org/GLM-4.7-Flash",
 )
 
 INDEXER = (
@@ -283,7 +283,7 @@ GLM_DSA = ArchSpec(
     defaults={**GLM_DEFAULTS, "q_lora_rank": 2048, "n_routed_experts": 256, "num_experts_per_tok": 8,
               "routed_scaling_factor": 2.5, "first_k_dense_replace": 3,
               "index_n_heads": 32, "index_head_dim": 128, "index_topk": 2048},
-    sizes=INDEXER_SIZES, example="zai-org/GLM-5",
+    sizes=INDEXER_SIZES, idle=predicting, example="zai-org/GLM-5",
 )
 
 DEEPSEEK32 = ArchSpec(
@@ -291,7 +291,7 @@ DEEPSEEK32 = ArchSpec(
     tensors=(*PREDICTING_TENSORS, *INDEXER_TENSORS),
     defaults={**DEEPSEEK3.defaults, "max_position_embeddings": 163840, "q_lora_rank": 1536, "n_routed_experts": 256,
               "num_nextn_predict_layers": 0, "index_n_heads": 64, "index_head_dim": 128, "index_topk": 2048},
-    sizes=INDEXER_SIZES, example="deepseek-ai/DeepSeek-V3.2",
+    sizes=INDEXER_SIZES, idle=predicting, example="deepseek-ai/DeepSeek-V3.2",
 )
 
 # -- without experts, or without latent attention ------------------------------------------------------------------------

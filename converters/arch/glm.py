@@ -15,7 +15,9 @@ from typing import Any
 from ..rules.words import *
 from .common import *
 from .deepseek import ROUTER_BIAS, SHARED_EXPERTS, dense, sparse
+from .llama import MULTIMODAL
 from .qwen import ATTN
+from .qwenvl import sections
 
 # -- GLM-4 ----------------------------------------------------------------------------------------------------------
 
@@ -25,9 +27,12 @@ def turned_rows(config: Config) -> int:
     return int(head * full_attention_rope(config).get("partial_rotary_factor", 0.5))
 
 
+def head_length(kv: Mapping[str, Any]) -> int:
+    return kv.get("attention.key_length") or kv["embedding_length"] // kv["attention.head_count"]
+
+
 def turned_part(kv: Mapping[str, Any]) -> float:
-    head = kv.get("attention.key_length") or kv["embedding_length"] // kv["attention.head_count"]
-    return kv["rope.dimension_count"] / head
+    return kv["rope.dimension_count"] / head_length(kv)
 
 
 PARTIAL_ROPE = (
@@ -132,7 +137,7 @@ GLM4MOE = ArchSpec(
     ),
     defaults={**GLM4MOE_DEFAULTS, "first_k_dense_replace": 1, "moe_intermediate_size": 1408},
     sizes={**SIZES, "shared_expert_length": lambda hp: hp["expert_shared_count"] * hp["expert_feed_forward_length"]},
-    example="zai-org/GLM-4.5-Air",
+    idle=predicting, example="zai-org/GLM-4.5-Air",
 )
 
 SOLAR = replace(
@@ -143,11 +148,34 @@ SOLAR = replace(
     defaults={**GLM4MOE_DEFAULTS, "head_dim": 128, "partial_rotary_factor": 1.0, "rope_theta": 1000000.0,
               "moe_intermediate_size": 1280},
     sizes={**GLM4MOE.sizes, "leading_dense_block_count": lambda hp: hp.get("leading_dense_block_count", 0)},
-    example="upstage/Solar-Open-100B",
+    idle=None, example="upstage/Solar-Open-100B",
 )
 
+# -- the text parts of GLM-4.1V, GLM-OCR and GLM-4.5V: in text alone they compute what GLM-4 and GLM-4.5 do -----------------
+
+# The runtime's rotary sections pair halves of the turned part, not neighbours.
+HALVES = RopePermute("head_length", "rope.dimension_count", undo=True)
+GLM4V_TEXT = replace(
+    GLM4, hparams=(
+        *without(COMMON, "num_hidden_layers", "head_dim"), *NEXTN_BLOCKS, sections(8, 12, 12),
+        Computed("attention.key_length", lambda c: c.get("head_dim"), "head_dim", head_length),
+        Computed("attention.value_length", lambda c: c.get("head_dim"))),
+    tensors=(
+        *(replace(row, ops=(HALVES,)) if str(row.gguf[0]).startswith(("blk.{b}.attn_q.", "blk.{b}.attn_k.")) else row
+          for row in GLM4.tensors), *NEXTN),
+    defaults={**{k: v for k, v in DEFAULTS.items() if k != "head_dim"}, "rms_norm_eps": 1e-5, "num_nextn_predict_layers": 0},
+    idle=predicting,
+)
+VISION = dict.fromkeys(("visual.", "model.visual."))
+GLM4V = Whole("Glm4vForConditionalGeneration", "glm4v", GLM4V_TEXT, MULTIMODAL, VISION, example="zai-org/GLM-4.1V-9B-Thinking",
+              settings={"head_dim": per_head})
+GLM_OCR = replace(GLM4V, name="GlmOcrForConditionalGeneration", model_type="glm_ocr", example="zai-org/GLM-OCR")
+GLM4V_MOE = Whole("Glm4vMoeForConditionalGeneration", "glm4v_moe", replace(
+    GLM4MOE, hparams=(*GLM4MOE.hparams, sections(8, 12, 12))), MULTIMODAL, VISION, example="zai-org/GLM-4.5V")
+
 BACK = {
+    "glm4": choice(GLM4, (GLM4V_TEXT, says("glm4.rope.dimension_sections"))),
     "chatglm": choice(GLM, (CHATGLM, has("blk.0.attn_qkv.weight"))),
     "glm4moe": choice(GLM4MOE, (SOLAR, lambda facts: facts.keys.get("glm4moe.leading_dense_block_count", 0) == 0)),
 }
-SPECS = (GLM4, GLM, CHATGLM, GLM4MOE, SOLAR)
+SPECS = (GLM4, GLM, CHATGLM, GLM4MOE, SOLAR, GLM4V, GLM_OCR, GLM4V_MOE)

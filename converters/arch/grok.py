@@ -13,7 +13,7 @@ T = "transformer.decoder_layer.{b}."
 GROK = ArchSpec(
     "grok", ("GrokForCausalLM", "Grok1ForCausalLM"), "grok",
     hparams=(
-        *without(DECODER, "hidden_act"), *LOCAL_EXPERTS,
+        *without(DECODER, "hidden_act"), *LOCAL_EXPERTS, Fixed("hidden_act", "gelu"),
         H("attn_logit_softcapping", "attn_logit_softcapping", F32, default=30.0),
         H("router_logit_softcapping", "router_logit_softcapping", F32, default=30.0),
         H("final_logit_softcapping", "final_logit_softcapping", F32, need=False),

@@ -107,7 +107,7 @@ HY3 = ArchSpec(
     defaults={"max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "num_key_value_heads": 8, "head_dim": 128,
               "num_experts": 192, "num_experts_per_tok": 8, "num_shared_experts": 1, "moe_intermediate_size": 1536,
               "router_scaling_factor": 2.826, "rope_theta": 11158840.0, "num_nextn_predict_layers": 0},
-    sizes=SIZES, example="tencent/Hy3",
+    sizes=SIZES, idle=predicting, example="tencent/Hy3",
 )
 
 SPECS = (HUNYUAN, HUNYUAN_MOE, HY3)

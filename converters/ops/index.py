@@ -99,25 +99,21 @@ class IndexMap(Op):
 @dataclass(frozen=True)
 class RopePermute(IndexMap):
     """Rows of each head from HF's half-split to ggml's interleaved rotary pairs. `head_length`: rows per head; `turned`: how
-    many of them turn, from the first on (None: all)."""
+    many of them turn, from the first on, where that is not all."""
 
     head_length: Size
     turned: Size | None = None
 
     def lengths(self, n):
         multiple("number of rows", n, self.head_length)
-        multiple("head length", self.head_length, 2)
-        if self.turned is not None:
-            multiple("rows that turn", self.turned, 2)
-            if self.turned > self.head_length:
-                raise ValueError(f"{self.turned} rows turn of a head of {self.head_length}")
+        multiple("rotary part of the head", self.head_length if self.turned is None else self.turned, 2)
         return [n]
 
     def index(self, n):
+        rows = np.arange(n).reshape(-1, self.head_length)
         turned = self.head_length if self.turned is None else self.turned
-        pairs = np.arange(turned).reshape(2, turned // 2).T.ravel()
-        heads = np.arange(n).reshape(-1, self.head_length)
-        return [np.concatenate([heads[:, pairs], heads[:, turned:]], 1).ravel()]
+        pairs = rows[:, :turned].reshape(len(rows), 2, -1).swapaxes(1, 2).reshape(len(rows), -1)
+        return [np.concatenate([pairs, rows[:, turned:]], axis=1).ravel()]
 
     def unit_rows(self, rows):
         return self.head_length

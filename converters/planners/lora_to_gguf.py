@@ -274,6 +274,9 @@ def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: st
                                 hint=MERGE)
     if rule.stack and block not in (blocks := spec.blocks(rule.stack, hp)):
         return InputError("the block is beyond the base model's block count", expected=len(blocks))
+    if spec.idle and block is not None and spec.idle(hp, block):
+        return UnsupportedError("no LoRA update of this weight works in the runtime: it does not compute with this block",
+                                hint=MERGE)
     if rule.stacked and holes.get("e", 0) >= at.get(rule.each, 0):
         return InputError("the expert is beyond the base model's expert count", expected=at.get(rule.each))
     shape = expected_shape(rule, at, False)

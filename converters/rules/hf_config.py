@@ -75,6 +75,7 @@ def of_text_part(config: Mapping[str, Any], whole: Whole) -> Config:
     inner = _nested(config) or {k: v for k, v in config.items() if k == "quantization_config" or not k.endswith("_config")}
     out: Config = {**apart, **whole.settings, **inner, **tied, "architectures": [whole.text.classes[0]],
                    "model_type": whole.text.model_type}
+    out.update({key: value(out) for key, value in out.items() if callable(value)})
     scaling = out.get("rope_scaling")
     if isinstance(scaling, Mapping) and UNSCALED_MROPE in (scaling.get("type"), scaling.get("rope_type")):
         out["rope_scaling"] = None

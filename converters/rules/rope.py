@@ -34,7 +34,6 @@ KINDS: dict[str, type[Any] | tuple[type[Any], ...]] = {
     **dict.fromkeys(("rope.freq_base", "rope.freq_base_swa", "rope.scaling.factor",
                      *(f"rope.scaling.{key}" for _, key in YARN)), (int, float)),
 }
-STRETCHED_CONTEXT = 256 * 1024  # of Hunyuan's published models, whose config.json says 32768
 OTHER_KINDS = ("default", "llama3", "longrope", "su", "proportional")  # scaled by tensors, or not at all
 
 
@@ -122,42 +121,6 @@ class Rope:
             found.assumed["rope_parameters.sliding_attention"] = str(sliding_theta), "the file has no rope.freq_base_swa"
         sliding = {"rope_type": "default", "rope_theta": short(sliding_theta)}
         config["rope_parameters"] = {"full_attention": rope, "sliding_attention": sliding}
-
-
-@dataclass(frozen=True)
-class AlphaRope(Rope):
-    """`Rope`, and the base that a fixed alpha stretches (Hunyuan). Its context cannot be told from alpha."""
-
-    writes: tuple[str, ...] = (*Rope.writes, "context_length")
-    fills: tuple[str, ...] = (*Rope.fills, "max_position_embeddings")
-
-    def write(self, config: Config, notes: list[str]) -> Metadata:
-        rope = config["rope_parameters"]
-        context = {"context_length": u32(config["max_position_embeddings"])}
-        if rope["rope_type"] != "dynamic" or not rope.get("alpha"):
-            return {**context, **super().write(config, notes)}
-        return {
-            "context_length": u32(STRETCHED_CONTEXT),
-            "rope.freq_base": f32(_stretched(rope["rope_theta"], rope["alpha"], config["head_dim"])),
-            "rope.scaling.type": string("none"), "rope.scaling.factor": f32(1.0),
-            "rope.scaling.original_context_length": u32(STRETCHED_CONTEXT),
-        }
-
-    def read(self, found: GgufFacts, config: Config) -> None:
-        config["max_position_embeddings"] = found.kv["context_length"]
-        super().read(found, config)
-        rope, head = config["rope_parameters"], config["head_dim"]
-        theta = 10000.0
-        for digits in range(4):
-            alpha = round((rope["rope_theta"] / theta) ** ((head - 2) / head), digits)
-            if alpha > 1 and np.float32(_stretched(theta, alpha, head)) == np.float32(found.kv["rope.freq_base"]):
-                config["rope_parameters"] = {"rope_type": "dynamic", "rope_theta": theta, "alpha": alpha, "factor": 1.0}
-                found.assumed["rope_parameters.alpha"] = str(alpha), "solved from rope.freq_base"
-                return
-
-
-def _stretched(theta: float, alpha: float, head: int) -> float:
-    return theta * alpha ** (head / (head - 2))
 
 
 def _original_context(config: Config, rope: Mapping[str, Any]) -> int:

@@ -132,6 +132,7 @@ class ArchSpec:
     absent: str = ""  # what the HF class has and GGUF has not, said on the way back
     fits: Callable[[Config], bool] | None = None  # of several tables for one class, whether this one is the config's
     whole: Whole | None = None  # the class whose text part this is
+    idle: When | None = None  # blocks that the runtime carries and does not compute with, so that no LoRA update works there
 
     @cached_property
     def layouts(self) -> tuple[bool, ...]:
@@ -155,7 +156,8 @@ class ArchSpec:
 class Whole:
     """An HF class that holds more than a language model. `parts`: prefixes of the other parts' names, and their tables
     where there are any; `aliases`: how it spells the names of `text`; `layout`: rows for tensors that it lays out in another
-    way than the class of its text part; `settings`: what that class must be told and this one always computes with."""
+    way than the class of its text part; `settings`: what that class must be told and this one always computes with: values,
+    or what makes them of its config."""
 
     name: str
     model_type: str

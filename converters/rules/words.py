@@ -2,12 +2,29 @@
 
 from ..errors import UnsupportedError
 from ..io.values import ValueType
-from ..ops import Add, Crop, Each, MlaKv, NegExp, Op, PackMxfp4, Pad, Reshape, RopePermute, Same, Scale, Split, Transpose
+from ..ops import (
+    Add,
+    Arrange,
+    Crop,
+    Each,
+    MlaKv,
+    NegExp,
+    Op,
+    PackMxfp4,
+    Pad,
+    Reshape,
+    RopePermute,
+    Same,
+    Scale,
+    Split,
+    Transpose,
+)  # fmt: skip
 from .facts import Config, GgufFacts, has, lacks, named, says, size
 from .hf_config import full_attention_rope
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
-from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, AlphaRope, Rope
+from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
+from .rope_alpha import AlphaRope
 from .spec import ArchSpec, Choice, Constant, Hparams, Keyed, R, Stack, TensorRule, Whole, choice
 from .template import Template
 
@@ -26,6 +43,7 @@ __all__ = [
     "Add",
     "AlphaRope",
     "ArchSpec",
+    "Arrange",
     "Choice",
     "Codec",
     "Computed",

@@ -40,7 +40,8 @@ class VocabRules:
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
     tokenizer_config.json, `prefix_from_model` in the SentencePiece model. `type_count`: BERT's token types. `fairseq`: a
     unigram model's pieces are renumbered. `ids` and `adds`: key-values that are always written; `by_size`: further ones for
-    exactly this vocabulary size. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
+    exactly this vocabulary size. `named`: tokens that have a role, whatever the files say, and are control, where the
+    vocabulary has them. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
     generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so.
     `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file.
 
@@ -64,6 +65,7 @@ class VocabRules:
     ranks: Ranks | None = None
     by_size: Mapping[int, VocabRules] = field(default_factory=dict)
     chat_ends: bool = False
+    named: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     visible: frozenset[str] = frozenset()
     lstrip: tuple[str, ...] = ()
@@ -170,11 +172,11 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "grok": VocabRules(pre=("grok-2",)),
     "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
     "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
-    "internlm2": VocabRules(as_written=True, prefix_from_model=True),
+    "internlm2": VocabRules(as_written=True, prefix_from_model=True, named={"eos": "<|im_end|>"}),
     "jais": VocabRules(pre=("jais",)),
     "jais2": VocabRules(pre=("jais-2",)),
     "kimi-linear": VocabRules(pre=("kimi-k2",), ranks=_KIMI_RANKS),
-    "laguna": VocabRules(pre=("laguna",)),
+    "laguna": VocabRules(pre=("laguna",), named={"eot": "</assistant>"}),
     "lfm2": VocabRules(pre=("lfm2",)),
     "lfm2moe": VocabRules(pre=("lfm2",)),
     "llada-moe": VocabRules(pre=("llada-moe",), ids={"mask": 156895}),
@@ -182,12 +184,17 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "mpt": VocabRules(pre=("mpt",)),
+    "maincoder": VocabRules(pre=("qwen2",)),
+    "mellum": VocabRules(pre=("mellum2",)),
+    "nemotron_h": VocabRules(pre=("tekken",)),
+    "nemotron_h_moe": VocabRules(pre=("tekken",)),
     "nemotron": VocabRules(ids={"pad": 0, "unk": 1}),
     "olmo": VocabRules(pre=("olmo",)),
     "olmo2": VocabRules(pre=("olmo",)),
     "phi2": VocabRules(pre=("phi-2",), adds={"bos": False}),
     "plm": VocabRules(pre=("qwen2",)),
     "refact": VocabRules(pre=("refact",)),
+    "spark2_5": VocabRules(pre=("spark2_5",)),
     "stablelm": VocabRules(pre=("stablelm2",)),
     "starcoder": VocabRules(pre=("starcoder",)),
     "starcoder2": VocabRules(pre=("starcoder",)),

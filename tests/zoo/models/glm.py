@@ -22,6 +22,16 @@ _CHATGLM = Fault(keys=("chatglm.context_length", "chatglm.attention.layer_norm_r
 _NO_LAYER = Fault("counts a layer of multi-token prediction that the checkpoint has not", config={"num_nextn_predict_layers": 0},
                   keys=("glm4moe.nextn_predict_layers",))
 
+_SECTIONS = _HALF | {"mrope_section": [2, 1, 1]}
+_EYE = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 64, "patch_size": 4, "image_size": 16}
+
+
+def _ocr(shapes: Shapes) -> Shapes:
+    p = "model.language_model.layers."
+    more = ((p + "2.eh_proj.weight", (64, 128)), *((f"{p}2.{name}.weight", (64,)) for name in ("enorm", "hnorm", "shared_head.norm")))
+    return layer_like(p + "1.", p + "2.", *more)(shapes)
+
+
 ROWS = (
     Model("glm4", "Glm4ForCausalLM", "glm4", _GLM | {"head_dim": 32, "attention_bias": True}, v4=V4()),
     Model("glm4-plain", "Glm4ForCausalLM", "glm4", _GLM | {"attention_bias": False, "tie_word_embeddings": True}, "float16"),
@@ -49,4 +59,12 @@ ROWS = (
         float32=("e_score_correction_bias",), fault=_NO_LAYER),
     Model("solar", "SolarOpenForCausalLM", "solar", {k: v for k, v in _MOE.items() if k != "intermediate_size"} | {
         "num_hidden_layers": 2, "rope_parameters": THETA | {"partial_rotary_factor": 1.0}}, float32=("e_score_correction_bias",)),
+    Model("glm4v", "Glm4vForConditionalGeneration", "glm4", {
+        "text_config": DECODER | {"rope_parameters": _SECTIONS}, "vision_config": _EYE, "tie_word_embeddings": False}),
+    Model("glmocr", "GlmOcrForConditionalGeneration", "glm4", {
+        "text_config": DECODER | {"head_dim": 16, "rope_parameters": _SECTIONS, "num_nextn_predict_layers": 1}, "vision_config": _EYE,
+        "tie_word_embeddings": False}, extra=_ocr),
+    Model("glm4vmoe", "Glm4vMoeForConditionalGeneration", "glm4", {
+        "text_config": _MOE | {"first_k_dense_replace": 1, "rope_parameters": _HALF | {"mrope_section": [4, 2, 2]}}, "vision_config": _EYE,
+        "tie_word_embeddings": False}, float32=("e_score_correction_bias",)),
 )

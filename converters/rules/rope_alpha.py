@@ -1,0 +1,52 @@
+"""Hunyuan's rotary settings: "dynamic" scaling whose fixed `alpha` only stretches the base, which is what GGUF holds.
+
+Source: transformers `models/hunyuan_v1_dense`, llama.cpp `conversion/hunyuan.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..io.values import Metadata, f32, string, u32
+from .facts import Config, GgufFacts
+from .rope import Rope
+
+STRETCHED_CONTEXT = 256 * 1024  # that of the published models, whose config.json says 32768
+
+
+@dataclass(frozen=True)
+class AlphaRope(Rope):
+    """`Rope`, and the base that a fixed alpha stretches. Its context cannot be told from alpha."""
+
+    writes: tuple[str, ...] = (*Rope.writes, "context_length")
+    fills: tuple[str, ...] = (*Rope.fills, "max_position_embeddings")
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        rope = config["rope_parameters"]
+        context = {"context_length": u32(config["max_position_embeddings"])}
+        if rope["rope_type"] != "dynamic" or not rope.get("alpha"):
+            return {**context, **super().write(config, notes)}
+        return {
+            "context_length": u32(STRETCHED_CONTEXT),
+            "rope.freq_base": f32(stretched(rope["rope_theta"], rope["alpha"], config["head_dim"])),
+            "rope.scaling.type": string("none"), "rope.scaling.factor": f32(1.0),
+            "rope.scaling.original_context_length": u32(STRETCHED_CONTEXT),
+        }
+
+    def read(self, found: GgufFacts, config: Config) -> None:
+        config["max_position_embeddings"] = found.kv["context_length"]
+        super().read(found, config)
+        rope, head = config["rope_parameters"], config["head_dim"]
+        theta = 10000.0
+        for digits in range(4):
+            alpha = round((rope["rope_theta"] / theta) ** ((head - 2) / head), digits)
+            if alpha > 1 and np.float32(stretched(theta, alpha, head)) == np.float32(found.kv["rope.freq_base"]):
+                config["rope_parameters"] = {"rope_type": "dynamic", "rope_theta": theta, "alpha": alpha, "factor": 1.0}
+                found.assumed["rope_parameters.alpha"] = str(alpha), "solved from rope.freq_base"
+                return
+
+
+def stretched(theta: float, alpha: float, head: int) -> float:
+    return theta * alpha ** (head / (head - 2))
