@@ -165,6 +165,7 @@ class Unpack(Op):
             factor, divisor                one number for all scales
             groups                         of each column, in place of blocks of them; I32
             values                         what the codes stand for
+            columns                        of each column, what it is multiplied by
             scale_values, scale_scales     of scales that are codes themselves, each `nested` of them with a scale, to which
                                            `offset` is added
     first   of rows that are part of a matrix, how many are before them
@@ -196,7 +197,7 @@ class Unpack(Op):
         divisor) of the whole weight, which GGUF keeps in a tensor beside it."""
         grids = dict(self.parts)
         codes, zeros = grids["codes"], grids.get("zeros")
-        if self.width or self.once or self.after != 1 or {"groups", "values", "scale_values"} & grids.keys():
+        if self.width or self.once or self.after != 1 or {"groups", "values", "scale_values", "columns"} & grids.keys():
             return None
         bits = codes.bits or 8
         kind = ""
@@ -276,6 +277,8 @@ class Unpack(Op):
             scale_once(codes, values, scales, zeros, self.block[1], out)
         else:
             scale_codes(codes, values, scales, zeros, start % self.block[0], *self.block, out)
+        if "columns" in found:
+            out *= found["columns"]
         if self.after != 1:
             out *= np.float32(self.after)
         return [out.reshape(-1)[skip : skip + math.prod(self.size)].reshape(self.size)]

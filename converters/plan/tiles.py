@@ -151,8 +151,8 @@ def memory(job: TensorJob) -> int:
     """Bytes that the whole job takes while it is converted: the stored forms, and float32 where it computes."""
     regions = (*job.sources, *job.outputs)
     stored = sum(r.nbytes for r in regions)
-    raw = regions[0].type in RAW and all(op.moves for op in job.ops) and all(isinstance(r, Region) for r in regions)
-    if len({r.type for r in regions}) == 1 and (raw or not job.ops):
+    raw = regions[0].type in RAW and all(op.moves for op in job.ops)
+    if len({r.type for r in regions}) == 1 and (raw or not job.ops) and all(isinstance(r, Region) for r in regions):
         return 2 * stored if job.ops else stored
     arrays = len(shapes_through(job.ops, [r.shape for r in job.sources]))
     return stored + 4 * sum(math.prod(r.shape) for r in (*job.sources, *job.outputs[:arrays]))

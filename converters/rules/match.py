@@ -104,7 +104,7 @@ def match_hf(
         for t, template in enumerate(rule.hf) if not spec.layouts[r] else ():
             index.add(template, (r, t))
     dropped: TemplateIndex[None] = TemplateIndex()
-    for template in spec.ignore:
+    for template in (*spec.ignore, *(rule.hf for rule in spec.keyed)):
         dropped.add(template, None)
     unread = {str(template) for template in spec.ignore if not template.holes}  # also where a row of all blocks would take it
 

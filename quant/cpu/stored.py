@@ -109,3 +109,16 @@ def scale_once(codes, table, scales, zeros, width, out):
             scale, zero = np.float64(scales[r, group]), np.float64(zeros[r, group])
             for c in range(group * width, min(group * width + width, cols)):
                 out[r, c] = np.float32((np.float64(table[codes[r, c]]) - zero) * scale)
+
+
+def warmup() -> None:
+    """Compile them all, for the types that they are called with."""
+    bytes_, floats = np.zeros((1, 4), np.uint8), np.zeros((1, 4), np.float32)
+    table, none, out = np.zeros(256, np.float32), np.zeros((0, 0), np.float32), np.zeros((1, 4), np.float32)
+    for kind in (np.uint8, np.uint32, np.float32):
+        turn(np.zeros((1, 4), kind), np.zeros((4, 1), kind))
+    unpack(bytes_, 4, np.zeros(0, np.int64), np.zeros((1, 8), np.uint8))
+    scale_codes(bytes_, table, floats, none, 0, 1, 1, out)
+    scale_columns(bytes_, table, floats, floats, np.zeros(4, np.int32), out)
+    scale_and_shift(bytes_, table, floats, floats, 1, out)
+    scale_once(bytes_, table, floats, floats, 1, out)

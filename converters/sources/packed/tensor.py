@@ -100,6 +100,8 @@ class Parts:
         """
         if not all(size) or not all(b > 0 for b in block):
             raise self.unfit("codes", "rows and columns")
+        if "columns" in self.stored:
+            parts = (*parts, ("columns", Grid(), (size[1],)))
         count = self.count
         lead = () if count is None else (count,)
         taken = []
@@ -111,7 +113,7 @@ class Parts:
                 raise self.unfit(role, "floats" if grid.kind in FLOATS else "codes")
         op = Unpack(size, tuple((p[0], p[1]) for p in parts), block, **more)
         floats = {t.type for p, t in zip(parts, taken, strict=True) if p[0] in ("scales", "biases", "factor", "divisor")}
-        return PackedTensor(self.name, kind or ("F16" if floats == {"F16"} else "BF16"), 
+        return PackedTensor(self.name, kind or ("F16" if floats == {"F16"} else "BF16"),
                             (*lead, *size) if flat is None else (flat, size[0] // flat, size[1]), self.codes.file,
                             self.codes.offset, sum(t.nbytes for t in self.stored.values()), tuple(taken), op, flat or count,
                             form, flat is not None)
@@ -134,6 +136,8 @@ class Parts:
                 return (r, c), block
         if r == rows and cols % c == 0:
             return (r, c), (1, cols // c)
-        if hint is None and rows % r == 0 and cols % c == 0:
+        if self.count is not None and shape == (cols, 1):  # FBGEMM's, of experts that are stored turned
+            return (1, cols), (rows, 1)
+        if hint is None and rows % r == 0 and cols % c == 0 and (c > 1 or r == 1):
             return (r, c), (rows // r, cols // c)
         raise self.unfit(role, f"a number per tensor, per row of {rows}, or per block")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import read_gguf
+from ggufx.converters.plan.tiles import memory
 from ggufx.quant import dequantize
 from zoo import peers
 from zoo.packed import pair, same
@@ -113,6 +114,40 @@ def test_a_scale_that_float16_does_not_hold_is_an_error(change, message: str, zo
     assert "blk." in str(caught.value)
     assert not (tmp_path / "a.gguf").exists()
     ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
+
+
+def test_a_scale_of_nvfp4_that_is_nan(zoo, tmp_path: Path):
+    def change(module: str, w: torch.Tensor):
+        made = nvfp4(module, w)
+        if made and module.endswith("1.mlp.up_proj"):
+            made[0][f"{module}.weight_scale"].view(torch.uint8)[3, 1] = 0x7F
+        return made
+    packed, _ = pair(zoo("llama-256"), tmp_path, change)
+    for outtype, message in (("auto", "scale that is NaN"), ("f32", "nan in row"), ("q8_0", "nan in row")):
+        with pytest.raises(GgufxError, match=message) as caught:
+            ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", outtype=outtype)
+        assert "blk.1.ffn_up" in str(caught.value)
+
+
+def test_memory_of_a_repacked_job_counts_what_is_unpacked(zoo, tmp_path: Path):
+    packed, _ = pair(zoo("llama"), tmp_path, grouped("mxfp4"))
+    plan = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True)
+    job = next(job for job in plan.jobs if job.outputs[0].type == "MXFP4")
+    assert memory(job) > 4 * np.prod(job.outputs[0].shape)
+
+
+def test_embeddings_that_are_tied(zoo, tmp_path: Path):
+    """MLX quantizes them, too."""
+    def change(module: str, w: torch.Tensor):
+        return grouped("mlx")("proj" if w.shape[1] % 32 == 0 else "", w)
+
+    def named(module: str, w: torch.Tensor):
+        made = change(module, w)
+        return ({name.replace("proj", module, 1): t for name, t in made[0].items()}, made[1]) if made else None
+    packed, twin = pair(zoo("gemma2"), tmp_path, named, MLX)
+    same(packed, twin, tmp_path)
+    ggufx.hf_to_gguf(packed, tmp_path / "kept.gguf", keep_quantized=True)
+    assert next(t.type for t in read_gguf(tmp_path / "kept.gguf").tensors.values() if t.name == "token_embd.weight") == "Q4_1"
 
 
 def test_what_no_block_holds_is_decoded(zoo, tmp_path: Path):
