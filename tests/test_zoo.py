@@ -84,7 +84,7 @@ def test_tokenizers_spell_out_what_they_read(kind: str):
     tool = Tokenizer.from_str(json.dumps(made.tokenizer))
     assert tool.get_vocab_size() == made.size
     assert sorted(tool.get_vocab().values()) == list(range(made.size))
-    if not kind.startswith("bert") and kind not in ("xlmr", "xlmr-json", "t5"):
+    if not kind.startswith("bert") and kind not in ("xlmr", "xlmr-json", "camembert", "t5"):
         lost = [text for text in HARD_TEXTS if tool.decode(tool.encode(text, add_special_tokens=False).ids) != text]
         assert len(lost) <= (10 if kind == "llama-spm-json" else 4), lost
 

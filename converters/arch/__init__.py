@@ -19,15 +19,19 @@ from ..rules.hf_config import architecture_of
 from ..rules.spec import ArchSpec, Choice, Whole
 from . import (
     afmoe,
+    apertus,
     arcee,
+    arctic,
     baichuan,
     bailing,
     bert,
     bloom,
+    chameleon,
     codeshell,
     cogvlm,
     cohere,
     cohere2moe,
+    dbrx,
     deci,
     deepseek,
     diffusion,
@@ -39,6 +43,7 @@ from . import (
     falcon,
     falcon_h1,
     gemma,
+    gemma3n,
     gemma4,
     glm,
     gpt,
@@ -46,6 +51,7 @@ from . import (
     granite,
     granite_swa,
     granitehybrid,
+    grovemoe,
     hrm_text,
     hunyuan,
     internlm,
@@ -59,6 +65,7 @@ from . import (
     llama_like,
     mamba,
     mellum,
+    mimo,
     minicpm,
     minimax,
     modern_bert,
@@ -84,6 +91,7 @@ from . import (
     rugpt3xl,
     rwkv,
     seed_oss,
+    smallthinker,
     stablelm,
     starcoder,
     t5,
@@ -95,7 +103,8 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
             granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
             cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
-            granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm)
+            granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
+            arctic, grovemoe, chameleon)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -111,8 +111,8 @@ DECI = ArchSpec(
 
 
 def uniform(facts: GgufFacts) -> bool:
-    """Only single numbers are among the facts of a choice."""
-    return "deci.attention.head_count" in facts.keys
+    """Whether one number of heads serves all blocks; of a list the facts of a choice do not tell."""
+    return facts.keys.get("deci.attention.head_count") is not None
 
 
 BACK = {"deci": choice(NEMOTRON_51B, (DECI, uniform))}

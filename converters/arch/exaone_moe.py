@@ -6,6 +6,8 @@ Source: transformers `models/exaone_moe`; llama.cpp `src/models/exaone-moe.cpp`,
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..rules.words import *
 from .common import *
 from .deepseek import GATING, SHARED_EXPERTS, dense
@@ -20,8 +22,9 @@ def sparse(hp: Hparams, b: int) -> bool:
 
 def dense_blocks(config: Config) -> int:
     """How many blocks in front have no experts."""
-    kinds = config.get("mlp_layer_types")
-    count = kinds.count("dense") if kinds else config.get("first_k_dense_replace", config.get("first_last_k_dense_replace", 1))
+    kinds: list[str] = config.get("mlp_layer_types") or []
+    stated: Any = config.get("first_k_dense_replace", config.get("first_last_k_dense_replace", 1))
+    count = kinds.count("dense") if kinds else stated
     if kinds and kinds != ["dense"] * count + ["sparse"] * (len(kinds) - count):
         raise ValueError("the dense layers are not the first ones")
     return count

@@ -124,7 +124,7 @@ def without_scales(facts: GgufFacts) -> bool:
 
 def by_block(facts: GgufFacts) -> bool:
     """Granite 4's converter writes the heads of each block, Granite's one number."""
-    return "granite.attention.head_count" in facts.keys and "granite.attention.head_count_kv" not in facts.keys
+    return facts.keys.get("granite.attention.head_count_kv", 0) is None  # a list
 
 
 BACK = {

@@ -211,8 +211,8 @@ PUZZLE = Whole(
 
 
 def differing_blocks(facts: GgufFacts) -> bool:
-    """Only single numbers are among the facts of a choice; Puzzle has one for each block."""
-    return "nemotron_h_moe.expert_used_count" not in facts.keys
+    """Whether each block has a number of its own; of a list the facts of a choice do not tell."""
+    return facts.keys.get("nemotron_h_moe.expert_used_count", 0) is None
 
 
 BACK = {"nemotron_h_moe": choice(NEMOTRON_H_MOE, (PUZZLE.text, differing_blocks))}

@@ -116,6 +116,7 @@ def behind(hp: Hparams, b: int) -> bool:
 
 
 RATES = low_rank("a", "a", "attention.iclr_lora_rank")
+UNUSED = tuple(Template(f"model.layers.0.attn.v_lora.lora.{end}") for end in ("0.weight", "2.weight", "2.bias"))
 RWKV7 = ArchSpec(
     "rwkv7", ("RWKV7ForCausalLM", "Rwkv7ForCausalLM"), "rwkv7",
     hparams=(
@@ -154,7 +155,8 @@ RWKV7 = ArchSpec(
         "intermediate_size": lambda c: 4 * c["hidden_size"], "norm_eps": 1e-5, "head_dim": 64,
         "decay_low_rank_dim": rank(0.5, 1.8), "a_low_rank_dim": rank(0.5, 1.8), "v_low_rank_dim": rank(0.5, 1.3),
         "gate_low_rank_dim": rank(0.8, 0.6)},
-    sizes={"heads": lambda hp: hp["embedding_length"] // hp["wkv.head_size"]}, example="fla-hub/rwkv7-1.5B-world",
+    sizes={"heads": lambda hp: hp["embedding_length"] // hp["wkv.head_size"]}, ignore=UNUSED,
+    example="fla-hub/rwkv7-1.5B-world",
 )
 
 # -- RWKV 7's time mixing in Qwen2's blocks --------------------------------------------------------------------------
@@ -211,6 +213,47 @@ def arwkv7(gated: bool) -> ArchSpec:
     )
 
 
+# -- RWKV 6's time mixing in Qwen2's blocks --------------------------------------------------------------------------
+
+S = L + "self_attn."
+PLACES = Arrange((3, 1, 2, 0, 4))  # r, k, v, w, g -> w, k, v, r, g
+FLAT = ("5*embedding_length", "time_mix_extra_dim")
+DEEP = (5, "embedding_length", "time_mix_extra_dim")
+RWKV6_QWEN2 = ArchSpec(
+    "rwkv6qwen2", ("RWKV6Qwen2ForCausalLM",), "rwkv6qwen2",
+    hparams=(
+        BLOCK_COUNT, CONTEXT, EMBEDDING_LENGTH, FFN_LENGTH, RMS_EPS, NO_HEADS, HEAD_KV, VOCAB_ROWS, TIED, SILU,
+        Computed("wkv.head_size", per_head, "num_attention_heads", lambda kv: kv["embedding_length"] // kv["wkv.head_size"]),
+        H("time_mix_extra_dim", "lora_rank_tokenshift"), H("time_decay_extra_dim", "lora_rank_decay"),
+        Const("token_shift_count", 1),
+    ),
+    tensors=(
+        *EMBED, *NORMS,
+        R("blk.{b}.time_mix_lerp_x.weight", S + "time_maa_x", VECTOR),
+        R("blk.{b}.time_mix_lerp_fused.weight", tuple(S + f"time_maa_{letter}" for letter in LERP6), *stack(LERP6), type="F32"),
+        R("blk.{b}.time_mix_w1.weight", S + "time_maa_w1", Transpose(), Split(5), PLACES, Split(5, undo=True),
+          shape="embedding_length 5*time_mix_extra_dim", type="F32", no_lora=NO_ADAPTERS),
+        R("blk.{b}.time_mix_w2.weight", S + "time_maa_w2", Transpose(), Reshape(DEEP, FLAT), Split(5), PLACES,
+          Split(5, undo=True), Reshape(FLAT, DEEP), shape="5 time_mix_extra_dim embedding_length", type="F32",
+          no_lora=NO_ADAPTERS),
+        R("blk.{b}.time_mix_decay.weight", S + "time_decay", VECTOR),
+        R("blk.{b}.time_mix_decay_w1.weight", S + "time_decay_w1", Transpose(), shape="embedding_length time_decay_extra_dim",
+          type="F32", no_lora=NO_ADAPTERS),
+        R("blk.{b}.time_mix_decay_w2.weight", S + "time_decay_w2", Transpose(), shape="time_decay_extra_dim embedding_length",
+          type="F32", no_lora=NO_ADAPTERS),
+        R("blk.{b}.time_mix_receptance.{p}", S + "q_proj.{p}", shape="embedding_length embedding_length"),
+        R("blk.{b}.time_mix_key.{p}", S + "k_proj.{p}", shape="kv_rows embedding_length"),
+        R("blk.{b}.time_mix_value.{p}", S + "v_proj.{p}", shape="kv_rows embedding_length"),
+        R("blk.{b}.time_mix_gate.weight", S + "gate.weight", shape="embedding_length embedding_length"),
+        R("blk.{b}.time_mix_output.weight", S + "o_proj.weight", shape="embedding_length embedding_length"),
+        *FFN, *OUT_NORM, *HEAD,
+    ),
+    defaults={"lora_rank_tokenshift": lambda c: 64 if c["hidden_size"] >= 4096 else 32,
+              "lora_rank_decay": lambda c: 128 if c["hidden_size"] >= 4096 else 64},
+    sizes={"kv_rows": lambda hp: hp["attention.head_count_kv"] * hp["wkv.head_size"]},
+    example="recursal/QRWKV6-32B-Instruct-Preview-v0.1",
+)
+
 ARWKV7, ARWKV7_PLAIN = arwkv7(True), arwkv7(False)
 BACK = {"arwkv7": choice(ARWKV7, (ARWKV7_PLAIN, lacks("blk.0.time_mix_g1.weight")))}
-SPECS = (RWKV6, RWKV7, ARWKV7, ARWKV7_PLAIN)
+SPECS = (RWKV6, RWKV7, RWKV6_QWEN2, ARWKV7, ARWKV7_PLAIN)

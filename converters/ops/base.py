@@ -156,6 +156,32 @@ class Each(Op):
         return Cut(axis, math.gcd(*(cut.runs for cut in known))) if len(known) == len(self.ops) else None
 
 
+@dataclass(frozen=True)
+class Arrange(Op):
+    """Several arrays in another order: result i is the array at `order[i]`. Between a split and its way back."""
+
+    order: tuple[int, ...]
+
+    @property
+    def on_blocks(self) -> bool:
+        return True
+
+    @property
+    def inverse(self) -> Op:
+        return Arrange(tuple(self.order.index(i) for i in range(len(self.order))))
+
+    def shape(self, shapes):
+        if len(shapes) != len(self.order):
+            raise ValueError(f"{len(shapes)} arrays for {len(self.order)} places")
+        return [shapes[i] for i in self.order]
+
+    def forward(self, xs):
+        return [xs[i] for i in self.order]
+
+    def lora(self, factors):
+        return [factors[i] for i in self.order]
+
+
 def _json(value: Any) -> Any:
     """A field of an op as JSON data; ops may hold ops."""
     if isinstance(value, tuple):

@@ -37,6 +37,7 @@ from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
+from .keyed_tensors import from_keys
 from .nvfp4_scales import read_factors
 from .outtype import rounded
 from .own_keys import KEPT, Source
@@ -153,7 +154,10 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
         if spec.absent:
             reading.notes.append(spec.absent)
-    kept = own.kept if own and options.dtype == "auto" else {}
+    kept = dict(own.kept) if own and options.dtype == "auto" else {}
+    if spec.keyed and not kept:
+        bytes_of, kept = from_keys(spec, hp, keys, _main_dtype(reading), path)
+        model.metadata.update(bytes_of)
     shards = _shards(reading, tensors, kept)
     files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
     return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {

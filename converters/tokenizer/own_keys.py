@@ -220,7 +220,7 @@ def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metada
 
 def _keep_model(source: Folder, name: str, metadata: Metadata, spelling: Spelling, extra: Metadata) -> Json:
     model = read_model(source.read(name), source.path / name)
-    shift = name == names.UNIGRAM[0]
+    shift = 4 if spelling.text(0) == "<s>NOTUSED" else int(name == names.UNIGRAM[0])
     place = model_place(shift)
     stored = metadata[PREFIX + "scores"].data if PREFIX + "scores" in metadata else []
     different = {}
@@ -237,8 +237,11 @@ def _keep_model(source: Folder, name: str, metadata: Metadata, spelling: Spellin
             "different": fold(different, lambda i: "")["groups"], "rest": rest, "charsmap": bool(model.charsmap)}
 
 
-def model_place(shift: bool) -> Callable[[int], int]:
-    """Where a SentencePiece piece stands in the vocabulary: in fairseq's numbering, one later after the first three."""
+def model_place(shift: int) -> Callable[[int], int]:
+    """Where a SentencePiece piece stands in the vocabulary: in fairseq's numbering, one later after the first three; in
+    CamemBERT's, four later."""
+    if shift > 1:
+        return lambda i: i + shift
     return (lambda i: i + 1 if i >= 3 else (3, 0, 2)[i]) if shift else (lambda i: i)
 
 

@@ -6,6 +6,7 @@ from ggufx.converters.arch import SPECS
 from ggufx.converters.ops import (
     OPS,
     Add,
+    Arrange,
     Crop,
     Each,
     Factors,
@@ -16,6 +17,7 @@ from ggufx.converters.ops import (
     NegExp,
     Op,
     PackMxfp4,
+    Pad,
     Reshape,
     RopePermute,
     Same,
@@ -37,15 +39,18 @@ class Sizes(dict):
 
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
-               "query_key_value_rows": 48, "group_length": 2, "attention.head_count_kv": 1, "expert_rows": 16})
+               "query_key_value_rows": 48, "group_length": 2, "attention.head_count_kv": 1, "expert_rows": 16,
+               "vocab_size": 24, "per_layer_rows": 16})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
     (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),), (RopePermute(8, 4),),
     (RopePermute(8, turned=4),), (Transpose(),),
-    (Reshape((48, 24), (24, 48)),), (Reshape((48, 1, 4), (48, 4)),), (Same(3),), (Scale(0.5),), (Scale(0.3, divide=True),),
+    (Reshape((48, 24), (24, 48)),), (Reshape((48, 1, 4), (48, 4)),), (Same(3),), (Pad(60, 48),), (Scale(0.5),),
+    (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
+    (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
 
@@ -57,7 +62,7 @@ def apart(ops):
 CHAINS = sorted({*OTHERS, *(apart(tuple(op.bind(SIZES) for op in rule.ops))
                             for spec in SPECS for rule in spec.tensors if rule.ops)}, key=str)
 MOVES = [ops for ops in CHAINS if all(op.moves for op in ops)]
-CANDIDATES = [(48, 24), (3, 48, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24)]
+CANDIDATES = [(48, 24), (3, 48, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20)]
 
 
 def inputs(ops, seed=0):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
-from .spm import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
+from .spm import CAMEMBERT_HEAD, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
 from .vocab import Vocab, added, byte_level, byte_level_step, rwkv, split, wordpiece
 
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -274,6 +274,26 @@ def _modernbert() -> Vocab:
     )
 
 
+CHAMELEON = (
+    "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", r"\p{N}", r"[\p{P}!-/:-@\[-`{-~]",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+)
+
+
+def _chameleon() -> Vocab:
+    before = ("<s>", "<pad>", "</s>", "<unk>")
+    return byte_level(
+        "chameleon",
+        "chameleon",
+        _regexes(*CHAMELEON),
+        before=before,
+        after=("<image>",),
+        first=("<s>",),
+        roles={"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"},
+        config={"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": True, "add_eos_token": False},
+    )
+
+
 _LLAMA_HEAD = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)]
 _LLAMA_ROLES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
@@ -401,6 +421,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "refact": lambda: _smollm("refact", "refact"),
     "roberta": _roberta,
     "modernbert": _modernbert,
+    "chameleon": _chameleon,
     "llama-spm": lambda: _llama_spm("llama-spm", style="prepend", with_model=True),
     "llama-spm-json": lambda: _llama_spm("llama-spm-json", style="metaspace", with_model=False),
     "phi3": _phi3,
@@ -409,6 +430,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "gemma4": _gemma4,
     "xlmr": lambda: unigram("xlmr", with_model=True, config=XLMR),
     "xlmr-json": lambda: unigram("xlmr-json", with_model=False, config=XLMR),
+    "camembert": lambda: unigram("camembert", with_model=True, head=CAMEMBERT_HEAD, config={"tokenizer_class": "CamembertTokenizer"}),
     "t5": lambda: t5("t5"),
     "rwkv": lambda: rwkv("rwkv"),
     "bert": lambda: wordpiece(

@@ -43,7 +43,7 @@ _ROWS7 = {
 } | _pairs("model.layers.0.pre_norm", "model.norm", _L + "attn_norm", _L + "ffn_norm", _M + "g_norm")
 _VALUES = tensors({
     _M + "v_lora.lora.0.weight": "v_low_rank_dim hidden_size", _M + "v_lora.lora.2.weight": "hidden_size v_low_rank_dim",
-    _M + "v_lora.lora.2.bias": "hidden_size"}, b="range(1,num_hidden_layers)")
+    _M + "v_lora.lora.2.bias": "hidden_size"})  # of block 0, too, which does not use it: some checkpoints have it, others do not
 
 _HYBRID = {"model_type": "rwkv_hybrid", "hidden_size": 64, "num_hidden_layers": 2, "head_size": 32, "intermediate_size": 96, "rms_norm_eps": 1e-6,
            "wkv_has_gate": True, "wkv_has_group_norm": False, "wkv_version": 7, "hidden_act": "silu", "tie_word_embeddings": False,
@@ -68,12 +68,29 @@ def _hybrid(config: dict[str, Any], letters: str) -> Shapes:
     return tensors(rows)(config) | tensors(values, b="range(1,num_hidden_layers)")(config)
 
 
+_QRWKV = {"model_type": "rwkv6qwen2", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+          "intermediate_size": 96, "rms_norm_eps": 1e-6, "hidden_act": "silu", "lora_rank_tokenshift": 16, "lora_rank_decay": 24,
+          "tie_word_embeddings": False, "torch_dtype": "bfloat16"}
+_S = _L + "self_attn."
+_QROWS = {
+    "model.embed_tokens.weight": "vocab_size hidden_size", "lm_head.weight": "vocab_size hidden_size", "model.norm.weight": "hidden_size",
+    _L + "input_layernorm.weight": "hidden_size", _L + "post_attention_layernorm.weight": "hidden_size",
+    **{_L + f"mlp.{name}_proj.weight": "intermediate_size hidden_size" for name in ("gate", "up")},
+    _L + "mlp.down_proj.weight": "hidden_size intermediate_size",
+    **{_S + f"time_maa_{letter}": "1 1 hidden_size" for letter in "xwkvrg"}, _S + "time_decay": "1 1 hidden_size",
+    _S + "time_maa_w1": "hidden_size 5*lora_rank_tokenshift", _S + "time_maa_w2": "5 lora_rank_tokenshift hidden_size",
+    _S + "time_decay_w1": "hidden_size lora_rank_decay", _S + "time_decay_w2": "lora_rank_decay hidden_size",
+    **{_S + f"{name}.weight": "hidden_size hidden_size" for name in ("q_proj", "o_proj", "gate")}, _S + "q_proj.bias": "hidden_size",
+    **{_S + f"{x}_proj.weight": "hidden_size//2 hidden_size" for x in "kv"}, **{_S + f"{x}_proj.bias": "hidden_size//2" for x in "kv"},
+}
+
 _CHAT = Fault(converter="writes its template out, which the runtime knows by its name", keys=("tokenizer.chat_template",))
 
 ROWS = (
     Model("rwkv6", "Rwkv6ForCausalLM", "rwkv", _SIX, shapes=tensors(_ROWS6), tolerance=RECURRENT, fault=_CHAT),
     Model("rwkv7", "RWKV7ForCausalLM", "rwkv", _SEVEN, shapes=lambda c: tensors(_ROWS7)(c) | _VALUES(c), tolerance=RECURRENT,
           fault=_CHAT),
+    Model("rwkv6qwen2", "RWKV6Qwen2ForCausalLM", "qwen2", _QRWKV, shapes=tensors(_QROWS), tolerance=RECURRENT),
     Model("arwkv7", "RwkvHybridForCausalLM", "qwen2", _HYBRID, shapes=lambda c: _hybrid(c, "rwkvag"), tolerance=RECURRENT),
     Model("arwkv7-plain", "RwkvHybridForCausalLM", "qwen2", _HYBRID | {"wkv_has_gate": False},
           shapes=lambda c: _hybrid(c, "rwkva"), tolerance=RECURRENT),
