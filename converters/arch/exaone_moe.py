@@ -13,7 +13,7 @@ from .common import *
 from .deepseek import GATING, SHARED_EXPERTS, dense
 from .exaone import periodic, slides, windowed
 from .qwen import ATTN
-from .qwen35 import STACKS, main_blocks, mtp_layers, predicting
+from .qwen35 import STACKS, mtp_layers, of_mtp
 
 
 def sparse(hp: Hparams, b: int) -> bool:
@@ -61,7 +61,7 @@ EXAONE_MOE = ArchSpec(
     tensors=(
         *EMBED, *NORMS, *ATTN, *QK_NORM, *where(dense, *FFN),
         *where(sparse, *ROUTER, *BIASES, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *SHARED_EXPERTS),
-        *predicting(*NORMS, *ATTN, *QK_NORM, *FFN), *MTP, *OUT_NORM, *HEAD,
+        *of_mtp(*NORMS, *ATTN, *QK_NORM, *FFN), *MTP, *OUT_NORM, *HEAD,
     ),
     derived=(LLAMA3_FREQS,), stacks=STACKS,
     defaults={"num_key_value_heads": 32, "sliding_window": 4096, "layer_types": periodic,
