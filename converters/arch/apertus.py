@@ -26,7 +26,9 @@ APERTUS = ArchSpec(
     keyed=(Keyed("xielu.alpha_n", Template(ACT + "alpha_n"), (1,)), Keyed("xielu.alpha_p", Template(ACT + "alpha_p"), (1,)),
            Keyed("xielu.beta", Template(ACT + "beta")), Keyed("xielu.eps", Template(ACT + "eps"))),
     derived=LLAMA.derived, sizes=SIZES, example="swiss-ai/Apertus-8B-Instruct-2509",
-    defaults={**UNSTATED_HEAD, "max_position_embeddings": 65536, "rms_norm_eps": 1e-5, "rope_theta": 12000000.0},
+    defaults={**UNSTATED_HEAD, "max_position_embeddings": 65536, "rms_norm_eps": 1e-5, "rope_theta": 12000000.0,
+              "rope_parameters": {"rope_type": "llama3", "rope_theta": 12000000.0, "factor": 8.0, "low_freq_factor": 1.0,
+                                  "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}},
 )
 
 SPECS = (APERTUS,)

@@ -36,5 +36,6 @@ CHAMELEON = ArchSpec(
     example="facebook/chameleon-7b",
 )
 BACK = {"chameleon": choice(CHAMELEON)}
-SPECS = (Whole("ChameleonForConditionalGeneration", "chameleon", text=CHAMELEON, aliases=(), parts={"model.vqmodel.": None},
-               example=CHAMELEON.example),)
+# The second is what transformers called the class at first.
+SPECS = tuple(Whole(name, "chameleon", text=CHAMELEON, aliases=(), parts={"model.vqmodel.": None}, example=CHAMELEON.example)
+              for name in ("ChameleonForConditionalGeneration", "ChameleonForCausalLM"))

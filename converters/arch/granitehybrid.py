@@ -95,7 +95,8 @@ BAMBA = ArchSpec(
     "granitehybrid", ("BambaForCausalLM",), "bamba",
     hparams=(
         *SSM, FFN_LENGTH, CONTEXT_LENGTH, Const("rope.scaling.finetuned", True, BOOL),
-        Computed("rope.dimension_count", lambda c: c.get("attn_rotary_emb") or per_head(c) // 2,
+        Computed("rope.dimension_count",
+                 lambda c: c.get("attn_rotary_emb") or c["hidden_size"] // c["num_attention_heads"] // 2,
                  "attn_rotary_emb", lambda kv: kv["rope.dimension_count"]),
         Seen("attn_layer_indices", lambda facts: [b for b, heads in enumerate(listed(facts.kv)) if heads]),
         Fixed("mlp_bias", False, refuse=True),

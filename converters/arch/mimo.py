@@ -76,7 +76,7 @@ MTP = tuple(Template(f"model.mtp.layers.{{m}}.{name}") for name in (
 MIMO2 = ArchSpec(
     "mimo2", ("MiMoV2FlashForCausalLM",), "mimo_v2_flash",
     hparams=(
-        BLOCK_COUNT, CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT, Rope(),
+        BLOCK_COUNT, CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT, Rope(default_sliding_theta=10000.0),
         Computed("attention.head_count_kv", kv_heads, "num_key_value_heads", full_heads),
         H("attention.layer_norm_rms_epsilon", ("rms_norm_eps", "layernorm_epsilon"), F32),
         H("attention.key_length", "head_dim"), H("attention.value_length", "v_head_dim"),

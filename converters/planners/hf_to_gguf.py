@@ -22,7 +22,7 @@ from ..rules.hparams import UNFIT
 from ..rules.match import Match
 from ..sources.names import PREFIXES
 from ..sources.packed.tensor import PackedTensor
-from ..sources.quantized import declared, method_of
+from ..sources.quantized import PLAIN, declared
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
@@ -87,7 +87,8 @@ class GgufPlanner:
                      for (block, what), count in reading.found.beyond.items())
         if options.plain:
             notes.extend(dropped_notes(reading.found.ignored))
-        if (method := declared(checkpoint.config, folder)) and not method_of(checkpoint.config, checkpoint.tensors, folder):
+        plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
+        if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
         self.residue = {} if options.plain else _residue(reading, tokens)
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
@@ -118,8 +119,8 @@ class GgufPlanner:
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""
         recipe = self._recipe(outtype)
-        kind = self._kind("auto" if recipe else outtype)
         repacked = self._repacked(outtype)
+        kind = self._kind("auto" if recipe else outtype, repacked)
         tensors = [t if t.type else _typed(t, repacked[t.name], None) if t.name in repacked else
                    _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
         if outtype == "auto" and not recipe:
@@ -141,12 +142,15 @@ class GgufPlanner:
             return outtype
         return (self._kind("auto") if outtype == "auto" else outtype) if self.options.quantization.chooses else None
 
-    def _kind(self, outtype: str) -> str:
-        """The converter's own type. A recipe starts from the model's, as llama-quantize does from that of `auto`."""
+    def _kind(self, outtype: str, repacked: Mapping[str, str] | None = None) -> str:
+        """The converter's own type, but for what is repacked. A recipe starts from the model's, as llama-quantize does from
+        that of `auto`."""
         tensors = self.reading.checkpoint.tensors
-        decoded = {t.type for t in tensors.values() if isinstance(t, PackedTensor)}
+        kept = {self.reading.found.names[name] for match in self.reading.found.matches if match.gguf[0] in (repacked or {})
+                for names in match.hf for name in names}
+        decoded = {t.type for n, t in tensors.items() if isinstance(t, PackedTensor) and n not in kept}
         return OUTTYPES.get(outtype) or (("F16" if decoded == {"F16"} else "BF16") if decoded else
-                                         own_type({n: (t.type, t.shape) for n, t in tensors.items()}))
+                                         own_type({n: (t.type, t.shape) for n, t in tensors.items() if n not in kept}))
 
     def _repacked(self, outtype: str) -> dict[str, str]:
         """The types of tensors whose numbers stay as they are stored: only of the model's own type."""
@@ -171,19 +175,19 @@ class GgufPlanner:
         if recipe := self._recipe(outtype):
             found, number = named_type(recipe)
             return found.name, number
-        kind = self._kind(outtype)
+        repacked = self._repacked(outtype)
+        kind = self._kind(outtype, repacked)
         if kind != "Q8_0" and any(t.type == "MXFP4" for t in self.tensors):
             kind = "MXFP4"
-        if types := list(self._repacked(outtype).values()):
+        if types := list(repacked.values()):
             kind = max(dict.fromkeys(types), key=types.count)
         return kind, FILE_TYPE_NUMBERS[kind]
 
     def _assemble(self, outtype: str, tensors: list[PlannedTensor], key_values: Metadata, outfile: Path, stored: str,
                   notes: list[Note]) -> ConversionPlan:
         """The file, and a job per tensor (per expert where experts are stacked)."""
-        scales = self.scales if outtype == "auto" else {}
-        made = gguf_output(outfile, key_values, tensors, {**scales, **self.literal})
         repacked = self._repacked(outtype)
+        made = gguf_output(outfile, key_values, tensors, {**(self.scales if repacked else {}), **self.literal})
         jobs: list[TensorJob] = []
         for match in self.reading.found.matches:
             into = repacked.get(match.gguf[0], "")

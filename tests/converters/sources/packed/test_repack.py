@@ -96,10 +96,11 @@ def test_values_are_the_same_in_blocks(case: str, zoo, tmp_path: Path):
 
 
 def test_mxfp4_is_kept_by_itself_and_other_types_start_from_floats(zoo, tmp_path: Path):
-    packed, _ = pair(zoo("llama"), tmp_path, grouped("mxfp4"))
+    packed, _ = pair(zoo("llama"), tmp_path, grouped("mxfp4"), {"quantization_config": {"quant_method": "mxfp4"}})
     plan = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True)
     assert plan.facts["file_type"] == "MXFP4"
     assert "MXFP4 kept as MXFP4, without loss" in plan.notes
+    assert not any("these are plain" in note or "rounded" in note for note in plan.notes)
     plan = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", outtype="q8_0", dry_run=True)
     assert "MXFP4 decoded to Q8_0" in plan.notes
 
@@ -182,6 +183,8 @@ def test_nvfp4_is_kept_with_its_factors_beside_it(model: str, change, zoo, tmp_p
     assert kinds["blk.0.attn_q.weight"] == "NVFP4"
     assert kinds["blk.0.attn_q.scale"] == "F32"
     assert ggufx.verify(packed, tmp_path / "kept.gguf").same
+    with pytest.raises(GgufxError, match="are not quantized again"):
+        ggufx.quantize(tmp_path / "kept.gguf", tmp_path / "q.gguf", "q8_0")
     ggufx.gguf_to_hf(tmp_path / "kept.gguf", tmp_path / "back", dtype="f32")
     ggufx.hf_to_gguf(tmp_path / "back", tmp_path / "again.gguf", outtype="f32", plain=True)
     ggufx.hf_to_gguf(packed, tmp_path / "exact.gguf", outtype="f32", plain=True)
