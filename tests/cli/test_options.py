@@ -53,10 +53,11 @@ QUANTIZE = {
 }
 BASE = {"--base": ("base", "base", Path("base"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
+AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
         "--outtype": ("f16", "outtype", ["f16"]),
@@ -68,13 +69,13 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **PRE,
         "--no-tokenizer": ("", "tokenizer", False),
     }),
-    "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE}),
+    "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS}),
     "quantize": (["in", "out.gguf", "q4_0"], {
         **CONVERT, **DEVICE, **QUANTIZE,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
     "verify": (["a", "b"], {
-        **TALK, **RUN, **BASE, **PRE,
+        **TALK, **RUN, **BASE, **PRE, **AS,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
         "--tokenizer": ("", "tokenizer", True),
         "--strict": ("", "strict", True),
@@ -168,13 +169,14 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
         monkeypatch.setattr(module, attribute, spy)
 
-    plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))])
+    plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], facts={})
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report)):
             spied(module, attribute, result)
+        monkeypatch.setattr(verify, "base_named", lambda a, b: None)
         monkeypatch.setattr(hub, "resolve_model", lambda ref, **_: Path(ref))
         monkeypatch.setattr(verify_command, "check_writable", lambda path, force: got.update(html=path, force=force))
         monkeypatch.setattr(verify_command, "write_text", lambda path, _: None)

@@ -165,7 +165,7 @@ def test_adapters(zoo: Zoo, tmp_path: Path):
 def test_what_cannot_be_compared_is_said(zoo: Zoo, converted, tmp_path: Path):
     adapter = write_adapter(tmp_path / "adapter", {"model.layers.0.self_attn.q_proj": (64, 64)})
     ggufx.lora_to_gguf(adapter, base=zoo("llama"), outfile=tmp_path / "a.gguf")
-    with pytest.raises(UsageError, match="needs its base model"):
+    with pytest.raises(UsageError, match="names no base model"):
         ggufx.verify(adapter, tmp_path / "a.gguf")
     with pytest.raises(UsageError, match="is an adapter"):
         ggufx.verify(tmp_path / "a.gguf", converted("llama"))

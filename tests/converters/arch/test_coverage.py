@@ -1,0 +1,30 @@
+"""Every class of llama.cpp's converter has a table, or stands here with the reason why not.
+
+tests/golden/classes.json holds the converter's classes (scripts/golden/classes.py).
+"""
+
+import json
+from pathlib import Path
+
+from ggufx.converters.arch import BY_CLASS
+
+PEER = set(json.loads((Path(__file__).parents[2] / "golden" / "classes.json").read_text(encoding="utf-8"))["classes"])
+NOT_CARRIED = {
+    "drafts, which take weights and a tokenizer from their target": {
+        "DFlash2DraftModel", "DFlashDraftModel", "DSparkDraftModel", "DSparkSpeculator", "DeepseekV4DSparkModel", "Eagle3DraftModel",
+        "Eagle3LlamaForCausalLM", "Eagle3Speculator", "Gemma4AssistantForCausalLM", "Gemma4DSparkModel",
+        "Gemma4UnifiedAssistantForCausalLM", "Lfm2DSparkDraftModel", "LingDSparkModel", "LlamaForCausalLMEagle3",
+        "MuseGlimmerAssistantModel", "Qwen3DSparkModel"},
+    "speech and codecs, in other files than a checkpoint's": {
+        "Lfm25AudioTokenizer", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "WavTokenizerDec"},
+    "a vocabulary in a file of its own kind (tokenizer.jsonl)": {
+        "PLaMo2ForCausalLM", "PLaMo3ForCausalLM", "Plamo2ForCausalLM", "Plamo3ForCausalLM"},
+    "not yet": set(),
+}
+
+
+def test_no_class_of_llama_cpps_converter_is_forgotten():
+    named = set().union(*NOT_CARRIED.values())
+    assert sorted(PEER - set(BY_CLASS) - named) == []
+    assert sorted(named & set(BY_CLASS)) == [], "carried by now"
+    assert sorted(named - PEER) == [], "no class of llama.cpp's"
