@@ -22,6 +22,7 @@ from .options import (
     Imatrix,
     IncludeWeights,
     Json,
+    KeepQuantized,
     LeaveOutputTensor,
     MaxMemory,
     MetadataFile,
@@ -76,6 +77,7 @@ def command(
     pre: Pre = None,
     hf_class: HfClass = None,
     plain: Plain = False,
+    keep_quantized: KeepQuantized = False,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
@@ -104,8 +106,7 @@ def command(
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain,
-                          quantization=quantization)
+                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None

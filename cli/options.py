@@ -110,6 +110,10 @@ MetadataFile = Annotated[
     Path | None, typer.Option("--metadata", metavar="FILE", rich_help_panel=METADATA,
                               help="JSON file with general.* key-values that override."),
 ]
+KeepQuantized = Annotated[
+    bool, typer.Option("--keep-quantized", rich_help_panel=OUTPUT,
+                       help="Of a quantized checkpoint: its own numbers in blocks of GGUF, without loss.")
+]
 Plain = Annotated[
     bool, typer.Option("--plain", rich_help_panel=METADATA, help="No ggufx.* key-values: the way back is then not exact.")
 ]

@@ -86,8 +86,9 @@ def command(
 
         write_text(html, page(report))
     show(out, report, worst)
-    out.document(report.to_json())
-    return ExitStatus.DONE if report.same else ExitStatus.NO
+    status = ExitStatus.DONE if report.same else ExitStatus.NO
+    out.document({**report.to_json(), "exit_code": int(status)})
+    return status
 
 
 def _what(reference: str, base: str | None) -> Literal["checkpoint", "adapter", "gguf"]:

@@ -76,7 +76,7 @@ def test_shapes_from_a_table():
         "x.0.1.w": (4, 3), "x.0.2.w": (4, 3), "x.1.1.w": (4, 3), "x.1.2.w": (4, 3), "y": (6,)}
 
 
-@pytest.mark.parametrize("kind", VOCABS)
+@pytest.mark.parametrize("kind", [kind for kind in VOCABS if vocab(kind).tokenizer])
 def test_tokenizers_spell_out_what_they_read(kind: str):
     from tokenizers import Tokenizer
 
@@ -84,7 +84,7 @@ def test_tokenizers_spell_out_what_they_read(kind: str):
     tool = Tokenizer.from_str(json.dumps(made.tokenizer))
     assert tool.get_vocab_size() == made.size
     assert sorted(tool.get_vocab().values()) == list(range(made.size))
-    if not kind.startswith("bert") and kind not in ("xlmr", "xlmr-json", "t5"):
+    if not kind.startswith("bert") and kind not in ("xlmr", "xlmr-json", "camembert", "t5"):
         lost = [text for text in HARD_TEXTS if tool.decode(tool.encode(text, add_special_tokens=False).ids) != text]
         assert len(lost) <= (10 if kind == "llama-spm-json" else 4), lost
 
@@ -142,7 +142,7 @@ def test_llama_cpp_agrees_with_transformers_but_for_known_faults(zoo: Zoo, name:
 
 @peer
 @pytest.mark.peer
-@pytest.mark.parametrize("kind", VOCABS)
+@pytest.mark.parametrize("kind", [kind for kind in VOCABS if vocab(kind).tokenizer])
 def test_llama_cpp_reads_text_as_the_tokenizer_does(zoo: Zoo, kind: str, tmp_path: Path):
     from tokenizers import Tokenizer
 

@@ -32,8 +32,10 @@ BAILING = ArchSpec(
     "bailingmoe", ("BailingMoeForCausalLM",), "bailing_moe",
     hparams=(
         *DECODER, *ROUTED, Computed("rope.dimension_count", lambda c: c["head_dim"]),
-        Const("leading_dense_block_count", 0), Fixed("first_k_dense_replace", 0, refuse=True),
-        Const("expert_weights_scale", 1.0, F32), Fixed("norm_head", False, refuse=True), Fixed("norm_softmax", False, refuse=True),
+        Const("leading_dense_block_count", 0),
+        Fixed("first_k_dense_replace", 0, refuse=True),
+        Const("expert_weights_scale", 1.0, F32),
+        Fixed("norm_head", False, refuse=True), Fixed("norm_softmax", False, refuse=True),
     ),
     tensors=(
         *EMBED, *NORMS,

@@ -6,12 +6,14 @@ Source: transformers `models/exaone_moe`; llama.cpp `src/models/exaone-moe.cpp`,
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..rules.words import *
 from .common import *
 from .deepseek import GATING, SHARED_EXPERTS, dense
 from .exaone import periodic, slides, windowed
 from .qwen import ATTN
-from .qwen35 import STACKS, main_blocks, mtp_layers, predicting
+from .qwen35 import STACKS, mtp_layers, of_mtp
 
 
 def sparse(hp: Hparams, b: int) -> bool:
@@ -20,8 +22,9 @@ def sparse(hp: Hparams, b: int) -> bool:
 
 def dense_blocks(config: Config) -> int:
     """How many blocks in front have no experts."""
-    kinds = config.get("mlp_layer_types")
-    count = kinds.count("dense") if kinds else config.get("first_k_dense_replace", config.get("first_last_k_dense_replace", 1))
+    kinds: list[str] = config.get("mlp_layer_types") or []
+    stated: Any = config.get("first_k_dense_replace", config.get("first_last_k_dense_replace", 1))
+    count = kinds.count("dense") if kinds else stated
     if kinds and kinds != ["dense"] * count + ["sparse"] * (len(kinds) - count):
         raise ValueError("the dense layers are not the first ones")
     return count
@@ -58,7 +61,7 @@ EXAONE_MOE = ArchSpec(
     tensors=(
         *EMBED, *NORMS, *ATTN, *QK_NORM, *where(dense, *FFN),
         *where(sparse, *ROUTER, *BIASES, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *SHARED_EXPERTS),
-        *predicting(*NORMS, *ATTN, *QK_NORM, *FFN), *MTP, *OUT_NORM, *HEAD,
+        *of_mtp(*NORMS, *ATTN, *QK_NORM, *FFN), *MTP, *OUT_NORM, *HEAD,
     ),
     derived=(LLAMA3_FREQS,), stacks=STACKS,
     defaults={"num_key_value_heads": 32, "sliding_window": 4096, "layer_types": periodic,

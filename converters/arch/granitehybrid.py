@@ -56,7 +56,8 @@ SSM = (
     Fixed("mamba_conv_bias", True, refuse=True), Fixed("mamba_proj_bias", False, refuse=True),
 )
 GRANITE_4 = (
-    *SSM, *SCALES, *LOCAL_EXPERTS, ROPE_DIM, H(SHARED_LENGTH, "shared_intermediate_size"),
+    *SSM, *SCALES, ROPE_DIM, H("expert_count", "num_local_experts", default=0),
+    H("expert_used_count", "num_experts_per_tok", default=0), H(SHARED_LENGTH, "shared_intermediate_size"),
     Computed("feed_forward_length", feed_forward, "intermediate_size", lambda kv: kv["feed_forward_length"]),
     Computed("context_length", lambda c: c["max_position_embeddings"] if turns(c) else 2**20,  # without positions, any
              "max_position_embeddings", lambda kv: kv["context_length"]),
@@ -94,7 +95,8 @@ BAMBA = ArchSpec(
     "granitehybrid", ("BambaForCausalLM",), "bamba",
     hparams=(
         *SSM, FFN_LENGTH, CONTEXT_LENGTH, Const("rope.scaling.finetuned", True, BOOL),
-        Computed("rope.dimension_count", lambda c: c.get("attn_rotary_emb") or per_head(c) // 2,
+        Computed("rope.dimension_count",
+                 lambda c: c.get("attn_rotary_emb") or c["hidden_size"] // c["num_attention_heads"] // 2,
                  "attn_rotary_emb", lambda kv: kv["rope.dimension_count"]),
         Seen("attn_layer_indices", lambda facts: [b for b, heads in enumerate(listed(facts.kv)) if heads]),
         Fixed("mlp_bias", False, refuse=True),
@@ -121,8 +123,13 @@ def without_scales(facts: GgufFacts) -> bool:
     return "granitehybrid.embedding_scale" not in facts.keys
 
 
+def by_block(facts: GgufFacts) -> bool:
+    """Granite 4's converter writes the heads of each block, Granite's one number."""
+    return facts.keys.get("granite.attention.head_count_kv", 0) is None  # a list
+
+
 BACK = {
     "granitehybrid": choice(GRANITE_H, (BAMBA, without_scales), (GRANITE_H_MOE, has("blk.0.ffn_gate_inp.weight"))),
-    "granite": choice(GRANITE, (GRANITE_4_DENSE, says("granite.rope.scaling.finetuned"))),
+    "granite": choice(GRANITE, (GRANITE_4_DENSE, says("granite.rope.scaling.finetuned")), (GRANITE_4_DENSE, by_block)),
 }
 SPECS = (GRANITE_H, GRANITE_H_MOE, GRANITE_4_DENSE, BAMBA)

@@ -17,8 +17,6 @@ from .common import *
 from .ernie import SHARED_LENGTH
 from .qwen import ATTN, FFN
 
-# -- Hunyuan ------------------------------------------------------------------------------------------------------------
-
 HUNYUAN_NORMS = (
     R("blk.{b}.attn_q_norm.weight", L + "self_attn.query_layernorm.weight", shape="head_length"),
     R("blk.{b}.attn_k_norm.weight", L + "self_attn.key_layernorm.weight", shape="head_length"),

@@ -13,7 +13,7 @@ from .lfm2 import attends, convolves, listed
 from .mamba import conv
 
 M, F, A, X = L + "mamba.", L + "feed_forward.", L + "self_attn.", L + "feed_forward.experts."
-ROUTER = "blk.{b}.ffn_gate_inp.weight"
+ROUTED = "blk.{b}.ffn_gate_inp.weight"
 
 
 def heads_by_block(config: Config) -> list[int]:
@@ -79,20 +79,20 @@ JAMBA = ArchSpec(
                R("blk.{b}.ssm_a", M + "A_log", NegExp(), shape="ssm.inner_size ssm.state_size"),
                R("blk.{b}.ssm_d", M + "D", shape="ssm.inner_size"),
                R("blk.{b}.ssm_out.weight", M + "out_proj.weight", shape="embedding_length ssm.inner_size")),
-        R(ROUTER, F + "router.weight", shape="expert_count embedding_length", type="F32", need=False),
-        R("blk.{b}.ffn_gate.weight", F + "gate_proj.weight", shape="feed_forward_length embedding_length", given=lacks(ROUTER)),
-        R("blk.{b}.ffn_up.weight", F + "up_proj.weight", shape="feed_forward_length embedding_length", given=lacks(ROUTER)),
-        R("blk.{b}.ffn_down.weight", F + "down_proj.weight", shape="embedding_length feed_forward_length", given=lacks(ROUTER)),
+        R(ROUTED, F + "router.weight", shape="expert_count embedding_length", type="F32", need=False),
+        R("blk.{b}.ffn_gate.weight", F + "gate_proj.weight", shape="feed_forward_length embedding_length", given=lacks(ROUTED)),
+        R("blk.{b}.ffn_up.weight", F + "up_proj.weight", shape="feed_forward_length embedding_length", given=lacks(ROUTED)),
+        R("blk.{b}.ffn_down.weight", F + "down_proj.weight", shape="embedding_length feed_forward_length", given=lacks(ROUTED)),
         R("blk.{b}.ffn_gate_exps.weight", X + "{e}.gate_proj.weight", shape="feed_forward_length embedding_length",
-          given=has(ROUTER)),
+          given=has(ROUTED)),
         R("blk.{b}.ffn_up_exps.weight", X + "{e}.up_proj.weight", shape="feed_forward_length embedding_length",
-          given=has(ROUTER)),
+          given=has(ROUTED)),
         R("blk.{b}.ffn_down_exps.weight", X + "{e}.down_proj.weight", shape="embedding_length feed_forward_length",
-          given=has(ROUTER)),
+          given=has(ROUTED)),
         R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), X + "gate_up_proj", Split((1, 1)),
-          shape="expert_count 2*feed_forward_length embedding_length", given=has(ROUTER)),
+          shape="expert_count 2*feed_forward_length embedding_length", given=has(ROUTED)),
         R("blk.{b}.ffn_down_exps.weight", X + "down_proj", shape="expert_count embedding_length feed_forward_length",
-          given=has(ROUTER)),
+          given=has(ROUTED)),
         R("output_norm.weight", "model.final_layernorm.weight", shape="embedding_length"), *HEAD,
     ),
     sizes={

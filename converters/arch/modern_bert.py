@@ -92,12 +92,12 @@ MODERN_BERT = ArchSpec(
     defaults={"max_position_embeddings": 8192, "norm_eps": 1e-5, "local_attention": 128, "layer_types": layer_types,
               "rope_parameters": ropes, "tie_word_embeddings": True},
 )
-HEAD = (
+DENSE = (
     R("cls.weight", "head.dense.weight", shape="embedding_length embedding_length", no_lora=NO_ADAPTERS),
     R("cls.norm.weight", "head.norm.weight", shape="embedding_length"),
 )
 MODERN_BERT_MLM = replace(
-    MODERN_BERT, classes=("ModernBertForMaskedLM",), ignore=(Template("decoder.{p}"),), tensors=(*MODERN_BERT.tensors, *HEAD),
+    MODERN_BERT, classes=("ModernBertForMaskedLM",), ignore=(Template("decoder.{p}"),), tensors=(*MODERN_BERT.tensors, *DENSE),
     hparams=(*MODERN_BERT.hparams, Seen("decoder_bias", lambda facts: False)),
     absent="the bias behind the tied decoder is not in GGUF, and decoder_bias is false: logits are others, embeddings are not",
 )
@@ -107,7 +107,7 @@ MODERN_BERT_SCORES = replace(
              Seen("classifier_bias", lambda facts: False)),
     tensors=(
         *MODERN_BERT.tensors,
-        *HEAD,
+        *DENSE,
         R("cls.output.weight", "classifier.weight", shape="label_count embedding_length", no_lora=NO_ADAPTERS),
         R("cls.output.bias", "classifier.bias", shape="label_count"),
     ),

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 from ..rules.words import *
 from .common import *
+from .exaone import EXAONE4
+from .gemma4 import GEMMA4, LANGUAGE_MODEL
 from .granite import GRANITE
 from .llama import LLAMA, MULTIMODAL
 from .phi import PHI3
@@ -59,6 +61,13 @@ AUDIO_FLAMINGO3 = replace(QWEN2_AUDIO, name="AudioFlamingo3ForConditionalGenerat
 DOTS_OCR = Whole("DotsOCRForCausalLM", "dots_ocr", QWEN2, (), parts("vision_tower"), example="rednote-hilab/dots.ocr")
 STEP3_VL = Whole("StepVLForConditionalGeneration", "step_robotics", QWEN3, MULTIMODAL,
                  parts("vision_model", "vit_large_projector"), example="stepfun-ai/Step3-VL-10B")
+PLAIN4 = {"hidden_size_per_layer_input": 0, "max_position_embeddings": 262144, "sliding_window": 1024}
+GEMMA4_UNIFIED = Whole("Gemma4UnifiedForConditionalGeneration", "gemma4_unified", replace(
+                           GEMMA4, defaults={**GEMMA4.defaults, **PLAIN4}), LANGUAGE_MODEL,
+                       parts("vision_embedder", "audio_embedder", "embed_vision", "embed_audio"),
+                       settings=PLAIN4, example="google/gemma-4-12B-it")
+EXAONE4_5 = Whole("Exaone4_5_ForConditionalGeneration", "exaone4_5", EXAONE4, MULTIMODAL, {**parts("visual"), "mtp.": None},
+                  example="LGAI-EXAONE/EXAONE-4.5-33B")
 
 # Language models alone, whose classes transformers has under other names.
 IQUEST = replace(LLAMA, classes=("IQuestCoderForCausalLM",), model_type="iquestcoder", headless=(),
@@ -74,4 +83,4 @@ KORMO = replace(
 
 BACK = {"qwen2": choice(QWEN2, (KORMO, lacks("blk.0.attn_q.bias")))}
 SPECS = (LLAVA, VOXTRAL, JANUS, IDEFICS3, SMOLVLM, VLLAMA3, SARASHINA2, GRANITE_SPEECH, GRANITE_SPEECH_PLUS, PHI4V, QWEN2_AUDIO,
-         AUDIO_FLAMINGO3, DOTS_OCR, STEP3_VL, IQUEST, KORMO)
+         AUDIO_FLAMINGO3, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, EXAONE4_5, IQUEST, KORMO)

@@ -7,7 +7,7 @@ Source: transformers `models/nemotron_h`; llama.cpp `src/models/nemotron-h*.cpp`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -35,13 +35,13 @@ def has_experts(config: Config) -> bool:
     return "E" in pattern(config)
 
 
-def predicting(config: Config) -> int:
+def extra_blocks(config: Config) -> int:
     return config.get("num_nextn_predict_layers") or 0
 
 
 def in_blocks(kinds: str, value: Any) -> Any:
     """A value in blocks of these kinds, 0 in the others; the prediction's block is one of attention and of experts."""
-    return lambda c: [value(c) * (kind in kinds) for kind in pattern(c)] + [value(c)] * predicting(c)
+    return lambda c: [value(c) * (kind in kinds) for kind in pattern(c)] + [value(c)] * extra_blocks(c)
 
 
 def found_pattern(facts: GgufFacts) -> str:
@@ -49,10 +49,6 @@ def found_pattern(facts: GgufFacts) -> str:
     heads, rows = listed(facts.kv), facts.kv["feed_forward_length"]
     feed = "E" if "expert_count" in facts.kv else "-"
     return "".join("*" if heads[b] else feed if rows[b] else "M" for b in range(main_blocks(facts.kv)))
-
-
-def main_blocks(kv: Mapping[str, Any]) -> int:
-    return kv["block_count"] - kv.get("nextn_predict_layers", 0)
 
 
 def predicted(config: Config, names: Collection[str]) -> int:
@@ -68,8 +64,8 @@ def block(what: str) -> Callable[[Hparams, int], bool]:
     return when
 
 
-HYBRID = (
-    Computed("block_count", lambda c: len(pattern(c)) + predicting(c), "num_hidden_layers", main_blocks),
+HYBRID: tuple[HparamRule, ...] = (
+    Computed("block_count", lambda c: len(pattern(c)) + extra_blocks(c), "num_hidden_layers", main_blocks),
     Computed("attention.head_count_kv", in_blocks("*", lambda c: c["num_key_value_heads"]),
              "num_key_value_heads", lambda kv: max(listed(kv))),
     EMBEDDING_LENGTH, HEAD_COUNT, *HEAD_LENGTHS, TIED, VOCAB_SIZE, VOCAB_ROWS,
@@ -174,7 +170,7 @@ NEMOTRON_H_MOE = ArchSpec(
         *HYBRID, PATTERN, *MOE, H("expert_used_count", "num_experts_per_tok"), EXPERT_LENGTH,
         Computed("feed_forward_length", in_blocks("E", lambda c: c["moe_intermediate_size"])),
         Seen("num_nextn_predict_layers", lambda facts: facts.kv.get("nextn_predict_layers", 0), names=predicted),
-        Computed("nextn_predict_layers", lambda c: predicting(c) or None),
+        Computed("nextn_predict_layers", lambda c: extra_blocks(c) or None),
     ),
     tensors=(*OUTSIDE, *ATTN, *EXPERT_ROWS, *MTP), defaults=DEFAULTS, sizes=HYBRID_SIZES, aliases=ALIASES,
     stacks={"b": Stack("main_blocks"), "m": Stack("nextn_predict_layers", after="b")},
@@ -211,8 +207,8 @@ PUZZLE = Whole(
 
 
 def differing_blocks(facts: GgufFacts) -> bool:
-    """Only single numbers are among the facts of a choice; Puzzle has one for each block."""
-    return "nemotron_h_moe.expert_used_count" not in facts.keys
+    """Whether each block has a number of its own; of a list the facts of a choice do not tell."""
+    return facts.keys.get("nemotron_h_moe.expert_used_count", 0) is None
 
 
 BACK = {"nemotron_h_moe": choice(NEMOTRON_H_MOE, (PUZZLE.text, differing_blocks))}

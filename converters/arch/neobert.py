@@ -20,7 +20,8 @@ NEOBERT = ArchSpec(
                  lambda kv: -(-3 * kv["feed_forward_length"] // 2)),
         H("attention.layer_norm_rms_epsilon", "norm_eps", F32, default=1e-6), Const("attention.causal", False, BOOL),
         Const("rope.freq_base", 10000.0, F32), Const("rope.scaling.type", "none", ValueType.STRING),
-        Const("pooling_type", 2), LABELS, VOCAB_ROWS,
+        Const("pooling_type", 2), LABELS, VOCAB_ROWS, Fixed("rope", True, refuse=True), Fixed("rms_norm", True, refuse=True),
+        Fixed("hidden_act", "SwiGLU", also=("swiglu",)),
     ),
     tensors=(
         R("token_embd.weight", "encoder.weight", shape="vocab_size embedding_length"),

@@ -6,6 +6,8 @@ Source: transformers `models/nomic_bert`, and the code on the Hub (`nomic-ai/nom
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..rules.words import *
 from .bert import LABELS
 from .common import *
@@ -16,15 +18,14 @@ JOINED = "q, k and v are one weight there, and their updates do not join into on
 TRAINED = {8192: 2048, 2048: 512}  # the context that the Hub's configs state -> the one that the weights are trained for
 
 
-def trained(config: Config) -> int:
-    stated = config.get("max_position_embeddings")  # of transformers 5
-    if stated is not None:
-        return stated
+def trained(config: Config) -> Any:
+    if (whole := config.get("max_position_embeddings")) is not None:  # of transformers 5
+        return whole
     stated = config["n_positions"]
     return TRAINED.get(stated, stated) if config.get("max_trained_positions", 2048) == 2048 else stated
 
 
-def named(order: int) -> tuple[HparamRule, ...]:
+def spelled(order: int) -> tuple[HparamRule, ...]:
     """The sizes under transformers' names (1) or the Hub's (-1), of which the first is written on the way back."""
     return (
         H("block_count", ("num_hidden_layers", "n_layer")[::order]), H("embedding_length", ("hidden_size", "n_embd")[::order]),
@@ -40,6 +41,8 @@ SHAPE = (
     Const("attention.causal", False, BOOL), POOLING, LABELS, VOCAB_ROWS, Seen("type_vocab_size", size("token_types.weight")),
     Fixed("prenorm", False, refuse=True), Fixed("rotary_emb_fraction", 1.0, refuse=True),
     Fixed("rotary_emb_interleaved", False, refuse=True), Fixed("causal", False, refuse=True),
+    Note("rotary_scaling_factor: the class stretches long texts by it, the runtime as it is told on its command line",
+         lambda config: config.get("rotary_scaling_factor")),
 )
 EMBEDDINGS = (
     R("token_embd.weight", "embeddings.word_embeddings.weight", shape="vocab_size embedding_length"),
@@ -50,8 +53,8 @@ ATTN = (
     R("blk.{b}.attn_qkv.{p}", L + "attn.Wqkv.{p}", shape="3*embedding_length embedding_length"),
     R("blk.{b}.attn_output.{p}", L + "attn.out_proj.{p}", shape="embedding_length embedding_length"),
 )
-NORMS = with_bias(R("blk.{b}.attn_output_norm.{p}", L + "norm1.{p}", shape="embedding_length"),
-                  R("blk.{b}.layer_output_norm.{p}", L + "norm2.{p}", shape="embedding_length"))
+LAYER_NORMS = with_bias(R("blk.{b}.attn_output_norm.{p}", L + "norm1.{p}", shape="embedding_length"),
+                        R("blk.{b}.layer_output_norm.{p}", L + "norm2.{p}", shape="embedding_length"))
 IGNORE = (Template("pooler.dense.{p}"), Template("cls.predictions.bias"), Template("cls.predictions.transform.dense.{p}"),
           Template("cls.predictions.transform.layer_norm.{p}"), Template("cls.predictions.decoder.{p}"),
           Template(L + "mlp.experts.bias"))
@@ -60,12 +63,12 @@ DEFAULTS = {"type_vocab_size": 2, "tie_word_embeddings": True}
 NOMIC_BERT = ArchSpec(
     "nomic-bert", ("NomicBertModel",), "nomic_bert", fits=lambda c: not c.get("moe_every_n_layers"),
     hparams=(
-        *named(1), *SHAPE, Rope(default_theta=1000.0), Fixed("hidden_act", "silu", refuse=True),
+        *spelled(1), *SHAPE, Rope(default_theta=1000.0), Fixed("hidden_act", "silu", refuse=True),
         Fixed("activation_function", "swiglu", refuse=True), Fixed("qkv_proj_bias", False, refuse=True),
         Fixed("mlp_fc1_bias", False, refuse=True), Fixed("mlp_fc2_bias", False, refuse=True),
     ),
     tensors=(
-        *EMBEDDINGS, *NORMS,
+        *EMBEDDINGS, *LAYER_NORMS,
         R("blk.{b}.attn_qkv.weight", L + "attn.Wqkv.weight", shape="3*embedding_length embedding_length"),
         R("blk.{b}.attn_output.weight", L + "attn.out_proj.weight", shape="embedding_length embedding_length"),
         R("blk.{b}.ffn_up.weight", L + "mlp.fc11.weight", shape="feed_forward_length embedding_length"),
@@ -96,7 +99,7 @@ EXPERT_ROWS = ("expert_rows", "embedding_length"), ("expert_count", "feed_forwar
 NOMIC_BERT_MOE = ArchSpec(
     "nomic-bert-moe", ("NomicBertModel",), "nomic_bert", fits=lambda c: bool(c.get("moe_every_n_layers")),
     hparams=(
-        *named(-1), *SHAPE, H("rope.freq_base", "rotary_emb_base", F32, default=10000.0),
+        *spelled(-1), *SHAPE, H("rope.freq_base", "rotary_emb_base", F32, default=10000.0),
         H("expert_count", ("num_experts", "num_local_experts")), H("expert_used_count", "moe_top_k"),
         H("moe_every_n_layers", "moe_every_n_layers"), Fixed("activation_function", "gelu", refuse=True),
         Fixed("qkv_proj_bias", True, refuse=True), Fixed("mlp_fc1_bias", True, refuse=True),
@@ -105,7 +108,7 @@ NOMIC_BERT_MOE = ArchSpec(
         Note("the bias behind each mixture is not in GGUF: the runtime adds none", lambda config: True),
     ),
     tensors=(
-        *EMBEDDINGS, *NORMS, *with_bias(*ATTN),
+        *EMBEDDINGS, *LAYER_NORMS, *with_bias(*ATTN),
         *where(dense,
                R("blk.{b}.ffn_up.{p}", L + "mlp.fc1.{p}", shape="feed_forward_length embedding_length"),
                R("blk.{b}.ffn_down.{p}", L + "mlp.fc2.{p}", shape="embedding_length feed_forward_length")),

@@ -49,10 +49,6 @@ def recurrent_blocks(kv: Mapping[str, Any]) -> list[bool]:
     return [b < main and (b + 1) % interval != 0 for b in range(count)]
 
 
-def main_blocks(kv: Mapping[str, Any]) -> int:
-    return kv["block_count"] - kv.get("nextn_predict_layers", 0)
-
-
 BLOCKS = (
     Computed("block_count", lambda c: c["num_hidden_layers"] + c["mtp_num_hidden_layers"],
              "num_hidden_layers", main_blocks),
@@ -117,7 +113,7 @@ def full(hp: Hparams, b: int) -> bool:
     return not hp["recurrent"][b]
 
 
-def predicting(*rows: TensorRule) -> tuple[TensorRule, ...]:
+def of_mtp(*rows: TensorRule) -> tuple[TensorRule, ...]:
     """The rows of a block for the layers of multi-token prediction, `mtp.layers.{m}.*`."""
     return tuple(replace(row, gguf=tuple(Template(t.text.replace("{b}", "{m}")) for t in row.gguf),
                          hf=tuple(Template(t.text.replace(L, "mtp.layers.{m}.")) for t in row.hf)) for row in rows)
@@ -179,11 +175,11 @@ OUT_NORM = (R("output_norm.weight", "model.norm.weight", ONE, shape="embedding_l
 
 TENSORS = (
     *EMBED, *NORMS, *GATED_ATTN, *LINEAR_ATTN, *FFN,
-    *predicting(*NORMS, *GATED_ATTN, *FFN), *MTP, *OUT_NORM, *HEAD,
+    *of_mtp(*NORMS, *GATED_ATTN, *FFN), *MTP, *OUT_NORM, *HEAD,
 )
 MOE_TENSORS = (
     *EMBED, *NORMS, *GATED_ATTN, *LINEAR_ATTN, *ROUTER, *FUSED_EXPERTS, *SEPARATE_EXPERTS, *SHARED_EXPERT,
-    *predicting(*NORMS, *GATED_ATTN, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *SHARED_EXPERT), *MTP,
+    *of_mtp(*NORMS, *GATED_ATTN, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *SHARED_EXPERT), *MTP,
     *OUT_NORM, *HEAD,
 )
 

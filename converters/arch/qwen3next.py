@@ -19,7 +19,7 @@ from .qwen35 import (
     SHARED_EXPERT,
     STACKS,
     linear,
-    predicting,
+    of_mtp,
 )
 
 LINEAR_ATTN = where(
@@ -45,7 +45,7 @@ QWEN3NEXT = ArchSpec(
              FFN_LENGTH, Fixed("norm_topk_prob", True), Fixed("decoder_sparse_step", 1), Fixed("mlp_only_layers", [])),
     tensors=(
         *EMBED, *NORMS, *GATED_ATTN, *LINEAR_ATTN, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *SHARED_EXPERT,
-        *predicting(*NORMS, *GATED_ATTN, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *SHARED_EXPERT), *MTP, *OUT_NORM, *HEAD,
+        *of_mtp(*NORMS, *GATED_ATTN, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *SHARED_EXPERT), *MTP, *OUT_NORM, *HEAD,
     ),
     defaults={**HYBRID_DEFAULTS, "num_key_value_heads": 2, "norm_topk_prob": True, "num_experts": 512,
               "num_experts_per_tok": 10, "moe_intermediate_size": 512, "shared_expert_intermediate_size": 512},

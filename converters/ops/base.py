@@ -122,10 +122,14 @@ class Op:
 class Each(Op):
     """One op per array, behind an op with several results: `Split(3), Each((RopePermute(n), RopePermute(n), Op()))`.
 
-    They take and give one array each, and only move elements.
+    They take and give one array each; in a table they only move elements.
     """
 
     ops: tuple[Op, ...]
+
+    @property
+    def moves(self) -> bool:  # type: ignore[override]
+        return all(op.moves for op in self.ops)
 
     @property
     def on_blocks(self) -> bool:
@@ -150,6 +154,32 @@ class Each(Op):
         cuts = [op.cut([s], axis) for op, s in zip(self.ops, shapes, strict=True)]
         known = [cut for cut in cuts if cut is not None and cut.axis == axis]
         return Cut(axis, math.gcd(*(cut.runs for cut in known))) if len(known) == len(self.ops) else None
+
+
+@dataclass(frozen=True)
+class Arrange(Op):
+    """Several arrays in another order: result i is the array at `order[i]`. Between a split and its way back."""
+
+    order: tuple[int, ...]
+
+    @property
+    def on_blocks(self) -> bool:
+        return True
+
+    @property
+    def inverse(self) -> Op:
+        return Arrange(tuple(self.order.index(i) for i in range(len(self.order))))
+
+    def shape(self, shapes):
+        if len(shapes) != len(self.order):
+            raise ValueError(f"{len(shapes)} arrays for {len(self.order)} places")
+        return [shapes[i] for i in self.order]
+
+    def forward(self, xs):
+        return [xs[i] for i in self.order]
+
+    def lora(self, factors):
+        return [factors[i] for i in self.order]
 
 
 def _json(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .base import LoraRefused, Op, Shape
+from .repack import BLOCK, blocks
 
 FLOATS = ("F64", "F32", "F16", "BF16")  # arrive as float32
 WORD = 32  # bits
@@ -36,7 +37,7 @@ def values_of(kind: str, bits: int) -> np.ndarray:
     if kind in _FLOAT8:
         return _FLOAT8[kind]
     if kind == "E2M1":
-        return np.tile(np.float32([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6]), 16)
+        return np.tile(np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32), 16)
     half = 1 << (bits or 8) - 1
     numbers = {"U": codes, "U-": codes - half, "I": (codes & 2 * half - 1 ^ half) - half, "U+1": codes + 1 & 2 * half - 1,
                "T": codes - 1}
@@ -73,7 +74,7 @@ class Grid(Op):
             U+1: one more, round the range, T: less one
     turned  the array holds the matrix with rows for columns
     dense   codes straddle words of 32 bits; else as many as fit whole are in each
-    order   positions of a word's codes, where not one after another: `order[k]` of the k-th lowest
+    order   of codes of 4 bits, places of a word's codes where not one after another: `order[k]` of the k-th lowest
     bands   the codes of an element are this many bands of rows apart, the first band in the highest bits where `high`
     """
 
@@ -137,11 +138,8 @@ class Grid(Op):
         else:
             rows, count = np.ascontiguousarray(words).view(np.uint8).reshape(n * width, -1), WORD // self.bits
         out = np.empty((len(rows), count), np.uint8)
-        unpack(rows, self.bits, out)
-        out = out.reshape(n, -1)
-        if self.order:
-            out = out.reshape(n, -1, len(self.order))[:, :, np.argsort(self.order)].reshape(n, -1)
-        return out
+        unpack(rows, self.bits, np.array(self.order, np.int64), out)
+        return out.reshape(n, -1)
 
     def numbers(self, x: np.ndarray, cols: int) -> np.ndarray:
         """float32 [rows, cols] of a window."""
@@ -167,11 +165,14 @@ class Unpack(Op):
             factor, divisor                one number for all scales
             groups                         of each column, in place of blocks of them; I32
             values                         what the codes stand for
+            columns                        of each column, what it is multiplied by
             scale_values, scale_scales     of scales that are codes themselves, each `nested` of them with a scale, to which
                                            `offset` is added
     first   of rows that are part of a matrix, how many are before them
     width   columns of the coded matrix, where its rows are runs of the weight's elements, not rows of it
     after   what every number is multiplied by, in the end
+    symmetric   zeros are half the codes' range
+    into    the GGUF type whose blocks it makes in place of float32
     once    zeros are no whole numbers: what float32 would round twice is computed in float64
     """
 
@@ -184,10 +185,38 @@ class Unpack(Op):
     once: bool = False
     nested: int = 0
     offset: float = 0.0
+    symmetric: bool = False
+    into: str = ""
 
     @property
     def emits(self) -> str:
-        return "F32"
+        return self.into or "F32"
+
+    def repacked(self) -> Unpack | None:
+        """The same into blocks of GGUF that hold the very numbers; None where no type's do. In NVFP4 but for a factor (or
+        divisor) of the whole weight, which GGUF keeps in a tensor beside it."""
+        grids = dict(self.parts)
+        codes, zeros = grids["codes"], grids.get("zeros")
+        if self.width or self.once or self.after != 1 or {"groups", "values", "scale_values", "columns"} & grids.keys():
+            return None
+        bits = codes.bits or 8
+        kind = ""
+        if codes.kind == "E2M1":
+            kind = {"F8_E8M0": "MXFP4", "F8_E4M3": "NVFP4"}.get(grids["scales"].kind, "")
+            if kind == "MXFP4" and grids.keys() != {"codes", "scales"}:
+                kind = ""
+        elif codes.kind == "T":
+            kind = "TQ2_0"
+        elif "biases" in grids:
+            kind = "" if bits > 5 else "Q4_1" if bits < 5 else "Q5_1"
+        elif codes.kind in ("U", "U-", "I"):
+            reach = bits + (zeros is not None and not self.symmetric)  # bits of a difference
+            kind = next((name for most, name in ((4, "Q4_0"), (5, "Q5_0"), (8, "Q8_0")) if reach <= most), "")
+        if not kind or self.size[1] % BLOCK[kind]:
+            return None
+        if self.block[1] % BLOCK[kind] and self.block[1] != self.size[1] and kind != "NVFP4":
+            return None
+        return replace(self, into=kind)
 
     @property
     def inverse(self) -> Op:
@@ -235,6 +264,8 @@ class Unpack(Op):
 
         start, stop, cols, skip = self._coded
         codes, values, found = self._numbers(xs)
+        if self.into:
+            return [self._blocks(codes, values, found)]
         scales = found["scales"]
         zeros = found.get("zeros", np.empty((0, 0), np.float32))
         out = np.empty((stop - start, cols), np.float32)
@@ -246,9 +277,24 @@ class Unpack(Op):
             scale_once(codes, values, scales, zeros, self.block[1], out)
         else:
             scale_codes(codes, values, scales, zeros, start % self.block[0], *self.block, out)
+        if "columns" in found:
+            out *= found["columns"]
         if self.after != 1:
             out *= np.float32(self.after)
         return [out.reshape(-1)[skip : skip + math.prod(self.size)].reshape(self.size)]
+
+    def _blocks(self, codes: np.ndarray, values: np.ndarray, found: dict[str, np.ndarray]) -> np.ndarray:
+        """uint8 [rows, row_bytes] of type `into`."""
+        rows, cols = self.size
+        bands = (self.first + np.arange(rows)) // self.block[0] - self.first // self.block[0]
+        if self.into in ("MXFP4", "NVFP4"):
+            return blocks(self.into, codes, {"scales": found["scale_codes"][bands]})
+        numbers = values[codes].astype(np.int16)
+        if "zeros" in found:
+            numbers -= found["zeros"].astype(np.int16)[bands].repeat(self.block[1], 1)[:, :cols]
+        each = self.block[1] // BLOCK[self.into]
+        return blocks(self.into, numbers, {role: found[role][bands].repeat(each, 1) for role in ("scales", "biases")
+                                           if role in found})
 
     def _numbers(self, xs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """The codes, what each stands for, and the other parts by role."""
@@ -266,6 +312,8 @@ class Unpack(Op):
                 if len(numbers) != below - above:
                     raise ValueError(f"{len(numbers)} rows of {role}, where {below - above} are needed")
                 found[role] = np.ascontiguousarray(numbers)
+                if self.into in ("MXFP4", "NVFP4"):
+                    found["scale_codes"] = grid.codes(x, groups)[grid.before(above) :][: below - above]
             else:
                 found[role] = _groups(x, cols, self.block[1]) if role == "groups" else x.reshape(-1)
         if "values" in found:
@@ -283,13 +331,9 @@ class Unpack(Op):
 
 
 def _groups(x: np.ndarray, cols: int, width: int) -> np.ndarray:
-    """int32 [cols]: the group of each column. Where the file says none (all 0, or -1), they follow each other."""
+    """int32 [cols]: the group of each column."""
     found = x.view(np.int32).reshape(-1)
     count = -(-cols // width)
-    if len(found) != cols:
-        raise ValueError(f"groups of {len(found)} columns, where there are {cols}")
-    if (found == -1).all() or not found.any():
-        return (np.arange(cols) // width).astype(np.int32)
-    if found.min() < 0 or found.max() >= count:
-        raise ValueError(f"a column of group {found.max() if found.max() >= count else found.min()}, of {count} groups")
+    if len(found) != cols or found.min() < 0 or found.max() >= count:
+        raise ValueError(f"groups of {len(found)} columns, {found.min()} to {found.max()}, where there are {count} of {cols}")
     return found

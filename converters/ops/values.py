@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .arrays import contiguous, namespace
+from .arrays import contiguous, namespace, zeros
 from .base import Cut, Factors, LoraRefused, Op, Size
 
 
@@ -73,6 +73,44 @@ def _without_ones(shape: Sequence[Size]) -> tuple[Size, ...]:
     """A shape without the axes of 1 in front."""
     first = next((i for i, n in enumerate(shape) if n != 1), len(shape))
     return tuple(shape[first:])
+
+
+@dataclass(frozen=True)
+class Pad(Op):
+    """A table of `real` rows with rows of zeros behind it, `rows` in all; one that has as many already stays as it is."""
+
+    rows: Size
+    real: Size
+    undo: bool = False
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    def shape(self, shapes):
+        ((n, *rest),) = shapes
+        before, after = (self.rows, self._real) if self.undo else (self._real, self.rows)
+        if n != before:
+            raise ValueError(f"{n} rows are not {before}")
+        return [(after, *rest)]
+
+    @property
+    def _real(self) -> int:
+        return min(self.real, self.rows)
+
+    def forward(self, xs):
+        (x,) = xs
+        if self.undo:
+            return [x[: self._real]]
+        out = zeros((self.rows, *x.shape[1:]), x)
+        out[: len(x)] = x
+        return [out]
+
+    def lora(self, factors):
+        raise LoraRefused("an update would fill the rows of zeros")
+
+    def cut(self, shapes, axis=0):
+        return Cut(axis, shapes[0][axis]) if axis else None
 
 
 @dataclass(frozen=True)

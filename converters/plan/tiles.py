@@ -62,14 +62,16 @@ def by_address(job: TensorJob) -> tuple[TensorJob, ...]:
         start, stop = _ends(last, outputs[0].shape[0])
         ops, outputs = ops[:-1], (outputs[0].rows(start, stop),)
     if len(ops) == 1 and isinstance(ops[0], Split):
-        whole = (outputs if ops[0].undo else sources)[0]
+        whole: Source = (outputs if ops[0].undo else sources)[0]
         if _cuts_rows(ops[0], whole) and (runs := _runs(ops[0], whole.shape[0])) is not None:
-            parts = outputs if not ops[0].undo else sources
+            parts: tuple[Source, ...] = outputs if not ops[0].undo else sources
             weights = job.weights or (None,) * len(outputs)
             made = []
             for in_whole, part, in_part, rows in runs:
                 ends = (whole.rows(in_whole, in_whole + rows), parts[part].rows(in_part, in_part + rows))
                 source, output = ends[::-1] if ops[0].undo else ends
+                if not isinstance(output, Region):
+                    raise TypeError("an output is a region")
                 made.append(replace(job, sources=(source,), ops=(), outputs=(output,),
                                     weights=(weights[0 if ops[0].undo else part],)))
             return tuple(made)
@@ -149,8 +151,8 @@ def memory(job: TensorJob) -> int:
     """Bytes that the whole job takes while it is converted: the stored forms, and float32 where it computes."""
     regions = (*job.sources, *job.outputs)
     stored = sum(r.nbytes for r in regions)
-    raw = regions[0].type in RAW and all(op.moves for op in job.ops) and all(isinstance(r, Region) for r in regions)
-    if len({r.type for r in regions}) == 1 and (raw or not job.ops):
+    raw = regions[0].type in RAW and all(op.moves for op in job.ops)
+    if len({r.type for r in regions}) == 1 and (raw or not job.ops) and all(isinstance(r, Region) for r in regions):
         return 2 * stored if job.ops else stored
     arrays = len(shapes_through(job.ops, [r.shape for r in job.sources]))
     return stored + 4 * sum(math.prod(r.shape) for r in (*job.sources, *job.outputs[:arrays]))

@@ -37,6 +37,8 @@ from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
+from .keyed_tensors import from_keys
+from .nvfp4_scales import read_factors
 from .outtype import rounded
 from .own_keys import KEPT, Source
 
@@ -117,7 +119,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     said = plain(with_defaults(spec, model.metadata))
     foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
     hp = sizes(spec, said, _vocab_rows(model), original)
-    matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, str(path), reading.problems,
+    beside = read_factors(model).names
+    types = {n: t.type for n, t in model.tensors.items() if n not in beside}
+    matched = match_gguf(spec, hp, types, str(path), reading.problems,
                          frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
     raise_all(reading.problems)
     rows = _vocab_rows(model)
@@ -150,7 +154,10 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
         if spec.absent:
             reading.notes.append(spec.absent)
-    kept = own.kept if own and options.dtype == "auto" else {}
+    kept = dict(own.kept) if own and options.dtype == "auto" else {}
+    if spec.keyed and not kept:
+        bytes_of, kept = from_keys(spec, hp, keys, _main_dtype(reading), path)
+        model.metadata.update(bytes_of)
     shards = _shards(reading, tensors, kept)
     files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
     return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
@@ -339,6 +346,7 @@ def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: li
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
 
     numbers = numbered(t.file for t in model.tensors.values())
+    factors = read_factors(model)
     jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
     for t in tensors:
         if t.name in kept and kept[t.name]["rows"] is None:
@@ -348,7 +356,8 @@ def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: li
         jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
-        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers), _back(match.ops), tuple(made))
+        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers),
+                        (*factors.ops(match.gguf, expert if match.rule.stacked else None), *_back(match.ops)), tuple(made))
               for (_, expert), (match, made) in jobs.items()),
         tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
         tuple(grouped(notes)), facts, folder=folder)

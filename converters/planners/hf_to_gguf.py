@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GgufxError, InputError
+from ..errors import GgufxError, InputError, UsageError
 from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name, output_path
@@ -22,22 +22,23 @@ from ..rules.hparams import UNFIT
 from ..rules.match import Match
 from ..sources.names import PREFIXES
 from ..sources.packed.tensor import PackedTensor
-from ..sources.quantized import declared, method_of
+from ..sources.quantized import PLAIN, declared
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
-from .packed_sources import parts_of, source_of
+from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
 
 
 @dataclass(frozen=True)
 class GgufOptions:
-    """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `pre`: the pre-tokenizer, where not recognised.
-    `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`: the class to take the model for."""
+    """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
+    `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
+    the class to take the model for."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -48,6 +49,7 @@ class GgufOptions:
     hf_class: str | None = None
     tokenizer: bool = True
     plain: bool = False
+    keep_quantized: bool = False
     quantization: Quantization = field(default_factory=Quantization)
 
 
@@ -66,6 +68,9 @@ class GgufPlanner:
         self.literal = _derived(reading)
         self.tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.literal.items()), *_targets(reading)]
         reading.raise_all()
+        self.repacked = _repacked(reading, self.tensors, options.keep_quantized)
+        self.scales = {scale_name(name): np.array([factor_of(reading.source(n)) for n in match.hf[0]], np.float32)
+                       for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}
 
         tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
             tokenizer_metadata(folder, arch=self.spec.name, hf_class=reading.hf_class, config=config,
@@ -82,7 +87,8 @@ class GgufPlanner:
                      for (block, what), count in reading.found.beyond.items())
         if options.plain:
             notes.extend(dropped_notes(reading.found.ignored))
-        if (method := declared(checkpoint.config, folder)) and not method_of(checkpoint.config, checkpoint.tensors, folder):
+        plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
+        if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
         self.residue = {} if options.plain else _residue(reading, tokens)
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
@@ -108,16 +114,19 @@ class GgufPlanner:
         elif self.imatrix:
             notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
         key_values.update(self.residue)
-        return self._assemble(tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
+        return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""
         recipe = self._recipe(outtype)
-        kind = self._kind("auto" if recipe else outtype)
-        tensors = [t if t.type else _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
+        repacked = self._repacked(outtype)
+        kind = self._kind("auto" if recipe else outtype, repacked)
+        tensors = [t if t.type else _typed(t, repacked[t.name], None) if t.name in repacked else
+                   _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
         if outtype == "auto" and not recipe:
             types = {t.name: t.type for t in tensors}
-            return tensors, self._decoded(kind) + rounded(((self.reading.source(match.hf[0][0]).type, types[name])
+            tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.scales.items()), *tensors]
+            return tensors, self._decoded(kind, repacked) + rounded(((self.reading.source(match.hf[0][0]).type, types[name])
                              for match in self.reading.found.matches for name in match.gguf), "--outtype f32")
         if recipe is None:
             return tensors, self._decoded(kind)
@@ -133,35 +142,56 @@ class GgufPlanner:
             return outtype
         return (self._kind("auto") if outtype == "auto" else outtype) if self.options.quantization.chooses else None
 
-    def _kind(self, outtype: str) -> str:
-        """The converter's own type. A recipe starts from the model's, as llama-quantize does from that of `auto`."""
+    def _kind(self, outtype: str, repacked: Mapping[str, str] | None = None) -> str:
+        """The converter's own type, but for what is repacked. A recipe starts from the model's, as llama-quantize does from
+        that of `auto`."""
         tensors = self.reading.checkpoint.tensors
-        decoded = {t.type for t in tensors.values() if isinstance(t, PackedTensor)}
+        kept = {self.reading.found.names[name] for match in self.reading.found.matches if match.gguf[0] in (repacked or {})
+                for names in match.hf for name in names}
+        decoded = {t.type for n, t in tensors.items() if isinstance(t, PackedTensor) and n not in kept}
         return OUTTYPES.get(outtype) or (("F16" if decoded == {"F16"} else "BF16") if decoded else
-                                         own_type({n: (t.type, t.shape) for n, t in tensors.items()}))
+                                         own_type({n: (t.type, t.shape) for n, t in tensors.items() if n not in kept}))
 
-    def _decoded(self, kind: str) -> list[str]:
+    def _repacked(self, outtype: str) -> dict[str, str]:
+        """The types of tensors whose numbers stay as they are stored: only of the model's own type."""
+        own = outtype == "auto" and not self._recipe(outtype)
+        if self.options.keep_quantized and not own:
+            raise UsageError("numbers that stay as they are have no other type", found=f"--outtype {outtype}",
+                             hint="Leave out --keep-quantized, and the file is made of the exact floats.")
+        return self.repacked if own else {}
+
+    def _decoded(self, kind: str, repacked: Mapping[str, str] | None = None) -> list[str]:
         """What to say of weights that are stored in other forms than floats; `kind`: the type of the file's matrices."""
-        forms = dict.fromkeys(t.form for t in self.reading.checkpoint.tensors.values() if isinstance(t, PackedTensor))
-        return [f"{form} decoded to {kind}" for form in forms]
+        said: dict[str, None] = {}
+        for match in self.reading.found.matches:
+            into = (repacked or {}).get(match.gguf[0])
+            for tensor in (self.reading.source(name) for names in match.hf for name in names[:1]):
+                if isinstance(tensor, PackedTensor):
+                    said[f"{tensor.form} kept as {into}, without loss" if into else f"{tensor.form} decoded to {kind}"] = None
+        return list(said)
 
     def _file_type(self, outtype: str) -> tuple[str, int]:
         """Name and number of the file type."""
         if recipe := self._recipe(outtype):
             found, number = named_type(recipe)
             return found.name, number
-        kind = self._kind(outtype)
+        repacked = self._repacked(outtype)
+        kind = self._kind(outtype, repacked)
         if kind != "Q8_0" and any(t.type == "MXFP4" for t in self.tensors):
             kind = "MXFP4"
+        if types := list(repacked.values()):
+            kind = max(dict.fromkeys(types), key=types.count)
         return kind, FILE_TYPE_NUMBERS[kind]
 
-    def _assemble(self, tensors: list[PlannedTensor], key_values: Metadata, outfile: Path, stored: str,
+    def _assemble(self, outtype: str, tensors: list[PlannedTensor], key_values: Metadata, outfile: Path, stored: str,
                   notes: list[Note]) -> ConversionPlan:
         """The file, and a job per tensor (per expert where experts are stacked)."""
-        made = gguf_output(outfile, key_values, tensors, self.literal)
+        repacked = self._repacked(outtype)
+        made = gguf_output(outfile, key_values, tensors, {**(self.scales if repacked else {}), **self.literal})
         jobs: list[TensorJob] = []
         for match in self.reading.found.matches:
-            parts = _jobs(match, self.reading, self.files, [made.regions[n] for n in match.gguf])
+            into = repacked.get(match.gguf[0], "")
+            parts = _jobs(match, self.reading, self.files, [made.regions[n] for n in match.gguf], into)
             jobs.extend(with_weights(parts, match.gguf, self.imatrix))
         return ConversionPlan(
             "hf-to-gguf", self.inputs, made.files, tuple(jobs), tuple(tensors), tuple(notes),
@@ -256,10 +286,23 @@ def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
             **tokenizer_own_keys(tokens.source, tokens.metadata), **kept}
 
 
-def _jobs(match: Match, reading: Reading, files: Mapping[Path, int],
-          outputs: list[Region]) -> list[TensorJob]:
+def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:
+    """GGUF tensors that are repacked without loss, and the types of their blocks: MXFP4 and NVFP4, and all where so asked."""
+    matrices = {t.name for t in tensors if target_type(t.name, t.shape, "BF16")[0] != "F32"}
+    out = {}
+    for match in reading.found.matches:
+        into = blocks_of(match, [reading.source(name) for names in match.hf for name in names])
+        if into == "NVFP4" and (len(match.hf) > 1 or not all(scaled(reading.spec.name, name) for name in match.gguf)
+                                or any(len(reading.source(name).shape) > 2 for name in match.hf[0])):
+            continue  # the factor of the whole has no place, or the runtime does not look there
+        if into and (keep_quantized or into in ("MXFP4", "NVFP4")) and matrices.issuperset(match.gguf):
+            out.update(dict.fromkeys(match.gguf, into))
+    return out
+
+
+def _jobs(match: Match, reading: Reading, files: Mapping[Path, int], outputs: list[Region], into: str = "") -> list[TensorJob]:
     def region(spelling: str) -> Region | Packed:
-        return source_of(reading.source(spelling), files)
+        return source_of(reading.source(spelling), files, into)
 
     name = match.gguf[0]
     if not match.rule.stacked:

@@ -86,7 +86,7 @@ def read_rows(tensor: StoredTensor, runs: Iterable[list[int]]) -> np.ndarray:
 def returns(match: Match, tensor: StoredTensor) -> bool:
     """Whether the float32 values behind the ops give the tensor back bit for bit."""
     raw = read_tensor(tensor)
-    xs = [_floats(raw, tensor.type).reshape(tensor.shape)]
+    xs = [floats(raw, tensor.type).reshape(tensor.shape)]
     with np.errstate(all="ignore"):
         for op in match.ops:
             xs = op.forward(xs)
@@ -98,7 +98,7 @@ def returns(match: Match, tensor: StoredTensor) -> bool:
     return np.array_equal(back.reshape(-1).view(np.uint8), raw)
 
 
-def _floats(raw: np.ndarray, kind: str) -> np.ndarray:
+def floats(raw: np.ndarray, kind: str) -> np.ndarray:
     """float32 values of the bytes of numbers."""
     if kind in ("F32", "F64"):
         with np.errstate(all="ignore"):  # what float32 does not reach does not return

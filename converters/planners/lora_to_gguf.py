@@ -226,11 +226,11 @@ def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError
 
 
 def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
-    """The rules of one HF tensor each: what an update can belong to."""
+    """The rules of one HF tensor each: what an update can belong to; and those that say why it cannot."""
     index: TemplateIndex[TensorRule] = TemplateIndex()
     for rule in spec.tensors:
-        if len(rule.hf) == 1:
-            index.add(rule.hf[0], rule)
+        for template in rule.hf if len(rule.hf) == 1 or rule.no_lora else ():
+            index.add(template, rule)
     return index
 
 

@@ -16,7 +16,8 @@ from ..ops import Shape
 OUTTYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0"}
 HELD_BY = {"F64": ("F64",), "F32": ("F32", "F64"), "F16": ("F16", "F32", "F64"), "BF16": ("BF16", "F32", "F64")}
 QUANTIZATION_VERSION = 2  # general.quantization_version of current ggml
-FILE_TYPE_NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32, "MXFP4": 38}
+FILE_TYPE_NUMBERS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "BF16": 32, "TQ2_0": 37,
+                     "MXFP4": 38, "NVFP4": 39}
 
 
 def target_type(name: str, shape: Shape, outtype: str) -> tuple[str, str | None]:

@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 
 from ...quant.recipes.recipe import sort_key
-from ..errors import InputError, UsageError
+from ..errors import InputError, UnsupportedError, UsageError
 from ..io.gguf import read_gguf_model
 from ..io.values import Metadata, plain, text_of, u32
 from ..metadata.naming import default_file_name, output_path
@@ -21,6 +21,7 @@ from ..ops import Shape
 from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from ..sources.recognise import expect, expect_model
+from .nvfp4_scales import read_factors
 from .outtype import QUANTIZATION_VERSION
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 
@@ -51,6 +52,9 @@ class QuantizePlanner:
         expect_model(path, plain(self.model.metadata), ())
         if not self.model.tensors:
             raise InputError("the file holds no tensors", file=path)
+        if factors := read_factors(self.model).of:
+            raise UnsupportedError("NVFP4 weights with a second scale beside them are not quantized again", file=path,
+                                   tensor=next(iter(factors)), hint="Quantize the checkpoint, or what gguf-to-hf makes.")
         self.architecture = text_of(self.model.metadata, "general.architecture")
         if not self.architecture:
             raise InputError("the file has no general.architecture", file=path)

@@ -27,6 +27,7 @@ from ..sources.packed.declaration import declared_settings
 from ..sources.packed.logical import logical
 from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
+from .keyed_tensors import to_keys
 
 
 @dataclass
@@ -83,6 +84,7 @@ def read(folder: Path, hf_class: str | None = None) -> Reading:
     _check_promises(reading)
     _check_head(reading)
     _check_flags(reading)
+    reading.keys.update(to_keys(reading.spec, reading.hp, checkpoint.tensors, reading.found, str(folder), reading.problems))
     reading.raise_all()
     return reading
 
@@ -99,6 +101,7 @@ def _matched(checkpoint: Checkpoint, spec: ArchSpec) -> Reading:
     shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
     found = match_hf(spec, hp, shapes, file, problems)
     check_shapes(found, hp, shapes, file, problems)
+    keys.update(to_keys(spec, hp, checkpoint.tensors, found, file, problems))
     return Reading(checkpoint, spec, config, keys, hp, found, notes, problems)
 
 

@@ -16,6 +16,7 @@ from .hf_config import BLOCK_COUNTS, check_block_count, check_expert_count
 from .hparam_rules import LIMITS, PLAIN_TYPES, HparamRule, OneKey
 from .spec import ArchSpec, Hparams
 
+WITHOUT_PREFIX = ("diffusion.shift_logits",)  # keys that are the same for all architectures
 UNFIT = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)  # what arithmetic on odd settings raises
 
 
@@ -38,7 +39,7 @@ def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: li
                 check(count, f"the {key.replace('_', ' ')}", "config.json")
             except InputError as error:
                 problems.append(error)
-    return {f"{spec.name}.{key}": value for key, value in out.items()}
+    return {key if key in WITHOUT_PREFIX else f"{spec.name}.{key}": value for key, value in out.items()}
 
 
 def _unfit(rule: HparamRule, error: Exception) -> InputError:

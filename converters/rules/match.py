@@ -104,8 +104,9 @@ def match_hf(
         for t, template in enumerate(rule.hf) if not spec.layouts[r] else ():
             index.add(template, (r, t))
     dropped: TemplateIndex[None] = TemplateIndex()
-    for template in spec.ignore:
+    for template in (*spec.ignore, *(rule.hf for rule in spec.keyed)):
         dropped.add(template, None)
+    unread = {str(template) for template in spec.ignore if not template.holes}  # also where a row of all blocks would take it
 
     unknown = _Unknown(index.texts, file)
     groups: dict[tuple[int, tuple], dict[tuple[int, int], str]] = {}
@@ -121,8 +122,8 @@ def match_hf(
             others[part] = others.get(part, 0) + 1
             continue
         for spelling in rename(name, spec.aliases):
-            found = next(index.find(spelling), None)
-            if found is not None:
+            found = None if spelling in unread else next(index.find(spelling), None)
+            if found is not None or spelling in unread:
                 break
         if found is None:
             if any(next(dropped.find(s), None) for s in rename(name, spec.aliases)):

@@ -88,6 +88,15 @@ class Derived:
 
 
 @dataclass(frozen=True)
+class Keyed:
+    """A single number of each block, `shape` in HF, that GGUF holds in a key (by its full name): a float32 for each."""
+
+    key: str
+    hf: Template
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Constant:
     """A setting of config.json that is folded into weights, so that GGUF has no key for it. Ops and sizes read it.
 
@@ -114,6 +123,7 @@ class ArchSpec:
     aliases: tuple[tuple[str, str], ...] = ()  # (found prefix, table prefix) of HF names
     ignore: tuple[Template, ...] = ()  # HF names that GGUF has no place for, dropped by name
     derived: tuple[Derived, ...] = ()
+    keyed: tuple[Keyed, ...] = ()
     sizes: Mapping[str, Callable[[Hparams], Any]] = field(default_factory=dict)  # derived sizes for ops and shapes
     headless: tuple[str, ...] = ()  # classes without a language head, whose config may promise one all the same
     head: bool = True  # whether the runtime's graph ends in logits

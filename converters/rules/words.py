@@ -2,14 +2,30 @@
 
 from ..errors import UnsupportedError
 from ..io.values import ValueType
-from ..ops import Add, Crop, Each, MlaKv, NegExp, Op, PackMxfp4, Reshape, RopePermute, Same, Scale, Split, Transpose
+from ..ops import (
+    Add,
+    Arrange,
+    Crop,
+    Each,
+    MlaKv,
+    NegExp,
+    Op,
+    PackMxfp4,
+    Pad,
+    Reshape,
+    RopePermute,
+    Same,
+    Scale,
+    Split,
+    Transpose,
+)  # fmt: skip
 from .facts import Config, GgufFacts, has, lacks, named, says, size
 from .hf_config import full_attention_rope
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
 from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
 from .rope_alpha import AlphaRope
-from .spec import ArchSpec, Choice, Constant, Hparams, R, Stack, TensorRule, Whole, choice
+from .spec import ArchSpec, Choice, Constant, Hparams, Keyed, R, Stack, TensorRule, Whole, choice
 from .template import Template
 
 F32 = ValueType.FLOAT32
@@ -27,6 +43,7 @@ __all__ = [
     "Add",
     "AlphaRope",
     "ArchSpec",
+    "Arrange",
     "Choice",
     "Codec",
     "Computed",
@@ -40,11 +57,13 @@ __all__ = [
     "H",
     "HparamRule",
     "Hparams",
+    "Keyed",
     "MlaKv",
     "NegExp",
     "Note",
     "Op",
     "PackMxfp4",
+    "Pad",
     "R",
     "Reshape",
     "Rope",

@@ -64,6 +64,8 @@ def _run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.nda
 
     if is_copy(job):
         (source,), (output,) = sources, outputs
+        if not isinstance(source, Region):
+            raise TypeError("what is unpacked is no copy")
         if not sound:
             files.copy((source.file, source.offset), (output.file, output.offset), source.nbytes)
         elif unfit := _copy_sound(source, output, files):

@@ -29,7 +29,7 @@ from .hash_and_sync import Trail
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
 from .open_files import OpenFiles, open_inputs, storage_error
 from .resume import Ranges, complete, confirmed
-from .staging import Staging, existing, misplaced, refuse_existing
+from .staging import Staging, existing, misplaced, no_room, refuse_existing
 
 Progress = Callable[[int, int, str], None]
 PROGRESS_INTERVAL = 0.05  # seconds
@@ -141,7 +141,7 @@ class _Run:
         there = [o for o in self.plan.outputs if os.path.lexists(o.path)]
         if not resume or problems or (self._journal() is None and len(there) < len(self.plan.outputs)):
             problems = existing(self.plan.outputs, force, None if resume else self._resume_hint()) + problems
-        raise_all(problems)
+        raise_all(problems or no_room(self.plan.outputs, self.plan.folder, resume))
 
     def __call__(self, resume: bool, keep_partial: bool | None, force: bool, engine: Engine, checksums: bool) -> Result:
         self.refuse(resume, force)

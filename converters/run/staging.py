@@ -73,6 +73,27 @@ def misplaced(outputs: Sequence[OutputFile], folder: Path | None) -> list[GgufxE
     return problems
 
 
+def no_room(outputs: Sequence[OutputFile], folder: Path | None, resume: bool) -> list[GgufxError]:
+    """What is wrong where a disk has too little room for all of them together. What is there of them already takes none.
+
+    The one check there is where room cannot be reserved.
+    """
+    needed: dict[int, int] = {}
+    for output in outputs:
+        home = _home(output, folder)
+        if not home.is_dir() or (resume and output.path.exists()):
+            continue
+        part = part_path(output.path)
+        taken = 512 * part.lstat().st_blocks if os.path.lexists(part) else 0
+        device, room = home.stat().st_dev, os.statvfs(home)
+        needed[device] = needed.get(device, 0) + max(0, output.size - taken)
+        if room.f_blocks and needed[device] > room.f_bfree * room.f_frsize:
+            return [StorageError("no room for the result", file=home,
+                                 expected=f"at least {sum(o.size for o in outputs)} bytes",
+                                 found=f"{room.f_bavail * room.f_frsize} bytes free", hint=HINTS[errno.ENOSPC])]
+    return []
+
+
 def _home(output: OutputFile, folder: Path | None) -> Path:
     """The folder that must be there for an output."""
     if folder is None:
@@ -192,7 +213,6 @@ class Staging:
         StorageError where there is not enough.
         """
         waiting = [p for p in self.parts if not p.published]
-        _check_room(waiting)  # not in a dry run: a plan may be for another machine's disk
         for part in waiting:
             size = part.output.size
             try:
@@ -246,20 +266,6 @@ class Staging:
         for folder in reversed(self._folders):
             with suppress(OSError):  # not empty: somebody else uses it
                 folder.rmdir()
-
-
-def _check_room(parts: Sequence[Part]) -> None:
-    """StorageError where a disk has too little room. The one check there is where room cannot be reserved, and the one
-    that sees all outputs together."""
-    needed: dict[int, int] = {}
-    for part in parts:
-        status, room = os.fstat(part.descriptor), os.fstatvfs(part.descriptor)
-        missing = part.output.size - 512 * status.st_blocks
-        needed[status.st_dev] = needed.get(status.st_dev, 0) + max(0, missing)
-        if room.f_blocks and needed[status.st_dev] > room.f_bfree * room.f_frsize:
-            raise StorageError("no room for the result", file=part.output.path.parent,
-                               expected=f"at least {sum(p.output.size for p in parts)} bytes",
-                               found=f"{room.f_bavail * room.f_frsize} bytes free", hint=HINTS[errno.ENOSPC])
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -75,9 +75,10 @@ def by_id(vocab: Mapping[str, int], added: Iterable[AddedToken], size: int, sour
 
 
 def typed(slots: Sequence[str | None], placed: Mapping[int, AddedToken],
-          byte_level: bool) -> tuple[list[str], list[int]]:
+          byte_level: bool, by_flag: bool = False) -> tuple[list[str], list[int]]:
     """Texts and types of a BPE or WordPiece vocabulary. Ids without a token become `[PADn]`; added tokens get the text
-    that the runtime looks for: decoded where they were not normalized, SentencePiece spaces as spaces."""
+    that the runtime looks for: decoded where they were not normalized, SentencePiece spaces as spaces. `by_flag`: only the
+    special flag makes a token control."""
     tokens, types = [], []
     for token_id, text in enumerate(slots):
         kind = TokenType.NORMAL
@@ -85,7 +86,7 @@ def typed(slots: Sequence[str | None], placed: Mapping[int, AddedToken],
             text, kind = padding_token(token_id), TokenType.UNUSED
         elif token := placed.get(token_id):
             text = plain_spelling(text) if byte_level and not token.normalized else text
-            kind = TokenType.CONTROL if token.special or looks_special(text) else TokenType.USER_DEFINED
+            kind = TokenType.CONTROL if token.special or (looks_special(text) and not by_flag) else TokenType.USER_DEFINED
             text = text if kind == TokenType.CONTROL else text.replace(SPACE, " ")
         tokens.append(text)
         types.append(int(kind))

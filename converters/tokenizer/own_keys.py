@@ -27,6 +27,7 @@ from .bpe import merge_pairs
 from .folder import Folder
 from .merges import encode_order
 from .protobuf import read_model, without_charsmap
+from .rwkv import file_line
 from .special import PREFIX
 from .templates import KEY
 from .unigram import entries_of
@@ -197,13 +198,17 @@ def _scores(metadata: Mapping[str, Value]) -> list[float]:
 
 
 def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metadata) -> None:
-    """vocab.json, vocab.txt and merges.txt: the vocabulary as ids, the merges by reference where they are the same."""
+    """vocab.json, vocab.txt, RWKV's file, merges.txt: the vocabulary as ids, merges by reference where they are the same."""
     if document := source.document(names.VOCAB_JSON):
         entries = {i: (text, None) for text, i in document.data.items() if type(i) is int and i >= 0}
         kept[names.VOCAB_JSON] = fold(entries, spelling.text)
     if source.has(names.VOCAB_TXT):
         lines = source.text(names.VOCAB_TXT).split("\n")
         kept[names.VOCAB_TXT] = fold({i: (line, None) for i, line in enumerate(lines)}, spelling.text)
+    if source.has(names.RWKV):
+        lines = source.text(names.RWKV).split("\n")
+        entries = {i: (line, None) for i, line in enumerate(lines, 1)}
+        kept[names.RWKV] = fold(entries, lambda i: file_line(i, spelling.text(i)))
     if source.has(names.MERGES_TXT):
         lines = source.text(names.MERGES_TXT).split("\n")
         head = lines[:1] if lines and lines[0].startswith("#") else []
@@ -215,7 +220,7 @@ def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metada
 
 def _keep_model(source: Folder, name: str, metadata: Metadata, spelling: Spelling, extra: Metadata) -> Json:
     model = read_model(source.read(name), source.path / name)
-    shift = name == names.UNIGRAM[0]
+    shift = 4 if spelling.text(0) == "<s>NOTUSED" else int(name == names.UNIGRAM[0])
     place = model_place(shift)
     stored = metadata[PREFIX + "scores"].data if PREFIX + "scores" in metadata else []
     different = {}
@@ -232,8 +237,11 @@ def _keep_model(source: Folder, name: str, metadata: Metadata, spelling: Spellin
             "different": fold(different, lambda i: "")["groups"], "rest": rest, "charsmap": bool(model.charsmap)}
 
 
-def model_place(shift: bool) -> Callable[[int], int]:
-    """Where a SentencePiece piece stands in the vocabulary: in fairseq's numbering, one later after the first three."""
+def model_place(shift: int) -> Callable[[int], int]:
+    """Where a SentencePiece piece stands in the vocabulary: in fairseq's numbering, one later after the first three; in
+    CamemBERT's, four later."""
+    if shift > 1:
+        return lambda i: i + shift
     return (lambda i: i + 1 if i >= 3 else (3, 0, 2)[i]) if shift else (lambda i: i)
 
 

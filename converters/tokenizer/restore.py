@@ -27,6 +27,7 @@ from .own_keys import (
     model_place,
 )
 from .protobuf import SentencePieceModel, with_charsmap, write_model
+from .rwkv import file_line
 from .special import PREFIX
 
 MAX_CHARSMAP = 64 << 20  # bytes; SentencePiece's own are a quarter of a MB
@@ -62,6 +63,9 @@ def _restore(metadata: Mapping[str, Value]) -> dict[str, bytes]:
     if "vocab.txt" in kept:
         lines = [text for _, text, _ in sorted(unfold(kept["vocab.txt"], spelling.text))]
         files["vocab.txt"] = "\n".join(lines).encode("utf-8")
+    if names.RWKV in kept:
+        lines = [text for _, text, _ in sorted(unfold(kept[names.RWKV], lambda i: file_line(i, spelling.text(i))))]
+        files[names.RWKV] = "\n".join(lines).encode("utf-8")
     if "merges.txt" in kept:
         part = kept["merges.txt"]
         stored = list(metadata[PREFIX + "merges"].data) if part["stored"] and PREFIX + "merges" in metadata else []

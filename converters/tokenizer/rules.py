@@ -34,14 +34,16 @@ class VocabRules:
     """All that is peculiar to the vocabularies of one architecture, both ways.
 
     Forward. `json_first`: tokenizer.json decides even where a tokenizer.model lies beside it. `json_classes`: so it does for
-    these values of tokenizer_class. `as_written`: added tokens keep the type and the text that the files give them.
+    these values of tokenizer_class. `by_flag`: a byte-level token that looks special is none without the flag.
+    `as_written`: added tokens keep the type and the text that the files give them.
     `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: the names that its pre-tokenizers are
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
     tokenizer_config.json, `prefix_from_model` in the SentencePiece model. `type_count`: BERT's token types. `fairseq`: a
     unigram model's pieces are renumbered. `ids` and `adds`: key-values that are always written; `by_size`: further ones for
-    exactly this vocabulary size. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
-    generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so. `visible`:
-    control tokens that the runtime shall print. `ranks`: what goes with a rank file.
+    exactly this vocabulary size. `named`: tokens that have a role, whatever the files say, and are control, where the
+    vocabulary has them. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
+    generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so.
+    `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
@@ -50,6 +52,7 @@ class VocabRules:
     json_first: bool = False
     json_classes: tuple[str, ...] = ()
     as_written: bool = False
+    by_flag: bool = False
     merges: bool = False
     pre: tuple[str, ...] = ()
     space_prefix: bool | None = None
@@ -62,6 +65,7 @@ class VocabRules:
     ranks: Ranks | None = None
     by_size: Mapping[int, VocabRules] = field(default_factory=dict)
     chat_ends: bool = False
+    named: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     visible: frozenset[str] = frozenset()
     lstrip: tuple[str, ...] = ()
@@ -106,6 +110,12 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "qwen3": _QWEN,
     "qwen3moe": _QWEN,
     "qwen2vl": _QWEN,
+    "rnd1": _QWEN,
+    "grovemoe": _QWEN,
+    "mimo2": _QWEN,
+    "smallthinker": _QWEN,
+    "dream": replace(_QWEN, by_flag=True),
+    "llada": VocabRules(by_flag=True, adds={"bos": True}, pre=("llama-bpe",)),
     "qwen3next": _QWEN,
     "qwen3vl": _QWEN,
     "qwen3vlmoe": _QWEN,
@@ -121,6 +131,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "gemma": VocabRules(space_prefix=False, ids={"eot": 107}),
     "gemma2": VocabRules(space_prefix=False),
     "gemma3": VocabRules(space_prefix=False),
+    "gemma3n": VocabRules(space_prefix=False),
     "gemma-embedding": VocabRules(space_prefix=False),
     "gemma4": VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
         "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'))),
@@ -154,7 +165,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "falcon": VocabRules(pre=("falcon",)),
     "falcon-h1": VocabRules(pre=("falcon-h1",)),
     "glm4": VocabRules(pre=("glm4",), roles={"glm4": {**_GLM, "bos": "<|endoftext|>"}}),
-    "glm-dsa": VocabRules(pre=("glm4", "glm5"), roles=_GLM_ROLES),
+    "glm-dsa": VocabRules(pre=("glm4",), roles=_GLM_ROLES),
     "glm4moe": VocabRules(pre=("glm4", "solar-open"), roles={**_GLM_ROLES, "solar-open": _SOLAR}),
     "gptneox": VocabRules(pre=("olmo",)),
     "granite": VocabRules(pre=("refact",)),
@@ -162,24 +173,29 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "grok": VocabRules(pre=("grok-2",)),
     "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
     "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
-    "internlm2": VocabRules(as_written=True, prefix_from_model=True),
+    "internlm2": VocabRules(as_written=True, prefix_from_model=True, named={"eos": "<|im_end|>"}),
     "jais": VocabRules(pre=("jais",)),
     "jais2": VocabRules(pre=("jais-2",)),
     "kimi-linear": VocabRules(pre=("kimi-k2",), ranks=_KIMI_RANKS),
-    "laguna": VocabRules(pre=("laguna",)),
+    "laguna": VocabRules(pre=("laguna",), named={"eot": "</assistant>"}),
     "lfm2": VocabRules(pre=("lfm2",)),
     "lfm2moe": VocabRules(pre=("lfm2",)),
-    "llada-moe": VocabRules(pre=("llada-moe",)),
+    "llada-moe": VocabRules(pre=("llada-moe",), ids={"mask": 156895}),
     "llama4": VocabRules(pre=("llama4",)),
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "mpt": VocabRules(pre=("mpt",)),
+    "maincoder": VocabRules(pre=("qwen2",)),
+    "mellum": VocabRules(pre=("mellum2",)),
+    "nemotron_h": VocabRules(pre=("tekken",)),
+    "nemotron_h_moe": VocabRules(pre=("tekken",)),
     "nemotron": VocabRules(ids={"pad": 0, "unk": 1}),
     "olmo": VocabRules(pre=("olmo",)),
     "olmo2": VocabRules(pre=("olmo",)),
     "phi2": VocabRules(pre=("phi-2",), adds={"bos": False}),
     "plm": VocabRules(pre=("qwen2",)),
     "refact": VocabRules(pre=("refact",)),
+    "spark2_5": VocabRules(pre=("spark2_5",)),
     "stablelm": VocabRules(pre=("stablelm2",)),
     "starcoder": VocabRules(pre=("starcoder",)),
     "starcoder2": VocabRules(pre=("starcoder",)),

@@ -68,6 +68,17 @@ def unescape(text: str) -> bytes:
     return bytes(out)
 
 
+def file_line(number: int, text: str | None) -> str | None:
+    """The line of the vocabulary's file for a token as GGUF spells it, as the published file has it; None for none."""
+    if text is None:
+        return None
+    raw = unescape(text)
+    try:
+        return f"{number} {raw.decode()!r} {len(raw)}"
+    except UnicodeDecodeError:
+        return f"{number} {raw!r} {len(raw)}"
+
+
 def longest_match(tokens: Iterable[str]) -> str:
     """A regex that matches the longest of `tokens` (none of them empty) at each place: their trie, spelled out.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
     _check(vocabulary, source)
     row = pre_table().get(vocabulary.pre or "")
     special = special_tokens(source, config, vocabulary, adds_bos=row is not None and row.adds_bos)
+    vocabulary = _with_roles(vocabulary, rules, special)
     metadata: Metadata = {}
     if rules.type_count and vocabulary.kind == "bert":
         metadata[PREFIX + "token_type_count"] = _type_count(config)
@@ -88,7 +89,7 @@ def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
             return unigram.from_model(source, model, size, fairseq=False)
         return spm.from_model(source, model, size, rules.as_written)
     for name in names.UNIGRAM:
-        if source.has(name) and (source.tokenizer is None or source.model.get("type", str) == "Unigram"):
+        if source.has(name) and (source.tokenizer is None or unigram.numbered_alike(source, rules.fairseq)):
             return unigram.from_model(source, read_model(source.read(name), source.path / name), size, rules.fairseq)
     if source.tokenizer is not None:
         return _read_json(source, rules, size, pre)
@@ -141,7 +142,7 @@ def _byte_level(source: Folder, rules: VocabRules, size: int, pre: str | None) -
     else:
         name = check_name(pre).name
     slots, placed = bpe.by_id(vocab, source.all_added(vocab), size, where, notes)
-    tokens, types = bpe.typed(slots, placed, byte_level=True)
+    tokens, types = bpe.typed(slots, placed, byte_level=True, by_flag=rules.by_flag)
     return Vocabulary("gpt2", name, tokens, types, merges=merges, notes=notes)
 
 
@@ -239,6 +240,16 @@ def _put_rules(metadata: Metadata, rules: VocabRules, vocabulary: Vocabulary, sp
         for name, text in row.roles.get(vocabulary.pre or "", {}).items():
             if text in vocabulary.tokens:
                 metadata.setdefault(PREFIX + ID_KEYS[name], u32(vocabulary.tokens.index(text)))
+
+
+def _with_roles(vocabulary: Vocabulary, rules: VocabRules, special: Special) -> Vocabulary:
+    """The vocabulary in which the tokens that the architecture has a role for are control tokens."""
+    types = list(vocabulary.types)
+    for name, text in rules.named.items():
+        if text in vocabulary.tokens:
+            special.ids[name] = vocabulary.tokens.index(text)
+            types[special.ids[name]] = TokenType.CONTROL
+    return replace(vocabulary, types=types) if rules.named else vocabulary
 
 
 def _put_chat_ends(metadata: Metadata, source: Folder, config: Mapping[str, Any], size: int) -> None:

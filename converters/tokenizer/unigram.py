@@ -6,7 +6,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..errors import InputError, UnsupportedError
 from .folder import Document, Folder
 from .protobuf import SentencePieceModel
 from .vocabulary import MAX_SCORE, AddedToken, PieceTable, TokenType, Vocabulary
@@ -41,6 +41,9 @@ def from_model(folder: Folder, model: SentencePieceModel, size: int, fairseq: bo
     """From a SentencePiece unigram model; `fairseq` renumbers its pieces as XLM-RoBERTa does."""
     table = PieceTable(size, [])
     pieces = model.pieces
+    if fairseq and folder.tokenizer is None and str(folder.config.get("tokenizer_class", str)).startswith("Camembert"):
+        raise UnsupportedError("CamemBERT numbers its pieces in a way of its own, which only tokenizer.json tells",
+                               file=folder.path, hint="Save the tokenizer with transformers, which writes tokenizer.json.")
     if fairseq:
         pieces = [(text, 0.0, int(kind)) for text, kind in FAIRSEQ_HEAD] + pieces[3:]
     for token_id, (text, score, kind) in enumerate(pieces):
@@ -61,6 +64,14 @@ def entries_of(model: Document) -> list[tuple[str, float]]:
             raise model.error(f"vocab[{i}]", "wrong form", expected='["piece", score]', found=entry)
         entries.append((entry[0], float(entry[1])))
     return entries
+
+
+def numbered_alike(folder: Folder, fairseq: bool) -> bool:
+    """Whether tokenizer.json numbers the pieces as `from_model` does; CamemBERT's does not, with more tokens in front."""
+    if folder.model.get("type", str) != "Unigram":
+        return False
+    head = [text for text, _ in entries_of(folder.model)[:len(FAIRSEQ_HEAD)]]
+    return not fairseq or head == [text for text, _ in FAIRSEQ_HEAD]
 
 
 def from_json(folder: Folder, size: int) -> Unigram:

@@ -20,10 +20,12 @@ import numpy as np
 from ...quant.formats import ELEMENT_TYPES, FORMATS
 from ..io.files import open_regular
 from ..io.gguf import GgufFile, planned_header
+from ..io.tensors import StoredTensor
 from ..io.values import Metadata, text_of
 from ..ops import Shape
 from ..plan.plan import ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import RAW, Tile, by_address, memory, native_kind, unit_count
+from ..planners.nvfp4_scales import Factors, read_factors
 from ..planners.packed_sources import parts_of, source_of
 from ..run.convert_tile import run_tile
 from ..run.open_files import OpenFiles, OpenInput
@@ -141,7 +143,9 @@ class _Sink:
 def of_gguf(model: GgufFile) -> Side:
     """A GGUF file by its own names."""
     files = numbered([model.path, *(t.file for t in model.tensors.values())])
-    tensors = {t.name: _stored(t.name, t.type, t.shape, files[t.file], t.offset) for t in model.tensors.values()}
+    factors = read_factors(model)
+    tensors = {t.name: _stored(t.name, t.type, t.shape, files[t.file], t.offset) if t.name not in factors.of else
+               _multiplied(t, files[t.file], factors) for t in model.tensors.values() if t.name not in factors.names}
     keys = model.metadata
     adapter = text_of(keys, "general.type") == "adapter"
     return Side(model.path, "gguf adapter" if adapter else "gguf", "gguf", tensors, _inputs(files), keys)
@@ -179,6 +183,18 @@ def _stored(name: str, kind: str, shape: Shape, file: int, offset: int, nbytes: 
     job = TensorJob(name, (region,), (), (region,))
     piece = Piece(0, prod(shape), job, 0, unit_count(job))
     return SideTensor(name, kind, shape, kind, (piece,) if prod(shape) else ())
+
+
+def _multiplied(tensor: StoredTensor, file: int, factors: Factors) -> SideTensor:
+    """An NVFP4 weight with the factors that stand beside it."""
+    whole = Region(file, tensor.offset, tensor.type, tensor.shape)
+    matrices = [whole.item(e) for e in range(tensor.shape[0])] if len(tensor.shape) == 3 else [whole]
+    pieces, at = [], 0
+    for number, region in enumerate(matrices):
+        job = TensorJob(tensor.name, (region,), factors.ops((tensor.name,), number), (replace(region, type="F32"),))
+        pieces.append(Piece(at, at + prod(region.shape), job, 0, unit_count(job)))
+        at += prod(region.shape)
+    return SideTensor(tensor.name, tensor.type, tensor.shape, "F32", tuple(pieces), True)
 
 
 def _packed(tensor: PackedTensor, files: Mapping[Path, int]) -> SideTensor:
@@ -222,9 +238,9 @@ def _put_together(plan: ConversionPlan, regions: Mapping[str, Region]) -> dict[s
     for job in (part for whole in plan.jobs for part in by_address(whole)):
         kind = native_kind(job)
         made = replace(job, outputs=tuple(replace(o, type=kind) for o in job.outputs), weights=())
-        stored = tuple(replace(r, shape=_flat(r.shape)) for r in made.sources if isinstance(r, Region))
-        if not job.ops and len(stored) == len(made.sources):
-            made = replace(made, sources=stored, outputs=tuple(replace(r, shape=_flat(r.shape)) for r in made.outputs))
+        flat = tuple(replace(r, shape=_flat(r.shape)) for r in made.sources if isinstance(r, Region))
+        if not job.ops and len(flat) == len(made.sources):
+            made = replace(made, sources=flat, outputs=tuple(replace(r, shape=_flat(r.shape)) for r in made.outputs))
         units = unit_count(made)
         for number, output in enumerate(job.outputs):
             name = place.at(output.file, output.offset)

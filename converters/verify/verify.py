@@ -206,10 +206,10 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     """Both under the same names, and how their settings differ."""
     forms = (form_of(a), form_of(b))
     if forms == ("checkpoint", "checkpoint"):
-        folders = [open_checkpoint(path, options.hf_class) for path in (a, b)]
-        if len({tuple(sorted((t.name, t.type) for t in c.tensors.values())) for c in folders}) > 1:
-            folders = [logical(c) for c in folders]  # one may be stored in another form
-        return _folders(*folders, options)
+        one_folder, other = (open_checkpoint(path, options.hf_class) for path in (a, b))
+        if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
+            one_folder, other = logical(one_folder), logical(other)  # one may be stored in another form
+        return _folders(one_folder, other, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
         return one, two, adapter_files(a, b)

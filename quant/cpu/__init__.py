@@ -24,7 +24,7 @@ def announce(function: Callable) -> None:
 
 
 def warmup(formats: Iterable[str] | None = None, on_compile: Callable[[str], None] | None = None) -> None:
-    """Compile all kernels of `formats` (default: of every format) that are not on disk yet.
+    """Compile all kernels of `formats` (default: of every format, and of what checkpoints store) that are not on disk yet.
 
     `on_compile` is called with each kernel's name before it is compiled. Raises ValueError for an unknown format.
     """
@@ -45,5 +45,9 @@ def warmup(formats: Iterable[str] | None = None, on_compile: Callable[[str], Non
             if KERNELS[format].weights is Weights.USED:
                 quantize(x, format, threads=1)
             dequantize(blocks, format, threads=1)
+        if formats is None:
+            from .stored import warmup as compile_stored
+
+            compile_stored()
     finally:
         _listener = before

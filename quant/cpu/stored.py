@@ -12,11 +12,22 @@ from .compile import kernel
 
 
 @kernel
-def unpack(rows, bits, out):
-    """Codes of `bits` (1 to 8), the first in the lowest bits and without a gap: uint8 [n, bytes] -> uint8 [n, codes]."""
+def unpack(rows, bits, order, out):
+    """Codes of `bits` (1 to 8), the first in the lowest bits and without a gap: uint8 [n, bytes] -> uint8 [n, codes].
+
+    `order`, of codes of 4 bits: in each run of as many codes, the place of each; empty for the order in which they lie."""
     n, count = out.shape
     last = rows.shape[1] - 1
     mask = (1 << bits) - 1
+    if order.size:
+        run = order.size
+        for r in range(n):
+            for j in range(0, count, run):
+                for k in range(0, run, 2):
+                    byte = rows[r, (j + k) >> 1]
+                    out[r, j + order[k]] = byte & 15
+                    out[r, j + order[k + 1]] = byte >> 4
+        return
     if bits == 4:
         for r in range(n):
             for j in range(count >> 1):
@@ -98,3 +109,16 @@ def scale_once(codes, table, scales, zeros, width, out):
             scale, zero = np.float64(scales[r, group]), np.float64(zeros[r, group])
             for c in range(group * width, min(group * width + width, cols)):
                 out[r, c] = np.float32((np.float64(table[codes[r, c]]) - zero) * scale)
+
+
+def warmup() -> None:
+    """Compile them all, for the types that they are called with."""
+    bytes_, floats = np.zeros((1, 4), np.uint8), np.zeros((1, 4), np.float32)
+    table, none, out = np.zeros(256, np.float32), np.zeros((0, 0), np.float32), np.zeros((1, 4), np.float32)
+    for kind in (np.uint8, np.uint32, np.float32):
+        turn(np.zeros((1, 4), kind), np.zeros((4, 1), kind))
+    unpack(bytes_, 4, np.zeros(0, np.int64), np.zeros((1, 8), np.uint8))
+    scale_codes(bytes_, table, floats, none, 0, 1, 1, out)
+    scale_columns(bytes_, table, floats, floats, np.zeros(4, np.int32), out)
+    scale_and_shift(bytes_, table, floats, floats, 1, out)
+    scale_once(bytes_, table, floats, floats, 1, out)

@@ -99,7 +99,7 @@ class Options:
     token_embedding_type: str | None = None
     leave_output_tensor: bool = False
     has_imatrix: bool = False
-    also_in_floats: bool = False  # `tensor_types` count in F16, BF16 and F32 files, where llama-quantize ignores them in silence
+    also_in_floats: bool = False  # `tensor_types` count in float files, too; llama-quantize ignores them there in silence
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ def hf_to_gguf(
     pre: str | None = None,
     hf_class: str | None = None,
     plain: bool = False,
+    keep_quantized: bool = False,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -102,6 +103,7 @@ def hf_to_gguf(
     pre           the pre-tokenizer, where it is not recognised
     hf_class      the class to take the model for, whatever config.json says
     plain         no ggufx.* key-values: the way back is then not exact
+    keep_quantized   of a quantized checkpoint at `auto`: whole numbers of few bits stay as they are, in GGUF's blocks
 
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
@@ -116,7 +118,7 @@ def hf_to_gguf(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, quantization=quantization)
+                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
     return _each_type(GgufPlanner(folder, outfile, options), outtypes, dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 

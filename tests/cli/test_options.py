@@ -58,6 +58,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
         **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE,
         "--plain": ("", "plain", True),
+        "--keep-quantized": ("", "keep_quantized", True),
         "--outtype": ("f16", "outtype", ["f16"]),
     }),
     "gguf-to-hf": (["in", "out"], {

@@ -15,8 +15,8 @@ KINDS = [(MATRIX, 0, (RANK,)), (EMBEDDING, 0, (RANK,)), (FUSED, EXPERTS, (RANK,)
 
 def pairs(ops, kind: str, experts: int, ranks: tuple[int, ...]) -> list[np.ndarray] | None:
     """Factors of a weight that the chain takes, as peft stores them; None where that weight has none of this kind."""
-    shape = inputs(ops)[0].shape
-    if len(shape) != 2 + (kind == FUSED):
+    shape, *more = (x.shape for x in inputs(ops))
+    if more or len(shape) != 2 + (kind == FUSED):
         return None
     inner, out = shape[-2:] if kind == EMBEDDING or getattr(ops[0], "conv1d", False) else shape[:-3:-1]
     each = shape[0] if kind == FUSED else 1

@@ -41,10 +41,25 @@ CLASSES: dict[str, tuple[tuple[str, str], ...]] = {
     "bert-accents": (("BertModel", "bert"),),
     "t5": (("T5ForConditionalGeneration", "t5"),),
     "lfm2": (("Lfm2ForCausalLM", "lfm2"),),
+    "modernbert": (("ModernBertModel", "modern-bert"),),
+    "chameleon": (("ChameleonForConditionalGeneration", "chameleon"),),
+    "eurobert": (("EuroBertModel", "eurobert"),),
     "neox": (("GPTNeoXForCausalLM", "gptneox"),),
+    "mpt": (("MPTForCausalLM", "mpt"),),
+    "phi2": (("PhiForCausalLM", "phi2"),),
+    "codeshell": (("CodeShellForCausalLM", "codeshell"),),
+    "refact": (("GPTRefactForCausalLM", "refact"),),
+    "jais": (("JAISLMHeadModel", "jais"),),
+    "stablelm2": (("StableLmForCausalLM", "stablelm"),),
+    "glm4": (("Glm4ForCausalLM", "glm4"), ("Glm4MoeForCausalLM", "glm4moe"), ("GlmMoeDsaForCausalLM", "glm-dsa")),
+    "chatglm": (("GlmForCausalLM", "chatglm"),),
+    "solar": (("SolarOpenForCausalLM", "glm4moe"),),
+    "llama4": (("Llama4ForCausalLM", "llama4"),),
+    "minimax-m2": (("MiniMaxM2ForCausalLM", "minimax-m2"),),
 }
 UNPADDED = ("llama-spm-json", "gemma4")  # llama.cpp's converter does not pad these
-assert set(CLASSES) == set(VOCABS)
+# llama.cpp's converter takes CamemBERT's pieces for WordPiece.
+assert set(CLASSES) == {kind for kind in VOCABS if vocab(kind).tokenizer} - {"camembert"}
 
 
 @dataclass(frozen=True)

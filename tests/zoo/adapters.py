@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ggufx.converters.rules.template import Template
 
 from .files import changed_copy
 from .fill import bell
@@ -58,9 +59,10 @@ def every_weight(base: Path, without: Collection[str] = ()) -> dict[str, Any]:
 
 
 def adapter_and_merged(base: Path, folder: Path, merged: Path, without: Collection[str] = (), rank: int = 4,
-                       seed: int = 0) -> Path:
+                       seed: int = 0, conv1d: Collection[Template] = ()) -> Path:
     """For classes that peft cannot load: an adapter on every matrix of the checkpoint, written by hand into `folder`, and into
-    `merged` the checkpoint with the update in its weights, in float32. As in peft, an embedding's factors lie the other way round."""
+    `merged` the checkpoint with the update in its weights, in float32. As in peft, an embedding's factors lie the other way round, and
+    those of the weights named `conv1d`, which are stored as [in, out], do not."""
     from safetensors.numpy import save_file
 
     factors: dict[str, np.ndarray] = {}
@@ -76,13 +78,14 @@ def adapter_and_merged(base: Path, folder: Path, merged: Path, without: Collecti
             if weight.ndim != 2 or kind != "weight" or name.startswith(tuple(without)) or "conv" in name:
                 continue
             embedding = any(part in name for part in ("embed", ".wte.", ".wpe.")) or name.endswith("encoder.weight")
-            rows, columns = tuple(weight.shape)[::-1] if embedding else tuple(weight.shape)
+            stored_turned = embedding or any(template.match(name) for template in conv1d)
+            rows, columns = tuple(weight.shape)[::-1] if stored_turned else tuple(weight.shape)
             ends = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A.weight", "lora_B.weight")
             a, b = (0.3 * bell(f"{module}.{end}@{seed}", shape) for end, shape in zip(ends, ((rank, columns), (rows, rank)), strict=True))
             factors.update({f"base_model.model.{module}.{end}": values for end, values in zip(ends, (a, b), strict=True)})
             targets.append(module)
             update = torch.from_numpy(8 / rank * (b @ a))
-            out[name] = out[name] + (update.T if embedding else update)
+            out[name] = out[name] + (update.T if stored_turned else update)
         return out
 
     changed_copy(base, merged, change)

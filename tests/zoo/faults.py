@@ -16,9 +16,10 @@ _SPACE = "puts a space before every text and every part behind a special token, 
 RUNTIME_TOKENS: dict[str, tuple[str, Callable[[str], bool]]] = {
     **dict.fromkeys(("qwen2", "qwen35", "neox", "mpt"), (_NFC, lambda text: not unicodedata.is_normalized("NFC", text))),
     **dict.fromkeys(("gemma", "gemma-json"), (_RUN, lambda text: "▁▁" in text)),
-    **dict.fromkeys(("xlmr", "xlmr-json", "t5"), (_RUN, lambda text: "▁" in text)),
+    **dict.fromkeys(("xlmr", "xlmr-json", "camembert", "t5"), (_RUN, lambda text: "▁" in text)),
     "llama-spm-json": (_SPACE, lambda text: text.startswith((" ", "▁")) or "> " in text),
     "roberta": (_MASK, lambda text: " <mask>" in text),
+    "rwkv": ("takes <s> in a text for its token", lambda text: "<s>" in text),
     "modernbert": (f"{_NFC}, and {_MASK.replace('<mask>', '[MASK]')}",
                    lambda text: not unicodedata.is_normalized("NFC", text) or " [MASK]" in text),
 }

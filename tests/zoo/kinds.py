@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from functools import cache
 
-from .spm import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
-from .vocab import Vocab, added, byte_level, byte_level_step, split, wordpiece
+from .spm import CAMEMBERT_HEAD, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
+from .vocab import Vocab, added, byte_level, byte_level_step, rwkv, split, wordpiece
 
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -219,11 +219,11 @@ def _tekken() -> Vocab:
     )
 
 
-def _smollm() -> Vocab:
+def _smollm(kind: str = "smollm", pre: str = "smollm") -> Vocab:
     before = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<file_sep>")
     return byte_level(
-        "smollm",
-        "smollm",
+        kind,
+        pre,
         _sequence({"type": "Digits", "individual_digits": True}, byte_level_step(regex=True)),
         before=before,
         roles={
@@ -271,6 +271,26 @@ def _modernbert() -> Vocab:
         lstrip=("[MASK]",),
         roles={f"{role}_token": f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")},
         config={"tokenizer_class": "PreTrainedTokenizerFast"},
+    )
+
+
+CHAMELEON = (
+    "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", r"\p{N}", r"[\p{P}!-/:-@\[-`{-~]",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+)
+
+
+def _chameleon() -> Vocab:
+    before = ("<s>", "<pad>", "</s>", "<unk>")
+    return byte_level(
+        "chameleon",
+        "chameleon",
+        _regexes(*CHAMELEON),
+        before=before,
+        after=("<image>",),
+        first=("<s>",),
+        roles={"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"},
+        config={"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": True, "add_eos_token": False},
     )
 
 
@@ -384,6 +404,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "gpt2": _gpt2,
     "neox": lambda: _gpt2("neox", "olmo", "PreTrainedTokenizerFast", {"type": "NFC"}),
     "mpt": lambda: _gpt2("mpt", "mpt", "PreTrainedTokenizerFast", {"type": "NFC"}),
+    "jais": lambda: _gpt2("jais", "jais", "PreTrainedTokenizerFast"),
     "phi2": lambda: _gpt2("phi2", "phi-2", "CodeGenTokenizer"),
     "stablelm2": lambda: _qwen("stablelm2", "stablelm2", QWEN2, "PreTrainedTokenizerFast", {"default": CHAT}, nfc=False),
     "phi4": _phi4,
@@ -396,8 +417,11 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "solar": _solar,
     "tekken": _tekken,
     "smollm": _smollm,
+    "codeshell": lambda: _smollm("codeshell", "codeshell"),
+    "refact": lambda: _smollm("refact", "refact"),
     "roberta": _roberta,
     "modernbert": _modernbert,
+    "chameleon": _chameleon,
     "llama-spm": lambda: _llama_spm("llama-spm", style="prepend", with_model=True),
     "llama-spm-json": lambda: _llama_spm("llama-spm-json", style="metaspace", with_model=False),
     "phi3": _phi3,
@@ -406,7 +430,9 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "gemma4": _gemma4,
     "xlmr": lambda: unigram("xlmr", with_model=True, config=XLMR),
     "xlmr-json": lambda: unigram("xlmr-json", with_model=False, config=XLMR),
+    "camembert": lambda: unigram("camembert", with_model=True, head=CAMEMBERT_HEAD, config={"tokenizer_class": "CamembertTokenizer"}),
     "t5": lambda: t5("t5"),
+    "rwkv": lambda: rwkv("rwkv"),
     "bert": lambda: wordpiece(
         "bert",
         config={

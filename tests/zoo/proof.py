@@ -27,14 +27,15 @@ from .build import build
 from .faults import RUNTIME_TOKENS
 from .files import load_folder, stored
 from .golden import table
-from .kinds import sample_ids
+from .kinds import sample_ids, vocab
 from .models import MODELS, Model
 from .texts import HARD_TEXTS
 
 TEXT_PART = {name for name, row in MODELS.items() if (spec := table(row)) and spec.whole}
-TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*", "*.model")
+TOKENIZER_FILES = ("tokenizer*", "rwkv_vocab*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*",
+                   "*.model")
 # Of optional kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE, Hunyuan).
-OTHER_WARNINGS = ("is falling back to its reference", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}")
+OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}")
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
@@ -217,12 +218,14 @@ def tokens(loop: Loop) -> Answer:
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
-    given = Tokenizer.from_file(str(loop.folder / "tokenizer.json"))
-    names = [token.content for token in given.get_added_tokens_decoder().values()]
+    words = vocab(loop.row.vocab)
+    given = words.tokenizer and Tokenizer.from_file(str(loop.folder / "tokenizer.json"))
+    names = [token.content for token in given.get_added_tokens_decoder().values()] if given else []
     texts = [text for text in (*HARD_TEXTS, *names, *(f"a{name}b {name} c" for name in names)) if "\0" not in text]
-    wanted = [given.encode(text).ids for text in texts]
+    wanted = [given.encode(text).ids if given else words.encode(text) for text in texts]
     runtime = peers.tokenize(loop.own, texts, add_special=True)
-    before, after, rebuilt = (AutoTokenizer.from_pretrained(f) for f in (loop.folder, loop.own_back, loop.foreign_back))
+    rebuilt = AutoTokenizer.from_pretrained(loop.foreign_back)
+    before, after = (AutoTokenizer.from_pretrained(f) if given else rebuilt for f in (loop.folder, loop.own_back))
     wrong: dict[str, list[str]] = {"own": [], "foreign": [], "runtime": []}
     why, excused = RUNTIME_TOKENS.get(loop.row.vocab, ("", lambda text: False))
     same = 0
@@ -250,7 +253,8 @@ def lora(loop: Loop) -> Answer:
     for attempt in range(3):
         adapter, merged = loop.work / f"adapter{attempt}", loop.work / f"merged{attempt}"
         if loop.row.shapes:
-            adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed)
+            conv1d = [t for rule in loop.spec.tensors for t in rule.hf if any(getattr(op, "conv1d", False) for op in rule.ops)]
+            adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed, conv1d=conv1d)
         else:
             make_adapter(loop.folder, adapter, every_weight(loop.folder, skip), seed=loop.seed)
         try:

@@ -177,13 +177,18 @@ def t5(kind: str, extra: int = 4) -> Vocab:
     return finish(kind, "default", whole, roles, config, len(vocab), model=("spiece.model", sp))
 
 
-def unigram(kind: str, *, with_model: bool, config: dict) -> Vocab:
-    """XLM-R's tokenizer: unigram pieces behind four control tokens, `<mask>` last, a compiled character map."""
+XLMR_HEAD = ("<s>", "<pad>", "</s>", "<unk>")
+CAMEMBERT_HEAD = ("<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>")
+
+
+def unigram(kind: str, *, with_model: bool, config: dict, head: tuple[str, ...] = XLMR_HEAD) -> Vocab:
+    """XLM-R's tokenizer, or CamemBERT's: unigram pieces behind some control tokens, `<mask>` last, a compiled character map."""
     body = _unigram_pieces()
-    vocab = [["<s>", 0.0], ["<pad>", 0.0], ["</s>", 0.0], ["<unk>", 0.0], *map(list, body), ["<mask>", 0.0]]
+    vocab = [*([text, 0.0] for text in head), *map(list, body), ["<mask>", 0.0]]
     ids = {text: number for number, (text, _) in enumerate(vocab)}
-    tokens = [added(ids[text], text, lstrip=text == "<mask>") for text in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")]
-    post = template([("<s>", 0)], [("</s>", 2)])
+    tokens = [added(ids[text], text, lstrip=text == "<mask>")
+              for text in sorted(("<s>", "<pad>", "</s>", "<unk>", "<mask>"), key=ids.__getitem__)]
+    post = template([("<s>", ids["<s>"])], [("</s>", ids["</s>"])])
     post["pair"] = [
         *post["single"],
         {"SpecialToken": {"id": "</s>", "type_id": 0}},

@@ -17,27 +17,40 @@ UNREACHABLE = "Ġlighthousekeeper"  # no merges lead to this token: only a token
 
 @dataclass
 class Vocab:
-    """A tokenizer to be written beside a model: `tokenizer` is tokenizer.json, `model` a SentencePiece file."""
+    """A tokenizer to be written beside a model: `tokenizer` is tokenizer.json, None where models ship none; `model` a
+    SentencePiece file. `longest`: tokens by id, of which the longest that fits is taken."""
 
     kind: str
     pre: str
-    tokenizer: dict
+    tokenizer: dict | None
     config: dict
     ids: dict[str, int]
     size: int
     model: tuple[str, bytes] | None = None
     texts: dict[str, str] = field(default_factory=dict)
     templates: dict[str, str] = field(default_factory=dict)
+    longest: tuple[bytes, ...] = ()
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, by the longest token at each place; of vocabularies that are so."""
+        rest, ids = text.encode(), []
+        known = {token: number for number, token in enumerate(self.longest) if token}
+        while rest:
+            token = next(rest[:n] for n in range(len(rest), 0, -1) if rest[:n] in known)
+            ids.append(known[token])
+            rest = rest[len(token):]
+        return ids
 
     def write(self, folder: Path, *, v4: bool) -> None:
         """Write the files as transformers 4 (template and added tokens inside the configuration) or 5 would."""
         config = dict(self.config)
-        dump(folder / "tokenizer.json", self.tokenizer)
+        if self.tokenizer:
+            dump(folder / "tokenizer.json", self.tokenizer)
         if self.model:
             (folder / self.model[0]).write_bytes(self.model[1])
         for name, text in self.texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        if v4:
+        if v4 and self.tokenizer:
             config["added_tokens_decoder"] = {
                 str(token["id"]): {key: value for key, value in token.items() if key != "id"}
                 for token in self.tokenizer["added_tokens"]
@@ -253,3 +266,21 @@ def wordpiece(kind: str, *, config: dict, lowercase: bool = True, strip_accents:
         "mask_token": "[MASK]",
     }
     return finish(kind, "jina-v2-en", whole, roles, config, len(vocab), texts={"vocab.txt": "\n".join(vocab) + "\n"})
+
+
+def rwkv(kind: str) -> Vocab:
+    """RWKV's tokenizer: all bytes, then what is frequent in the corpus, by length; token 261 is a blank line."""
+    words = [f" {word}" for word, _ in Counter(re.findall(r"\w+", CORPUS)).most_common(60)]
+    longer = [b"\t\t", b"  ", b"\r\n", b"..", b"\n\n", *(word.encode() for word in words)]
+    tokens = [b"", *(bytes([number]) for number in range(256)), *longer]
+    lines = [f"{number} {_literal(token)} {len(token)}" for number, token in enumerate(tokens) if token]
+    return Vocab(kind, "", None, {"tokenizer_class": "RwkvTokenizer"}, {"bos": 0, "eos": 0}, len(tokens) + 3,
+                 texts={"rwkv_vocab_v20230424.txt": "\n".join(lines) + "\n"}, longest=tuple(tokens))
+
+
+def _literal(token: bytes) -> str:
+    """As the published file spells it: text where it is UTF-8."""
+    try:
+        return repr(token.decode())
+    except UnicodeDecodeError:
+        return repr(token)

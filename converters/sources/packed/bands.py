@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-
-import numpy as np
+from dataclasses import replace
 
 from ...errors import UnsupportedError
 from ...ops import Grid
@@ -12,15 +11,14 @@ from .tensor import PackedTensor, Parts
 
 HQQ_SETTINGS = ("nbits", "group_size", "shape", "axis")
 BANDS = {8: 1, 4: 2, 3: 10, 2: 4, 1: 8}  # rows of codes to an element
-_NUMBERS = {"I64": "<i8", "I32": "<i4", "U8": "u1", "F32": "<f4", "F16": "<f2"}
 
 
 def hqq(parts: Parts) -> PackedTensor:
     """HQQ: (code - zero) * scale in groups of the weight's elements, zero a float; the groups are rows of a matrix, or its
     columns (axis 0), of which an element holds several, far apart."""
-    bits, group, axis = (_number(parts, k) for k in ("nbits", "group_size", "axis"))
-    shape = [int(n) for n in _numbers(parts, "shape")]
-    if bits not in BANDS or len(shape) != 2 or not all(0 < n < 1 << 40 for n in shape) or group < 1 or math.prod(shape) % group:
+    bits, group, axis = (parts.numbers(k, 1)[0] for k in ("nbits", "group_size", "axis"))
+    shape = parts.numbers("shape", 2)
+    if bits not in BANDS or not all(0 < n < 1 << 40 for n in shape) or group < 1 or math.prod(shape) % group:
         raise parts.unfit("nbits", f"codes of {sorted(BANDS)} bits of a matrix in groups")
     if axis != 1:
         raise UnsupportedError("HQQ groups along axis 0 are not decoded", file=parts.codes.file, tensor=parts.codes.name)
@@ -40,18 +38,5 @@ def bitnet(parts: Parts) -> PackedTensor:
         raise parts.unfit("codes", "a matrix, with one scale")
     size = (4 * shape[0], shape[1])
     role = "factor" if parts.declared.get("linear_class") == "autobitlinear" else "divisor"
-    return parts.made("BitNet", size, size, ("codes", Grid("T", 2, bands=4)), (role, Grid(), (1,)))
-
-
-def _numbers(parts: Parts, role: str) -> np.ndarray:
-    kind = parts.stored[role].type
-    if kind not in _NUMBERS:
-        raise parts.unfit(role, "numbers")
-    return np.frombuffer(parts.values(role), _NUMBERS[kind])
-
-
-def _number(parts: Parts, role: str) -> int:
-    found = _numbers(parts, role)
-    if found.size != 1 or not np.isfinite(found[0]):
-        raise parts.unfit(role, "one number")
-    return int(found[0])
+    named = replace(parts, stored={"codes": parts.codes, role: parts.stored["scales"]})
+    return named.made("BitNet", size, size, ("codes", Grid("T", 2, bands=4)), (role, Grid(), (1,)))

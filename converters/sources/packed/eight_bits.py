@@ -18,11 +18,10 @@ def fp8(parts: Parts) -> PackedTensor:
     shape, shared = parts.shared("scales", size, block)
     if block is not None and shared == (1, size[1]) and shape == (size[0], 1) and size[0] > 1 and block[0] > 1:
         raise parts.unfit("scales", f"a scale per block of {list(block)}, as config.json says")
-    kind = parts.stored["scales"].type
-    scales = Grid(_exponents(kind))
+    scales = Grid("F8_E8M0") if parts.stored["scales"].type in ("U8", "F8_E8M0") else Grid()  # bytes are exponents
     blocks = shared[0] > 1 and shape != (1, 1)
     form = "MXFP8" if shared == (1, 32) and scales.kind == "F8_E8M0" else "FP8 blocks" if blocks else "FP8"
-    return parts.made(form, size, shared, ("codes", Grid(_eight(parts.codes.type))), ("scales", scales, shape))
+    return parts.made(form, size, shared, ("codes", Grid(parts.codes.type)), ("scales", scales, shape))
 
 
 def whole(parts: Parts) -> PackedTensor:
@@ -54,15 +53,6 @@ def _size(parts: Parts) -> tuple[int, int]:
     if len(shape) != 2:
         raise parts.unfit("codes", "a matrix, or a stack of matrices")
     return shape[0], shape[1]
-
-
-def _eight(kind: str) -> str:
-    return "F8_E4M3" if kind in ("U8", "I8") else kind
-
-
-def _exponents(kind: str) -> str:
-    """What scales of this type are: bytes are exponents (ue8m0)."""
-    return "F8_E8M0" if kind in ("U8", "F8_E8M0") else kind
 
 
 def _declared_block(declared: Mapping[str, object]) -> tuple[int, int] | None:

@@ -49,6 +49,7 @@ class Form:
 
 
 EIGHT = ("U8", "F8_E8M0")  # exponents
+SMOOTHED = {"columns": ("{m}.pre_quant_scale",)}  # ModelOpt: of inputs, where the norm before them did not take it
 GPTQ = {"scales": ("{m}.scales",), "zeros": ("{m}.qzeros",), "groups": ("{m}.g_idx",)}
 STATES = ("{w}.quant_state.bitsandbytes__nf4", "{w}.quant_state.bitsandbytes__fp4")
 HQQ = {"scales": ("{m}.scale",), "zeros": ("{m}.zero",), **{k: ("{m}." + k,) for k in bands.HQQ_SETTINGS}}
@@ -69,9 +70,11 @@ FORMS = (
     Form("{m}.qweight", ("I32",), ints.awq, GPTQ, fits=lambda p: 8 * p["codes"].shape[-1] == p["scales"].shape[-1]),
     Form("{m}.qweight", ("I32",), ints.awq_gemv, GPTQ, ("scales", "zeros"),
          fits=lambda p: p["codes"].shape[0] == p["scales"].shape[0]),
+    Form("{w}", ("I32",), ints.quark, {"scales": ("{w}_scale",), "zeros": ("{w}_zero_point",)}),
     Form("{w}", ("U32",), ints.mlx, {"scales": ("{m}.scales",), "biases": ("{m}.biases", "{m}.qbiases")}, ("scales", "biases")),
     Form("{w}", ("U32",), four_bits.mlx, {"scales": ("{m}.scales",)}),
-    Form("{w}", ("U8", "I8"), four_bits.nvfp4, {"scales": ("{w}_scale",), "factor": ("{w}_scale_2",)}, ("scales", "factor")),
+    Form("{w}", ("U8", "I8"), four_bits.nvfp4, {"scales": ("{w}_scale",), "factor": ("{w}_scale_2",), **SMOOTHED},
+         ("scales", "factor")),
     Form("{w}", ("U8", "I8"), four_bits.mxfp4, {"scales": (*SCALES, "{m}.scale")}, fits=_sixteenth),
     Form("{w}", ("U8", "F32", "F16", "BF16"), four_bits.bitsandbytes, {
         "scales": ("{w}.absmax",), "values": ("{w}.quant_map",), "scale_values": ("{w}.nested_quant_map",),
@@ -80,9 +83,9 @@ FORMS = (
     Form("{w}", ("U8",), bands.bitnet, {"scales": ("{w}_scale",)}, fits=lambda p: p["scales"].shape == (1,)),
     Form("{m}._weight_qdata", ("I8", *F8), eight_bits.torchao, {
         "scales": ("{m}._weight_scale",), "zeros": ("{m}._weight_zero_point",)}),
-    Form("{w}", F8, eight_bits.fp8, {"scales": (*SCALES, "{m}.scale", "{m}.qscale_weight")}),
+    Form("{w}", F8, eight_bits.fp8, {"scales": (*SCALES, "{m}.scale", "{m}.qscale_weight"), **SMOOTHED}),
     Form("{w}", ("I8",), eight_bits.bitsandbytes, {"scales": ("{m}.SCB",), "layout": ("{m}.weight_format",)}),
-    Form("{w}", ("I8",), eight_bits.whole, {"scales": SCALES, "zeros": ("{w}_zero_point",)}),
+    Form("{w}", ("I8",), eight_bits.whole, {"scales": SCALES, "zeros": ("{w}_zero_point",), **SMOOTHED}),
 )
 
 # Companions of a weight that are no part of it, by the last word of their names: activations' and caches' scales.
@@ -97,7 +100,7 @@ DROPPED = frozenset((
 DROPPED_ENDINGS = ("_activation_scale", "_input_scale")
 # Companions that are part of the weight in a way that is not computed here.
 KEPT_OUT = {
-    "pre_quant_scale": "its columns are scaled once more", "smooth_scale": "its columns are scaled once more",
+    "smooth_scale": "its columns are scaled once more",
     "smoothing_scale": "its columns are scaled once more", "svdquant_lora_a": "it has a low-rank part beside its codes",
     "svdquant_lora_b": "it has a low-rank part beside its codes",
 }  # fmt: skip

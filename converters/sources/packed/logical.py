@@ -48,8 +48,8 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
         taken.update({t.name: name for t in parts.values()})
     problems += [InputError("an FP8 weight without a scale", file=t.file, tensor=name)
                  for name, t in stored.items() if t.type in F8 and name not in taken]
-    if not made and not problems:
-        return checkpoint
+    if not made and not problems and not settings:
+        return checkpoint  # scales of activations are those of a quantized model, or weights of other ones
     raise_all(problems)
     dropped = [name for name in stored if name not in taken and _is_dropped(name)]
     modules = {t.name.removesuffix(".weight") for t in made.values()}

@@ -31,6 +31,7 @@ ENDINGS = {  # of a tensor's name -> method
     ".codebooks": "aqlm", ".centroids.weight": "vptq", ".Qidxs": "quip", ".q_weight": "exl2", ".trellis": "exl3",
     ".dense_weights": "spqr", ".B_24": "marlin", ".weight._data": "quanto",
 }  # fmt: skip
+MLX_LAYOUT = (".switch_mlp.", ".embed_q.", ".unembed_out.")
 SETTINGS: Mapping[str, Mapping[str | bool, str]] = {  # setting -> value -> why not; True: any that says something
     "checkpoint_format": {"marlin": _TILES, "bitblas": _TILES, "qqq": _TILES, "exl3": "its weights are a trellis code",
                           "paroquant": _ROTATED, "gptq_p": "its codes lie in planes of bits"},
@@ -53,6 +54,8 @@ def refused(declared: Mapping[str, Any], names: Collection[str]) -> tuple[str | 
         found = METHODS[shown] if shown else None
     if found is not None:
         return found
+    if any(part in name for part in MLX_LAYOUT for name in names):
+        return "MLX", "its tensors are stacked and turned as mlx-lm has them, not as the model's own class"
     for setting, values in SETTINGS.items():
         value = declared.get(setting)
         why = values.get(value.lower() if isinstance(value, str) else True) if value else None

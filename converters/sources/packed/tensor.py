@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from ...errors import InputError
 from ...io.files import read_bytes
 from ...io.tensors import StoredTensor
 from ...ops import Grid, Shape, Unpack
 from ...ops.unpack import FLOATS
 
+_NUMBERS = {"I64": "<i8", "I32": "<i4", "U8": "u1", "F32": "<f4", "F16": "<f2"}
 MAX_VALUES = 1 << 20  # bytes of a part that is read while planning: parameters, not weights
 
 
@@ -80,6 +83,14 @@ class Parts:
             raise self.unfit(role, f"at most {MAX_VALUES} bytes")
         return read_bytes(t.file, t.offset, min(count, t.nbytes))
 
+    def numbers(self, role: str, count: int) -> list[int]:
+        """The whole numbers in a small part."""
+        kind = _NUMBERS.get(self.stored[role].type)
+        found = np.frombuffer(self.values(role, 8 * count), kind) if kind else np.empty(0)
+        if len(found) != count or prod(self.stored[role].shape) != count or not np.isfinite(found).all():
+            raise self.unfit(role, "one number" if count == 1 else f"{count} numbers")
+        return [int(n) for n in found]
+
     def made(self, form: str, size: tuple[int, int], block: tuple[int, int], *parts: tuple[str, Grid] | tuple[str, Grid, Shape],
              kind: str | None = None, flat: int | None = None, **more: Any) -> PackedTensor:
         """The weight, of `size` [rows, cols], from parts with the shape in which each is taken, where it is not its own.
@@ -89,6 +100,8 @@ class Parts:
         """
         if not all(size) or not all(b > 0 for b in block):
             raise self.unfit("codes", "rows and columns")
+        if "columns" in self.stored:
+            parts = (*parts, ("columns", Grid(), (size[1],)))
         count = self.count
         lead = () if count is None else (count,)
         taken = []
@@ -100,7 +113,7 @@ class Parts:
                 raise self.unfit(role, "floats" if grid.kind in FLOATS else "codes")
         op = Unpack(size, tuple((p[0], p[1]) for p in parts), block, **more)
         floats = {t.type for p, t in zip(parts, taken, strict=True) if p[0] in ("scales", "biases", "factor", "divisor")}
-        return PackedTensor(self.name, kind or ("F16" if floats == {"F16"} else "BF16"), 
+        return PackedTensor(self.name, kind or ("F16" if floats == {"F16"} else "BF16"),
                             (*lead, *size) if flat is None else (flat, size[0] // flat, size[1]), self.codes.file,
                             self.codes.offset, sum(t.nbytes for t in self.stored.values()), tuple(taken), op, flat or count,
                             form, flat is not None)
@@ -123,6 +136,8 @@ class Parts:
                 return (r, c), block
         if r == rows and cols % c == 0:
             return (r, c), (1, cols // c)
-        if hint is None and rows % r == 0 and cols % c == 0:
+        if self.count is not None and shape == (cols, 1):  # FBGEMM's, of experts that are stored turned
+            return (1, cols), (rows, 1)
+        if hint is None and rows % r == 0 and cols % c == 0 and (c > 1 or r == 1):
             return (r, c), (rows // r, cols // c)
         raise self.unfit(role, f"a number per tensor, per row of {rows}, or per block")

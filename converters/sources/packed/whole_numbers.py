@@ -21,7 +21,7 @@ def compressed(parts: Parts) -> PackedTensor:
 
     Since 0.18 codes of 3, 5, 6, 7 bits straddle words; before, a word held as many as fit whole. The width tells.
     """
-    rows, cols = (int(n) for n in np.frombuffer(parts.values("shape"), _INTEGERS[parts.stored["shape"].type])[-2:])
+    rows, cols = parts.numbers("shape", 2)
     held = parts.shape("codes")
     if len(held) != 2 or held[0] != rows or not 0 < cols <= WORD * held[1]:
         raise parts.unfit("codes", f"words of {[rows, cols]}")
@@ -35,13 +35,10 @@ def compressed(parts: Parts) -> PackedTensor:
     elif zeros is not None:
         more = [("zeros", Grid("I"), shape)]  # by other hands: the zero itself, with its sign
     kind = "U" if zeros is not None and zeros.type in ("I32", "U32") else "U-"
-    if "groups" in parts.stored:
+    if "groups" in parts.stored and _reordered(parts, cols, shared[1]):
         more.append(("groups", Grid()))
     return parts.made(f"int{bits}", (rows, cols), shared, ("codes", Grid(kind, bits, dense=dense)), ("scales", Grid(), shape),
                       *more)
-
-
-_INTEGERS = {"I64": "<i8", "I32": "<i4"}
 
 
 def _bits(words: int, cols: int, parts: Parts) -> tuple[int, bool]:
@@ -84,30 +81,43 @@ def gptq(parts: Parts) -> PackedTensor:
     if -(-cols // group) != groups:
         raise parts.unfit("scales", f"groups of {group} of {cols} columns")
     more: list[Any] = []
+    symmetric = False
     if zero_words is not None:
         if _matrix(parts, "zeros")[0] != groups:
             raise parts.unfit("zeros", f"{groups} rows")
-        more.append(("zeros", Grid("U" if _plain_zeros(parts, bits) else "U+1", bits, turned=True)))
-    if "groups" in parts.stored:
-        if parts.shape("groups") != (cols,):
-            raise parts.unfit("groups", [cols])
+        plain, symmetric = _plain_zeros(parts, bits)
+        more.append(("zeros", Grid("U" if plain else "U+1", bits, turned=True)))
+    if "groups" in parts.stored and _reordered(parts, cols, group):
         more.append(("groups", Grid()))
     kind = "U" if zero_words is not None else "U-"
     return parts.made(f"GPTQ int{bits}", (rows, cols), (1, group), ("codes", Grid(kind, bits, axis=0, turned=True)),
-                      ("scales", Grid(turned=True)), *more)
+                      ("scales", Grid(turned=True)), *more, symmetric=symmetric)
 
 
-def _plain_zeros(parts: Parts, bits: int) -> bool:
-    """Whether zeros are stored as they are. Of symmetric codes they show it, whatever the label: all half the range."""
+def _reordered(parts: Parts, cols: int, width: int) -> bool:
+    """Whether the groups of the columns do not follow each other. Where a file says nothing (all 0, or -1) they do."""
+    if parts.shape("groups") != (cols,) or parts.stored["groups"].type != "I32":
+        raise parts.unfit("groups", f"I32 {[cols]}")
+    found = np.frombuffer(parts.values("groups"), "<i4")
+    if (found == -1).all() or not found.any():
+        return False
+    if found.min() < 0 or found.max() >= -(-cols // width):
+        raise parts.unfit("groups", f"numbers of {-(-cols // width)} groups")
+    return bool((found != np.arange(cols) // width).any())
+
+
+def _plain_zeros(parts: Parts, bits: int) -> tuple[bool, bool]:
+    """Whether zeros are stored as they are, and whether they are symmetric: then they show it, whatever the label, being half
+    the range."""
     stored = np.frombuffer(parts.values("zeros", parts.shape("zeros")[1] * WORD // 8), np.uint8)
     first = np.unpackbits(stored, bitorder="little").reshape(-1, bits) @ (1 << np.arange(bits))
     half = 1 << bits - 1
     for value, plain in ((half, True), (half - 1, False)):
         if parts.declared.get("sym", True) and (first == value).all():
-            return plain
+            return plain, True
     label = str(parts.declared.get("checkpoint_format") or parts.declared.get("format") or "")
     packing = str(parts.declared.get("packing_format") or parts.declared.get("backend") or "")
-    return label == "gptq_v2" or packing in ("auto_round", "auto_round:gptqmodel")
+    return label == "gptq_v2" or packing in ("auto_round", "auto_round:gptqmodel"), False
 
 
 def awq(parts: Parts) -> PackedTensor:
@@ -124,6 +134,21 @@ def awq(parts: Parts) -> PackedTensor:
         more = [("zeros", packing)]
     codes = packing if more else replace(packing, kind="U-")
     return parts.made("AWQ int4", (rows, cols), (1, cols // groups), ("codes", codes), ("scales", Grid(turned=True)), *more)
+
+
+def quark(parts: Parts) -> PackedTensor:
+    """Quark's int4 and uint4, of groups: as AWQ's, with signed codes where there are no zeros, and its order unless declared
+    otherwise."""
+    cols, words = _matrix(parts, "codes")
+    groups, rows = _matrix(parts, "scales")
+    if rows != 8 * words or cols % groups:
+        raise parts.unfit("scales", f"{8 * words} columns")
+    export = parts.declared.get("export")
+    plain = isinstance(export, Mapping) and export.get("pack_method") == "order"
+    signed = "zeros" not in parts.stored or "uint4" not in str(parts.declared.get("global_quant_config"))
+    packing = Grid("I" if signed else "U", 4, turned=True, order=() if plain else AWQ_ORDER)
+    more = [("zeros", packing, (groups, words))] if "zeros" in parts.stored else []
+    return parts.made("Quark int4", (rows, cols), (1, cols // groups), ("codes", packing), ("scales", Grid(turned=True)), *more)
 
 
 def awq_gemv(parts: Parts) -> PackedTensor:

@@ -13,7 +13,7 @@ from ggufx.converters.rules.facts import GgufFacts
 @pytest.mark.parametrize(("name", "same"), [
     ("Qwen3ForSequenceClassification", "Qwen3ForCausalLM"), ("LlamaForTokenClassification", "LlamaForCausalLM"),
     ("XLMRobertaForTokenClassification", "XLMRobertaModel"), ("gpt2lmheadmodel", None), ("MiniCPM9ForCausalLM", None),
-    ("BlumForCausalLM", None), ("Qwen2MeoForCausalLM", None), ("Gemma3nForConditionalGeneration", None), ("x" * 5000, None),
+    ("BlumForCausalLM", None), ("Qwen2MeoForCausalLM", None), ("Gemma3oForConditionalGeneration", None), ("x" * 5000, None),
 ])
 def test_a_class_of_the_same_model_is_named_and_none_that_only_looks_alike(name: str, same: str | None):
     with pytest.raises(UnsupportedError) as caught:

@@ -27,7 +27,8 @@ OTHERS = ("architectures", "transformers_version", "dtype", "quantization_config
 IN_ROPE_PARAMETERS = ("rope_theta", "rope_scaling", "rope_local_base_freq", "partial_rotary_factor",
                       "rotary_emb_base", "rotary_pct", "global_rope_theta", "local_rope_theta")
 LAYERS = {"mamba": "linear_attention", "attention": "full_attention"}  # what the class calls kinds of layers by itself
-HELD_ANYWAY = {"t5": "tie_word_embeddings", "mt5": "tie_word_embeddings", "umt5": "tie_word_embeddings"}  # whatever is said
+HELD_ANYWAY = {"t5": "tie_word_embeddings", "mt5": "tie_word_embeddings", "umt5": "tie_word_embeddings",
+               "cohere2_moe": "first_k_dense_replace"}  # whatever is said, or under another name
 
 
 def written(path: Path) -> dict:

@@ -37,6 +37,8 @@ CASES = {
                   ": transform_config is set: its weights are rotated, and the rotation is part of the runtime"),
     "marlin": (GPTQ, {"quantization_config": {"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}},
                "GPTQ, 4 bits", ": checkpoint_format is marlin: its weights are laid out for one GPU kernel"),
+    "mlx, experts": (packed("switch_mlp.weight", "switch_mlp.scales"), {"quantization": {"bits": 4, "group_size": 64}}, "MLX",
+                     ": its tensors are stacked and turned as mlx-lm has them, not as the model's own class"),
     "of no form": (packed("weight", "odd"), {"quantization_config": {"quant_method": "hqq"}}, "HQQ", ""),
     "unheard of": (packed("weight"), {"quantization_config": {"quant_method": "x\x1b[31m"}}, r"x\x1b[31m",
                    ": the method is unknown"),

@@ -11,6 +11,7 @@ from ggufx.converters.errors import InputError, UnsupportedError
 from ggufx.converters.io.values import ValueType, array, string
 from ggufx.converters.tokenizer import tokenizer_files, tokenizer_metadata
 from ggufx.converters.tokenizer.own_keys import residue
+from ggufx.converters.tokenizer.vocabulary import TokenType
 from vocabularies.cases import CASES, Case, plain, through_file, write_files
 from vocabularies.judges import converter_key_values, missing_converter, missing_runtime, runtime_ids
 from zoo.kinds import TEKKEN, vocab
@@ -39,6 +40,8 @@ DEVIATIONS = {
     "gemma4": {T + "token_type": "special tokens without a name are taken for normal ones"},
     "xlmr-v": {T + "tokens": "it has no <mask> and numbers the padding from one less", T + "token_type": "no <mask>",
                T + "scores": "no <mask>"},
+    "modernbert": {T + "add_bos_token": "written first: another order"},
+    "eurobert": {T + "add_bos_token": "written first: another order"},
     "xlmr-json": {T + "remove_extra_whitespaces": "it takes clean_up_tokenization_spaces for it"},
 }
 
@@ -190,6 +193,15 @@ def test_an_eos_list_gives_its_first_id(tmp_path: Path):
     assert metadata[T + "eos_token_id"].data == 7
     assert metadata[T + "merges"].data == []
     assert metadata[T + "merges"].item_type is ValueType.STRING
+
+
+@pytest.mark.parametrize(("arch", "role", "text"), [("laguna", "eot", "</assistant>"), ("internlm2", "eos", "<|im_end|>")])
+def test_the_end_of_a_turn_is_control_and_has_its_role(tmp_path: Path, arch: str, role: str, text: str):
+    """Else the runtime prints it, and goes on."""
+    document = _bpe() | {"added_tokens": [{"id": 256, "content": text, "special": False}]}
+    metadata = _convert(_folder(tmp_path, tokenizer__json=document), arch=arch).metadata
+    assert metadata[T + f"{role}_token_id"].data == 256
+    assert metadata[T + "token_type"].data[256] == TokenType.CONTROL
 
 
 def test_bos_is_switched_off_where_the_name_would_switch_it_on(tmp_path: Path):

@@ -26,7 +26,7 @@ ROWS = (
     Model("distilbert", "DistilBertModel", "bert", _DISTIL, "float32", v4=V4(), pooling="mean", embeds=True, tolerance=GELU),
     Model("distilbert-scores", "DistilBertForSequenceClassification", "bert", _DISTIL | _THREE, "float16", scores=True,
           tolerance=GELU, fault=Fault(runtime=_RELU)),
-    Model("camembert", "CamembertModel", "xlmr-json", _ROBERTA, "float32", pooling="mean", embeds=True, tolerance=GELU,
+    Model("camembert", "CamembertModel", "camembert", _ROBERTA, "float32", pooling="mean", embeds=True, tolerance=GELU,
           fault=_CAMEMBERT),
     Model("bert-scores", "BertForSequenceClassification", "bert", _BERT | _ONE, "float32", v4=V4(fault=_POOLER), scores=True, tolerance=GELU,
           fault=_POOLER),

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .rows import DECODER, THETA, Fault, Model, Shapes, tensors
+from .rows import DECODER, GELU, THETA, TYPE, Fault, Model, Shapes, tensors
 
 _LLAMA = DECODER | {"model_type": "llama", "head_dim": 16, "rope_parameters": THETA}
 _QWEN2 = DECODER | {"model_type": "qwen2", "rope_parameters": THETA}
@@ -81,4 +81,17 @@ ROWS = (
           fault=Fault("lists the class for its text part but has no converter for it"))
       for name, cls in (("granite-speech", "GraniteSpeechForConditionalGeneration"),
                         ("granite-speech-plus", "GraniteSpeechPlusForConditionalGeneration"))),
+    Model("gemma4-unified", "Gemma4UnifiedForConditionalGeneration", "gemma4", {
+        "text_config": DECODER | {
+            "head_dim": 32, "hidden_activation": "gelu_pytorch_tanh", "num_hidden_layers": 6, "sliding_window": 8, "global_head_dim": 64,
+            "final_logit_softcapping": 30.0, "rope_parameters": {
+                "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1000000.0},
+                "sliding_attention": THETA}},
+        "vision_config": {"patch_size": 4, "mm_embed_dim": 32, "mm_posemb_size": 16, "output_proj_dims": 64},
+        "audio_config": {"audio_embed_dim": 16}}, add={"moe_intermediate_size": None, "hidden_size_per_layer_input": 0}, tolerance=GELU, fault=Fault(keys=(TYPE,))),
+    Model("exaone4-5", "Exaone4_5_ForConditionalGeneration", "llama3", {
+        "text_config": DECODER | {"model_type": "exaone4", "sliding_window": None, "layer_types": ["full_attention"] * 2,
+                                  "rope_parameters": THETA | {"rope_theta": 1000000.0}},
+        "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "num_key_value_heads": 1,
+                          "out_hidden_size": 64, "patch_size": 4, "fullatt_block_indexes": [0]}}),
 )

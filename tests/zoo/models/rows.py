@@ -141,3 +141,29 @@ def tensors(rows: dict[str, str], b: str = "num_hidden_layers", e: str = "num_ex
                 for block in numbers(name, "b", b) for expert in numbers(name, "e", e)}
 
     return shapes
+
+
+L = "model.layers.{b}."
+_HEAD = "hidden_size//num_attention_heads"
+OUTSIDE = {"model.embed_tokens.weight": "vocab_size hidden_size", "lm_head.weight": "vocab_size hidden_size",
+           "model.norm.weight": "hidden_size"}
+LLAMA_NAMES = OUTSIDE | {  # the names of a Llama, for `tensors`
+    L + "input_layernorm.weight": "hidden_size", L + "post_attention_layernorm.weight": "hidden_size",
+    L + "self_attn.q_proj.weight": f"num_attention_heads*({_HEAD}) hidden_size",
+    L + "self_attn.k_proj.weight": f"num_key_value_heads*({_HEAD}) hidden_size",
+    L + "self_attn.v_proj.weight": f"num_key_value_heads*({_HEAD}) hidden_size",
+    L + "self_attn.o_proj.weight": f"hidden_size num_attention_heads*({_HEAD})",
+    L + "mlp.gate_proj.weight": "intermediate_size hidden_size", L + "mlp.up_proj.weight": "intermediate_size hidden_size",
+    L + "mlp.down_proj.weight": "hidden_size intermediate_size",
+}
+
+
+def without(names: dict[str, str], *parts: str) -> dict[str, str]:
+    """The names that have none of these parts."""
+    return {name: shape for name, shape in names.items() if not any(part in name for part in parts)}
+
+
+def biases(names: dict[str, str], *parts: str) -> dict[str, str]:
+    """Biases for the names that have one of these parts."""
+    return {name.removesuffix("weight") + "bias": shape.split()[0] for name, shape in names.items()
+            if any(part in name for part in parts)}

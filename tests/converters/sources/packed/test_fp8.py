@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from ggufx.converters.errors import GgufxError
+from zoo.packed import decoded, opened, pair, same, tensors
 
 import ggufx
-
-from .twins import pair, same, tensors
 
 F8 = torch.float8_e4m3fn
 
@@ -99,6 +98,17 @@ def test_scales_of_activations_are_left_out_in_one_line(zoo, tmp_path: Path):
     assert notes == ["activation and KV-cache scales are not part of GGUF: 28 tensors left out"]
 
 
+def test_scales_of_a_cache_over_plain_weights(zoo, tmp_path: Path):
+    def change(module: str, w: torch.Tensor):
+        return {f"{module}.weight": w, f"{module}.k_scale": torch.ones(1)}, w
+    scheme = {"quantization_config": {"quant_method": "compressed-tensors", "kv_cache_scheme": {"num_bits": 8}}}
+    packed, twin = pair(zoo("llama"), tmp_path / "a", change, scheme)
+    same(packed, twin, tmp_path)
+    undeclared, _ = pair(zoo("llama"), tmp_path / "b", change)
+    with pytest.raises(GgufxError, match="no rule of this architecture takes the tensor"):
+        ggufx.hf_to_gguf(undeclared, tmp_path / "b.gguf")
+
+
 def test_back_comes_a_plain_checkpoint(zoo, tmp_path: Path):
     packed, _ = pair(zoo("llama"), tmp_path, *CASES["ragged blocks"])
     ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
@@ -109,6 +119,31 @@ def test_back_comes_a_plain_checkpoint(zoo, tmp_path: Path):
     ggufx.hf_to_gguf(tmp_path / "back", tmp_path / "again.gguf", outtype="bf16", plain=True)
     ggufx.hf_to_gguf(packed, tmp_path / "plain.gguf", outtype="bf16", plain=True)
     assert tensors(tmp_path / "again.gguf") == tensors(tmp_path / "plain.gguf")
+
+
+@pytest.mark.parametrize("kind", ["fp8", "nvfp4"])
+def test_inputs_that_are_scaled_before_a_weight(kind: str, zoo, tmp_path: Path):
+    """ModelOpt's pre_quant_scale: part of the weight."""
+    from .test_hub_models import nvfp4
+
+    def change(module: str, w: torch.Tensor):
+        made = nvfp4(module, w) if kind == "nvfp4" else shaped((), "{m}.weight_scale")(module, w)
+        if made is None:
+            return None
+        p = torch.rand(w.shape[1], generator=torch.Generator().manual_seed(2)) + 0.5
+        return {**made[0], f"{module}.pre_quant_scale": p}, made[1] * p
+    packed, twin = pair(zoo("llama"), tmp_path, change)
+    same(packed, twin, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["svdquant_lora_a", "smoothing_scale"])
+def test_a_part_of_a_weight_that_is_not_computed_is_never_dropped(name: str, zoo, tmp_path: Path):
+    def change(module: str, w: torch.Tensor):
+        made = shaped((), "{m}.weight_scale")(module, w)
+        return made and ({**made[0], f"{module}.{name}": torch.ones(4)}, made[1])
+    packed, _ = pair(zoo("llama"), tmp_path, change)
+    with pytest.raises(GgufxError, match="is part of a quantized weight that ggufx does not decode"):
+        ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
 
 
 def wrong(shape):
@@ -169,3 +204,31 @@ def test_stacks_of_matrices(shape, tmp_path: Path):
     found = logical(Checkpoint(tmp_path, {}, read_safetensors_header(tmp_path / "m.safetensors").tensors))
     (tensor,) = found.tensors.values()
     assert (tensor.name, tensor.shape, tensor.count) == ("experts.gate_up_proj", shape, 4)
+
+
+def test_parts_in_different_files(zoo, tmp_path: Path):
+    """A weight in one shard, its scale in another, and the plan as JSON."""
+    from ggufx.converters.plan.plan import ConversionPlan
+    from safetensors.torch import load_file, save_file
+
+    packed, twin = pair(zoo("llama"), tmp_path, *CASES["ragged blocks"])
+    stored = load_file(packed / "model.safetensors")
+    (packed / "model.safetensors").unlink()
+    for number, names in ((1, [n for n in stored if not n.endswith("_inv")]), (2, [n for n in stored if n.endswith("_inv")])):
+        save_file({n: stored[n] for n in names}, packed / f"model-0000{number}-of-00002.safetensors", metadata={"format": "pt"})
+    same(packed, twin, tmp_path)
+    plan = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True)
+    assert ConversionPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+@pytest.mark.parametrize("scale", [(3, 1, 40), (3, 40, 1)])
+def test_scales_of_experts_that_are_stored_turned(scale, tmp_path: Path):
+    """Llama 4 by FBGEMM: a scale per output, which is a column of what is stored."""
+    q, s = torch.randn(3, 24, 40).to(F8), torch.rand(scale)
+    made = opened({"experts.down_proj": q, "experts.down_proj_scale": s}, "{}", tmp_path)
+    assert torch.equal(decoded(made.tensors["experts.down_proj"]), q.float() * s.reshape(3, 1, 40))
+
+
+def test_a_number_for_some_rows_is_no_block(tmp_path: Path):
+    with pytest.raises(GgufxError, match="is no part of"):
+        opened({"m.weight": torch.randn(64, 40).to(F8), "m.weight_scale": torch.rand(4, 1)}, "{}", tmp_path)

@@ -66,9 +66,10 @@ def opened(stored: Stored, config: str, folder: Path) -> Checkpoint:
     return open_logical(folder)
 
 
-def decoded(tensor: StoredTensor) -> torch.Tensor:
-    """float32: a weight as a job decodes it."""
+def decoded(tensor: StoredTensor, item: int | None = None) -> torch.Tensor:
+    """float32: a weight as a job decodes it, or one matrix of a stack."""
     source = source_of(tensor, numbered(part.file for part in parts_of(tensor)))
+    source = source if item is None else source.item(item)
     files = [open(path, "rb") for path in numbered(part.file for part in parts_of(tensor))]  # noqa: SIM115
 
     class Files:
