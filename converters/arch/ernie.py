@@ -1,4 +1,5 @@
-"""ERNIE 4.5 and its mixture of experts: Llama's blocks whose checkpoints pair rotary neighbours, as the runtime does.
+"""ERNIE 4.5, its mixture of experts, and the text part of PaddleOCR-VL: Llama's blocks whose checkpoints pair rotary
+neighbours, as the runtime does.
 
 Source: transformers `models/ernie4_5`, `ernie4_5_moe`; llama.cpp `src/models/ernie4-5.cpp`, `ernie4-5-moe.cpp`,
 `conversion/ernie.py`.
@@ -8,8 +9,9 @@ from __future__ import annotations
 
 from ..rules.words import *
 from .common import *
-from .llama import UNSTATED_HEAD
+from .llama import MULTIMODAL, UNSTATED_HEAD
 from .qwen import ATTN, FFN
+from .qwenvl import sections
 
 FUSED = (  # as Baidu's own code holds them
     R(("blk.{b}.attn_q.weight", "blk.{b}.attn_k.weight", "blk.{b}.attn_v.weight"), L + "self_attn.qkv_proj.weight",
@@ -83,4 +85,18 @@ ERNIE_MOE = ArchSpec(
     sizes=SIZES, aliases=ALIASES, ignore=MTP, example="baidu/ERNIE-4.5-21B-A3B-PT",
 )
 
-SPECS = (ERNIE, ERNIE_MOE)
+# In text alone the sections of the rotary dimensions make no difference: what is left is Mistral
+# without a window, its rotary rows as they are.
+PADDLEOCR_TEXT = ArchSpec(
+    "paddleocr", ("MistralForCausalLM",), "mistral",
+    hparams=(*DECODER, NO_BIAS, sections(16, 24, 24), Fixed("sliding_window", None)),
+    tensors=(*EMBED, *NORMS, *ATTN, *FFN, *OUT_NORM, *HEAD), defaults={**DEFAULTS, "head_dim": 128}, sizes=SIZES,
+)
+PADDLEOCR = Whole(
+    "PaddleOCRVLForConditionalGeneration", "paddleocr_vl", PADDLEOCR_TEXT, MULTIMODAL,
+    dict.fromkeys(("visual.", "mlp_AR.", "model.visual.", "model.projector.")), example="PaddlePaddle/PaddleOCR-VL",
+    settings={"sliding_window": None},
+)
+
+BACK = {"paddleocr": choice(PADDLEOCR_TEXT)}
+SPECS = (ERNIE, ERNIE_MOE, PADDLEOCR)

@@ -159,6 +159,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "ernie4_5-moe": VocabRules(prefix_from_config=True),
     "deepseek": VocabRules(pre=("deepseek-llm",)),
     "deepseek32": VocabRules(json_first=True, pre=("deepseek-v3",)),
+    "paddleocr": VocabRules(prefix_from_config=True),
     "exaone": VocabRules(pre=("exaone",)),
     "exaone4": VocabRules(pre=("exaone4",)),
     "falcon": VocabRules(pre=("falcon",)),

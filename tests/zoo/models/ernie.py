@@ -23,4 +23,8 @@ ROWS = (
         "num_hidden_layers": 3, "intermediate_size": 128, "moe_num_experts": 4, "moe_k": 2, "moe_num_shared_experts": 2,
         "moe_intermediate_size": 32, "moe_layer_start_index": 1, "rope_parameters": THETA | {"rope_theta": 500000.0}},
         float32=("e_score_correction_bias",), v4=V4()),
+    Model("paddleocr", "PaddleOCRVLForConditionalGeneration", "llama-spm", {
+        "text_config": _ERNIE | {"head_dim": 16, "rope_parameters": THETA | {"rope_theta": 500000.0, "mrope_section": [4, 2, 2]}},
+        "vision_config": {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16,
+                          "patch_size": 4}}),
 )
