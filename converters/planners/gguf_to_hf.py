@@ -161,7 +161,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     shards = _shards(reading, tensors, kept)
     files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
     return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
-        "architecture": spec.name, "class": (own and own.hf_class) or config["architectures"][0], "dtype": _main_dtype(reading),
+        "architecture": spec.name, "class": (own and own.hf_class) or arch.class_of(config, str(path)),
+        "dtype": _main_dtype(reading),
         "parameters": sum(prod(t.shape) for t in tensors)})
 
 

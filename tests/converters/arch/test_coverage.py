@@ -11,8 +11,8 @@ from ggufx.converters.arch import BY_CLASS
 PEER = set(json.loads((Path(__file__).parents[2] / "golden" / "classes.json").read_text(encoding="utf-8"))["classes"])
 NOT_CARRIED = {
     "drafts, which take weights and a tokenizer from their target": {
-        "DFlash2DraftModel", "DFlashDraftModel", "DSparkDraftModel", "DSparkSpeculator", "DeepseekV4DSparkModel", "Eagle3DraftModel",
-        "Eagle3LlamaForCausalLM", "Eagle3Speculator", "Gemma4AssistantForCausalLM", "Gemma4DSparkModel",
+        "DFlash2DraftModel", "DFlashDraftModel", "DSparkDraftModel", "DSparkSpeculator", "DeepseekV4DSparkModel",
+        "Eagle3DraftModel", "Eagle3LlamaForCausalLM", "Eagle3Speculator", "Gemma4AssistantForCausalLM", "Gemma4DSparkModel",
         "Gemma4UnifiedAssistantForCausalLM", "Lfm2DSparkDraftModel", "LingDSparkModel", "LlamaForCausalLMEagle3",
         "MuseGlimmerAssistantModel", "Qwen3DSparkModel"},
     "speech and codecs, in other files than a checkpoint's": {
