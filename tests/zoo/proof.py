@@ -34,8 +34,9 @@ from .texts import HARD_TEXTS
 TEXT_PART = {name for name, row in MODELS.items() if (spec := table(row)) and spec.whole}
 TOKENIZER_FILES = ("tokenizer*", "rwkv_vocab*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*",
                    "*.model")
-# Of optional kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE, Hunyuan).
-OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}")
+# Of optional kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE, Hunyuan, Qwen3-ASR).
+OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}",
+                  "mrope_interleaved")
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
