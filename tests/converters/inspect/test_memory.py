@@ -11,7 +11,8 @@ MODELS = (
     "llama", "gemma2", "gemma3", "gemma3n", "gemma4", "gptoss", "cohere2", "llama4", "mimo2", "t5",
     "bert",
     "deepseek2", "deepseek32",
-    "mamba", "mamba2", "rwkv6", "rwkv7", "qwen35", "qwen3next", "lfm2", "jamba", "granite-h", "bamba", "falcon-h1", "nemotron-h",
+    "mamba", "mamba2", "rwkv6", "rwkv7", "qwen35", "qwen3next", "lfm2", "jamba", "granite-h", "bamba",
+    "falcon-h1", "nemotron-h",
 )
 
 
