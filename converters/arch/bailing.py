@@ -1,10 +1,12 @@
-"""Ant's Bailing (Ling, Ring), versions 1 and 2: q, k and v in one weight, experts, of version 2 a biased router.
+"""Ant's Bailing (Ling, Ring), versions 1 and 2: q, k and v in one weight, experts, of version 2 a biased router; Sarvam.
 
 Source: inclusionAI's `modeling_bailing_moe.py`, `modeling_bailing_moe_v2.py`; llama.cpp `src/models/bailingmoe*.cpp`,
 `conversion/bailingmoe.py`.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from ..rules.words import *
 from .common import *
@@ -73,4 +75,10 @@ BAILING2 = ArchSpec(
     idle=predicting, example="inclusionAI/Ling-mini-2.0",
 )
 
-SPECS = (BAILING, BAILING2)
+# The class takes the mean off the router's biases; the choice of experts is the same with it.
+SARVAM = replace(
+    BAILING2, classes=("SarvamMoEForCausalLM", "modeling_sarvam_moe.SarvamMoEForCausalLM"), model_type="sarvam_moe",
+    defaults={**BAILING2.defaults, "partial_rotary_factor": 1.0}, example="sarvamai/sarvam-30b")
+
+BACK = {"bailingmoe2": choice(BAILING2, (SARVAM, says("tokenizer.ggml.pre", "sarvam-moe")))}
+SPECS = (BAILING, BAILING2, SARVAM)

@@ -45,6 +45,8 @@ QWEN2_VL = Whole("Qwen2VLForConditionalGeneration", "qwen2_vl", QWEN2VL, MULTIMO
                  example="Qwen/Qwen2-VL-2B-Instruct")
 QWEN25_VL = replace(QWEN2_VL, name="Qwen2_5_VLForConditionalGeneration", model_type="qwen2_5_vl",
                     example="Qwen/Qwen2.5-VL-3B-Instruct")
+QWEN2_VL_MODEL = replace(QWEN2_VL, name="Qwen2VLModel", text=replace(QWEN2VL, headless=("Qwen2VLModel",)),
+                         aliases=(*MULTIMODAL[:2], ("language_model.", "model.")))
 QWEN25_OMNI = Whole("Qwen2_5OmniModel", "qwen2_5_omni", QWEN2VL, THINKER, OMNI_PARTS, example="Qwen/Qwen2.5-Omni-3B")
 
 QWEN3VL = ArchSpec(
@@ -87,4 +89,4 @@ QWEN3_ASR = Whole("Qwen3ASRForConditionalGeneration", "qwen3_asr", replace(
     example="Qwen/Qwen3-ASR-0.6B-hf")
 
 BACK = {"qwen2vl": choice(QWEN2VL), "qwen3vl": choice(QWEN3VL), "qwen3vlmoe": choice(QWEN3VLMOE)}
-SPECS = (QWEN2_VL, QWEN25_VL, QWEN25_OMNI, QWEN3_VL, QWEN3_VL_MOE, QWEN3_OMNI, QWEN3_ASR)
+SPECS = (QWEN2_VL, QWEN2_VL_MODEL, QWEN25_VL, QWEN25_OMNI, QWEN3_VL, QWEN3_VL_MOE, QWEN3_OMNI, QWEN3_ASR)

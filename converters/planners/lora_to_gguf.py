@@ -85,7 +85,8 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
     hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"), config)
     checkpoint = open_adapter(adapter)
     settings = read_settings(checkpoint.config, str(adapter), problems)
-    tied = bool(config.get("tie_word_embeddings")) and spec.head
+    headless = arch.class_of(base_config, f"{base}/config.json") in spec.headless  # the embedding stands in
+    tied = (bool(config.get("tie_word_embeddings")) or headless) and spec.head
     notes = list(checkpoint.notes)
     pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
     unfit: list[GgufxError] = []

@@ -170,7 +170,8 @@ class Whole:
 
     def as_spec(self) -> ArchSpec:
         """The text part's table under this class's names."""
-        return replace(self.text, classes=(self.name,), model_type=self.model_type, headless=(), example=self.example,
+        return replace(self.text, classes=(self.name,), model_type=self.model_type, example=self.example,
+                       headless=tuple(name for name in self.text.headless if name == self.name),
                        tensors=(*self.layout, *self.text.tensors), aliases=(*self.aliases, *self.text.aliases), whole=self)
 
 

@@ -36,7 +36,8 @@ class VocabRules:
     Forward. `json_first`: tokenizer.json decides even where a tokenizer.model lies beside it. `json_classes`: so it does for
     these values of tokenizer_class. `by_flag`: a byte-level token that looks special is none without the flag.
     `as_written`: added tokens keep the type and the text that the files give them.
-    `merges`: a BPE over U+2581 text is written with its merges (gemma4). `pre`: the names that its pre-tokenizers are
+    `merges`: a BPE over U+2581 text is written with its merges (gemma4), or under the name `spaced` where it is cut as
+    that name says (Sarvam). `pre`: the names that its pre-tokenizers are
     published with. `space_prefix`: `add_space_prefix` whatever the files say; `prefix_from_config`: its value in
     tokenizer_config.json, `prefix_from_model` in the SentencePiece model. `type_count`: BERT's token types. `fairseq`: a
     unigram model's pieces are renumbered. `ids` and `adds`: key-values that are always written; `by_size`: further ones for
@@ -54,6 +55,7 @@ class VocabRules:
     as_written: bool = False
     by_flag: bool = False
     merges: bool = False
+    spaced: str = ""
     pre: tuple[str, ...] = ()
     space_prefix: bool | None = None
     prefix_from_config: bool = False
@@ -147,7 +149,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "afmoe": VocabRules(pre=("afmoe",)),
     "arcee": VocabRules(pre=("llama-bpe",)),
     "bailingmoe": VocabRules(pre=("bailingmoe",)),
-    "bailingmoe2": VocabRules(pre=("bailingmoe2",)),
+    "bailingmoe2": VocabRules(pre=("bailingmoe2",), spaced="sarvam-moe"),
     "bloom": VocabRules(pre=("bloom",)),
     "chameleon": VocabRules(pre=("chameleon",)),
     "chatglm": VocabRules(pre=("chatglm-bpe",), adds={"bos": False}, roles={"chatglm-bpe": _GLM}, ranks=_GLM_RANKS),

@@ -128,8 +128,16 @@ def _read_json(source: Folder, rules: VocabRules, size: int, pre: str | None) ->
     if rules.merges:
         return spm.with_merges(source, size, rules.visible)
     if spm.is_spaced_bpe(source) and pre is None:
-        return spm.from_json(source, size)
+        if not _cut_as(rules.spaced, source):
+            return spm.from_json(source, size)
+        pre = rules.spaced
     return _byte_level(source, rules, size, pre)
+
+
+def _cut_as(name: str, source: Folder) -> bool:
+    """Whether a BPE over U+2581 text makes its blanks as the pre-tokenizer of this name does."""
+    assert source.tokenizer is not None
+    return bool(name) and pre_table()[name].runtime["normalizer"] == source.tokenizer.get("normalizer", dict)
 
 
 def _byte_level(source: Folder, rules: VocabRules, size: int, pre: str | None) -> Vocabulary:

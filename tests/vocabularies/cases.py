@@ -32,6 +32,7 @@ CLASSES: dict[str, tuple[tuple[str, str], ...]] = {
     "gemma": (("GemmaForCausalLM", "gemma"), ("Gemma2ForCausalLM", "gemma2"), ("Gemma3ForCausalLM", "gemma3"),
               ("Gemma3ForConditionalGeneration", "gemma3"), ("Gemma3TextModel", "gemma-embedding")),
     "gemma-json": (("Gemma3ForCausalLM", "gemma3"),),
+    "sarvam": (("SarvamMoEForCausalLM", "bailingmoe2"),),
     "gemma4": (("Gemma4ForConditionalGeneration", "gemma4"),),
     "xlmr": (("XLMRobertaModel", "bert"),),
     "xlmr-json": (("XLMRobertaModel", "bert"),),

@@ -394,6 +394,15 @@ def _gemma4() -> Vocab:
     )
 
 
+def _sarvam() -> Vocab:
+    head = [("<pad>", CONTROL), ("<eos>", CONTROL), ("<bos>", CONTROL), ("<unk>", CONTROL), ("<mask>", CONTROL)]
+    return spm_bpe(
+        "sarvam", head=head, listed=tuple(text for text, _ in head), prefix=False, style="gemma", with_model=False,
+        pre="sarvam-moe", config={"tokenizer_class": "PreTrainedTokenizerFast"}, templates={"default": LLAMA_CHAT},
+        roles={"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
+    )
+
+
 XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "clean_up_tokenization_spaces": True}
 VOCABS: dict[str, Callable[[], Vocab]] = {
     "llama3": _llama3,
@@ -428,6 +437,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "gemma": lambda: _gemma("gemma", with_model=True),
     "gemma-json": lambda: _gemma("gemma-json", with_model=False),
     "gemma4": _gemma4,
+    "sarvam": _sarvam,
     "xlmr": lambda: unigram("xlmr", with_model=True, config=XLMR),
     "xlmr-json": lambda: unigram("xlmr-json", with_model=False, config=XLMR),
     "camembert": lambda: unigram("camembert", with_model=True, head=CAMEMBERT_HEAD, config={"tokenizer_class": "CamembertTokenizer"}),

@@ -3,7 +3,7 @@
 # fmt: off
 from typing import Any
 
-from .rows import DECODER, Model, Shapes, tensors
+from .rows import DECODER, Fault, Model, Shapes, tensors
 
 _L = "model.layers.{b}."
 _MLP = {"gate_proj": "{} hidden_size", "up_proj": "{} hidden_size", "down_proj": "hidden_size {}"}
@@ -37,6 +37,11 @@ def _v2(config: dict[str, Any]) -> Shapes:
     return tensors(rows, b="num_hidden_layers+1")(config)
 
 
+
+def _sarvam(config: dict[str, Any]) -> Shapes:
+    return {name: shape for name, shape in _v2(config).items() if ".layers.2." not in name}
+
+
 ROWS = (
     Model("bailing", "BailingMoeForCausalLM", "gpt2", _BAILING | {"first_k_dense_replace": 0, "num_shared_experts": 2},
           shapes=tensors(_ATTN | _experts(_L))),
@@ -44,4 +49,8 @@ ROWS = (
         "first_k_dense_replace": 1, "num_shared_experts": 1, "moe_shared_expert_intermediate_size": 32, "n_group": 2, "topk_group": 1,
         "score_function": "sigmoid", "partial_rotary_factor": 0.5, "routed_scaling_factor": 2.5, "use_qk_norm": True,
         "num_nextn_predict_layers": 1}, float32=("expert_bias",), shapes=_v2),
+    Model("sarvam", "SarvamMoEForCausalLM", "sarvam", _BAILING | {
+        "model_type": "sarvam_moe", "first_k_dense_replace": 1, "num_shared_experts": 1, "n_group": 1, "topk_group": 1,
+        "score_function": "sigmoid", "routed_scaling_factor": 2.5, "use_qk_norm": True}, float32=("expert_bias",),
+        shapes=_sarvam, fault=Fault(keys=("blk.1.exp_probs_b.bias",))),  # less their mean, which chooses the same experts
 )

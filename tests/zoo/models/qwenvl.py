@@ -57,6 +57,8 @@ ROWS = (
     Model("qwen2vl", "Qwen2VLForConditionalGeneration", "qwen2", {
         "text_config": DECODER | {"rope_parameters": _MROPE}, "vision_config": _EYE2}, v4=_OLD,
           tolerance=RECURRENT),  # the runtime takes no epsilon
+    Model("qwen2vl-headless", "Qwen2VLModel", "qwen2", {
+        "text_config": DECODER | {"rope_parameters": _MROPE}, "vision_config": _EYE2}, embeds=True, tolerance=RECURRENT),
     Model("qwen25vl", "Qwen2_5_VLForConditionalGeneration", "qwen2", {
         "text_config": DECODER | {"rope_parameters": _MROPE, "tie_word_embeddings": True}, "vision_config": _EYE25,
         "tie_word_embeddings": True}, tolerance=RECURRENT),
