@@ -6,7 +6,7 @@ sequence and a batch of 512. Buffers of the computation come on top: some hundre
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ F16, F32 = 2, 4
 BATCH = 512  # rows that a sliding window's cache holds beside the window
 PAD = 256
 MAX_BLOCKS = 1 << 16  # a stranger's file may claim billions
+RECURRENT = ("linear_attention", "mamba", "conv")  # layer types of config.json without keys and values
+FEED_FORWARD_BLOCKS = ("nemotron_h", "nemotron_h_moe")  # blocks without attention are either recurrent or feed forward
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ def cache_bytes(keys: Mapping[str, Any], layers: Sequence[str] | None, context: 
     """Bytes of the cache at `context` tokens; None where keys are missing or cannot be what they say.
 
     `keys`: plain GGUF key-values. `layers`: layer types as in config.json (full_attention, sliding_attention,
-    linear_attention); None where nothing tells them: all full then.
+    linear_attention ...); None where nothing tells them: the blocks with key-value heads are full then.
     """
     arch = keys.get("general.architecture")
 
@@ -45,7 +47,7 @@ def cache_bytes(keys: Mapping[str, Any], layers: Sequence[str] | None, context: 
         blocks = int(key("block_count")) - int(key("nextn_predict_layers", 0))
         if not 0 < blocks <= MAX_BLOCKS:
             return None
-        heads = key("attention.head_count")
+        heads = key("attention.head_count", 0)
         kv_heads = _each(key("attention.head_count_kv", heads), blocks)
         width = int(key("embedding_length")) // max(_each(heads, 1)[0], 1)
         key_length, value_length = int(key("attention.key_length", width)), int(key("attention.value_length", width))
@@ -53,19 +55,34 @@ def cache_bytes(keys: Mapping[str, Any], layers: Sequence[str] | None, context: 
             value_length = 0  # one latent serves as keys and as values
         window = int(key("attention.sliding_window", 0))
         slides = _slides(layers, key("attention.sliding_window_pattern"), blocks) if window else [False] * blocks
-        recurrent = [kind == "linear_attention" for kind in layers[:blocks]] if layers else []
+        kinds = [*(layers or ())[:blocks], *[""] * (blocks - len(layers or ()))]
+        feeds = _each(key("feed_forward_length", 0), blocks)
+        state = F32 * _state(key)
+        both = state and "linear_attention" not in kinds and all(kv_heads)  # attention and a state in every block
+        shared = int(key("attention.shared_kv_layers", 0))  # the last ones, which look into the caches of others
         total = 0
         for block in range(blocks):
-            if block < len(recurrent) and recurrent[block]:
-                inner, state = int(key("ssm.inner_size")), int(key("ssm.state_size"))
-                rows = inner + 2 * int(key("ssm.group_count", 0)) * state
-                total += F32 * ((int(key("ssm.conv_kernel")) - 1) * rows + inner * state)
-                continue
-            rows = min(context, -(-(window + BATCH) // PAD) * PAD) if slides[block] else context
-            total += F16 * rows * kv_heads[block] * _at(key_length, value_length, slides[block], key)
+            attends = kv_heads[block] > 0 and kinds[block] not in RECURRENT
+            if attends and block < blocks - shared:
+                rows = min(context, -(-(window + BATCH) // PAD) * PAD) if slides[block] else context
+                total += F16 * rows * kv_heads[block] * _at(key_length, value_length, slides[block], key)
+                total += F16 * rows * int(key("attention.indexer.key_length", 0))
+            if both or (not attends and not (arch in FEED_FORWARD_BLOCKS and feeds[block])):
+                total += state
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
     return total
+
+
+def _state(key: Callable[..., Any]) -> int:
+    """Numbers that a recurrent block keeps: of its convolution and of its state. 0 where there are none."""
+    if key("wkv.head_size") is not None:
+        width = int(key("embedding_length"))
+        return int(key("token_shift_count", 2)) * width + width * int(key("wkv.head_size"))
+    if key("shortconv.l_cache") is not None:
+        return int(key("embedding_length")) * (int(key("shortconv.l_cache")) - 1)
+    inner, size = int(key("ssm.inner_size", 0)), int(key("ssm.state_size", 0))
+    return max(int(key("ssm.conv_kernel", 0)) - 1, 0) * (inner + 2 * int(key("ssm.group_count", 0)) * size) + size * inner
 
 
 def _at(key_length: int, value_length: int, slides: bool, key: Any) -> int:

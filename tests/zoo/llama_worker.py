@@ -16,7 +16,9 @@ import numpy as np
 WORDS = 128
 N_GPU_LAYERS, LOAD_FLAGS = 4, 18
 N_CTX, N_BATCH, N_UBATCH, N_THREADS, N_THREADS_BATCH, POOLING, FLASH, TYPE_K, TYPE_V = 0, 1, 2, 7, 8, 11, 13, 26, 27
+SWA_FULL = 35
 F32 = 0
+WARN = 3  # of ggml's log levels
 RANK = 4  # LLAMA_POOLING_TYPE_RANK
 
 
@@ -59,13 +61,15 @@ class Runtime:
             getattr(lib, name).restype = Words
         lib.llama_batch_init.restype = Batch
         self.log: list[str] = []
-        self.callback = LOG(lambda level, text, _: self.log.append(text.decode(errors="replace")) if level >= 3 else None)
+        self.least = WARN
+        self.callback = LOG(lambda level, text, _: self.log.append(text.decode(errors="replace"))
+                            if level >= self.least else None)
         lib.llama_log_set(self.callback, None)
         lib.llama_backend_init()
         self.model_params = lib.llama_model_default_params()
         self.context_params = lib.llama_context_default_params()
         model, context = self.model_params.word, self.context_params.word
-        if model[LOAD_FLAGS] != 1 << 16 or list(context[:3]) != [512, 2048, 512] or list(context[26:28]) != [1, 1]:
+        if model[LOAD_FLAGS] != 1 << 16 or list(context[:3]) != [512, 2048, 512] or list(context[26:28]) != [1, 1] or context[SWA_FULL] != 1:
             raise RuntimeError("llama.cpp's parameter structures have changed: llama_worker.py must be adapted")
         model[N_GPU_LAYERS], model[LOAD_FLAGS] = 0, 0  # no repacked weights: plain kernels only
 
@@ -125,6 +129,23 @@ class Runtime:
         lib.llama_free(context)
         lib.llama_model_free(model)
         return out
+
+    def caches(self, path: str, length: int) -> list[str]:
+        """What the runtime says of the caches of a context of that length, with its own settings."""
+        model = self.load(path)
+        words = Words.from_buffer_copy(self.context_params)
+        words.word[N_CTX], words.word[N_BATCH], words.word[N_UBATCH] = length, 512, 512
+        words.word[SWA_FULL] = 0  # as in llama.cpp's own programs
+        self.log.clear()
+        self.least = 0
+        context = self.lib.llama_init_from_model(model, words)
+        self.least = WARN
+        said = "".join(self.log).splitlines()
+        if not context:
+            raise RuntimeError("llama.cpp makes no context: " + self._said())
+        self.lib.llama_free(ctypes.c_void_p(context))
+        self.lib.llama_model_free(model)
+        return said
 
     def tokenize(self, path: str, texts: list[str], special: bool, add_special: bool) -> list[list[int]]:
         model = self.load(path)

@@ -9,6 +9,7 @@ import base64
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -124,6 +125,13 @@ def _call(**request: Any) -> Any:
     if isinstance(result, dict) and "data" in result:
         return np.frombuffer(base64.b64decode(result["data"]), "<f4").reshape(result["shape"])
     return result
+
+
+def cache_mebibytes(path: Path, length: int) -> float:
+    """What llama.cpp says that the caches of a context of that length take, to a hundredth each."""
+    lines = _call(call="caches", path=str(path), length=length)
+    found = [re.match(r"llama_(?:kv_cache|memory_recurrent): size = +([0-9.]+) MiB", line) for line in lines]
+    return sum(float(match[1]) for match in found if match)
 
 
 def llama_logits(gguf: Path, ids: Sequence[int], lora: Path | None = None, scale: float = 1.0) -> np.ndarray:

@@ -34,8 +34,10 @@ from .texts import HARD_TEXTS
 TEXT_PART = {name for name, row in MODELS.items() if (spec := table(row)) and spec.whole}
 TOKENIZER_FILES = ("tokenizer*", "rwkv_vocab*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*",
                    "*.model")
-# Of optional kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE, Hunyuan).
-OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}")
+# Of optional kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE, Hunyuan, Qwen3-ASR).
+OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}",
+                  "mrope_interleaved")
+LENGTHS = (24, 17, 11, 6)  # of the texts that a classifier scores: one score alone may be next to nothing
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
@@ -108,14 +110,18 @@ class Loop:
 def runtime(name: str, gguf: Path, adapter: Path | None = None) -> np.ndarray:
     """Logits, embeddings, or scores, that llama.cpp computes from a file of the model `name`."""
     row = MODELS[name]
-    run = peers.llama_embeddings if row.embeds else peers.llama_scores if row.scores else peers.llama_logits
-    return run(gguf, sample_ids(row.vocab, 24), lora=adapter)
+    ids = sample_ids(row.vocab, 24)
+    if row.scores:
+        return np.stack([peers.llama_scores(gguf, ids[:length], lora=adapter) for length in LENGTHS])
+    return (peers.llama_embeddings if row.embeds else peers.llama_logits)(gguf, ids, lora=adapter)
 
 
 def forward(name: str, folder: Path, adapter: Path | None = None) -> np.ndarray:
     """Logits, embeddings, or scores, that transformers computes for the model `name` from `folder`."""
-    run = peers.transformers_embeddings if MODELS[name].embeds else peers.transformers_logits
-    return run(folder, sample_ids(MODELS[name].vocab, 24), adapter)
+    row, ids = MODELS[name], sample_ids(MODELS[name].vocab, 24)
+    if row.scores:
+        return np.stack([peers.transformers_logits(folder, ids[:length], adapter) for length in LENGTHS])
+    return (peers.transformers_embeddings if row.embeds else peers.transformers_logits)(folder, ids, adapter)
 
 
 def table_names(spec: ArchSpec, found: dict[str, Any]) -> dict[str, Any]:

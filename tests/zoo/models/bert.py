@@ -14,6 +14,7 @@ _POOLER = Fault(converter="leaves the pooler out", keys=("cls.weight", "cls.bias
 _ONE = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
 _THREE = {"id2label": {"0": "no", "1": "maybe", "2": "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2}}
 
+# One score is a sum in which the rounding of GELU's table weighs more than in a state: twice its tolerance.
 ROWS = (
     Model("bert", "BertModel", "bert", _BERT, "float32", v4=V4(), pooling="mean", embeds=True, tolerance=GELU),
     Model("bert-cls", "BertModel", "bert", _BERT | {"layer_norm_eps": 1e-6}, "float16", v4=V4(), pooling="cls", embeds=True, tolerance=GELU),
@@ -28,10 +29,10 @@ ROWS = (
           tolerance=GELU, fault=Fault(runtime=_RELU)),
     Model("camembert", "CamembertModel", "camembert", _ROBERTA, "float32", pooling="mean", embeds=True, tolerance=GELU,
           fault=_CAMEMBERT),
-    Model("bert-scores", "BertForSequenceClassification", "bert", _BERT | _ONE, "float32", v4=V4(fault=_POOLER), scores=True, tolerance=GELU,
+    Model("bert-scores", "BertForSequenceClassification", "bert", _BERT | _ONE, "float32", v4=V4(fault=_POOLER), scores=True, tolerance=2 * GELU,
           fault=_POOLER),
     Model("roberta-scores", "RobertaForSequenceClassification", "roberta", _ROBERTA, "float16", scores=True, tolerance=GELU,
           fault=Fault(keys=("bert.classifier.output_labels", "cls.output.weight", "cls.output.bias"))),
     Model("xlmr-scores", "XLMRobertaForSequenceClassification", "xlmr-json", _ROBERTA | _ONE, "bfloat16", scores=True,
-          tolerance=GELU),
+          tolerance=2 * GELU),
 )

@@ -43,5 +43,5 @@ ROWS = (
           fault=Fault(converter="wants n_positions, which the configs of transformers 5 do not have")),
     Model("nomic-bert-hub", "NomicBertModel", "bert", _HUB, "float32", shapes=_dense, pooling="mean", embeds=True, fault=_V5),
     Model("nomic-bert-moe", "NomicBertModel", "xlmr-json", _MOE, "float32", shapes=lambda c: _biased(c) | _plain(c) | _mixed(c),
-          pooling="mean", embeds=True, tolerance=GELU, fault=_V5),
+          pooling="mean", embeds=True, tolerance=10 * GELU, fault=_V5),  # of the adapted: what is routed follows GELU's table
 )

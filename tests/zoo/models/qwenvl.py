@@ -51,6 +51,8 @@ _OMNI3 = _thinker({
     "experts.{e}.up_proj.weight": "moe_intermediate_size hidden_size",
     "experts.{e}.down_proj.weight": "hidden_size moe_intermediate_size"}, "q_norm", "k_norm")
 
+SECTIONS = 5e-5  # llama.cpp's interleaved sections: 1e-5 to 2e-5 over the seeds, where plain positions give 1e-6
+
 ROWS = (
     Model("qwen2vl", "Qwen2VLForConditionalGeneration", "qwen2", {
         "text_config": DECODER | {"rope_parameters": _MROPE}, "vision_config": _EYE2}, v4=_OLD,
@@ -61,8 +63,9 @@ ROWS = (
         "text_config": DECODER | {"rope_parameters": _MROPE, "tie_word_embeddings": True}, "vision_config": _EYE25,
         "tie_word_embeddings": True}, tolerance=RECURRENT),
     Model("qwen3vl", "Qwen3VLForConditionalGeneration", "qwen2", {"text_config": _QWEN3, "vision_config": _EYE3},
-          v4=V4(add={"rope_scaling": {"rope_type": "default", "mrope_section": [8, 4, 4], "mrope_interleaved": True}})),
-    Model("qwen3vlmoe", "Qwen3VLMoeForConditionalGeneration", "qwen2", {"text_config": _MOE, "vision_config": _EYE3}, extra=_turned),
+          v4=V4(add={"rope_scaling": {"rope_type": "default", "mrope_section": [8, 4, 4], "mrope_interleaved": True}}), tolerance=SECTIONS),
+    Model("qwen3vlmoe", "Qwen3VLMoeForConditionalGeneration", "qwen2", {"text_config": _MOE, "vision_config": _EYE3}, extra=_turned,
+          tolerance=SECTIONS),
     Model("qwen3asr", "Qwen3ASRForConditionalGeneration", "qwen2", {"text_config": _QWEN3 | {"model_type": "qwen3"}, "audio_config": _EAR,
           "tie_word_embeddings": False}, fault=_CHAT),
     Model("qwen25omni", "Qwen2_5OmniModel", "qwen2", {"model_type": "qwen2_5_omni", "thinker_config": {
