@@ -15,6 +15,7 @@ from typing import Any
 from ..rules.words import *
 from .common import *
 from .ernie import SHARED_LENGTH
+from .llama import MULTIMODAL
 from .qwen import ATTN, FFN
 
 HUNYUAN_NORMS = (
@@ -33,6 +34,12 @@ HUNYUAN = ArchSpec(
     tensors=(*EMBED, *NORMS, *ATTN, *HUNYUAN_NORMS, *FFN, *OUT_NORM, *HEAD), defaults=DEFAULTS, sizes=SIZES,
     example="tencent/Hunyuan-4B-Instruct",
 )
+
+HUNYUAN_VL_TEXT = replace(
+    HUNYUAN, name="hunyuan_vl", hparams=(*without(COMMON, "rope_parameters"), SectionedAlphaRope()))
+HUNYUAN_VL = Whole(
+    "HunYuanVLForConditionalGeneration", "hunyuan_vl", HUNYUAN_VL_TEXT, MULTIMODAL, dict.fromkeys(
+        ("vit.", "model.vit.", "model.vision_tower.", "vision_tower.")), example="tencent/HunyuanOCR")
 
 
 def one(config: Config, key: str, default: int | None = None) -> int | None:
@@ -110,4 +117,5 @@ HY3 = ArchSpec(
     sizes=SIZES, idle=predicting, example="tencent/Hy3",
 )
 
-SPECS = (HUNYUAN, HUNYUAN_MOE, HY3)
+BACK = {"hunyuan_vl": choice(HUNYUAN_VL_TEXT)}
+SPECS = (HUNYUAN, HUNYUAN_VL, HUNYUAN_MOE, HY3)

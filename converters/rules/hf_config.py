@@ -79,6 +79,10 @@ def of_text_part(config: Mapping[str, Any], whole: Whole) -> Config:
     scaling = out.get("rope_scaling")
     if isinstance(scaling, Mapping) and UNSCALED_MROPE in (scaling.get("type"), scaling.get("rope_type")):
         out["rope_scaling"] = None
+    elif isinstance(scaling, Mapping) and "xdrope" in (scaling.get("type"), scaling.get("rope_type")):
+        # Hunyuan's word for a stretched base shared among axes, which the class of text alone calls dynamic.
+        kept = {key: value for key, value in scaling.items() if key not in ("type", "xdrope_section")}
+        out["rope_scaling"] = {**kept, "rope_type": "dynamic"}
     return out
 
 

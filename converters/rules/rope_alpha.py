@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..io.values import Metadata, f32, string, u32
+from ..io.values import Metadata, ValueType, array, f32, string, u32
 from .facts import Config, GgufFacts
+from .hparam_rules import short
 from .rope import Rope
 
 STRETCHED_CONTEXT = 256 * 1024  # that of the published models, whose config.json says 32768
@@ -46,6 +47,34 @@ class AlphaRope(Rope):
                 config["rope_parameters"] = {"rope_type": "dynamic", "rope_theta": theta, "alpha": alpha, "factor": 1.0}
                 found.assumed["rope_parameters.alpha"] = str(alpha), "solved from rope.freq_base"
                 return
+
+
+@dataclass(frozen=True)
+class SectionedAlphaRope(AlphaRope):
+    """`AlphaRope` of a model that sees: the runtime stretches the base itself, and shares the turned pairs among axes."""
+
+    writes: tuple[str, ...] = (*AlphaRope.writes, "rope.scaling.alpha", "rope.dimension_sections")
+
+    def write(self, config: Config, notes: list[str]) -> Metadata:
+        rope = config["rope_parameters"]
+        axes = rope.get("mrope_section") or rope.get("xdrope_section")
+        if rope["rope_type"] not in ("dynamic", "xdrope") or not rope.get("alpha") or not axes:
+            return super().write(config, notes)
+        context = u32(config["max_position_embeddings"])
+        return {
+            "context_length": context, "rope.freq_base": f32(rope["rope_theta"]), "rope.scaling.alpha": f32(rope["alpha"]),
+            "rope.scaling.type": string("none"), "rope.scaling.factor": f32(rope.get("factor", 1.0)),
+            "rope.scaling.original_context_length": context,
+            "rope.dimension_sections": array(ValueType.INT32, [int(pairs) for pairs in axes]),
+        }
+
+    def read(self, found: GgufFacts, config: Config) -> None:
+        if not (alpha := found.kv.get("rope.scaling.alpha")):
+            super().read(found, config)
+            return
+        config["max_position_embeddings"] = found.kv["context_length"]
+        config["rope_parameters"] = {"rope_type": "dynamic", "rope_theta": short(found.kv.get("rope.freq_base", 10000.0)),
+                                     "alpha": short(alpha), "factor": short(found.kv.get("rope.scaling.factor", 1.0))}
 
 
 def stretched(theta: float, alpha: float, head: int) -> float:

@@ -24,7 +24,7 @@ from .hf_config import full_attention_rope
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
 from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
-from .rope_alpha import AlphaRope
+from .rope_alpha import AlphaRope, SectionedAlphaRope
 from .spec import ArchSpec, Choice, Constant, Hparams, Keyed, R, Stack, TensorRule, Whole, choice
 from .template import Template
 
@@ -70,6 +70,7 @@ __all__ = [
     "RopePermute",
     "Same",
     "Scale",
+    "SectionedAlphaRope",
     "Seen",
     "Split",
     "Stack",

@@ -19,6 +19,7 @@ NOT_CARRIED = {
         "Lfm25AudioTokenizer", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "WavTokenizerDec"},
     "a vocabulary in a file of its own kind (tokenizer.jsonl)": {
         "PLaMo2ForCausalLM", "PLaMo3ForCausalLM", "Plamo2ForCausalLM", "Plamo3ForCausalLM"},
+    "no language model in the checkpoint; llama.cpp's converter refuses its text, too": {"UltravoxModel"},
     "not yet": set(),
 }
 
