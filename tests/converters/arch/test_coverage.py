@@ -19,8 +19,22 @@ NOT_CARRIED = {
         "Lfm25AudioTokenizer", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "WavTokenizerDec"},
     "a vocabulary in a file of its own kind (tokenizer.jsonl)": {
         "PLaMo2ForCausalLM", "PLaMo3ForCausalLM", "Plamo2ForCausalLM", "Plamo3ForCausalLM"},
-    "no language model in the checkpoint; llama.cpp's converter refuses its text, too": {"UltravoxModel"},
-    "not yet": set(),
+    "no language model in the checkpoint; llama.cpp's converter refuses its text, too": {
+        "UltravoxModel"},
+    "weights that the converter changes for good (ternary)": {
+        "BitNetForCausalLM", "BitnetForCausalLM"},
+    "published as pieces per GPU, which are not joined yet": {
+        "MiMoV2ForCausalLM"},
+    "adapters inside of the checkpoint": {
+        "GraniteSwitchForCausalLM"},
+    "not yet": {
+        "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekOCRForCausalLM",
+        "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
+        "Glm5NextForConditionalGeneration", "HYV4ForCausalLM", "KimiK3ForConditionalGeneration", "KimiLinearForCausalLM",
+        "KimiLinearModel", "MiniMaxM1ForCausalLM", "MiniMaxM3SparseForCausalLM", "MiniMaxM3SparseForConditionalGeneration",
+        "MiniMaxText01ForCausalLM", "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
+        "Qwen4ExpForConditionalGeneration", "Step3p5ForCausalLM", "Step3p7ForConditionalGeneration", "TalkieForCausalLM",
+        "UnlimitedOCRForCausalLM"},
 }
 
 
