@@ -22,6 +22,8 @@ QWEN2 = _SHORT + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _TAIL
 QWEN35 = _SHORT + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 GPT4O = _cased(_SHORT + "?", r"\p{N}{1,3}")
 TEKKEN = _cased("", r"\p{N}")
+_HAN = r"&&[^\p{Han}]]"
+KIMI_K2 = r"[\p{Han}]+|" + GPT4O.replace(_UPPER, _UPPER[:-1] + _HAN).replace(_LOWER, _LOWER[:-1] + _HAN).replace(r"[\r\n/]", r"[\r\n]")
 DEEPSEEK3 = (
     r"\p{N}{1,3}",
     "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
@@ -128,7 +130,7 @@ def _phi4() -> Vocab:
     )
 
 
-def _gpt4o(kind: str = "gpt4o", pre: str = "gpt-4o") -> Vocab:
+def _gpt4o(kind: str = "gpt4o", pre: str = "gpt-4o", pattern: str = GPT4O) -> Vocab:
     after = (
         "<|startoftext|>",
         "<|endoftext|>",
@@ -143,7 +145,7 @@ def _gpt4o(kind: str = "gpt4o", pre: str = "gpt-4o") -> Vocab:
     return byte_level(
         kind,
         pre,
-        _regexes(GPT4O),
+        _regexes(pattern),
         after=after,
         roles={"bos_token": "<|startoftext|>", "eos_token": "<|return|>", "pad_token": "<|endoftext|>"},
         config={"tokenizer_class": "PreTrainedTokenizerFast"},
@@ -420,6 +422,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "gpt4o": _gpt4o,
     "llama4": lambda: _gpt4o("llama4", "llama4"),
     "minimax-m2": lambda: _gpt4o("minimax-m2", "minimax-m2"),
+    "kimi-k2": lambda: _gpt4o("kimi-k2", "kimi-k2", KIMI_K2),
     "deepseek3": _deepseek3,
     "glm4": lambda: _glm4("glm4"),
     "chatglm": lambda: _glm4("chatglm-bpe"),
