@@ -68,7 +68,7 @@ def _save(folder: Path, row: Model, words: Vocab) -> Shapes:
         settings["text_config"] = settings["text_config"] | ids
         ids = {}
     cls(cls.config_class(**(settings | ids))).to(getattr(torch, row.dtype)).save_pretrained(folder)
-    return {key: tuple(size) for key, size in _header(folder / "model.safetensors").items()}
+    return {key: tuple(size) for key, size in header(folder / "model.safetensors").items()}
 
 
 def _describe(folder: Path, row: Model, words: Vocab) -> Shapes:
@@ -89,7 +89,7 @@ def _ids(row: Model, words: Vocab) -> dict[str, Any]:
     return ids
 
 
-def _header(path: Path) -> dict[str, list[int]]:
+def header(path: Path) -> dict[str, list[int]]:
     with open(path, "rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return {key: entry["shape"] for key, entry in header.items() if key != "__metadata__"}

@@ -27,7 +27,7 @@ RUNTIME_TOKENS: dict[str, tuple[str, Callable[[str], bool]]] = {
 
 def repaired(folder: Path, fault: Fault, copy: Path) -> Path:
     """The checkpoint as llama.cpp's converter needs it: `folder` itself, or a changed copy in the new folder `copy`."""
-    if not (fault.config or fault.drop or fault.model):
+    if not (fault.config or fault.drop or fault.model or fault.index):
         return folder
     shutil.copytree(folder, copy)
     if fault.model:
@@ -35,6 +35,11 @@ def repaired(folder: Path, fault: Fault, copy: Path) -> Path:
         (copy / name).write_bytes(data)
     config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
     (copy / "config.json").write_text(json.dumps(config | fault.config), encoding="utf-8")
+    if fault.index:
+        from .build import header
+
+        names = header(copy / "model.safetensors")
+        (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict.fromkeys(names, "model.safetensors")}))
     if fault.drop:
         from safetensors.torch import load_file, save_file
 

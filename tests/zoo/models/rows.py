@@ -24,7 +24,7 @@ class Fault:
 
     `converter`: why the converter's file is absent or wrong; `runtime`: why the runtime's numbers are. A converter's fault may be
     avoided by `config` (put into config.json), `drop` (tensors with this ending left out), `model` (the SentencePiece file of this
-    kind put in) or `options` (arguments); then the file is right except for the key-values and tensors in `keys`.
+    kind put in), `index` (an index put beside the weights) or `options` (arguments); then the file is right except for the key-values and tensors in `keys`.
     With `keys` alone only these are wrong; without any of them there is no right file.
     """
 
@@ -34,11 +34,13 @@ class Fault:
     drop: str = ""
     model: str = ""
     options: tuple[str, ...] = ()
+    index: bool = False
     keys: tuple[str, ...] = ()
 
     @property
     def hopeless(self) -> bool:
-        return bool(self.converter) and not (self.config or self.drop or self.model or self.options or self.keys)
+        return bool(self.converter) and not (
+            self.config or self.drop or self.model or self.options or self.index or self.keys)
 
 
 NONE = Fault()
