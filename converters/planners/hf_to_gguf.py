@@ -32,6 +32,7 @@ from .own_keys import Source, json_value
 from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
+from .silent_tokens import suppressed
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class GgufPlanner:
         tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
             tokenizer_metadata(folder, arch=self.spec.name, hf_class=reading.hf_class, config=config,
                                vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
-        self.tokens = tokens.metadata
+        self.tokens = tokens.metadata | suppressed(reading, tokens)
         self.general = general_metadata(
             folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,

@@ -44,7 +44,8 @@ class VocabRules:
     exactly this vocabulary size. `named`: tokens that have a role, whatever the files say, and are control, where the
     vocabulary has them. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
     generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so.
-    `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file.
+    `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file. `silent`: added tokens
+    without an embedding are named, so that the runtime does not choose them.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
@@ -74,6 +75,7 @@ class VocabRules:
     runtime_lstrip: bool = False
     rstrip: bool = False
     spiece: bool = False
+    silent: bool = False
 
 
 _EXTRA = tuple(f"<|extra_{i}|>" for i in range(205))
@@ -185,6 +187,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "lfm2moe": VocabRules(pre=("lfm2",)),
     "llada-moe": VocabRules(pre=("llada-moe",), ids={"mask": 156895}),
     "llama4": VocabRules(pre=("llama4",)),
+    "minimax-01": VocabRules(pre=("minimax-m2",), silent=True),
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "mpt": VocabRules(pre=("mpt",)),

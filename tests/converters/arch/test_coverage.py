@@ -31,8 +31,8 @@ NOT_CARRIED = {
         "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekOCRForCausalLM",
         "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
         "Glm5NextForConditionalGeneration", "HYV4ForCausalLM", "KimiK3ForConditionalGeneration",
-        "MiniMaxM1ForCausalLM", "MiniMaxM3SparseForCausalLM", "MiniMaxM3SparseForConditionalGeneration",
-        "MiniMaxText01ForCausalLM", "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
+        "MiniMaxM3SparseForCausalLM", "MiniMaxM3SparseForConditionalGeneration",
+        "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
         "Qwen4ExpForConditionalGeneration", "Step3p5ForCausalLM", "Step3p7ForConditionalGeneration", "TalkieForCausalLM",
         "UnlimitedOCRForCausalLM"},
 }
