@@ -111,5 +111,6 @@ def command(
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
-                     then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
+                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ())),
+                           ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

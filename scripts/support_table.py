@@ -11,10 +11,12 @@ BEGIN, END = "<!-- support table: scripts/support_table.py -->", "<!-- end of th
 
 def table() -> str:
     """One row per table of the registry."""
-    rows = ["| HF classes | GGUF architecture | example |", "|---|---|---|"]
+    classes, names = {c for spec in SPECS for c in spec.classes}, {spec.name for spec in SPECS}
+    rows = [f"{len(classes)} classes, which are {len(names)} architectures in GGUF, each in all directions.", "",
+            "| HF classes | GGUF architecture | example |", "|---|---|---|"]
     for spec in SPECS:
-        classes = ", ".join(f"`{name}`" for name in spec.classes)
-        rows.append(f"| {classes}{' (text part)' if spec.whole else ''} | `{spec.name}` | `{spec.example}` |")
+        listed = ", ".join(f"`{name}`" for name in spec.classes)
+        rows.append(f"| {listed}{' (text part)' if spec.whole else ''} | `{spec.name}` | `{spec.example}` |")
     return "\n".join(rows)
 
 

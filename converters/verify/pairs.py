@@ -106,7 +106,7 @@ def _take(part: Slice, found: Figures, back: Figures | None) -> None:
 
 
 def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, stack: ExitStack,
-               notes: list[str]) -> list[Pair]:
+               notes: list[str], hf_class: str | None = None) -> list[Pair]:
     """The pairs of a checkpoint and a GGUF file, with what GGUF's names do not settle compared under the checkpoint's.
 
     That is what the file holds in another layout than the table's first, and values that the way to GGUF computes.
@@ -117,7 +117,7 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
     if (folder.form, file.form) != ("checkpoint", "gguf") or not unsettled:
         return pairs
     try:
-        checkpoint = open_logical(folder.path)
+        checkpoint = open_logical(folder.path, hf_class)
         plan = plan_gguf_to_hf(file.path, Path("verify"), HfOptions("f32"))
     except GgufxError as error:
         notes.append(f"{file.path}: cannot be compared under the checkpoint's names as well: {error}")

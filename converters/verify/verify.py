@@ -25,6 +25,7 @@ from ..io.gguf import read_gguf_model
 from ..notes import Note, grouped
 from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
+from ..planners.own_keys import Source
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
 from ..sources.hf_folder import Checkpoint, base_of, open_adapter, open_checkpoint
@@ -158,7 +159,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
     Raises `UsageError` for two things that cannot be compared, `InputError` and `UnsupportedError` as the conversions do
     for what cannot be read or mapped; whatever merely differs is in the report.
     """
-    options = options or VerifyOptions()
+    options = _with_class(a, b, options or VerifyOptions())
     begun = time.monotonic()
     threads = threads or available_cpus()
     with ExitStack() as stack:
@@ -169,7 +170,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
-        pairs = look_again(pairs, one, two, compare, stack, notes)
+        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class)
         one.check()
         two.check()
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
@@ -194,6 +195,14 @@ def form_of(path: Path) -> str:
         return "gguf"
     found = recognise(path)
     return "adapter" if found and "adapter" in found[0][0].takes else "checkpoint"
+
+
+def _with_class(a: Path, b: Path, options: VerifyOptions) -> VerifyOptions:
+    """The class that a checkpoint is taken for: as asked, else as it was when one of the two was made of the other."""
+    for path in (a, b) if options.hf_class is None else ():
+        if form_of(path) == "gguf" and (own := Source.of(read_gguf_model(path).metadata, path)) and own.hf_class:
+            return replace(options, hf_class=own.hf_class)
+    return options
 
 
 def base_named(a: Path, b: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
@@ -34,9 +35,26 @@ def checked(verb: Callable[P, R]) -> Callable[P, R]:
 
                 raise UsageError(f"{verb.__name__}: {name} is of a wrong type", expected=signature.parameters[name].annotation,
                                  found=f"{type(value).__name__} {value!r:.80}")
-        return verb(*args, **kwargs)
+        from .converters.errors import GgufxError
+
+        try:
+            return verb(*args, **kwargs)
+        except GgufxError as error:
+            for each in (error, *getattr(error, "problems", ())):
+                each.hint = each.hint and in_python(each.hint)
+            raise
 
     return call
+
+
+# Options of the command line that hints speak of, where the argument is more, or other, than the same word.
+_ARGUMENTS = {"force": "force=True", "resume": "resume=True", "allow-requantize": "allow_requantize=True",
+              "no-fallback": "fallback=False", "keep-quantized": "keep_quantized=True", "as": "hf_class"}
+
+
+def in_python(hint: str) -> str:
+    """A hint with arguments in the place of options."""
+    return re.sub(r"--([a-z][a-z-]*)", lambda option: _ARGUMENTS.get(option[1], option[1].replace("-", "_")), hint)
 
 
 def fits(value: object, hint: Any) -> bool:

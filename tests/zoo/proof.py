@@ -34,9 +34,10 @@ from .texts import HARD_TEXTS
 TEXT_PART = {name for name, row in MODELS.items() if (spec := table(row)) and spec.whole}
 TOKENIZER_FILES = ("tokenizer*", "rwkv_vocab*", "special_tokens_map.json", "vocab*", "*.jinja", "additional_chat_templates/*",
                    "*.model")
-# Of optional kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE, Hunyuan, Qwen3-ASR).
+# Of optional kernels, of every T5 with a head, of settings that the class itself wants (PhiMoE, Hunyuan) or
+# ignores (sections of text alone: Qwen3-ASR, PaddleOCR).
 OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}",
-                  "mrope_interleaved")
+                  "mrope_section")
 LENGTHS = (24, 17, 11, 6)  # of the texts that a classifier scores: one score alone may be next to nothing
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 

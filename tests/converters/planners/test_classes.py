@@ -44,7 +44,7 @@ def test_a_new_name_of_a_known_model_is_offered_not_guessed(zoo, tmp_path):
     source = changed(zoo("llama"), tmp_path / "source", architectures=["BrandNewForCausalLM"])
     with pytest.raises(UnsupportedError, match="BrandNewForCausalLM") as caught:
         ggufx.hf_to_gguf(source, tmp_path / "model.gguf")
-    assert "--as LlamaForCausalLM" in caught.value.hint
+    assert "hf_class LlamaForCausalLM" in caught.value.hint
     assert not (tmp_path / "model.gguf").exists()
 
 
@@ -53,7 +53,7 @@ def test_nothing_is_offered_that_does_not_fit(zoo, tmp_path, settings):
     source = changed(zoo("llama"), tmp_path / "source", architectures=["BrandNewForCausalLM"], **settings)
     with pytest.raises(UnsupportedError, match="BrandNewForCausalLM") as caught:
         ggufx.hf_to_gguf(source, tmp_path / "model.gguf")
-    assert "--as" not in caught.value.hint
+    assert "hf_class" not in caught.value.hint
 
 
 def test_taken_for_a_class_it_has_the_bytes_of_that_class(zoo, tmp_path):
@@ -64,7 +64,9 @@ def test_taken_for_a_class_it_has_the_bytes_of_that_class(zoo, tmp_path):
     assert (tmp_path / "new-True.gguf").read_bytes() == (tmp_path / "known-True.gguf").read_bytes()
     ggufx.gguf_to_hf(tmp_path / "new-False.gguf", tmp_path / "back")
     assert contents(tmp_path / "back") == contents(source)
-    assert ggufx.verify(source, tmp_path / "new-False.gguf", hf_class="LlamaForCausalLM").same
+    assert ggufx.verify(source, tmp_path / "new-False.gguf").same  # the file tells
+    assert ggufx.verify(tmp_path / "new-False.gguf", tmp_path / "back").same
+    assert ggufx.verify(source, tmp_path / "new-True.gguf", hf_class="LlamaForCausalLM").same
 
 
 def test_a_class_that_it_does_not_fit_is_an_error(zoo, tmp_path):
