@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Any, ParamSpec, TypeVar
 
@@ -41,7 +41,7 @@ def checked(verb: Callable[P, R]) -> Callable[P, R]:
             return verb(*args, **kwargs)
         except GgufxError as error:
             for each in (error, *getattr(error, "problems", ())):
-                each.hint = each.hint and in_python(each.hint)
+                each.hint = each.hint and in_python(each.hint, signature.parameters)
             raise
 
     return call
@@ -52,9 +52,15 @@ _ARGUMENTS = {"force": "force=True", "resume": "resume=True", "allow-requantize"
               "no-fallback": "fallback=False", "keep-quantized": "keep_quantized=True", "as": "hf_class"}
 
 
-def in_python(hint: str) -> str:
-    """A hint with arguments in the place of options."""
-    return re.sub(r"--([a-z][a-z-]*)", lambda option: _ARGUMENTS.get(option[1], option[1].replace("-", "_")), hint)
+def in_python(hint: str, known: Collection[str]) -> str:
+    """A hint with arguments in the place of options: those that the verb has, outside of commands in backticks."""
+
+    def argument(option: re.Match[str]) -> str:
+        name = _ARGUMENTS.get(option[1], option[1].replace("-", "_"))
+        return name if name.partition("=")[0] in known else option[0]
+
+    parts = hint.split("`")
+    return "`".join(part if i % 2 else re.sub(r"--([a-z][a-z-]*)", argument, part) for i, part in enumerate(parts))
 
 
 def fits(value: object, hint: Any) -> bool:

@@ -1,5 +1,7 @@
 """What to do next, in the words of Python: arguments, not options of the command line."""
 
+import inspect
+
 import pytest
 
 import ggufx
@@ -28,6 +30,8 @@ def test_hints_of_several_problems(zoo, tmp_path):
     ("convert it with --as LlamaForCausalLM", "convert it with hf_class LlamaForCausalLM"),
     ("or pass --allow-requantize.", "or pass allow_requantize=True."),
     ("a - b -- c", "a - b -- c"),
+    ("llama.cpp takes it (--lora), or `ggufx lora-to-gguf --outtype` --outtype", "llama.cpp takes it (--lora), or `ggufx "
+     "lora-to-gguf --outtype` outtype"),
 ])
 def test_options_become_arguments(hint, said):
-    assert arguments.in_python(hint) == said
+    assert arguments.in_python(hint, inspect.signature(ggufx.quantize).parameters.keys() | {"hf_class"}) == said
