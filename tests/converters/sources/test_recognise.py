@@ -91,7 +91,7 @@ FILES = {
     "ggml-model-q4_0.bin": (b"tjgg\3\0\0\0", "is a GGML file from before GGUF", "convert_llama_ggml_to_gguf.py"),
     "old.bin": (b"lmgg\1\0\0\0", "is a GGML file from before GGUF", "original checkpoint"),
     "lora.bin": (b"algg\1\0\0\0", "is a GGML file from before GGUF", "original checkpoint"),
-    "imatrix.dat": (b"\1\0\0\0\4\0\0\0", "is an importance matrix", "Pass it as imatrix"),
+    "imatrix.dat": (b"\1\0\0\0\4\0\0\0", "is an importance matrix", "imatrix to hf-to-gguf"),
     "model.onnx": (b"\x08\x07", "is weights of another framework", "save_pretrained"),
     "tf_model.h5": (b"\x89HDF\r\n", "is weights of another framework", "save_pretrained"),
     "model.zip": (b"PK\3\4", "is an archive", "Unpack it"), "m.tar.gz": (b"\x1f\x8b\x08", "is an archive", "Unpack it"),
