@@ -84,7 +84,6 @@ def read(folder: Path, hf_class: str | None = None) -> Reading:
     _check_promises(reading)
     _check_head(reading)
     _check_flags(reading)
-    reading.keys.update(to_keys(reading.spec, reading.hp, checkpoint.tensors, reading.found, str(folder), reading.problems))
     reading.raise_all()
     return reading
 

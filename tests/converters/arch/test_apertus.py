@@ -1,7 +1,7 @@
 """Apertus: the parameters of its activation are tensors in HF and keys in GGUF."""
 
 import pytest
-from ggufx.converters.errors import GgufxError, InputError
+from ggufx.converters.errors import InputError
 from zoo.files import changed_copy, read_file, write_file
 
 from ggufx import gguf_to_hf, hf_to_gguf
@@ -10,7 +10,7 @@ from ggufx import gguf_to_hf, hf_to_gguf
 def test_a_parameter_that_is_missing_is_named(zoo, tmp_path):
     name = "model.layers.1.mlp.act_fn.beta"
     folder = changed_copy(zoo("apertus"), tmp_path / "source", lambda tensors: {n: t for n, t in tensors.items() if n != name})
-    with pytest.raises(GgufxError, match=name):
+    with pytest.raises(InputError, match=name):
         hf_to_gguf(folder, tmp_path / "a.gguf")
 
 
