@@ -77,7 +77,7 @@ def command(
     path = resolve_model(model, what="gguf", progress=not quiet)
     plan = plan_gguf_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory,
-                                  pre=pre, hf_class=plan.facts.get("class"), vocabulary=not no_tokenizer)} if after else None
+                                  pre=pre, vocabulary=not no_tokenizer)} if after else None
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT),), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

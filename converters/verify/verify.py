@@ -199,10 +199,11 @@ def form_of(path: Path) -> str:
 
 def _with_class(a: Path, b: Path, options: VerifyOptions) -> VerifyOptions:
     """The class that a checkpoint is taken for: as asked, else as it was when one of the two was made of the other."""
-    for path in (a, b) if options.hf_class is None else ():
-        if form_of(path) == "gguf" and (own := Source.of(read_gguf_model(path).metadata, path)) and own.hf_class:
-            return replace(options, hf_class=own.hf_class)
-    return options
+    forms = {form_of(path): path for path in (a, b)}
+    if options.hf_class is not None or forms.keys() != {"checkpoint", "gguf"}:
+        return options
+    own = Source.of(read_gguf_model(forms["gguf"]).metadata, forms["gguf"])
+    return replace(options, hf_class=own.hf_class) if own and own.hf_class else options
 
 
 def base_named(a: Path, b: Path) -> str | None:
