@@ -31,6 +31,25 @@ A, F = B + "attention.", B + "feed_forward."
 LERP6 = "wkvrg"
 
 
+def lerp6(prefix: str) -> tuple[TensorRule, ...]:
+    """RWKV 6's mixtures with the token before, which its form in Qwen 2 has as well; `decay6`: its decays."""
+    return (
+        R("blk.{b}.time_mix_lerp_x.weight", prefix + "time_maa_x", VECTOR),
+        R("blk.{b}.time_mix_lerp_fused.weight", tuple(prefix + f"time_maa_{letter}" for letter in LERP6), *stack(LERP6),
+          type="F32"),
+    )
+
+
+def decay6(prefix: str) -> tuple[TensorRule, ...]:
+    return (
+        R("blk.{b}.time_mix_decay.weight", prefix + "time_decay", VECTOR),
+        R("blk.{b}.time_mix_decay_w1.weight", prefix + "time_decay_w1", Transpose(),
+          shape="embedding_length time_decay_extra_dim", type="F32", no_lora=NO_ADAPTERS),
+        R("blk.{b}.time_mix_decay_w2.weight", prefix + "time_decay_w2", Transpose(),
+          shape="time_decay_extra_dim embedding_length", type="F32", no_lora=NO_ADAPTERS),
+    )
+
+
 def halvings(hp: Hparams) -> list[float]:
     """What each block's outputs are divided by: the runtime halves what runs through every so many blocks."""
     every = hp["rescale_every_n_layers"]
@@ -55,18 +74,13 @@ RWKV6 = ArchSpec(
             R("blk.{b}.attn_norm_2.{p}", B + "ln2.{p}", shape=WIDTH),
             R("blk.{b}.time_mix_ln.{p}", A + "ln_x.{p}", shape=WIDTH),
             R("output_norm.{p}", "rwkv.ln_out.{p}", shape=WIDTH)),
-        R("blk.{b}.time_mix_lerp_x.weight", A + "time_maa_x", VECTOR),
-        R("blk.{b}.time_mix_lerp_fused.weight", tuple(A + f"time_maa_{letter}" for letter in LERP6), *stack(LERP6), type="F32"),
+        *lerp6(A),
         R("blk.{b}.time_mix_w1.weight", A + "time_maa_w1", Transpose(), shape="embedding_length 5*time_mix_extra_dim",
           type="F32", no_lora=NO_ADAPTERS),
         R("blk.{b}.time_mix_w2.weight", A + "time_maa_w2", Transpose(), shape="5 time_mix_extra_dim embedding_length",
           type="F32", no_lora=NO_ADAPTERS),
         R("blk.{b}.time_mix_first.weight", A + "time_faaaa", shape="heads wkv.head_size", type="F32", no_lora=NO_ADAPTERS),
-        R("blk.{b}.time_mix_decay.weight", A + "time_decay", VECTOR),
-        R("blk.{b}.time_mix_decay_w1.weight", A + "time_decay_w1", Transpose(), shape="embedding_length time_decay_extra_dim",
-          type="F32", no_lora=NO_ADAPTERS),
-        R("blk.{b}.time_mix_decay_w2.weight", A + "time_decay_w2", Transpose(), shape="time_decay_extra_dim embedding_length",
-          type="F32", no_lora=NO_ADAPTERS),
+        *decay6(A),
         R("blk.{b}.time_mix_key.weight", A + "key.weight", shape="embedding_length embedding_length"),
         R("blk.{b}.time_mix_value.weight", A + "value.weight", shape="embedding_length embedding_length"),
         R("blk.{b}.time_mix_receptance.weight", A + "receptance.weight", shape="embedding_length embedding_length"),
@@ -229,18 +243,13 @@ RWKV6_QWEN2 = ArchSpec(
     ),
     tensors=(
         *EMBED, *NORMS,
-        R("blk.{b}.time_mix_lerp_x.weight", S + "time_maa_x", VECTOR),
-        R("blk.{b}.time_mix_lerp_fused.weight", tuple(S + f"time_maa_{letter}" for letter in LERP6), *stack(LERP6), type="F32"),
+        *lerp6(S),
         R("blk.{b}.time_mix_w1.weight", S + "time_maa_w1", Transpose(), Split(5), PLACES, Split(5, undo=True),
           shape="embedding_length 5*time_mix_extra_dim", type="F32", no_lora=NO_ADAPTERS),
         R("blk.{b}.time_mix_w2.weight", S + "time_maa_w2", Transpose(), Reshape(DEEP, FLAT), Split(5), PLACES,
           Split(5, undo=True), Reshape(FLAT, DEEP), shape="5 time_mix_extra_dim embedding_length", type="F32",
           no_lora=NO_ADAPTERS),
-        R("blk.{b}.time_mix_decay.weight", S + "time_decay", VECTOR),
-        R("blk.{b}.time_mix_decay_w1.weight", S + "time_decay_w1", Transpose(), shape="embedding_length time_decay_extra_dim",
-          type="F32", no_lora=NO_ADAPTERS),
-        R("blk.{b}.time_mix_decay_w2.weight", S + "time_decay_w2", Transpose(), shape="time_decay_extra_dim embedding_length",
-          type="F32", no_lora=NO_ADAPTERS),
+        *decay6(S),
         R("blk.{b}.time_mix_receptance.{p}", S + "q_proj.{p}", shape="embedding_length embedding_length"),
         R("blk.{b}.time_mix_key.{p}", S + "k_proj.{p}", shape="kv_rows embedding_length"),
         R("blk.{b}.time_mix_value.{p}", S + "v_proj.{p}", shape="kv_rows embedding_length"),
