@@ -26,6 +26,7 @@ from ..sources.quantized import PLAIN, declared
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
+from .draft_target import read_target, tokens_of_target
 from .kept_tensors import dropped_notes, keep
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
@@ -39,7 +40,7 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for."""
+    the class to take the model for. `target`: the folder of the model that a draft guesses for."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -48,6 +49,7 @@ class GgufOptions:
     hub_id: str | None = None
     pre: str | None = None
     hf_class: str | None = None
+    target: Path | None = None
     tokenizer: bool = True
     plain: bool = False
     keep_quantized: bool = False
@@ -63,7 +65,8 @@ class GgufPlanner:
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
         self.outfile, self.options = outfile, options
-        reading = self.reading = read(folder, options.hf_class)
+        target = None if options.target is None else read_target(options.target)
+        reading = self.reading = read(folder, options.hf_class, target)
         checkpoint, spec, config, notes = reading.checkpoint, reading.spec, reading.config, reading.notes
         self.spec, self.keys = spec, reading.keys
         self.literal = _derived(reading)
@@ -74,9 +77,10 @@ class GgufPlanner:
                        for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}
 
         tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
+            tokens_of_target(target, folder, config, options.pre) if spec.draft and target is not None else \
             tokenizer_metadata(folder, arch=self.spec.name, hf_class=reading.hf_class, config=config,
                                vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
-        self.tokens = tokens.metadata | suppressed(reading, tokens)
+        self.tokens = {k: v for k, v in (tokens.metadata | suppressed(reading, tokens)).items() if k not in self.keys}
         self.general = general_metadata(
             folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
@@ -284,7 +288,7 @@ def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
     except InputError:
         generation = {}  # said where its sampling settings are looked for
     return {"ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"), **generation,
-            **tokenizer_own_keys(tokens.source, tokens.metadata), **kept}
+            **({} if reading.spec.draft else tokenizer_own_keys(tokens.source, tokens.metadata)), **kept}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:

@@ -7,6 +7,7 @@ from ..ops import (
     Arrange,
     Crop,
     Each,
+    FromPosition,
     MlaKv,
     NegExp,
     Op,
@@ -19,7 +20,7 @@ from ..ops import (
     Split,
     Transpose,
 )  # fmt: skip
-from .facts import Config, GgufFacts, has, lacks, named, says, size
+from .facts import MISSING, Config, GgufFacts, Missing, get_path, has, lacks, named, says, size
 from .hf_config import full_attention_rope
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
@@ -38,6 +39,7 @@ __all__ = [
     "INT32",
     "LLAMA3_FREQS",
     "LONGROPE_FACTORS",
+    "MISSING",
     "POOLING",
     "PROPORTIONAL_FREQS",
     "Add",
@@ -53,11 +55,13 @@ __all__ = [
     "Crop",
     "Each",
     "Fixed",
+    "FromPosition",
     "GgufFacts",
     "H",
     "HparamRule",
     "Hparams",
     "Keyed",
+    "Missing",
     "MlaKv",
     "NegExp",
     "Note",
@@ -82,6 +86,7 @@ __all__ = [
     "Whole",
     "choice",
     "full_attention_rope",
+    "get_path",
     "has",
     "lacks",
     "named",

@@ -10,6 +10,7 @@ from ggufx.converters.ops import (
     Crop,
     Each,
     Factors,
+    FromPosition,
     Grid,
     Lora,
     LoraRefused,
@@ -50,7 +51,7 @@ OTHERS = (
     (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
-    (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
+    (FromPosition(),), (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
 
@@ -70,6 +71,8 @@ def inputs(ops, seed=0):
     rng = np.random.default_rng(seed)
     if isinstance(ops[0], PackMxfp4):
         return [rng.integers(0, 256, (3, 8, 2, 16), np.uint8), rng.integers(0, 256, (3, 8, 2), np.uint8)]
+    if isinstance(ops[0], FromPosition):
+        return [rng.integers(-99, 99, 48)]
     if isinstance(ops[0], Split) and ops[0].undo:  # several arrays, which the rest of the chain takes as one
         return ops[0].inverse.forward(inputs(ops[1:], seed))
     stated = [op.hf if isinstance(op, Reshape) else (sum(op.runs), 24) for op in ops if isinstance(op, (Reshape, Scale))]
@@ -119,7 +122,7 @@ def test_shape_is_the_shape_of_the_result(ops):
     xs = inputs(ops)
     for op in ops:
         ys = op.forward(xs)
-        if op.emits:  # elements, while the array holds block bytes
+        if isinstance(op, PackMxfp4):  # elements, while the array holds block bytes
             assert op.shape([x.shape for x in xs]) == [(*y.shape[:-1], y.shape[-1] // 17 * 32) for y in ys]
         else:
             assert op.shape([x.shape for x in xs]) == [y.shape for y in ys]
