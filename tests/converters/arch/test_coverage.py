@@ -14,8 +14,6 @@ NOT_CARRIED = {
         "DeepseekV4DSparkModel"},
     "speech and codecs, in other files than a checkpoint's": {
         "Lfm25AudioTokenizer", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "WavTokenizerDec"},
-    "a vocabulary in a file of its own kind (tokenizer.jsonl)": {
-        "PLaMo2ForCausalLM", "PLaMo3ForCausalLM", "Plamo2ForCausalLM", "Plamo3ForCausalLM"},
     "no language model in the checkpoint; llama.cpp's converter refuses its text, too": {
         "UltravoxModel"},
     "weights that the converter changes for good (ternary)": {
