@@ -18,7 +18,8 @@ from .spec import ArchSpec, Whole
 TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config", "thinker_config.text_config")
 MAX_BLOCKS = 1 << 14  # the deepest known models have some hundreds
 MAX_EXPERTS = 1 << 14  # so have the widest
-BLOCK_COUNTS = ("block_count", "decoder_block_count", "nextn_predict_layers")  # keys below the architecture's prefix
+BLOCK_COUNTS = ("block_count", "decoder_block_count", "nextn_predict_layers", "vision.block_count", "audio.block_count",
+                "vision.sam.block_count", "gen.audio.block_count")  # keys below the architecture's prefix
 LAYER_KINDS = ("full_attention", "sliding_attention")
 UNSCALED_ROPE = ("rope_type", "rope_theta", "partial_rotary_factor")  # what settings without scaling consist of
 UNSCALED_MROPE = "mrope"  # what transformers 4 calls "default" where rotary dimensions have sections

@@ -6,7 +6,7 @@ factors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,13 +18,15 @@ from .facts import Config, Fact, GgufFacts, Has
 from .hparam_rules import HparamRule
 from .template import Holes, Template
 
+CONV = "conv"  # convolutions of towers: the runtime computes with them in these two types only
 Hparams = Mapping[str, Any]  # GGUF keys without the architecture prefix, and the derived sizes of hparams.py
 When = Callable[[Hparams, Any], bool]  # of a block: its number, in a row of no stack None
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A run of blocks, which a hole of the names counts: `count` (a hyperparameter or derived size) of them.
+    """A run of blocks, which a hole of the names counts: `count` (a hyperparameter or derived size) of them, or the numbers
+    that they have in GGUF names, where `count` is a list.
 
     In GGUF names they come behind the blocks of stack `after`; in HF names each stack counts from 0. A hole that only the
     GGUF name has is the first block. `beyond`: what HF's blocks behind the last one are, which GGUF has no place for.
@@ -34,9 +36,12 @@ class Stack:
     after: str | None = None
     beyond: str | None = None
 
-    def length(self, hp: Hparams) -> int:
+    def numbers(self, hp: Hparams, start: int) -> Sequence[int]:
+        """What its blocks are called in GGUF names; those of a counted stack from `start` on."""
         count = hp.get(self.count, 0)
-        return max(0, count) if isinstance(count, int) else 0
+        if isinstance(count, (list, tuple)) and all(type(n) is int for n in count):
+            return count
+        return range(start, start + (max(0, count) if isinstance(count, int) else 0))
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class TensorRule:
     need: bool = True
     when: When | None = None  # in which blocks the tensor is needed
     shape: str | None = None  # HF shape in sizes: "vocab_size 2*embedding_length"; checked before writing
-    type: str | None = None  # the GGUF type, whatever the file's
+    type: str | None = None  # the GGUF type, whatever the file's; CONV: F16 in a file of F16, else F32
     hf_dtype: str | None = None  # the element type in HF, whatever the model's
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
@@ -145,11 +150,11 @@ class ArchSpec:
             taken |= names
         return tuple(out)
 
-    def blocks(self, hole: str, hp: Hparams) -> range:
+    def blocks(self, hole: str, hp: Hparams) -> Sequence[int]:
         """The blocks of a stack by their numbers in GGUF names."""
         stack = self.stacks[hole]
-        start = self.blocks(stack.after, hp).stop if stack.after else 0
-        return range(start, start + stack.length(hp))
+        before = self.blocks(stack.after, hp) if stack.after else ()
+        return stack.numbers(hp, before[-1] + 1 if before else 0)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from ..errors import UnsupportedError
 from ..io.values import ValueType
 from ..ops import (
     Add,
+    AddAxis,
     Arrange,
     Crop,
     Each,
@@ -18,29 +19,35 @@ from ..ops import (
     Scale,
     Split,
     Transpose,
+    Unstack,
 )  # fmt: skip
-from .facts import Config, GgufFacts, has, lacks, named, says, size
+from .facts import MISSING, Config, GgufFacts, get_path, has, lacks, named, says, size
 from .hf_config import full_attention_rope
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
 from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
 from .rope_alpha import AlphaRope, SectionedAlphaRope
-from .spec import ArchSpec, Choice, Constant, Hparams, Keyed, R, Stack, TensorRule, Whole, choice
+from .spec import CONV, ArchSpec, Choice, Constant, Hparams, Keyed, R, Stack, TensorRule, Whole, choice
 from .template import Template
 
 F32 = ValueType.FLOAT32
 BOOL = ValueType.BOOL
 INT32 = ValueType.INT32
+STRING = ValueType.STRING
 
 __all__ = [
     "BOOL",
+    "CONV",
     "F32",
     "INT32",
     "LLAMA3_FREQS",
     "LONGROPE_FACTORS",
+    "MISSING",
     "POOLING",
     "PROPORTIONAL_FREQS",
+    "STRING",
     "Add",
+    "AddAxis",
     "AlphaRope",
     "ArchSpec",
     "Arrange",
@@ -77,11 +84,13 @@ __all__ = [
     "Template",
     "TensorRule",
     "Transpose",
+    "Unstack",
     "UnsupportedError",
     "ValueType",
     "Whole",
     "choice",
     "full_attention_rope",
+    "get_path",
     "has",
     "lacks",
     "named",

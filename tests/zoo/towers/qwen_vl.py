@@ -1,0 +1,16 @@
+"""Models with a tower of Qwen."""
+
+# fmt: off
+from ..models.rows import THETA, Model
+from . import CLIP, TEXT, Tower
+
+_EYE = {"depth": 4, "hidden_size": 64, "intermediate_size": 96, "num_heads": 4, "out_hidden_size": 64, "patch_size": 14}
+_MROPE = THETA | {"rope_theta": 1000000.0, "mrope_section": [4, 2, 2]}
+_QWEN3 = TEXT | {"head_dim": 32, "rope_parameters": THETA | {"mrope_section": [8, 4, 4], "mrope_interleaved": True}}
+
+ROWS = (
+    Tower(Model("qwen25vl-eye", "Qwen2_5_VLForConditionalGeneration", "qwen2", {
+        "text_config": TEXT | {"rope_parameters": _MROPE}, "vision_config": _EYE | {"fullatt_block_indexes": [1, 3]}}), CLIP),
+    Tower(Model("qwen3vl-eye", "Qwen3VLForConditionalGeneration", "qwen2", {
+        "text_config": _QWEN3, "vision_config": _EYE | {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [1, 2]}})),
+)
