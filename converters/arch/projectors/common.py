@@ -8,8 +8,10 @@ Source: llama.cpp `conversion/base.py` (MmprojModel), `tools/mtmd/clip.cpp`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from ...rules.hparam_rules import Key
 from ...rules.words import *
 
 STACKS = {"v": Stack("vision.block_count"), "a": Stack("audio.block_count")}
@@ -78,6 +80,25 @@ def hearing(config: str = "audio_config", epsilon: str | None = "layer_norm_eps"
 
 GELU = Const("use_gelu", True, BOOL)
 SILU = Const("use_silu", True, BOOL)
+
+
+def activation(*among: str, hf: str = "vision_config.hidden_act") -> tuple[HparamRule, ...]:
+    """Keys of the activation where a family knows several; without one of them the runtime takes quick GELU."""
+    def marks(name: str) -> HparamRule:
+        return Computed(f"use_{name}", lambda config: get_path(config, hf) == name or None, hf,
+                        lambda kv: name if kv.get(f"use_{name}") else None, BOOL)
+
+    return (*(marks(name) for name in among), Seen(hf, lambda facts: None, among=(*among, "quick_gelu")))
+
+
+def defaulted(rules: tuple[HparamRule, ...], defaults: Mapping[str, Any]) -> tuple[HparamRule, ...]:
+    """The rules with what a config that leaves a setting out stands for, by keys: the class's own defaults."""
+    return tuple(replace(rule, default=defaults[rule.key]) if isinstance(rule, Key) and rule.key in defaults else rule
+                 for rule in rules)
+
+
+# A ratio below 1 in the config, the number of patches of a side that become one in the file.
+INVERSE = Codec(lambda ratio: int(1 / ratio), lambda factor: 1 / factor)
 
 
 def rows(prefix: str, hf: str, names: Mapping[str, str], *ops: Op, **settings: Any) -> tuple[TensorRule, ...]:
