@@ -12,9 +12,9 @@ from typing import Any
 from ...errors import UnsupportedError
 from ...rules.facts import MISSING, get_path
 from ...rules.spec import ArchSpec
-from . import glm_vl, idefics, intern_vit, llama4, minicpm_v, qwen2_vl, qwen_vl, siglip, whisper
+from . import glm_vl, idefics, intern_vit, llama4, minicpm_v, omni, qwen2_vl, qwen_vl, siglip, speech, whisper
 
-FAMILIES = (siglip, idefics, qwen_vl, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, whisper)
+FAMILIES = (siglip, idefics, qwen_vl, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, whisper, speech, omni)
 SPECS: tuple[ArchSpec, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[ArchSpec, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}

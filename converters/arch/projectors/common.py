@@ -26,9 +26,9 @@ FFN = ("intermediate_size", "vt_intermediate_size", "encoder_ffn_dim")
 NORM = "attention.layer_norm_epsilon"
 
 
-def below(config: str, *keys: str) -> tuple[str, ...]:
-    """The paths of these keys in a part of config.json."""
-    return tuple(f"{config}.{key}" for key in keys)
+def below(config: str | tuple[str, ...], *keys: str) -> tuple[str, ...]:
+    """The paths of these keys in a part of config.json, or in the parts that may hold them."""
+    return tuple(f"{part}.{key}" for part in ((config,) if isinstance(config, str) else config) for key in keys)
 
 
 def text_width(config: Config) -> Any:
@@ -45,25 +45,25 @@ def projector_type(name: str, key: str = "projector_type") -> HparamRule:
     return Const(key, name, STRING)
 
 
-def seeing(config: str = "vision_config", epsilon: str | None = "layer_norm_eps",
+def seeing(config: str | tuple[str, ...] = "vision_config", epsilon: str | None = "layer_norm_eps",
            default: float = 1e-6) -> tuple[HparamRule, ...]:
     """The keys of every vision tower, whose settings stand in this part of config.json."""
     return (
         Const("has_vision_encoder", True, BOOL),
         Computed("vision.projection_dim", text_width),
-        H("vision.image_size", f"{config}.image_size"),
-        H("vision.patch_size", f"{config}.patch_size"),
+        H("vision.image_size", below(config, "image_size")),
+        H("vision.patch_size", below(config, "patch_size")),
         H("vision.embedding_length", below(config, *WIDTH)),
         H("vision.feed_forward_length", below(config, *FFN)),
         H("vision.block_count", below(config, *BLOCKS)),
         H("vision.attention.head_count", below(config, *HEADS)),
         H("vision.image_mean", "processor.image_mean", F32),
         H("vision.image_std", "processor.image_std", F32),
-        *([H(f"vision.{NORM}", f"{config}.{epsilon}", F32, default=default)] if epsilon else []),
+        *([H(f"vision.{NORM}", below(config, epsilon), F32, default=default)] if epsilon else []),
     )
 
 
-def hearing(config: str = "audio_config", epsilon: str | None = "layer_norm_eps",
+def hearing(config: str | tuple[str, ...] = "audio_config", epsilon: str | None = "layer_norm_eps",
             default: float = 1e-5) -> tuple[HparamRule, ...]:
     """The keys of every audio tower, whose settings stand in this part of config.json."""
     return (
@@ -73,8 +73,8 @@ def hearing(config: str = "audio_config", epsilon: str | None = "layer_norm_eps"
         H("audio.feed_forward_length", below(config, *reversed(FFN))),
         H("audio.block_count", below(config, "encoder_layers", *BLOCKS)),
         H("audio.attention.head_count", below(config, "encoder_attention_heads", *HEADS)),
-        H("audio.num_mel_bins", f"{config}.num_mel_bins"),
-        *([H(f"audio.{NORM}", f"{config}.{epsilon}", F32, default=default)] if epsilon else []),
+        H("audio.num_mel_bins", below(config, "num_mel_bins")),
+        *([H(f"audio.{NORM}", below(config, epsilon), F32, default=default)] if epsilon else []),
     )
 
 
