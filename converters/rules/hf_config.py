@@ -73,7 +73,8 @@ def of_text_part(config: Mapping[str, Any], whole: Whole) -> Config:
     """The config.json of a multimodal model's text part alone, as its own class has it."""
     apart = {key: config[key] for key in ("dtype", "torch_dtype") if key in config}
     tied = {key: config[key] for key in ("tie_word_embeddings",) if key in config}  # the whole model's word holds
-    inner = text_settings(config) or {k: v for k, v in config.items() if k == "quantization_config" or not k.endswith("_config")}
+    inner = text_settings(config) or {
+        k: v for k, v in config.items() if k == "quantization_config" or not k.endswith("_config")}
     out: Config = {**apart, **whole.settings, **inner, **tied, "architectures": [whole.text.classes[0]],
                    "model_type": whole.text.model_type}
     out.update({key: value(out) for key, value in out.items() if callable(value)})

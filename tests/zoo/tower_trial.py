@@ -1,7 +1,6 @@
 """One tower of the zoo against the live peers, with everything that differs spelt out: what scripts/try_mmproj prints."""
 
 import json
-import os
 from pathlib import Path
 
 from ggufx.converters.planners.hf_to_gguf import GgufOptions
@@ -9,7 +8,7 @@ from ggufx.converters.planners.projector import ProjectorPlanner
 from ggufx.converters.run.execute import execute
 
 from . import peers
-from .differences import gguf_differences, grouped, setting_differences
+from .differences import gguf_differences, grouped
 from .files import stored
 from .golden import OUTTYPES
 from .towers import Tower, build_tower

@@ -116,5 +116,6 @@ def towered(name: str, classes: tuple[str, ...], hparams: tuple[HparamRule, ...]
 POSITIONS = {"type": "F32"}  # tables of positions: the runtime adds them in F32
 ATTENTION = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
              "attn_out": "self_attn.out_proj"}
+GATED = {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
 CLIP_BLOCK = {"ln1": "layer_norm1", **ATTENTION, "ln2": "layer_norm2", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}
 WHISPER_BLOCK = {"ln1": "self_attn_layer_norm", **ATTENTION, "ln2": "final_layer_norm", "ffn_up": "fc1", "ffn_down": "fc2"}

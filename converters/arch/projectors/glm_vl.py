@@ -8,7 +8,6 @@ from __future__ import annotations
 from .common import *
 from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, VISUAL, merges, side
 
-GATED = {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
 TENSORS = (
     *FRAMES, R("v.patch_embd.bias", "visual.patch_embed.proj.bias"),
     R("v.norm_embd.{p}", "visual.post_conv_layernorm.{p}", need=False),

@@ -15,7 +15,8 @@ HPARAMS = (
          H("vision.patch_size", "vision_config.patch_size", codec=FIRST)),
     H(f"vision.{NORM}", "vision_config.layer_norm_eps", F32), projector_type("internvl"), *activation("gelu", "silu"),
     H("vision.projector.scale_factor", "downsample_ratio", codec=INVERSE),
-    H("vision.preproc_min_tiles", "min_dynamic_patch", need=False), H("vision.preproc_max_tiles", "max_dynamic_patch", need=False),
+    H("vision.preproc_min_tiles", "min_dynamic_patch", need=False),
+    H("vision.preproc_max_tiles", "max_dynamic_patch", need=False),
 )
 NOTE = Note("the runtime gives each patch its neighbour's position (it takes the class token for the last): the file is right",
             lambda config: True)
@@ -30,7 +31,8 @@ INTERNVL = towered(
         R("v.class_embd", f"{EMBEDDINGS}class_embedding"),
         R("v.position_embd.weight", f"{EMBEDDINGS}position_embedding", type="F32"),
         R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), f"{BLOCK}attn.qkv.{{p}}", Split(3)),
-        *rows("v.blk.{v}.", BLOCK, {"ln1": "norm1", "attn_out": "attn.proj", "ln2": "norm2", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}),
+        *rows("v.blk.{v}.", BLOCK, {
+            "ln1": "norm1", "attn_out": "attn.proj", "ln2": "norm2", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}),
         *(R(f"v.blk.{{v}}.attn_{x}_norm.weight", f"{BLOCK}attn.{x}_norm.weight", need=False) for x in "qk"),
         *(R(f"v.blk.{{v}}.ls{n}.weight", f"{BLOCK}ls{n}") for n in "12"),
         *rows("mm.model.mlp.", "mlp1.", {n: n for n in "013"}),
@@ -48,8 +50,8 @@ INTERNVL_HF = towered(
         R("v.class_embd", f"{EMBEDDINGS}cls_token"),
         R("v.position_embd.weight", f"{EMBEDDINGS}position_embeddings", type="F32"),
         *rows("v.blk.{v}.", BLOCK, {
-            "ln1": "layernorm_before", **{f"attn_{x}": f"attention.{x}_proj" for x in "qkv"}, "attn_out": "attention.projection_layer",
-            "ln2": "layernorm_after", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}),
+            "ln1": "layernorm_before", **{f"attn_{x}": f"attention.{x}_proj" for x in "qkv"}, 
+            "attn_out": "attention.projection_layer", "ln2": "layernorm_after", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}),
         *(R(f"v.blk.{{v}}.attn_{x}_norm.weight", f"{BLOCK}attention.{x}_norm.weight", need=False) for x in "qk"),
         *(R(f"v.blk.{{v}}.ls{n}.weight", f"{BLOCK}lambda_{n}") for n in "12"),
         *rows("mm.model.mlp.", "multi_modal_projector.", {"0": "layer_norm", "1": "linear_1", "3": "linear_2"}),

@@ -1,7 +1,8 @@
 """Qwen's models that hear: Omni with an eye as well, and ASR.
 
 Their positions of sound are sinusoids, which transformers computes and the runtime reads as a tensor.
-Source: llama.cpp `conversion/qwenvl.py`, `conversion/qwen3vl.py`; transformers `models/qwen2_5_omni`, `qwen3_omni_moe`, `qwen3_asr`.
+Source: llama.cpp `conversion/qwenvl.py`, `conversion/qwen3vl.py`; transformers `models/qwen2_5_omni`,
+`qwen3_omni_moe`, `qwen3_asr`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .whisper import whisper
 
 POSITIONS, TIMESCALE = 1500, 10000
 THINKER = "thinker_config."
+VISION = f"{THINKER}vision_config"
 VISUAL = (("thinker.visual.", "visual."), ("model.visual.", "visual."))
 AUDIO = (("thinker.audio_tower.", "audio_tower."), ("model.audio_tower.", "audio_tower."))
 MERGER = rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"})
@@ -59,16 +61,16 @@ def heard(*configs: str) -> tuple[HparamRule, ...]:
 QWEN25_OMNI = towered(
     "qwen2_5_omni", ("Qwen2_5OmniModel", "Qwen2_5OmniForConditionalGeneration"),
     hparams=(
-        *but(seeing(f"{THINKER}vision_config", epsilon=None), H("vision.image_size", f"{THINKER}vision_config.image_size", default=560)),
+        *but(seeing(VISION, epsilon=None), H("vision.image_size", f"{VISION}.image_size", default=560)),
         *heard(f"{THINKER}audio_config"), projector_type("qwen2.5o"), SILU,
-        Computed("vision.n_wa_pattern", lambda c: period(thinking(c)), f"{THINKER}vision_config.fullatt_block_indexes", whole_blocks),
+        Computed("vision.n_wa_pattern", lambda c: period(thinking(c)), f"{VISION}.fullatt_block_indexes", whole_blocks),
         Computed(f"vision.{NORM}", lambda c: c.get("rms_norm_eps") or 1e-6, type=F32),  # the text's, as existing files have it
-        Fixed(f"{THINKER}vision_config.window_size", 112, refuse=True),
-        Fixed(f"{THINKER}vision_config.spatial_merge_size", MERGE, refuse=True),
+        Fixed(f"{VISION}.window_size", 112, refuse=True),
+        Fixed(f"{VISION}.spatial_merge_size", MERGE, refuse=True),
     ),
     tensors=(
         *FRAMES, *AROUND, *rows("v.blk.{v}.", BLOCK, {
-            **{f"attn_{x}": f"attn.{x}" for x in "qkv"}, "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}),
+            **{f"attn_{x}": f"attn.{x}" for x in "qkv"}, **GATED}),
         *MERGER,
         *(row for row in whisper("audio_tower.") if row.gguf[0].text not in ("a.position_embd.weight", "a.post_ln.{p}")),
         *rows("", "audio_tower.", {"a.post_ln": "ln_post", "mm.a.fc": "proj"}),
@@ -91,13 +93,13 @@ DEEP = "visual.merger_list.{d}."
 QWEN3_OMNI = towered(
     "qwen3_omni_moe", ("Qwen3OmniMoeForConditionalGeneration",),
     hparams=(
-        *but(seeing(f"{THINKER}vision_config", epsilon=None), Computed("vision.image_size", lambda c: side(thinking(c)))),
+        *but(seeing(VISION, epsilon=None), Computed("vision.image_size", lambda c: side(thinking(c)))),
         *heard(f"{THINKER}audio_config"), projector_type("qwen3vl_merger", "vision.projector_type"),
         projector_type("qwen3a", "audio.projector_type"), GELU,
-        H("vision.spatial_merge_size", f"{THINKER}vision_config.spatial_merge_size", default=MERGE),
+        H("vision.spatial_merge_size", f"{VISION}.spatial_merge_size", default=MERGE),
         Computed(f"vision.{NORM}", lambda c: thinking(c)["text_config"].get("rms_norm_eps") or 1e-6, type=F32),
-        Computed("vision.is_deepstack_layers", lambda c: deep(thinking(c)), f"{THINKER}vision_config.deepstack_visual_indexes", marked, BOOL),
-        Seen(f"{THINKER}vision_config.num_position_embeddings", size("v.position_embd.weight")),
+        Computed("vision.is_deepstack_layers", lambda c: deep(thinking(c)), f"{VISION}.deepstack_visual_indexes", marked, BOOL),
+        Seen(f"{VISION}.num_position_embeddings", size("v.position_embd.weight")),
     ),
     tensors=(
         *FRAMES, R("v.patch_embd.bias", "visual.patch_embed.proj.bias"),

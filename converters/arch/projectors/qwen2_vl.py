@@ -43,12 +43,12 @@ EXAONE4_5 = towered(
         H("vision.attention.head_count_kv", "vision_config.num_key_value_heads", need=False),
         H(f"vision.{NORM}", ("vision_config.rms_norm_eps", "rms_norm_eps"), F32, default=1e-6),
         H("vision.window_size", "vision_config.window_size", need=False),
-        Computed("vision.n_wa_pattern", lambda c: period(c) if get_path(c, "vision_config.fullatt_block_indexes") is not MISSING else None,
+        Computed("vision.n_wa_pattern", lambda c: period(c) if "fullatt_block_indexes" in c["vision_config"] else None,
                  "vision_config.fullatt_block_indexes", lambda kv: whole_blocks(kv) if "vision.n_wa_pattern" in kv else None),
     ),
     tensors=(
         *FRAMES, *AROUND, *FUSED,
-        *rows("v.blk.{v}.", BLOCK, {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}), *MERGER,
+        *rows("v.blk.{v}.", BLOCK, GATED), *MERGER,
     ),
     aliases=VISUAL, example="LGAI-EXAONE/EXAONE-4.5-33B",
 )

@@ -19,7 +19,8 @@ def stacked(hf: str, default: Any = MISSING) -> HparamRule:
 
 ULTRAVOX = towered(
     "ultravox", ("UltravoxModel",), hparams=(*HEARD, projector_type("ultravox"), stacked("stack_factor")),
-    tensors=(*whisper("audio_tower."), *rows("mm.a.", "multi_modal_projector.", {"norm_pre": "ln_pre", "norm_mid": "ln_mid"}), *LINEAR),
+    tensors=(*whisper("audio_tower."), *LINEAR,
+             *rows("mm.a.", "multi_modal_projector.", {"norm_pre": "ln_pre", "norm_mid": "ln_mid"})),
     example="fixie-ai/ultravox-v0_5-llama-3_2-1b",
 )
 VOXTRAL = towered(
@@ -39,7 +40,8 @@ MERALION2 = towered(
              Fixed("speech_config.activation_function", "gelu", refuse=True)),
     tensors=(
         *whisper("speech_encoder."), *rows("mm.a.", "", {"norm_pre": "ln_speech"}),
-        *rows("mm.a.mlp.", "speech_audio_adapter.", {"0": "mlp_adapter.0", "1": "gate_proj", "2": "pool_proj", "3": "out_proj"}),
+        *rows("mm.a.mlp.", "speech_audio_adapter.", {
+            "0": "mlp_adapter.0", "1": "gate_proj", "2": "pool_proj", "3": "out_proj"}),
     ),
     example="MERaLiON/MERaLiON-2-3B",
 )

@@ -1,7 +1,7 @@
 """Qwen's models that hear, with an eye or without."""
 
 # fmt: off
-from ..models.rows import THETA, Model
+from ..models.rows import Model
 from . import CLIP, TEXT, Tower
 from .qwen_vl import _EYE, _MROPE, _QWEN3
 from .speech import ear, just

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..models.rows import THETA, Model, Shapes, tensors
+from ..models.rows import THETA, Model, Shapes
 from . import TEXT, Tower
 from .whisper import EAR
 
