@@ -1,10 +1,10 @@
-"""Operations on the axes of weights that are no matrices: slices of an axis, axes of 1."""
+"""Operations on the axes of weights that are no matrices: slices of an axis, axes of 1, another order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .arrays import contiguous, namespace
+from .arrays import contiguous, namespace, permute
 from .base import Cut, LoraRefused, Op
 
 
@@ -81,3 +81,29 @@ class AddAxis(Op):
             return None
         source = axis if axis < at else axis + 1 if self.undo else axis - 1
         return Cut(source, shapes[0][source]) if source < len(shapes[0]) else None
+
+
+@dataclass(frozen=True)
+class Permute(Op):
+    """The axes in another order: `order[i]` is the axis that becomes axis i."""
+
+    order: tuple[int, ...]
+
+    @property
+    def inverse(self) -> Op:
+        return Permute(tuple(self.order.index(i) for i in range(len(self.order))))
+
+    def shape(self, shapes):
+        (s,) = shapes
+        if len(s) != len(self.order):
+            raise ValueError(f"{list(s)} has not {len(self.order)} axes")
+        return [tuple(s[i] for i in self.order)]
+
+    def forward(self, xs):
+        return [permute(xs[0], self.order)]
+
+    def lora(self, factors):
+        raise LoraRefused("a convolution has no low-rank update")
+
+    def cut(self, shapes, axis=0):
+        return Cut(self.order[axis], shapes[0][self.order[axis]]) if axis < len(shapes[0]) else None

@@ -6,6 +6,7 @@ from ggufx.converters.arch import SPECS
 from ggufx.converters.ops import (
     OPS,
     Add,
+    AddAxis,
     Arrange,
     Crop,
     Each,
@@ -18,6 +19,7 @@ from ggufx.converters.ops import (
     Op,
     PackMxfp4,
     Pad,
+    Permute,
     Reshape,
     RopePermute,
     Same,
@@ -25,6 +27,7 @@ from ggufx.converters.ops import (
     Split,
     Transpose,
     Unpack,
+    Unstack,
     op_from_json,
 )  # fmt: skip
 from hypothesis import given, settings
@@ -50,6 +53,8 @@ OTHERS = (
     (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
+    (Unstack(48),), (Reshape((48, 24), (48, 2, 12)), Unstack(2, axis=1)), (AddAxis(-1),), (AddAxis(0), AddAxis(2)),
+    (Reshape((48, 24), (48, 2, 4, 3)), Permute((0, 3, 1, 2))), (Permute((1, 0)),),
     (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
