@@ -22,7 +22,7 @@ from .towers import Tower, build_tower
 
 CHECKS = ("bytes", "own", "foreign", "loads")
 Answer = tuple[bool, str, list[str]]
-PAIRED = ("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+TOWER_CONFIGS = ("vision_config", "audio_config")
 
 
 def make_projector(folder: Path, outfile: Path, outtype: str, plain: bool = False) -> Path:
@@ -97,6 +97,10 @@ class Trial:
         renamed = {next((table_name for table_name in rename(n, table.aliases) if table_name in made), n): v
                    for n, v in stored(self.folder).items()}
         text = arch.BY_CLASS[self.row.model.cls][0]
+        source = json.loads((self.folder / "config.json").read_text())
+        for part in TOWER_CONFIGS:  # what the keys say is in its place
+            held, read = source.get(part, {}), config.get(part, {})
+            why += [f"{part}.{k} = {read[k]!r}, expected {v!r}" for k, v in held.items() if k in read and read[k] != v]
         why += _different({_text_name(n, text, made): v for n, v in renamed.items()}, made)
         return not why, "bit for bit" if not why else "differs", [*why, *(f"note: {note}" for note in plan.notes)]
 
