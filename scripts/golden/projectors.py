@@ -26,6 +26,10 @@ def entry(name: str, work: Path) -> dict:
     return {"source": source_digest(folder), **described(made, row.drop)}
 
 
+def _lines(entry: dict) -> str:
+    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in entry.items()) + "}"
+
+
 def main() -> None:
     if len(sys.argv) < 2 or missing_converter():
         raise SystemExit(f"{__doc__}\n{missing_converter() or ''}")
@@ -37,8 +41,7 @@ def main() -> None:
             held = json.loads(path.read_text(encoding="utf-8"))["towers"] if path.exists() else {}
             names = [name for name in TOWERS if FAMILY[name] == family and not TOWERS[name].hopeless]
             held |= {name: entry(name, Path(temporary)) for name in names if name in only}
-            rows = ",\n".join(f"{json.dumps(n)}: {{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in held[n].items())
-                              + "}" for n in names if n in held)
+            rows = ",\n".join(f"{json.dumps(n)}: {_lines(held[n])}" for n in names if n in held)
             path.write_text(f'{{"peer": {json.dumps(label)},\n"towers": {{\n{rows}\n}}}}\n', encoding="utf-8")
 
 

@@ -17,7 +17,8 @@ def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_files_are_those_of_llama_cpps_converter(trial: Trial):
     if trial.row.hopeless:
         pytest.skip(f"llama.cpp's converter {trial.row.fault}")
-    made = {kind: read_peer_gguf(make_projector(trial.folder, trial.work / f"{kind}.gguf", kind, plain=True)) for kind in OUTTYPES}
+    made = {kind: read_peer_gguf(make_projector(trial.folder, trial.work / f"{kind}.gguf", kind, plain=True))
+            for kind in OUTTYPES}
     assert {"source": source_digest(trial.folder), **described(made, trial.row.drop)} == golden()[trial.row.name]
 
 

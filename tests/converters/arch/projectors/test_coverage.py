@@ -1,0 +1,42 @@
+"""Every class of whose towers llama.cpp's converter makes an mmproj file has a table, or stands here with the reason why not.
+
+tests/golden/classes.json holds the converter's classes (scripts/golden/classes.py).
+"""
+
+import json
+from pathlib import Path
+
+from ggufx.converters.arch.projectors import BY_CLASS
+
+PEER = set(json.loads((Path(__file__).parents[3] / "golden" / "classes.json").read_text(encoding="utf-8"))["projectors"])
+NOT_CARRIED: dict[str, set[str]] = {
+    "not yet": {
+        "AudioFlamingo3ForConditionalGeneration", "BailingMoeV3VLForConditionalGeneration", "CogVLMForCausalLM",
+        "DeepseekOCR2ForCausalLM", "DeepseekOCRForCausalLM", "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM",
+        "Dots3NoteForConditionalGeneration", "DotsOCRForCausalLM", "Exaone4_5_ForConditionalGeneration",
+        "Gemma3nForConditionalGeneration", "Gemma4ForConditionalGeneration", "Gemma4UnifiedForConditionalGeneration",
+        "Glm4vForConditionalGeneration", "Glm4vMoeForConditionalGeneration", "Glm5NextForConditionalGeneration",
+        "Glm5vForConditionalGeneration", "GlmOcrForConditionalGeneration", "GlmasrModel",
+        "Granite4VisionForConditionalGeneration", "GraniteSpeechForConditionalGeneration",
+        "GraniteSpeechPlusForConditionalGeneration", "HunYuanVLForConditionalGeneration",
+        "Idefics3ForConditionalGeneration", "InternVisionModel", "JanusForConditionalGeneration",
+        "KimiK25ForConditionalGeneration", "KimiVLForConditionalGeneration", "Lfm2AudioForConditionalGeneration",
+        "Lfm2VlForConditionalGeneration", "LightOnOCRForConditionalGeneration", "Llama4ForConditionalGeneration",
+        "LlavaForConditionalGeneration", "MERaLiON2ForConditionalGeneration", "MiMoV2ForCausalLM",
+        "MiniCPMV4_6ForConditionalGeneration", "MiniMaxM3SparseForConditionalGeneration",
+        "Mistral3ForConditionalGeneration", "MuseGlimmerForConditionalGeneration", "NemotronH_Nano_VL_V2",
+        "PaddleOCRVisionModel", "Phi4ForCausalLMV", "PocketTTSModel", "Qwen2VLForConditionalGeneration",
+        "Qwen2VLModel", "Qwen2_5OmniModel", "Qwen3ASRForConditionalGeneration",
+        "Qwen3OmniMoeForConditionalGeneration", "Qwen3TTSForConditionalGeneration", "Qwen3_5ForConditionalGeneration",
+        "Qwen3_5MoeForConditionalGeneration", "Qwen4ExpForConditionalGeneration", "RADIOModel",
+        "Sarashina2VisionForCausalLM", "SmolVLMForConditionalGeneration", "Step3p7ForConditionalGeneration",
+        "StepVLForConditionalGeneration", "UltravoxModel", "UnlimitedOCRForCausalLM",
+        "VoxtralForConditionalGeneration", "YoutuVLForConditionalGeneration"},
+}
+
+
+def test_no_class_of_llama_cpps_converter_is_forgotten():
+    named = set().union(*NOT_CARRIED.values())
+    assert sorted(PEER - set(BY_CLASS) - named) == []
+    assert sorted(named & set(BY_CLASS)) == [], "carried by now"
+    assert sorted(named - PEER) == [], "no class of llama.cpp's"
