@@ -42,7 +42,8 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for."""
+    the class to take the model for. `mmproj`: the vision and audio parts are written, too, to a file of their own, of type
+    `mmproj_type`; `mmproj_only`: nothing else is."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -54,7 +55,9 @@ class GgufOptions:
     tokenizer: bool = True
     plain: bool = False
     keep_quantized: bool = False
-    projector: bool = False  # whether the vision and audio parts are written, too, to a file of their own
+    mmproj: bool = False
+    mmproj_only: bool = False
+    mmproj_type: str = "f16"
     quantization: Quantization = field(default_factory=Quantization)
 
 
@@ -112,7 +115,7 @@ class GgufPlanner:
     def _left_out(self) -> list[str]:
         """What to say of tensors that are not part of this file."""
         reading = self.reading
-        if self.options.projector:
+        if self.options.mmproj:
             return []
         known = projectors.of_config(reading.checkpoint.config, reading.hf_class)
         way = "; --mmproj writes those for images and sound to a file beside" if known else ""
@@ -309,7 +312,8 @@ def _residue(reading: Reading, tokens: TokenizerResult, texts: tuple[str, ...]) 
     for text in texts:
         with suppress(InputError):  # said where its settings are looked for
             files |= json_value(checkpoint.folder / text)
-    return {"ggufx.source": string(source.to_value()), **files, **tokenizer_own_keys(tokens.source, tokens.metadata), **kept}
+    return {"ggufx.source": string(source.to_value()), **files,
+            **(tokenizer_own_keys(tokens.source, tokens.metadata) if tokens.metadata else {}), **kept}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:

@@ -5,15 +5,17 @@ The table (arch/projectors) sees config.json as it stands, and under `processor`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .. import arch
 from ..arch import projectors
-from ..errors import InputError
+from ..errors import Failure, InputError, UsageError
 from ..io.json_file import read_json
 from ..metadata.naming import Kind
+from ..plan.plan import ConversionPlan
 from ..rules.facts import MISSING, Config, Settings, get_path
 from ..rules.hf_config import check_block_count
 from ..rules.hparam_rules import OneKey
@@ -23,7 +25,9 @@ from ..rules.template import TemplateIndex
 from ..sources.hf_folder import Checkpoint
 from ..tokenizer.folder import Folder
 from ..tokenizer.to_gguf import TokenizerResult
-from .hf_to_gguf import GgufPlanner
+from .hf_to_gguf import GgufOptions, GgufPlanner
+from .many_outputs import outtype_names, plan_outputs
+from .quantization import Quantization
 from .reading import Reading, matched, open_weights
 
 # What settings of images and sounds are called, the later ones winning, and where in each of them they stand apart.
@@ -44,6 +48,23 @@ class ProjectorPlanner(GgufPlanner):
 
     def _left_out(self) -> list[str]:
         return []
+
+
+def plan_checkpoint(folder: Path, outfile: str | Path | None, options: GgufOptions,
+                    outtype: Sequence[str]) -> tuple[ConversionPlan, tuple[Failure, ...]]:
+    """The plan of a checkpoint's files: of its text model in these types, of one projector beside, as the options say.
+    And the files that cannot be made. Raises as `plan_outputs`."""
+    if not options.mmproj and not options.mmproj_only:
+        return plan_outputs(GgufPlanner(folder, outfile, options), outtype)
+    own = replace(options, quantization=Quantization(), keep_quantized=False)
+    kind, *more = outtype_names(options.mmproj_type)
+    if more:
+        raise UsageError("a projector has one type", found=f"--mmproj-type {options.mmproj_type}")
+    if options.mmproj_only:
+        return ProjectorPlanner(folder, outfile, own).plan(kind), ()
+    planner = GgufPlanner(folder, outfile, options)
+    beside = ProjectorPlanner(folder, f"{planner.path(outtype[0]).parent}/", own).plan(kind)
+    return plan_outputs(planner, outtype, [beside])
 
 
 def read_projector(folder: Path, hf_class: str | None = None) -> Reading:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ops import Op
 from .facts import Config, Fact, GgufFacts, Has
-from .hparam_rules import HparamRule
+from .hparam_rules import Const, HparamRule
 from .template import Holes, Template
 
 CONV = "conv"  # convolutions of towers: the runtime computes with them in these two types only
@@ -90,6 +90,7 @@ class Derived:
     gguf: str
     make: Callable[[Config, Hparams], np.ndarray | None]
     recover: Callable[[np.ndarray, GgufFacts, Config], None]
+    most: int = 4096  # values that a stranger's may have: by far more than pairs of dimensions in a head
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,23 @@ class ArchSpec:
         stack = self.stacks[hole]
         before = self.blocks(stack.after, hp) if stack.after else ()
         return stack.numbers(hp, before[-1] + 1 if before else 0)
+
+
+@dataclass(frozen=True)
+class Projector(ArchSpec):
+    """What is not the language model of the classes: vision and audio towers, in a GGUF file of their own (mmproj).
+
+    Its rules see config.json as it stands, with the settings of the processor files under `processor`.
+    """
+
+    text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
+    tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The keys that say which projector it is, with their values."""
+        return {f"clip.{rule.key}": rule.value for rule in self.hparams
+                if isinstance(rule, Const) and rule.key.endswith("projector_type")}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Se
 from .pooling import POOLING
 from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
 from .rope_alpha import AlphaRope, SectionedAlphaRope
-from .spec import CONV, ArchSpec, Choice, Constant, Hparams, Keyed, R, Stack, TensorRule, Whole, choice
+from .spec import CONV, ArchSpec, Choice, Constant, Hparams, Keyed, Projector, R, Stack, TensorRule, Whole, choice
 from .template import Template
 
 F32 = ValueType.FLOAT32
@@ -73,6 +73,7 @@ __all__ = [
     "PackMxfp4",
     "Pad",
     "Permute",
+    "Projector",
     "R",
     "Reshape",
     "Rope",

@@ -107,10 +107,10 @@ def rows(prefix: str, hf: str, names: Mapping[str, str], *ops: Op, **settings: A
 
 
 def towered(name: str, classes: tuple[str, ...], hparams: tuple[HparamRule, ...], tensors: tuple[TensorRule, ...],
-            example: str, **settings: Any) -> ArchSpec:
+            example: str, **settings: Any) -> Projector:
     """A projector's table; `name`: that of the family's first projector type, for messages."""
-    return ArchSpec("clip", classes, name, hparams=hparams, tensors=tensors, stacks={**STACKS, **settings.pop("stacks", {})},
-                    example=example, **settings)
+    return Projector("clip", classes, name, hparams=hparams, tensors=tensors, stacks={**STACKS, **settings.pop("stacks", {})},
+                     example=example, **settings)
 
 
 POSITIONS = {"type": "F32"}  # tables of positions: the runtime adds them in F32

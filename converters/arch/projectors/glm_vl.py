@@ -28,7 +28,10 @@ GLM4V = towered(
         projector_type("glm4v"), *activation("gelu", "silu"), merges(),
         H(f"vision.{NORM}", "vision_config.rms_norm_eps", F32, default=1e-5),
     ),
-    tensors=TENSORS, aliases=VISUAL, example="zai-org/GLM-4.1V-9B-Thinking",
+    tensors=TENSORS, aliases=VISUAL,
+    tells={"GlmOcrForConditionalGeneration": has("v.blk.0.attn_q_norm.weight"), **dict.fromkeys(
+        ("Glm4vForConditionalGeneration", "Glm46VForConditionalGeneration"), has("v.position_embd.weight"))},
+    example="zai-org/GLM-4.1V-9B-Thinking",
 )
 
 SPECS = (GLM4V,)

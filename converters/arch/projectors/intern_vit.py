@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from .common import *
 
-FIRST = Codec(lambda sides: sides[0] if isinstance(sides, list) else sides, lambda side: side)
+
+def first(sides: int | list[int]) -> int:
+    """The side of a square in pixels, in either spelling."""
+    return sides[0] if isinstance(sides, list) else sides
+
+
 HPARAMS = (
-    *but(seeing(epsilon=None), H("vision.image_size", "vision_config.image_size", codec=FIRST),
-         H("vision.patch_size", "vision_config.patch_size", codec=FIRST)),
+    *but(seeing(epsilon=None), H("vision.image_size", "vision_config.image_size", codec=Codec(first, int)),
+         H("vision.patch_size", "vision_config.patch_size", codec=Codec(first, int))),
     H(f"vision.{NORM}", "vision_config.layer_norm_eps", F32), projector_type("internvl"), *activation("gelu", "silu"),
     H("vision.projector.scale_factor", "downsample_ratio", codec=INVERSE),
     H("vision.preproc_min_tiles", "min_dynamic_patch", need=False),
@@ -37,14 +42,16 @@ INTERNVL = towered(
         *(R(f"v.blk.{{v}}.ls{n}.weight", f"{BLOCK}ls{n}") for n in "12"),
         *rows("mm.model.mlp.", "mlp1.", {n: n for n in "013"}),
     ),
-    example="OpenGVLab/InternVL3-2B",
+    text="llm_config", example="OpenGVLab/InternVL3-2B",
 )
 
 # -- transformers' spelling, which Intern-S1 has as well --------------------------------------------------------------
 
 EMBEDDINGS, BLOCK = "vision_tower.embeddings.", "vision_tower.encoder.layer.{v}."
 INTERNVL_HF = towered(
-    "internvl", ("InternVLForConditionalGeneration", "InternS1ForConditionalGeneration"), hparams=(*HPARAMS, NOTE),
+    "internvl", ("InternVLForConditionalGeneration", "InternS1ForConditionalGeneration"), hparams=(
+        *but(HPARAMS, *(H(f"vision.{key}", f"vision_config.{key}", codec=Codec(first, lambda side: [side, side]))
+                        for key in ("image_size", "patch_size"))), NOTE),
     tensors=(
         *rows("v.", EMBEDDINGS, {"patch_embd": "patch_embeddings.projection"}, type=CONV),
         R("v.class_embd", f"{EMBEDDINGS}cls_token"),
@@ -60,4 +67,4 @@ INTERNVL_HF = towered(
     example="OpenGVLab/InternVL3-2B-hf",
 )
 
-SPECS = (INTERNVL, INTERNVL_HF)
+SPECS = (INTERNVL_HF, INTERNVL)  # transformers knows the first

@@ -40,11 +40,12 @@ def sinusoids(width: int) -> np.ndarray:
 
 
 def _check(found: np.ndarray, facts: GgufFacts, config: Config) -> None:
-    if not np.allclose(found, sinusoids(found.shape[-1]), rtol=0, atol=1e-5):
+    if not np.allclose(found, sinusoids(facts.kv["audio.embedding_length"]).ravel(), rtol=0, atol=1e-5):
         raise InputError("are not the sinusoids that the class computes, and it has no place for others")
 
 
-SINUSOIDS = Derived("a.position_embd.weight", lambda config, hp: sinusoids(hp["audio.embedding_length"]), _check)
+SINUSOIDS = Derived("a.position_embd.weight", lambda config, hp: sinusoids(hp["audio.embedding_length"]), _check,
+                    most=POSITIONS << 14)
 
 
 def thinking(config: Config) -> Config:
@@ -75,7 +76,8 @@ QWEN25_OMNI = towered(
         *(row for row in whisper("audio_tower.") if row.gguf[0].text not in ("a.position_embd.weight", "a.post_ln.{p}")),
         *rows("", "audio_tower.", {"a.post_ln": "ln_post", "mm.a.fc": "proj"}),
     ),
-    ignore=(Template("audio_tower.audio_bos_eos_token.weight"),), derived=(SINUSOIDS,), aliases=(*VISUAL, *AUDIO),
+    text=f"{THINKER}text_config", ignore=(Template("audio_tower.audio_bos_eos_token.weight"),), derived=(SINUSOIDS,),
+    aliases=(*VISUAL, *AUDIO),
     example="Qwen/Qwen2.5-Omni-3B",
 )
 
@@ -107,7 +109,8 @@ QWEN3_OMNI = towered(
         *rows("v.blk.{v}.", BLOCK, {"ffn_up": "mlp.linear_fc1", "ffn_down": "mlp.linear_fc2"}), *MERGER,
         *rows("v.deepstack.{d}.", DEEP, {"norm": "ln_q", "fc1": "mlp.0", "fc2": "mlp.2"}), *SPECTRUM,
     ),
-    stacks={"d": Stack("deepstack")}, sizes={"deepstack": marked}, derived=(SINUSOIDS,), aliases=(*VISUAL, *AUDIO),
+    text=f"{THINKER}text_config", stacks={"d": Stack("deepstack")}, sizes={"deepstack": marked}, derived=(SINUSOIDS,),
+    aliases=(*VISUAL, *AUDIO),
     example="Qwen/Qwen3-Omni-30B-A3B-Instruct",
 )
 QWEN3_ASR = towered(

@@ -23,15 +23,21 @@ ULTRAVOX = towered(
              *rows("mm.a.", "multi_modal_projector.", {"norm_pre": "ln_pre", "norm_mid": "ln_mid"})),
     example="fixie-ai/ultravox-v0_5-llama-3_2-1b",
 )
+# Where transformers has the tower as a model of its own, its settings are called as everywhere.
+RENAMED = tuple(H(f"audio.{key}", below("audio_config", *names)) for key, names in {
+    "embedding_length": ("hidden_size", "d_model"), "feed_forward_length": ("intermediate_size", "encoder_ffn_dim"),
+    "block_count": ("num_hidden_layers", "encoder_layers"),
+    "attention.head_count": ("num_attention_heads", "encoder_attention_heads")}.items())
+
 VOXTRAL = towered(
     "voxtral", ("VoxtralForConditionalGeneration",),
-    hparams=(*HEARD, projector_type("voxtral"), Const("audio.projector.stack_factor", 4),
+    hparams=(*but(HEARD, *RENAMED), projector_type("voxtral"), Const("audio.projector.stack_factor", 4),
              Fixed("audio_config.intermediate_size", lambda c: 4 * c["audio_config"]["hidden_size"], refuse=True)),
     tensors=(*whisper("audio_tower."), *LINEAR), aliases=ALIASES, example="mistralai/Voxtral-Mini-3B-2507",
 )
 FLAMINGO = towered(
     "audioflamingo3", ("AudioFlamingo3ForConditionalGeneration", "MusicFlamingoForConditionalGeneration"),
-    hparams=(*HEARD, projector_type("musicflamingo")), tensors=(*whisper("audio_tower.", type="F32"), *LINEAR),
+    hparams=(*but(HEARD, *RENAMED), projector_type("musicflamingo")), tensors=(*whisper("audio_tower.", type="F32"), *LINEAR),
     aliases=ALIASES, example="nvidia/audio-flamingo-3-hf",
 )
 MERALION2 = towered(
@@ -56,7 +62,7 @@ GLM_ASR = towered(
         *rows("mm.a.", ENCODER, {"norm_pre": "layer_norm", "mlp.1": "adapting.0", "mlp.2": "adapting.2"}),
         R(("v.boi", "v.eoi"), f"{ENCODER}audio_bos_eos_token.weight", Unstack(2)),
     ),
-    ignore=(Template(f"{ENCODER}proj.{{p}}"),), example="zai-org/GLM-ASR-Nano-2512",
+    text="lm_config", ignore=(Template(f"{ENCODER}proj.{{p}}"),), example="zai-org/GLM-ASR-Nano-2512",
 )
 
 SPECS = (ULTRAVOX, VOXTRAL, FLAMINGO, MERALION2, GLM_ASR)

@@ -1,10 +1,13 @@
 """Qwen's models that hear, with an eye or without."""
 
 # fmt: off
-from ..models.rows import Model
+from ..models.qwenvl import _OMNI3 as WORDS3
+from ..models.qwenvl import _OMNI25 as WORDS25
+from ..models.qwenvl import _thinker
+from ..models.rows import Model, tensors
 from . import CLIP, TEXT, Tower
 from .qwen_vl import _EYE, _MROPE, _QWEN3
-from .speech import ear, just
+from .speech import ear
 from .whisper import EAR
 
 _SINES = "computes sinusoids in float32, as its processor rounds them"
@@ -24,7 +27,12 @@ _OMNI25 = _eye("thinker.visual.", _BLOCK | {f"attn.{x}.{p}": (64, 64) if p == "w
     "merger.mlp.2.weight": (64, 256), "merger.mlp.2.bias": (64,)})
 _SOUND25 = {name: shape for name, shape in ear("thinker.audio_tower.", after="ln_post").items() if "embed_positions" not in name} | {
     "thinker.audio_tower.proj.weight": (64, 64), "thinker.audio_tower.proj.bias": (64,),
-    "thinker.audio_tower.audio_bos_eos_token.weight": (2, 64), "talker.thinker_to_talker_proj.bias": (32,)}
+    "thinker.audio_tower.audio_bos_eos_token.weight": (2, 64)}
+
+def _all(words, others):
+    """The thinker's text part by its settings, and the other parts."""
+    return lambda config: tensors(words)(config["thinker_config"]["text_config"] | {"vocab_size": config["vocab_size"]}) | others
+
 
 def _spectrum(prefix: str):
     """The tower of Qwen3's models that hear: three convolutions over frequencies and time."""
@@ -41,23 +49,25 @@ _OMNI3 = _eye("model.visual.", {**_BLOCK, "norm1.bias": (64,), "norm2.bias": (64
     "patch_embed.proj.weight": (64, 3, 2, 16, 16), "patch_embed.proj.bias": (64,), "pos_embed.weight": (64, 64)} | {
     f"{part}.{name}.{p}": shape if p == "weight" else shape[:1] for part in ("merger", "merger_list.0", "merger_list.1")
     for name, shape in (("ln_q", (64 if part == "merger" else 256,)), ("mlp.0", (256, 256)), ("mlp.2", (64, 256))) for p in _PARTS})
-_TEXT3 = TEXT | {"model_type": "qwen3_omni_moe_text", "head_dim": 32, "rms_norm_eps": 1e-6, "hidden_act": "silu"}
+_DENSE = _thinker({f"{x}_proj.weight": "intermediate_size hidden_size" for x in ("gate", "up")} | {"down_proj.weight": "hidden_size intermediate_size"},
+                  "q_norm", "k_norm")
+_TEXT3 = _QWEN3 | {"model_type": "qwen3_omni_moe_text", "rms_norm_eps": 1e-6, "hidden_act": "silu", "vocab_size": 430}
 _THINKER3 = {"audio_config": {**EAR, "model_type": "qwen3_omni_moe_audio_encoder", "downsample_hidden_size": 32, "output_dim": 64}}
 
 ROWS = (
     Tower(Model("qwen3omni-both", "Qwen3OmniMoeForConditionalGeneration", "qwen2", {"model_type": "qwen3_omni_moe", "thinker_config": _THINKER3 | {
-        "model_type": "qwen3_omni_moe_thinker", "text_config": _TEXT3, "vision_config": {
+        "model_type": "qwen3_omni_moe_thinker", "text_config": _TEXT3 | {"moe_intermediate_size": 48, "num_experts": 4, "num_experts_per_tok": 2}, "vision_config": {
             **_EYE, "model_type": "qwen3_omni_moe_vision_encoder", "patch_size": 16, "num_position_embeddings": 64,
-            "deepstack_visual_indexes": [1, 2]}}}, shapes=just(_OMNI3 | _spectrum("thinker.audio_tower."))),
+            "deepstack_visual_indexes": [1, 2]}}}, shapes=_all(WORDS3, _OMNI3 | _spectrum("thinker.audio_tower."))),
         CLIP, fault=_SINES, drop=_POSITIONS),
     Tower(Model("qwen3asr-hub-ear", "Qwen3ASRForConditionalGeneration", "qwen2", {"model_type": "qwen3_asr", "thinker_config": _THINKER3 | {
-        "model_type": "qwen3_asr_thinker", "text_config": _TEXT3 | {"model_type": "qwen3"}}}, shapes=just(_spectrum("thinker.audio_tower."))),
+        "model_type": "qwen3_asr_thinker", "text_config": _TEXT3 | {"model_type": "qwen3"}}}, shapes=_all(_DENSE, _spectrum("thinker.audio_tower."))),
         {}, fault=_SINES, drop=_POSITIONS),
     Tower(Model("qwen25omni-both", "Qwen2_5OmniModel", "qwen2", {"model_type": "qwen2_5_omni", "thinker_config": {
         "model_type": "qwen2_5_omni_thinker", "text_config": TEXT | {
-            "model_type": "qwen2_5_omni_text", "head_dim": 16, "rms_norm_eps": 1e-6, "hidden_act": "silu", "rope_parameters": _MROPE},
+            "model_type": "qwen2_5_omni_text", "head_dim": 16, "rms_norm_eps": 1e-6, "hidden_act": "silu", "vocab_size": 430, "rope_parameters": _MROPE},
         "vision_config": {**_EYE, "model_type": "qwen2_5_omni_vision_encoder", "fullatt_block_indexes": [1, 3]},
-        "audio_config": {**EAR, "model_type": "qwen2_5_omni_audio_encoder"}}}, shapes=just(_OMNI25 | _SOUND25)),
+        "audio_config": {**EAR, "model_type": "qwen2_5_omni_audio_encoder"}}}, shapes=_all(WORDS25, _OMNI25 | _SOUND25)),
         CLIP, fault=_SINES, drop=_POSITIONS),
     Tower(Model("qwen3asr-ear", "Qwen3ASRForConditionalGeneration", "qwen2", {
         "text_config": _QWEN3 | {"model_type": "qwen3"}, "audio_config": EAR | {"downsample_hidden_size": 32, "output_dim": 64}}), {},
