@@ -1,7 +1,7 @@
 """InternVL around several language models, in both of its layouts."""
 
 # fmt: off
-from .multimodal import _EYE, _LLAMA, _QWEN2, _STATED, _shapes
+from .multimodal import _QWEN2, _STATED, _shapes
 from .rows import DECODER, THETA, Fault, Model
 
 _QWEN3 = DECODER | {"model_type": "qwen3", "head_dim": 16, "rope_parameters": THETA}

@@ -11,22 +11,19 @@ from ggufx.converters.arch.projectors import BY_CLASS
 PEER = set(json.loads((Path(__file__).parents[3] / "golden" / "classes.json").read_text(encoding="utf-8"))["projectors"])
 NOT_CARRIED: dict[str, set[str]] = {
     "not yet": {
-        "BailingMoeV3VLForConditionalGeneration", "CogVLMForCausalLM",
-        "DeepseekOCR2ForCausalLM", "DeepseekOCRForCausalLM", "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM",
-        "Dots3NoteForConditionalGeneration", "DotsOCRForCausalLM", "Gemma3nForConditionalGeneration", "Gemma4ForConditionalGeneration", "Gemma4UnifiedForConditionalGeneration",
-        "Glm5NextForConditionalGeneration",
-        "Glm5vForConditionalGeneration", "Granite4VisionForConditionalGeneration", "GraniteSpeechForConditionalGeneration",
-        "GraniteSpeechPlusForConditionalGeneration", "HunYuanVLForConditionalGeneration",
-        "JanusForConditionalGeneration",
-        "KimiK25ForConditionalGeneration", "KimiVLForConditionalGeneration", "Lfm2AudioForConditionalGeneration",
-        "Lfm2VlForConditionalGeneration", "LightOnOCRForConditionalGeneration", "LlavaForConditionalGeneration", "MiMoV2ForCausalLM",
-        "MiniMaxM3SparseForConditionalGeneration",
-        "Mistral3ForConditionalGeneration", "MuseGlimmerForConditionalGeneration", "NemotronH_Nano_VL_V2",
-        "PaddleOCRVisionModel", "Phi4ForCausalLMV", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "Qwen3_5ForConditionalGeneration",
-        "Qwen3_5MoeForConditionalGeneration", "Qwen4ExpForConditionalGeneration", "RADIOModel",
-        "Step3p7ForConditionalGeneration",
-        "StepVLForConditionalGeneration", "UnlimitedOCRForCausalLM",
-        "YoutuVLForConditionalGeneration"},
+        "BailingMoeV3VLForConditionalGeneration", "CogVLMForCausalLM", "DeepseekOCR2ForCausalLM", "DeepseekOCRForCausalLM",
+        "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "DotsOCRForCausalLM",
+        "Gemma3nForConditionalGeneration", "Gemma4ForConditionalGeneration", "Gemma4UnifiedForConditionalGeneration",
+        "Glm5NextForConditionalGeneration", "Glm5vForConditionalGeneration", "Granite4VisionForConditionalGeneration",
+        "GraniteSpeechForConditionalGeneration", "GraniteSpeechPlusForConditionalGeneration",
+        "HunYuanVLForConditionalGeneration", "JanusForConditionalGeneration", "KimiK25ForConditionalGeneration",
+        "KimiVLForConditionalGeneration", "Lfm2AudioForConditionalGeneration", "Lfm2VlForConditionalGeneration",
+        "LightOnOCRForConditionalGeneration", "LlavaForConditionalGeneration", "MiMoV2ForCausalLM",
+        "MiniMaxM3SparseForConditionalGeneration", "Mistral3ForConditionalGeneration", "MuseGlimmerForConditionalGeneration",
+        "NemotronH_Nano_VL_V2", "PaddleOCRVisionModel", "Phi4ForCausalLMV", "PocketTTSModel",
+        "Qwen3TTSForConditionalGeneration", "Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration",
+        "Qwen4ExpForConditionalGeneration", "RADIOModel", "Step3p7ForConditionalGeneration", "StepVLForConditionalGeneration",
+        "UnlimitedOCRForCausalLM", "YoutuVLForConditionalGeneration"},
 }
 
 
