@@ -372,7 +372,7 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
         if t.name in kept and kept[t.name]["rows"] is None:
             continue  # the kept bytes are the whole tensor
         output, offset = place[t.name]
-        offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0])
+        offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0]) if t.first else 0
         jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),

@@ -8,6 +8,8 @@ from ggufx.converters.ops import (
     Add,
     AddAxis,
     Arrange,
+    Axes,
+    Channels,
     Crop,
     Each,
     Factors,
@@ -23,6 +25,7 @@ from ggufx.converters.ops import (
     RopePermute,
     Same,
     Scale,
+    Softplus,
     Split,
     Transpose,
     Unpack,
@@ -52,7 +55,8 @@ OTHERS = (
     (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
-    (Unstack(3),), (Unstack(20, axis=1),), (AddAxis(0),), (AddAxis(1),), (AddAxis(-1),),
+    (Unstack(3),), (Unstack(20, axis=1),), (AddAxis(0),), (AddAxis(1),), (AddAxis(-1),), (Axes((1, 0, 2)),), (Axes((2, 0, 1)),),
+    (Channels(3, columns=True),), (Channels(3),), (Softplus(),),
     (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 

@@ -100,7 +100,7 @@ class Trial:
         text = arch.BY_CLASS[self.row.model.cls][0]
         source = json.loads((self.folder / "config.json").read_text())
         for part in TOWER_CONFIGS:  # what the keys say is in its place
-            held, read = source.get(part, {}), config.get(part, {})
+            held, read = source.get(part) or {}, config.get(part, {})
             why += [f"{part}.{k} = {read[k]!r}, expected {v!r}" for k, v in held.items() if k in read and read[k] != v]
         why += _different({_text_name(n, text, made): v for n, v in renamed.items()}, made)
         return not why, "bit for bit" if not why else "differs", [*why, *(f"note: {note}" for note in plan.notes)]

@@ -14,7 +14,7 @@ NOT_CARRIED: dict[str, set[str]] = {
         "AudioFlamingo3ForConditionalGeneration", "BailingMoeV3VLForConditionalGeneration", "CogVLMForCausalLM",
         "DeepseekOCR2ForCausalLM", "DeepseekOCRForCausalLM", "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM",
         "Dots3NoteForConditionalGeneration", "DotsOCRForCausalLM", "Exaone4_5_ForConditionalGeneration",
-        "Gemma3nForConditionalGeneration", "Gemma4ForConditionalGeneration", "Gemma4UnifiedForConditionalGeneration",
+        "Gemma3nForConditionalGeneration",  
         "Glm4vForConditionalGeneration", "Glm4vMoeForConditionalGeneration", "Glm5NextForConditionalGeneration",
         "Glm5vForConditionalGeneration", "GlmOcrForConditionalGeneration", "GlmasrModel",
         "Granite4VisionForConditionalGeneration", "GraniteSpeechForConditionalGeneration",
