@@ -4,7 +4,7 @@ show     (only when asked for) the names of the checkpoint, and what llama.cpp m
 bytes    four output types against llama.cpp's converter (needs GGUFX_LLAMA_CPP; no golden digest)
 own      a pair of ggufx's, text model and projector, comes back bit for bit: tensors, settings, processor files
 foreign  a pair without ggufx's keys comes back with every tensor that the files hold bit for bit, as the same class
-loads    llama.cpp's mtmd loads the file (xllamacpp)
+features what llama.cpp's mtmd makes of a picture or a sound is finite, and what transformers makes where the row says how
 
 One line per check: yes, NO, or `-` where it cannot be asked. Exit status 1 after a NO. "ours" is ggufx, "theirs" llama.cpp.
 """

@@ -34,8 +34,3 @@ def zeros(shape: tuple[int, ...], like: Array) -> Array:
 def contiguous(x: Array) -> Array:
     """The array in C order, copied only where it is not."""
     return np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x.contiguous()
-
-
-def permute(x: Array, order: tuple[int, ...]) -> Array:
-    """The axes in another order, in C order: a copy."""
-    return contiguous(x.transpose(order) if isinstance(x, np.ndarray) else x.permute(order))

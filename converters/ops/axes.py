@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .arrays import contiguous, namespace, permute
+from .arrays import contiguous, namespace
 from .base import Cut, LoraRefused, Op
 
 
@@ -47,6 +47,34 @@ class Unstack(Op):
 
 
 @dataclass(frozen=True)
+class Axes(Op):
+    """The axes in another order: axis i of the result is axis `order[i]`."""
+
+    order: tuple[int, ...]
+
+    @property
+    def inverse(self) -> Op:
+        return Axes(tuple(self.order.index(i) for i in range(len(self.order))))
+
+    def shape(self, shapes):
+        (s,) = shapes
+        if len(s) != len(self.order):
+            raise ValueError(f"{list(s)} has not {len(self.order)} axes")
+        return [tuple(s[i] for i in self.order)]
+
+    def forward(self, xs):
+        (x,) = xs
+        self.shape([x.shape])
+        return [contiguous(x.transpose(self.order) if namespace(x).__name__ == "numpy" else x.permute(self.order))]
+
+    def lora(self, factors):
+        raise LoraRefused("axes of a convolution or table have no low-rank update")
+
+    def cut(self, shapes, axis=0):
+        return Cut(self.order[axis], shapes[0][self.order[axis]]) if axis < len(self.order) == len(shapes[0]) else None
+
+
+@dataclass(frozen=True)
 class AddAxis(Op):
     """A new axis of length 1 at this place of the result: biases of convolutions, numbers that become vectors."""
 
@@ -81,29 +109,3 @@ class AddAxis(Op):
             return None
         source = axis if axis < at else axis + 1 if self.undo else axis - 1
         return Cut(source, shapes[0][source]) if source < len(shapes[0]) else None
-
-
-@dataclass(frozen=True)
-class Permute(Op):
-    """The axes in another order: `order[i]` is the axis that becomes axis i."""
-
-    order: tuple[int, ...]
-
-    @property
-    def inverse(self) -> Op:
-        return Permute(tuple(self.order.index(i) for i in range(len(self.order))))
-
-    def shape(self, shapes):
-        (s,) = shapes
-        if len(s) != len(self.order):
-            raise ValueError(f"{list(s)} has not {len(self.order)} axes")
-        return [tuple(s[i] for i in self.order)]
-
-    def forward(self, xs):
-        return [permute(xs[0], self.order)]
-
-    def lora(self, factors):
-        raise LoraRefused("a convolution has no low-rank update")
-
-    def cut(self, shapes, axis=0):
-        return Cut(self.order[axis], shapes[0][self.order[axis]]) if axis < len(shapes[0]) else None

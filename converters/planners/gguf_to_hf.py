@@ -19,7 +19,7 @@ from ..io.gguf import GgufFile, read_gguf_model
 from ..io.json_file import json_bytes, parse_object
 from ..io.safetensors import Shard, encode_index, encode_safetensors_header, shard
 from ..io.tensors import StoredTensor
-from ..io.values import ValueType, plain, string
+from ..io.values import plain, string
 from ..metadata.general import sampling_parameters
 from ..metadata.model_card import model_card
 from ..notes import Note, grouped
@@ -37,10 +37,11 @@ from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
+from .kept_tensors import kept_pieces
 from .keyed_tensors import from_keys
 from .nvfp4_scales import read_factors
 from .outtype import rounded
-from .own_keys import KEPT, Source
+from .own_keys import Source
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 DEFAULT_SHARD_BYTES = 5 * 10**9
@@ -358,7 +359,7 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
         head = encode_safetensors_header(part.tensors)
         place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
         pieces = tuple(piece for t in part.tensors if t.name in kept
-                       for piece in _kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
+                       for piece in kept_pieces(model.metadata, model.path, t.name, kept[t.name], len(head) + t.offset))
         size = len(head) + sum(t.nbytes for t in part.tensors)
         outputs.append(OutputFile(folder / part.file_name, size, head, pieces))
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
@@ -370,7 +371,7 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
         if t.name in kept and kept[t.name]["rows"] is None:
             continue  # the kept bytes are the whole tensor
         output, offset = place[t.name]
-        offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0])
+        offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0]) if t.first else 0
         jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
@@ -395,20 +396,3 @@ def _sources(match: Match, expert: int, model: GgufFile, numbers: Mapping[Path, 
             shape, offset = shape[1:], offset + expert * (t.nbytes // shape[0])
         out.append(Region(numbers[t.file], offset, t.type, shape))
     return tuple(out)
-
-
-def _kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
-    """Where the kept bytes of a tensor at `offset` go. InputError where they do not fit the tensor."""
-    value = model.metadata.get(KEPT + kept.get("key", name))
-    shape, dtype = tuple(kept["shape"]), kept["dtype"]
-    whole = region_bytes(dtype, shape)
-    step = whole // shape[0] if shape and shape[0] else whole
-    runs = kept["rows"] if kept["rows"] is not None else [[0, shape[0] if shape else 1]]
-    data = np.asarray(value.data).tobytes() if value is not None and value.item_type is ValueType.UINT8 else b""
-    if len(data) != sum(stop - start for start, stop in runs) * step:
-        raise InputError(f"{KEPT}{name} does not hold what ggufx.source says", file=model.path)
-    pieces = []
-    for start, stop in runs:
-        pieces.append((offset + start * step, data[: (stop - start) * step]))
-        data = data[(stop - start) * step :]
-    return pieces

@@ -118,9 +118,9 @@ class GgufPlanner:
         if self.options.mmproj:
             return []
         known = projectors.of_config(reading.checkpoint.config, reading.hf_class)
-        way = "; --mmproj writes those for images and sound to a file beside" if known else ""
-        return [f"{part}*: {count} tensors of another part of the model are left out{way}"
+        said = [f"{part}*: {count} tensors of another part of the model are left out"
                 for part, count in reading.found.parts.items()]
+        return [*said, "--mmproj writes what sees or hears to a file of its own"] if said and known else said
 
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""

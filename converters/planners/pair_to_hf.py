@@ -119,7 +119,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         if text.own and text.own.decoded:
             config = without_quantization(config)
         whole = True
-    kept = {}
+    kept: dict[str, Any] = {}
     for part in (text, seen):
         if part.own and options.dtype == "auto":
             kept |= part.own.kept

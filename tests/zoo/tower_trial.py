@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 from ggufx.converters import arch
 from ggufx.converters.arch import projectors
 from ggufx.converters.planners.gguf_to_hf import HfOptions
@@ -20,7 +21,7 @@ from .files import stored
 from .golden import OUTTYPES
 from .towers import Tower, build_tower
 
-CHECKS = ("bytes", "own", "foreign", "loads")
+CHECKS = ("bytes", "own", "foreign", "features")
 Answer = tuple[bool, str, list[str]]
 TOWER_CONFIGS = ("vision_config", "audio_config")
 
@@ -106,13 +107,29 @@ class Trial:
         text = arch.BY_CLASS[self.row.model.cls][0]
         source = json.loads((self.folder / "config.json").read_text())
         for part in TOWER_CONFIGS:  # what the keys say is in its place
-            held, read = source.get(part, {}), config.get(part, {})
+            held, read = source.get(part) or {}, config.get(part, {})
             why += [f"{part}.{k} = {read[k]!r}, expected {v!r}" for k, v in held.items() if k in read and read[k] != v]
         why += _different({_text_name(n, text, made): v for n, v in renamed.items()}, made)
         return not why, "bit for bit" if not why else "differs", [*why, *(f"note: {note}" for note in plan.notes)]
 
-    def loads(self) -> Answer:
-        return True, "-", []
+    def features(self) -> Answer:
+        """What llama.cpp's mtmd makes of a picture or a sound; against transformers' where it can be told."""
+        if reason := peers.missing_runtime():
+            return True, "-", [reason]
+        text, projector = self._pair(True, "f32")
+        made = peers.llama_features(text, projector, self.row.media)
+        figure = "x".join(map(str, made.shape))
+        if not np.isfinite(made).all():
+            return False, figure, ["not finite"]
+        if self.row.features is None:
+            return True, figure, ["loads; not compared"]
+        expected = self.row.features(self.folder, self.row.media)
+        if len(self.row.size) == 1:
+            made = made[: len(expected)]  # the runtime hears a second, empty window behind one that is full
+        if expected.shape != made.shape:
+            return False, figure, [f"transformers makes {expected.shape}"]
+        off = float(np.abs(made - expected).max() / expected.std())
+        return off <= self.row.tolerance, f"{figure} off by {off:.1e}", []
 
 
 def _text_name(name: str, spec, made) -> str:

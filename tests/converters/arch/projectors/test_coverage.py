@@ -13,17 +13,17 @@ NOT_CARRIED: dict[str, set[str]] = {
     "not yet": {
         "BailingMoeV3VLForConditionalGeneration", "CogVLMForCausalLM", "DeepseekOCR2ForCausalLM", "DeepseekOCRForCausalLM",
         "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "DotsOCRForCausalLM",
-        "Gemma3nForConditionalGeneration", "Gemma4ForConditionalGeneration", "Gemma4UnifiedForConditionalGeneration",
-        "Glm5NextForConditionalGeneration", "Glm5vForConditionalGeneration", "Granite4VisionForConditionalGeneration",
-        "GraniteSpeechForConditionalGeneration", "GraniteSpeechPlusForConditionalGeneration",
-        "HunYuanVLForConditionalGeneration", "JanusForConditionalGeneration", "KimiK25ForConditionalGeneration",
-        "KimiVLForConditionalGeneration", "Lfm2AudioForConditionalGeneration", "Lfm2VlForConditionalGeneration",
-        "LightOnOCRForConditionalGeneration", "LlavaForConditionalGeneration", "MiMoV2ForCausalLM",
-        "MiniMaxM3SparseForConditionalGeneration", "Mistral3ForConditionalGeneration", "MuseGlimmerForConditionalGeneration",
-        "NemotronH_Nano_VL_V2", "PaddleOCRVisionModel", "Phi4ForCausalLMV", "PocketTTSModel",
-        "Qwen3TTSForConditionalGeneration", "Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration",
-        "Qwen4ExpForConditionalGeneration", "RADIOModel", "Step3p7ForConditionalGeneration", "StepVLForConditionalGeneration",
-        "UnlimitedOCRForCausalLM", "YoutuVLForConditionalGeneration"},
+        "Gemma3nForConditionalGeneration", "Glm5NextForConditionalGeneration", "Glm5vForConditionalGeneration",
+        "Granite4VisionForConditionalGeneration", "GraniteSpeechForConditionalGeneration",
+        "GraniteSpeechPlusForConditionalGeneration", "HunYuanVLForConditionalGeneration", "JanusForConditionalGeneration",
+        "KimiK25ForConditionalGeneration", "KimiVLForConditionalGeneration", "Lfm2AudioForConditionalGeneration",
+        "Lfm2VlForConditionalGeneration", "LightOnOCRForConditionalGeneration", "LlavaForConditionalGeneration",
+        "MiMoV2ForCausalLM", "MiniMaxM3SparseForConditionalGeneration", "Mistral3ForConditionalGeneration",
+        "MuseGlimmerForConditionalGeneration", "NemotronH_Nano_VL_V2", "PaddleOCRVisionModel", "Phi4ForCausalLMV",
+        "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "Qwen3_5ForConditionalGeneration",
+        "Qwen3_5MoeForConditionalGeneration", "Qwen4ExpForConditionalGeneration", "RADIOModel",
+        "Step3p7ForConditionalGeneration", "StepVLForConditionalGeneration", "UnlimitedOCRForCausalLM",
+        "YoutuVLForConditionalGeneration"},
 }
 
 
