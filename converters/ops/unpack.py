@@ -87,6 +87,15 @@ class Grid(Op):
     bands: int = 0
     high: bool = False
 
+    @property
+    def sound(self) -> bool:
+        """As `Unpack.sound`."""
+        kinds = (*FLOATS, *_FLOAT8, "E2M1", "U", "U-", "I", "U+1", "T")
+        return (self.kind in kinds and type(self.bits) is int and 0 <= self.bits <= 8 and self.axis in (0, 1)
+                and all(isinstance(flag, bool) for flag in (self.turned, self.dense, self.high))
+                and sorted(self.order) == list(range(len(self.order))) and len(self.order) % 2 == 0
+                and type(self.bands) is int and 0 <= self.bands * self.bits <= WORD)
+
     def window(self, shape: Shape, start: int, stop: int) -> Window:
         """What of an array of this shape holds the matrix' rows from `start` to `stop`, and `before(start)` more."""
         if self.bands:
@@ -140,6 +149,29 @@ class Grid(Op):
         out = np.empty((len(rows), count), np.uint8)
         unpack(rows, self.bits, np.array(self.order, np.int64), out)
         return out.reshape(n, -1)
+
+    def stored(self, codes: np.ndarray, width: int) -> np.ndarray:
+        """uint8 [n, bytes]: the whole array, with elements of `width` bytes, that holds the matrix of codes [rows, cols]."""
+        if not self.bits:
+            out = codes.T if self.turned else codes
+        elif self.bands:
+            bands = range(self.bands)
+            shifts = self.bits * np.array(bands[::-1] if self.high else bands)[:, None, None]
+            out = np.bitwise_or.reduce(codes.reshape(self.bands, -1, codes.shape[1]).astype(f"u{width}") << shifts)
+            out = out.astype(f"u{width}")
+        else:
+            lines = codes.T if (self.axis == 0) != self.turned else codes
+            if self.order:
+                lines = lines.reshape(len(lines), -1, len(self.order))[..., self.order].reshape(lines.shape)
+            if self.bits == 4:
+                out = lines[:, ::2] | lines[:, 1::2] << 4
+            else:
+                bits = np.unpackbits(np.ascontiguousarray(lines)[..., None], axis=2, count=self.bits, bitorder="little")
+                out = np.packbits(bits.reshape(len(lines), -1), axis=1, bitorder="little")
+            if self.axis == 0:
+                out = np.ascontiguousarray(out).view(f"u{width}").T
+        out = np.ascontiguousarray(out)
+        return out.view(np.uint8).reshape(len(out), -1)
 
     def numbers(self, x: np.ndarray, cols: int) -> np.ndarray:
         """float32 [rows, cols] of a window."""
@@ -220,7 +252,16 @@ class Unpack(Op):
 
     @property
     def inverse(self) -> Op:
-        raise LoraRefused("a decoded weight has no way back")
+        raise LoraRefused("a decoded weight has no way back; `Pack` is that of one in blocks")
+
+    @property
+    def sound(self) -> bool:
+        """Whether the fields, which may be a stranger's, are what they can be."""
+        grids = [part[1] for part in self.parts if len(part) == 2 and type(part[0]) is str and isinstance(part[1], Grid)]
+        return (len(grids) == len(self.parts) == len(dict(self.parts)) and all(g.sound for g in grids)
+                and len(self.size) == len(self.block) == 2 and all(map(_counts, (*self.size, *self.block)))
+                and (self.first, self.width, self.nested) == (0, 0, 0) and (self.after, self.offset) == (1, 0)
+                and self.once is False and isinstance(self.symmetric, bool))
 
     def shape(self, shapes):
         if len(shapes) != len(self.parts):
@@ -290,6 +331,8 @@ class Unpack(Op):
         if self.into in ("MXFP4", "NVFP4"):
             return blocks(self.into, codes, {"scales": found["scale_codes"][bands]})
         numbers = values[codes].astype(np.int16)
+        if self.symmetric and (found["zeros"] != 1 << (dict(self.parts)["codes"].bits or 8) - 1).any():
+            raise ValueError("zeros that are not half the range of the codes, as its first ones are")
         if "zeros" in found:
             numbers -= found["zeros"].astype(np.int16)[bands].repeat(self.block[1], 1)[:, :cols]
         each = self.block[1] // BLOCK[self.into]
@@ -328,6 +371,10 @@ class Unpack(Op):
         if "divisor" in found:
             found["scales"] = scales / found["divisor"]
         return np.ascontiguousarray(codes), values, found
+
+
+def _counts(n: int) -> bool:
+    return type(n) is int and 0 < n < 1 << 40
 
 
 def _groups(x: np.ndarray, cols: int, width: int) -> np.ndarray:

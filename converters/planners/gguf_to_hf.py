@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from math import prod
@@ -16,15 +15,12 @@ from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import printable, read_bytes
 from ..io.gguf import GgufFile, read_gguf_model
-from ..io.json_file import json_bytes, parse_object
-from ..io.safetensors import Shard, encode_index, encode_safetensors_header, shard
+from ..io.json_file import parse_object
 from ..io.tensors import StoredTensor
-from ..io.values import ValueType, plain, string
-from ..metadata.general import sampling_parameters
-from ..metadata.model_card import model_card
-from ..notes import Note, grouped
-from ..ops import Crop, Op, Shape
-from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
+from ..io.values import plain, string
+from ..notes import Note
+from ..ops import Crop, Shape
+from ..plan.plan import ConversionPlan
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, GgufFacts, Missing
 from ..rules.hf_config import hub_style, of_text_part
@@ -37,13 +33,14 @@ from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
+from .hf_files import HfTensor, assemble, back, index_of, shards_of, side_files
 from .keyed_tensors import from_keys
 from .nvfp4_scales import read_factors
+from .original_packing import OriginalPacking, original_packing
 from .outtype import rounded
-from .own_keys import KEPT, Source
+from .own_keys import Source
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
-DEFAULT_SHARD_BYTES = 5 * 10**9
 MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per pair of a head's dimensions
 
 
@@ -68,19 +65,6 @@ class HfOptions:
 
 
 @dataclass
-class HfTensor:
-    """A tensor of the checkpoint to be. The file's tensors make `made` of it, from row `first` on."""
-
-    name: str
-    dtype: str
-    shape: Shape
-    match: Match
-    expert: int
-    made: Shape
-    first: int = 0
-
-
-@dataclass
 class _Reading:
     model: GgufFile
     spec: ArchSpec
@@ -88,6 +72,7 @@ class _Reading:
     options: HfOptions
     notes: list[str] = field(default_factory=list)
     problems: list[GgufxError] = field(default_factory=list)
+    packing: OriginalPacking | None = None
 
 
 def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionPlan:
@@ -108,7 +93,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     notes = list(texts.notes)
     if not model.tensors:
         notes.append("the file holds a vocabulary only: the tokenizer is written")
-        return _assemble(folder, model, {}, [], notes, [], texts.files, {"architecture": name})
+        return assemble(folder, model, {}, [], notes, [], texts.files, {"architecture": name})
 
     raise_all(InputError("a weight has dimensions, and none of them is 0", file=t.file, tensor=t.name, found=list(t.shape))
               for t in model.tensors.values() if not t.shape or not all(t.shape))
@@ -137,16 +122,20 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
                 raise InputError(f"stands for settings and cannot be read: {error}", file=path,
                                  tensor=derived.gguf) from error
 
+    if own and original and options.dtype == "auto":
+        reading.packing = original_packing(model, own, matched.matches)
     tensors = _targets(reading, matched.matches)
     raise_all(reading.problems)
     if options.dtype == "auto":  # floats beside the original's types are what they were made of
-        stored = [(model.tensors[t.match.gguf[0]], t.dtype) for t in tensors]
+        stored = [(model.tensors[t.match.gguf[0]], t.dtype) for t in tensors if t.numbers is None]
         reading.notes.extend(rounded(((s.type, dtype) for s, dtype in stored if len(s.shape) > 1
                                       and not (own and s.type in FLOATS)), "--dtype f32"))
     pooling = sentence_files(foreign)
     if original:
         config = original if options.dtype == "auto" else _with_dtype(original, _main_dtype(reading))
-        if own and own.decoded:
+        if reading.packing:
+            notes.append(f"the weights come back as they were stored ({', '.join(own.decoded if own else ())})")
+        elif own and own.decoded:
             config = without_quantization(config)
             notes.append(f"the original was quantized ({', '.join(own.decoded)}); its weights come back as floats")
     else:
@@ -155,15 +144,19 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         if spec.absent:
             reading.notes.append(spec.absent)
     kept = dict(own.kept) if own and options.dtype == "auto" else {}
+    if reading.packing:
+        kept |= reading.packing.kept
+        model.metadata.update(reading.packing.bytes_of)
     if spec.keyed and not kept:
         bytes_of, kept = from_keys(spec, hp, keys, _main_dtype(reading), path)
         model.metadata.update(bytes_of)
-    shards = _shards(reading, tensors, kept)
-    files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
-    return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
+    shards = shards_of(tensors, kept, own if options.dtype == "auto" else None, options.max_shard_bytes)
+    files = {**index_of(shards, own), **texts.files, **pooling,
+             **side_files(model, config, original is not None, reading.packing)}
+    return assemble(folder, model, kept, shards, reading.notes, tensors, files, {
         "architecture": spec.name, "class": (own and own.hf_class) or arch.class_of(config, str(path)),
         "dtype": _main_dtype(reading),
-        "parameters": sum(prod(t.shape) for t in tensors)})
+        "parameters": sum(t.parameters for t in tensors)}, reading.packing)
 
 
 def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, ArchSpec] | None:
@@ -222,7 +215,7 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
             shapes = [shapes[0][1:]]
         crop = next((op for op in match.ops if isinstance(op, Crop)), None)
         try:
-            shapes = shapes_through(_back(match.ops), shapes)
+            shapes = shapes_through(back(match.ops), shapes)
         except UNFIT as error:
             reading.problems.append(InputError(str(error), file=reading.model.path, tensor=match.gguf[0]))
             continue
@@ -233,6 +226,9 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
         for part, names in enumerate(match.hf):
             for expert, table_name in enumerate(names):
                 name = own.original_name(table_name) if own else table_name
+                if reading.packing and match in reading.packing:
+                    out.extend(_packed(reading, reading.packing, match, (part, expert, name), shapes[part]))
+                    continue
                 shape, first = shapes[part], 0
                 if crop is not None:
                     first = crop.start
@@ -245,6 +241,18 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
                                                        file=reading.model.path, found=kept["shape"], expected=list(shape)))
                 out.append(tensor)
     return out
+
+
+def _packed(reading: _Reading, packing: OriginalPacking, match: Match, which: tuple[int, int, str],
+            shape: Shape) -> list[HfTensor]:
+    """What a weight was stored as: the part, expert and name `which`, of this shape."""
+    part, expert, name = which
+    if packing.shape(match, part) != shape:
+        reading.problems.append(InputError("ggufx.source has another shape of the weight", tensor=name, file=reading.model.path,
+                                           found=list(packing.shape(match, part)), expected=list(shape)))
+        return []
+    return [HfTensor(t.name, t.dtype, t.shape, match, expert, t.made or (), numbers=t.numbers)
+            for t in packing.tensors(match, part, expert, name)]
 
 
 def _rows_with(kept: Mapping[str, Any], shape: Shape) -> int:
@@ -265,11 +273,6 @@ def _dtype(reading: _Reading, match: Match, name: str) -> str:
                                                tensor=name, expected=", ".join(FLOATS), found=dtype))
         return dtype
     return match.rule.hf_dtype or _main_dtype(reading)
-
-
-def _back(ops: tuple[Op, ...]) -> tuple[Op, ...]:
-    """The chain the other way round; cropped rows are placed by the planner."""
-    return tuple(op.inverse for op in reversed(ops) if not isinstance(op, Crop))
 
 
 def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], keys: Mapping[str, Any]) -> Config:
@@ -293,105 +296,3 @@ def _with_dtype(config: Config, dtype: str) -> Config:
     """The original config.json for weights of another type: a stored form of quantized weights goes."""
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
     return {**without_quantization(config), key: ELEMENT_TYPES[dtype].torch}
-
-
-def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, bytes]:
-    """generation_config.json, the model card, and config.json: last, since it makes the folder a model."""
-    files: dict[str, bytes] = {}
-    if "ggufx.generation_config" in model.metadata:
-        raw = str(model.metadata["ggufx.generation_config"].data).encode()
-        parse_object(raw, model.path, non_finite=True)
-        files["generation_config.json"] = raw
-    elif not original:
-        ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(k) is not None}
-        files["generation_config.json"] = json_bytes({**ids, **sampling_parameters(model.metadata)}, indent=2, sort_keys=True)
-    if (card := model_card(model.metadata)) is not None:
-        files["README.md"] = card
-    kept = str(model.metadata["ggufx.config"].data) if original else ""
-    files["config.json"] = kept.encode() if original and json.loads(kept) == config else \
-        json_bytes(config, indent=2, sort_keys=True)
-    return files
-
-
-def _shards(reading: _Reading, tensors: list[HfTensor], kept: Mapping[str, Any]) -> list[Shard]:
-    """The files of the weights: the original's where they are known and nothing else is asked for."""
-    made = {t.name for t in tensors}
-    rows = [(t.name, t.dtype, t.shape) for t in tensors]
-    rows += [(name, k["dtype"], tuple(k["shape"])) for name, k in kept.items() if name not in made]
-    asked = reading.options.max_shard_bytes
-    found = reading.own.shards(rows) if reading.own and asked is None and reading.options.dtype == "auto" else None
-    return found or shard(rows, asked or DEFAULT_SHARD_BYTES)
-
-
-def _index(shards: list[Shard], own: Source | None) -> dict[str, bytes]:
-    """The index of several files. What the original's says beside is true of the original's files only."""
-    if len(shards) < 2:
-        return {}
-    same = own is not None and [part.file_name for part in shards] == own.files
-    return {"model.safetensors.index.json": encode_index(shards, own.index if own and same else None)}
-
-
-def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: list[Shard], notes: list[str],
-              tensors: list[HfTensor], files: Mapping[str, bytes], facts: dict[str, Any]) -> ConversionPlan:
-    """Shards, their index, side files; a job per match, or per expert. `kept`: tensors, or rows, that the file keeps as
-    they were."""
-    place: dict[str, tuple[int, int]] = {}  # name -> output, offset
-    outputs: list[OutputFile] = []
-    for i, part in enumerate(shards):
-        head = encode_safetensors_header(part.tensors)
-        place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
-        pieces = tuple(piece for t in part.tensors if t.name in kept
-                       for piece in _kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
-        size = len(head) + sum(t.nbytes for t in part.tensors)
-        outputs.append(OutputFile(folder / part.file_name, size, head, pieces))
-    outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
-
-    numbers = numbered(t.file for t in model.tensors.values())
-    factors = read_factors(model)
-    jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
-    for t in tensors:
-        if t.name in kept and kept[t.name]["rows"] is None:
-            continue  # the kept bytes are the whole tensor
-        output, offset = place[t.name]
-        offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0])
-        jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
-    return ConversionPlan(
-        "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
-        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers),
-                        (*factors.ops(match.gguf, expert if match.rule.stacked else None), *_back(match.ops)), tuple(made))
-              for (_, expert), (match, made) in jobs.items()),
-        tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
-        tuple(grouped(notes)), facts, folder=folder)
-
-
-def _job_name(match: Match, expert: int) -> str:
-    """What a job is called: the first GGUF tensor it reads."""
-    return f"{match.gguf[0]} expert {expert}" if match.rule.stacked else match.gguf[0]
-
-
-def _sources(match: Match, expert: int, model: GgufFile, numbers: Mapping[Path, int]) -> tuple[Region, ...]:
-    out = []
-    for name in match.gguf:
-        t = model.tensors[name]
-        shape, offset = t.shape, t.offset
-        if match.rule.stacked:
-            shape, offset = shape[1:], offset + expert * (t.nbytes // shape[0])
-        out.append(Region(numbers[t.file], offset, t.type, shape))
-    return tuple(out)
-
-
-def _kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
-    """Where the kept bytes of a tensor at `offset` go. InputError where they do not fit the tensor."""
-    value = model.metadata.get(KEPT + kept.get("key", name))
-    shape, dtype = tuple(kept["shape"]), kept["dtype"]
-    whole = region_bytes(dtype, shape)
-    step = whole // shape[0] if shape and shape[0] else whole
-    runs = kept["rows"] if kept["rows"] is not None else [[0, shape[0] if shape else 1]]
-    data = np.asarray(value.data).tobytes() if value is not None and value.item_type is ValueType.UINT8 else b""
-    if len(data) != sum(stop - start for start, stop in runs) * step:
-        raise InputError(f"{KEPT}{name} does not hold what ggufx.source says", file=model.path)
-    pieces = []
-    for start, stop in runs:
-        pieces.append((offset + start * step, data[: (stop - start) * step]))
-        data = data[(stop - start) * step :]
-    return pieces

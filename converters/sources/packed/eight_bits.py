@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ...errors import InputError
 from ...ops import Grid
@@ -33,8 +34,8 @@ def whole(parts: Parts) -> PackedTensor:
 
 
 def torchao(parts: Parts) -> PackedTensor:
-    """Int8Tensor, IntxUnpackedToInt8Tensor, Float8Tensor: as the above."""
-    return whole(parts) if parts.codes.type == "I8" else fp8(parts)
+    """Int8Tensor, IntxUnpackedToInt8Tensor, Float8Tensor: as the above. What they are stands in the file's metadata."""
+    return replace(whole(parts) if parts.codes.type == "I8" else fp8(parts), returns=False)
 
 
 def bitsandbytes(parts: Parts) -> PackedTensor:

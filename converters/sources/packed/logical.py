@@ -13,7 +13,7 @@ from .declaration import declared_settings
 from .forms import DROPPED, DROPPED_ENDINGS, F8, FORMS, KEPT_OUT, Form
 from .tensor import PackedTensor, Parts
 
-DROPPED_NOTE = "activation and KV-cache scales are not part of GGUF: {} left out"
+DROPPED_NOTE = "activation and KV-cache scales are not part of GGUF: {} left out ({})"
 
 
 def open_logical(folder: Path, hf_class: str | None = None) -> Checkpoint:
@@ -59,6 +59,7 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
                  and name.rpartition(".")[0] in modules]
     raise_all(problems)
     gone = {*taken, *dropped} - made.keys()
+    beside = _beside(made, [stored[name] for name in dropped])
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in stored.items():
         if name in made:
@@ -67,8 +68,25 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
             tensors[name] = tensor
     notes = list(checkpoint.notes)
     if dropped:
-        notes.append(DROPPED_NOTE.format(f"{len(dropped)} tensor{'s' * (len(dropped) != 1)}"))
-    return replace(checkpoint, tensors=tensors, notes=notes)
+        kinds = sorted({name.rpartition(".")[2] for name in dropped})
+        notes.append(DROPPED_NOTE.format(f"{len(dropped)} tensor{'s' * (len(dropped) != 1)}", ", ".join(kinds)))
+    return replace(checkpoint, tensors=tensors, notes=notes, beside=beside)
+
+
+def _beside(made: dict[str, PackedTensor], dropped: list[StoredTensor]) -> dict[str, StoredTensor]:
+    """Puts what is dropped beside the weight of its module, where it has one that is packed; the others, by name."""
+    codes = {t.name.removesuffix(".weight"): name for name, t in made.items()}
+    more: dict[str, list[tuple[str, StoredTensor]]] = {}
+    alone = {}
+    for tensor in dropped:
+        module, _, last = tensor.name.rpartition(".")
+        if module in codes:
+            more.setdefault(codes[module], []).append((f".{last}", tensor))
+        else:
+            alone[tensor.name] = tensor
+    for name, tensors in more.items():
+        made[name] = replace(made[name], stored=(*made[name].stored, *tensors))
+    return alone
 
 
 def _form_of(name: str, tensor: StoredTensor,
