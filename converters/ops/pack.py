@@ -29,8 +29,9 @@ def determined(op: Unpack, kinds: Mapping[str, str]) -> tuple[str, ...]:
     floats = [kinds[r] for r in ("scales", "biases") if r in grids and op.into not in EIGHT]
     whole = "scales" in grids and op.into != "NVFP4" and not grids.keys().isdisjoint(("factor", "divisor"))
     gaps = any(not grids[r].dense and 32 % grids[r].bits for r in held)  # bits that no code uses
+    lanes = any(grids[r].lanes > 1 for r in held)
     words = any(grids[r].axis == 0 and not grids[r].turned for r in held if grids[r].bits)
-    if not op.into or whole or gaps or words or not {*floats} <= {"F32", "F16", "BF16"}:
+    if not op.into or whole or gaps or lanes or words or not {*floats} <= {"F32", "F16", "BF16"}:
         return ()
     return held
 

@@ -46,6 +46,19 @@ class Packing:
         """The roles of the arrays that blocks hold."""
         return determined(self.op, {role: kind for role, _, kind, _ in self.parts})
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a weight."""
+        return self.op.size if self.count is None else (self.count, *self.op.size)
+
+    @property
+    def fits(self) -> bool:
+        """Whether what comes out of blocks is what was stored: padding does not come back."""
+        kinds = {role: kind for role, _, kind, _ in self.parts}
+        sizes = {role: region_bytes(kind, shape) for role, _, kind, shape in self.parts}
+        shapes = Pack(self.op, self.made, tuple(kinds[role] for role in self.made)).shape([self.shape])
+        return bool(shapes) and [sizes[role] for role in self.made] == [prod(shape) for shape in shapes]
+
     def to_json(self) -> dict[str, Any]:
         return {"op": self.op.to_json(), "count": self.count, "parts": [list(part) for part in self.parts]}
 
@@ -127,7 +140,7 @@ def _packing(tensor: PackedTensor) -> Packing | None:
         rest = part.name.removeprefix(tensor.name if whole else module)
         parts.append((role, ("{w}" if whole else "{m}") + rest, part.type, part.shape))
     made = Packing(op, tensor.count, tuple(parts))
-    return made if made.made else None
+    return made if made.fits else None
 
 
 def _content(tensor: StoredTensor) -> bytes:
@@ -161,17 +174,17 @@ class OriginalPacking:
 
     def shape(self, match: Match, part: int) -> tuple[int, ...]:
         """Of each weight of a part."""
-        return _shape(self.forms[match.gguf[0]][part][0])
+        return self.forms[match.gguf[0]][part][0].shape
 
     def tensors(self, match: Match, part: int, number: int, weight: str) -> list[Stored]:
         """What a weight was stored as, in the order of what `ops` make."""
         packing, _ = self.forms[match.gguf[0]][part]
-        shapes = self._op(match, part, number).shape([_shape(packing)])
+        shapes = self._op(match, part, number).shape([packing.shape])
         made = dict(zip(packing.made, shapes, strict=True))
         out = []
         for role, template, kind, shape in sorted(packing.parts, key=lambda p: (*made, p[0]).index(p[0])):
             name = template.replace("{w}", weight).replace("{m}", weight.removesuffix(".weight"))
-            numbers = prod(_shape(packing)) if role == "codes" else 0
+            numbers = prod(packing.shape) if role == "codes" else 0
             out.append(Stored(name, kind, shape, made.get(role), numbers))
             if role not in made:
                 self.keep(name, kind, shape, self._content(match, part, number, role))
@@ -201,10 +214,6 @@ class OriginalPacking:
         size = next(region_bytes(kind, shape) for r, _, kind, shape in packing.parts if r == role)
         content = kept[role]
         return content if len(content) == size else content[number * size : (number + 1) * size]
-
-
-def _shape(packing: Packing) -> tuple[int, ...]:
-    return packing.op.size if packing.count is None else (packing.count, *packing.op.size)
 
 
 def _zeros(packing: Packing, content: bytes, kind: str) -> np.ndarray:
@@ -260,10 +269,7 @@ def _sound(data: Mapping[str, Any]) -> Packing:
         _fits(all(type(n) is int and n >= 0 for n in shape))
     _fits(isinstance(op, Unpack) and len({p[0] for p in parts}) == len(parts) and len({p[1] for p in parts}) == len(parts))
     packing = Packing(op, count, parts)  # type: ignore[arg-type]
-    sizes = {role: region_bytes(kind, shape) for role, _, kind, shape in parts}
-    kinds = {role: kind for role, _, kind, _ in parts}
-    made = Pack(packing.op, packing.made, tuple(kinds[role] for role in packing.made)).shape([_shape(packing)])
-    _fits(bool(made) and [sizes[role] for role in packing.made] == [prod(shape) for shape in made])
+    _fits(packing.fits)
     return packing
 
 

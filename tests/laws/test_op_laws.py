@@ -223,7 +223,7 @@ def test_lora_is_the_ops_on_factors():
         _ = op.inverse
 
 
-WORDS, BYTES, F32 = np.uint32, np.uint8, np.float32
+WORDS, HALVES, BYTES, F32 = np.uint32, np.uint16, np.uint8, np.float32
 CODES, SCALE = ("codes", Grid("U", 4)), ("scales", Grid())
 PACKED = (  # an op of 64 rows and 96 columns, and what it takes: (element type, shape), ranges of values
     (Unpack((64, 96), (("codes", Grid("F8_E4M3")), SCALE), (24, 40)), ((BYTES, (64, 96)), (F32, (3, 3)))),
@@ -243,6 +243,14 @@ PACKED = (  # an op of 64 rows and 96 columns, and what it takes: (element type,
      ((WORDS, (64, 12)), (F32, (64, 3)), (F32, (64, 3)))),
     (Unpack((64, 96), (("codes", Grid("I")), ("scales", Grid()), ("factor", Grid())), (64, 96), after=0.5),
      ((BYTES, (64, 96)), (F32, (1, 1)), (F32, (1,)))),
+    (Unpack((64, 96), (("codes", Grid("U", 2, bands=4, high=True)), SCALE, ("zeros", Grid())), (32, 1), width=192, once=True),
+     ((BYTES, (8, 192)), (F32, (1, 192)), (F32, (1, 192)))),
+    (Unpack((64, 96), (("codes", Grid("U", 4, order=tuple(range(128))[::-1], lanes=4, word=16)), SCALE), (1, 32)),
+     ((HALVES, (16, 96)), (F32, (64, 3)))),
+    (Unpack((64, 96), (("codes", Grid("U", 7, axis=0, turned=True, planes=(4, 2, 1))), ("scales", Grid(turned=True)),
+                       ("zeros", Grid("U", 7, turned=True, planes=(4, 2, 1)))), (1, 32)),
+     ((WORDS, (21, 64)), (F32, (3, 64)), (WORDS, (3, 14)))),
+    (Unpack((64, 96), (("codes", Grid("I", 4, axis=0, word=8)), SCALE), (1, 32)), ((BYTES, (32, 96)), (F32, (64, 3)))),
     (Unpack((64, 96), (("codes", Grid("I")), SCALE, ("columns", Grid())), (1, 96)),
      ((BYTES, (64, 96)), (F32, (64, 1)), (F32, (96,)))),
 )
@@ -279,6 +287,8 @@ BLOCKS = (  # ops of 64 rows and 256 columns whose numbers blocks hold, and what
      ((WORDS, (32, 64)), (F32, (2, 64)))),
     (Unpack((64, 256), (("codes", Grid("I", 4, turned=True, order=(0, 2, 4, 6, 1, 3, 5, 7))), ("scales", Grid(turned=True))),
             (1, 32)), ((WORDS, (256, 8)), (F32, (8, 64)))),
+    (Unpack((64, 256), (("codes", Grid("U-", 6, axis=0, turned=True, planes=(4, 2))), ("scales", Grid(turned=True))), (1, 128)),
+     ((WORDS, (48, 64)), (F32, (2, 64)))),
     (Unpack((64, 256), (("codes", Grid("T", 2, bands=4)),), (64, 256)), ((BYTES, (16, 256)),)),
     (Unpack((64, 256), (("codes", Grid("E2M1", 4)), ("scales", Grid("F8_E8M0"))), (1, 32)),
      ((BYTES, (64, 128)), (BYTES, (64, 8)))),

@@ -21,7 +21,7 @@ def stream(codes: np.ndarray, bits: int) -> np.ndarray:
     """int32 [n, words] of codes [n, m]: one after another, the first in the lowest bits."""
     n = len(codes)
     each = (codes[..., None] >> np.arange(bits) & 1).astype(np.uint8).reshape(n, -1)
-    return np.packbits(each, axis=1, bitorder="little").view(np.int32)
+    return np.ascontiguousarray(np.packbits(each, axis=1, bitorder="little")).view(np.int32)
 
 
 def gptq(bits: int = 4, group: int = 32, *, sym: bool = False, version: int = 1, order: bool = False, g_idx: str = "yes"):
