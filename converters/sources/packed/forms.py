@@ -110,6 +110,9 @@ DROPPED = frozenset((
     "workspace", "weight_format",
 ))  # fmt: skip
 DROPPED_ENDINGS = ("_activation_scale", "_input_scale")
+# Companions that mean nothing without their weight, by the ends of their names.
+BOUND = (".weight_scale_inv", ".weight_scale", ".weight_scale_2", ".weight_global_scale", ".weight_zero_point", ".qzeros",
+         ".scales", ".absmax", ".SCB")  # fmt: skip
 # Companions that are part of a weight in a way that is not computed here, by the ends of their names.
 KEPT_OUT = {
     "act.scales": "AWQ divides what an activation gives, before the next weight",

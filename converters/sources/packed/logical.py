@@ -10,10 +10,11 @@ from ...errors import GgufxError, InputError, UnsupportedError, raise_all
 from ...io.tensors import StoredTensor
 from ..hf_folder import Checkpoint, open_checkpoint
 from .declaration import declared_settings
-from .forms import DROPPED, DROPPED_ENDINGS, F8, FORMS, KEPT_OUT, Form
+from .forms import BOUND, DROPPED, DROPPED_ENDINGS, F8, FORMS, KEPT_OUT, Form
 from .mlx_stacks import STACK, unstacked
 from .tensor import PackedTensor, Parts
 
+OUT = tuple(f".{end}" for end in KEPT_OUT)
 DROPPED_NOTE = "activation and KV-cache scales are not part of GGUF: {} left out ({})"
 
 
@@ -50,6 +51,8 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
         taken.update({t.name: name for t in parts.values()})
     problems += [InputError("an FP8 weight without a scale", file=t.file, tensor=name)
                  for name, t in stored.items() if t.type in F8 and name not in taken]
+    problems += [InputError("belongs to a quantized weight that is not there", file=t.file, tensor=name)
+                 for name, t in stored.items() if name not in taken and name.endswith(BOUND) and not name.endswith(OUT)]
     if not made and not problems and not settings:
         return checkpoint  # scales of activations are those of a quantized model, or weights of other ones
     raise_all(problems)
