@@ -25,14 +25,15 @@ from ..rules.match import Match
 from ..rules.spec import CONV
 from ..sources.names import PREFIXES
 from ..sources.packed.tensor import PackedTensor
-from ..sources.quantized import PLAIN, declared
+from ..sources.quantized import FILES, PLAIN, declared
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
+from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
-from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of
+from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of, stored_of
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
 from .silent_tokens import suppressed
@@ -98,7 +99,8 @@ class GgufPlanner:
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
-        self.residue = {} if options.plain else _residue(reading, tokens, self.texts)
+        self.residue = {kept: {} if options.plain else _residue(reading, tokens, self.repacked if kept else {}, self.texts)
+                        for kept in {False, bool(self.repacked)}}
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
         self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
         self.inputs = tuple(InputFile.of(path) for path in self.files)
@@ -141,7 +143,7 @@ class GgufPlanner:
             key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file))
         elif self.imatrix:
             notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
-        key_values.update(self.residue)
+        key_values.update(self.residue[bool(self._repacked(outtype))])
         return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
@@ -290,8 +292,8 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
     return out
 
 
-def _residue(reading: Reading, tokens: TokenizerResult, texts: tuple[str, ...]) -> Metadata:
-    """ggufx's own key-values: what makes the way back exact."""
+def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, str], texts: tuple[str, ...]) -> Metadata:
+    """ggufx's own key-values: what makes the way back exact. `repacked`: see `_repacked`."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
@@ -305,15 +307,20 @@ def _residue(reading: Reading, tokens: TokenizerResult, texts: tuple[str, ...]) 
                              if first_choice[str(made)] != str(m.rule.hf[0])})
     source.hf_class = reading.hf_class if reading.asked_class or not checkpoint.config.get("architectures") else ""
     source.decoded = list(dict.fromkeys(t.form for t in checkpoint.tensors.values() if isinstance(t, PackedTensor)))
-    if not source.decoded:
-        source.record_files(checkpoint.tensors, checkpoint.folder / "model.safetensors.index.json")
     kept = keep(checkpoint.tensors, found, source, reading.notes)
+    packing = record(reading, repacked, source, sum(int(np.asarray(value.data).nbytes) for value in kept.values()))
+    if source.packed or not source.decoded:
+        stored = [part for t in checkpoint.tensors.values() for part in stored_of(t)]
+        source.record_files({t.name: t for t in (*stored, *checkpoint.beside.values())},
+                            checkpoint.folder / "model.safetensors.index.json")
+        for name in FILES if source.packed else ():
+            packing |= json_value(checkpoint.folder / name)
     files: Metadata = {}
     for text in texts:
         with suppress(InputError):  # said where its settings are looked for
             files |= json_value(checkpoint.folder / text)
     return {"ggufx.source": string(source.to_value()), **files,
-            **(tokenizer_own_keys(tokens.source, tokens.metadata) if tokens.metadata else {}), **kept}
+            **(tokenizer_own_keys(tokens.source, tokens.metadata) if tokens.metadata else {}), **kept, **packing}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:

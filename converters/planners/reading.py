@@ -133,7 +133,7 @@ def _refuse_method(checkpoint: Checkpoint) -> None:
     """Raise where weights are quantized in a form that has no plain decoding."""
     method = method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
     settings = declared_settings(checkpoint.config, checkpoint.folder) if method else {}
-    if method and (found := refused(settings, checkpoint.tensors)):
+    if method and (found := refused(settings, checkpoint.tensors, checkpoint.config.get("model_type"))):
         raise _undecoded(checkpoint, found[0] or method, f": {found[1]}")
 
 
