@@ -89,7 +89,8 @@ class Derived:
 
 @dataclass(frozen=True)
 class Keyed:
-    """A single number of each block, `shape` in HF, that GGUF holds in a key (by its full name): a float32 for each."""
+    """A single number of each block, or of the model where `hf` has no hole, `shape` in HF, that GGUF holds in a key (by its
+    full name): a float32 for each."""
 
     key: str
     hf: Template
