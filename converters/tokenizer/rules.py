@@ -205,6 +205,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "stablelm": VocabRules(pre=("stablelm2",)),
     "starcoder": VocabRules(pre=("starcoder",)),
     "starcoder2": VocabRules(pre=("starcoder",)),
+    "talkie": VocabRules(pre=("talkie",)),
 }
 
 
