@@ -96,6 +96,7 @@ from . import (
     smallthinker,
     stablelm,
     starcoder,
+    step,
     t5,
     talkie,
     xverse,
@@ -107,7 +108,8 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
             cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
-            arctic, grovemoe, chameleon, grok, kimi_linear, talkie)
+            arctic, grovemoe, chameleon, grok, kimi_linear, talkie,
+            step)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -33,8 +33,7 @@ NOT_CARRIED = {
         "Glm5NextForConditionalGeneration", "HYV4ForCausalLM", "KimiK3ForConditionalGeneration",
         "MiniMaxM3SparseForCausalLM", "MiniMaxM3SparseForConditionalGeneration",
         "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
-        "Qwen4ExpForConditionalGeneration", "Step3p5ForCausalLM", "Step3p7ForConditionalGeneration",
-        "UnlimitedOCRForCausalLM"},
+        "Qwen4ExpForConditionalGeneration", "UnlimitedOCRForCausalLM"},
 }
 
 
