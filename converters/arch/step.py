@@ -21,7 +21,7 @@ from .gemma import layer_types, pattern
 from .llama import MULTIMODAL
 from .multimodal import parts
 from .qwen import ATTN, FFN
-from .qwen35 import ONE
+from .qwen35 import offset
 
 KINDS = {"full_attention": False, "sliding_attention": True}
 GATING = {"softmax": 1, "sigmoid": 2}
@@ -129,11 +129,6 @@ def dense(hp: Hparams, b: int) -> bool:
 
 def sparse(hp: Hparams, b: int) -> bool:
     return not dense(hp, b) and not predicting(hp, b)
-
-
-def offset(*rows: TensorRule) -> tuple[TensorRule, ...]:
-    """The rows, and what is a norm among them stored as an offset from one."""
-    return tuple(replace(row, ops=(ONE,)) if row.gguf[0].text.endswith("norm.weight") else row for row in rows)
 
 
 def its_names(*rows: TensorRule) -> tuple[TensorRule, ...]:

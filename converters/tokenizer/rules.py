@@ -189,6 +189,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "llama4": VocabRules(pre=("llama4",)),
     "minimax-01": VocabRules(pre=("minimax-m2",), silent=True),
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
+    "minimax-m3": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "mpt": VocabRules(pre=("mpt",)),
     "maincoder": VocabRules(pre=("qwen2",)),

@@ -31,7 +31,6 @@ NOT_CARRIED = {
         "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekOCRForCausalLM",
         "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
         "Glm5NextForConditionalGeneration", "HYV4ForCausalLM", "KimiK3ForConditionalGeneration",
-        "MiniMaxM3SparseForCausalLM", "MiniMaxM3SparseForConditionalGeneration",
         "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
         "Qwen4ExpForConditionalGeneration", "UnlimitedOCRForCausalLM"},
 }
