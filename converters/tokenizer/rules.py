@@ -177,6 +177,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "grok": VocabRules(pre=("grok-2",)),
     "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
     "hunyuan_vl": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
+    "hy_v4": VocabRules(pre=("hy_v4",)),
     "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
     "internlm2": VocabRules(as_written=True, prefix_from_model=True, named={"eos": "<|im_end|>"}),
     "jais": VocabRules(pre=("jais",)),
