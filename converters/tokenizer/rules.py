@@ -169,6 +169,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "falcon": VocabRules(pre=("falcon",)),
     "falcon-h1": VocabRules(pre=("falcon-h1",)),
     "glm4": VocabRules(pre=("glm4",), roles={"glm4": {**_GLM, "bos": "<|endoftext|>"}}),
+    "glm5-next": VocabRules(pre=("glm4",), roles=_GLM_ROLES),
     "glm-dsa": VocabRules(pre=("glm4",), roles=_GLM_ROLES),
     "glm4moe": VocabRules(pre=("glm4", "solar-open"), roles={**_GLM_ROLES, "solar-open": _SOLAR}),
     "gptneox": VocabRules(pre=("olmo",)),

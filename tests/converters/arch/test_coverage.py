@@ -30,7 +30,7 @@ NOT_CARRIED = {
     "not yet": {
         "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekOCRForCausalLM",
         "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
-        "Glm5NextForConditionalGeneration", "KimiK3ForConditionalGeneration",
+        "KimiK3ForConditionalGeneration",
         "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
         "Qwen4ExpForConditionalGeneration", "UnlimitedOCRForCausalLM"},
 }
