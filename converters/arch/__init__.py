@@ -34,6 +34,7 @@ from . import (
     dbrx,
     deci,
     deepseek,
+    deepseek_ocr,
     diffusion,
     dots,
     ernie,
@@ -112,7 +113,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
             arctic, grovemoe, chameleon, grok, kimi_linear, talkie,
             step, hy_v4,
-            glm5_next)
+            glm5_next, deepseek_ocr)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -162,6 +162,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "ernie4_5": VocabRules(prefix_from_config=True),
     "ernie4_5-moe": VocabRules(prefix_from_config=True),
     "deepseek": VocabRules(pre=("deepseek-llm",)),
+    "deepseek2-ocr": VocabRules(pre=("deepseek-v3",)),
     "deepseek32": VocabRules(json_first=True, pre=("deepseek-v3",)),
     "paddleocr": VocabRules(prefix_from_config=True),
     "exaone": VocabRules(pre=("exaone",)),

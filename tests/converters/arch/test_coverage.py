@@ -28,11 +28,11 @@ NOT_CARRIED = {
     "adapters inside of the checkpoint": {
         "GraniteSwitchForCausalLM"},
     "not yet": {
-        "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekOCRForCausalLM",
-        "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
+        "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM",
+        "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
         "KimiK3ForConditionalGeneration",
         "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
-        "Qwen4ExpForConditionalGeneration", "UnlimitedOCRForCausalLM"},
+        "Qwen4ExpForConditionalGeneration", },
 }
 
 
