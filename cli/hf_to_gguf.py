@@ -39,6 +39,7 @@ from .options import (
     Pure,
     Quiet,
     Resume,
+    Target,
     TensorType,
     TensorTypeFile,
     Threads,
@@ -83,6 +84,7 @@ def command(
     override_kv: OverrideKv = [],  # noqa: B006
     pre: Pre = None,
     hf_class: HfClass = None,
+    target: Target = None,
     plain: Plain = False,
     keep_quantized: KeepQuantized = False,
     dry_run: DryRun = False,
@@ -108,18 +110,20 @@ def command(
     out = Output(json_mode, quiet, verbose)
     outtypes = outtype_names(outtype)
     folder = resolve_model(model, progress=not quiet)
+    beside = None if target is None else resolve_model(target, what="target", progress=not quiet)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization,
-                          mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type)
+                          hf_class=hf_class, target=beside, plain=plain, keep_quantized=keep_quantized,
+                          quantization=quantization, mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type)
     plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
-                                  ignore=overridden(override_kv)) for o in plan.outputs} if after else None
+                                  target=beside, ignore=overridden(override_kv)) for o in plan.outputs} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
-                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ())),
-                           ("llama-server", "-m", RESULT)), threads=threads,
+                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ()),
+                            *(("--target", target) if target else ())),
+                           ("llama-server", "-m", *(("TARGET.gguf", "-md", RESULT) if target else (RESULT,)))), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

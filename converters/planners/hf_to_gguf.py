@@ -29,6 +29,7 @@ from ..sources.quantized import FILES, PLAIN, declared
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
+from .draft_target import read_target, tokens_of_target
 from .kept_tensors import dropped_notes, keep
 from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
@@ -43,8 +44,8 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for. `mmproj`: the vision and audio parts are written, too, to a file of their own, of type
-    `mmproj_type`; `mmproj_only`: nothing else is."""
+    the class to take the model for. `target`: the folder of the model that a draft guesses for. `mmproj`: the vision and audio
+    parts are written, too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -53,6 +54,7 @@ class GgufOptions:
     hub_id: str | None = None
     pre: str | None = None
     hf_class: str | None = None
+    target: Path | None = None
     tokenizer: bool = True
     plain: bool = False
     keep_quantized: bool = False
@@ -74,6 +76,7 @@ class GgufPlanner:
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
         self.outfile, self.options = outfile, options
+        self.target = None if options.target is None else read_target(options.target)
         reading = self.reading = self._read(folder)
         checkpoint, spec, notes = reading.checkpoint, reading.spec, reading.notes
         self.spec, self.keys = spec, reading.keys
@@ -85,7 +88,7 @@ class GgufPlanner:
                        for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}
 
         tokens = self._tokenizer(folder)
-        self.tokens = tokens.metadata | suppressed(reading, tokens)
+        self.tokens = {k: v for k, v in (tokens.metadata | suppressed(reading, tokens)).items() if k not in self.keys}
         self.general = general_metadata(
             folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
@@ -106,11 +109,13 @@ class GgufPlanner:
         self.inputs = tuple(InputFile.of(path) for path in self.files)
 
     def _read(self, folder: Path) -> Reading:
-        return read(folder, self.options.hf_class)
+        return read(folder, self.options.hf_class, self.target)
 
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         if not self.options.tokenizer:
             return TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder))
+        if self.spec.draft and self.target is not None:
+            return tokens_of_target(self.target, folder, self.reading.config, self.options.pre)
         return tokenizer_metadata(folder, arch=self.spec.name, hf_class=self.reading.hf_class, config=self.reading.config,
                                   vocab_size=_vocab_rows(self.tensors, self.reading.config), pre=self.options.pre)
 
@@ -320,7 +325,8 @@ def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, s
         with suppress(InputError):  # said where its settings are looked for
             files |= json_value(checkpoint.folder / text)
     return {"ggufx.source": string(source.to_value()), **files,
-            **(tokenizer_own_keys(tokens.source, tokens.metadata) if tokens.metadata else {}), **kept, **packing}
+            **(tokenizer_own_keys(tokens.source, tokens.metadata) if tokens.metadata and not reading.spec.draft else {}),
+            **kept, **packing}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:

@@ -141,6 +141,9 @@ class ArchSpec:
     absent: str = ""  # what the HF class has and GGUF has not, said on the way back
     fits: Callable[[Config], bool] | None = None  # of several tables for one class, whether this one is the config's
     whole: Whole | None = None  # the class whose text part this is
+    inside: str = ""  # the model_type of text_config, where the class has its settings there, but for those in `outside`
+    outside: tuple[str, ...] = ()
+    draft: bool = False  # a draft model: tokenizer and settings of its target (`config["target"]`) go into the file
     idle: When | None = None  # blocks that the runtime carries and does not compute with, so that no LoRA update works there
 
     @cached_property

@@ -49,7 +49,7 @@ class VerifyOptions:
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
-    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`: as for hf-to-gguf.
+    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`, `target`: as for hf-to-gguf.
     `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts.
     """
 
@@ -62,6 +62,7 @@ class VerifyOptions:
     made: bool = False
     pre: str | None = None
     hf_class: str | None = None
+    target: Path | None = None
     vocabulary: bool = True
 
 
@@ -236,7 +237,8 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
         return of_gguf(read_gguf_model(path))
     if form == "checkpoint":
         return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions(
-            "f32", pre=options.pre, hf_class=options.hf_class, tokenizer=options.vocabulary, plain=True)))
+            "f32", pre=options.pre, hf_class=options.hf_class, target=options.target, tokenizer=options.vocabulary,
+            plain=True)))
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
                          hint="Give --base with the base model's folder or Hub id; its config.json is enough.")

@@ -78,6 +78,7 @@ def hf_to_gguf(
     metadata_file: str | Path | None = None,
     pre: str | None = None,
     hf_class: str | None = None,
+    target: str | Path | None = None,
     plain: bool = False,
     keep_quantized: bool = False,
     mmproj: bool = False,
@@ -105,6 +106,8 @@ def hf_to_gguf(
     model_name    general.name; `metadata_file`: JSON with general.* key-values
     pre           the pre-tokenizer, where it is not recognised
     hf_class      the class to take the model for, whatever config.json says
+    target        of a draft model (EAGLE-3, DFlash, DSpark): the model that it guesses for, whose tokenizer it takes;
+                  folder or Hub id
     plain         no ggufx.* key-values: the way back is then not exact
     keep_quantized   of a quantized checkpoint at `auto`: whole numbers of few bits stay as they are, in GGUF's blocks
     mmproj        also write the vision and audio parts, of type `mmproj_type`, to a file mmproj-... beside; `mmproj_only`: to
@@ -124,8 +127,8 @@ def hf_to_gguf(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization,
-                          mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type)
+                          hf_class=hf_class, target=_target(target), plain=plain, keep_quantized=keep_quantized,
+                          quantization=quantization, mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type)
     return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
@@ -260,6 +263,7 @@ def verify(
     checksums: bool = True,
     pre: str | None = None,
     hf_class: str | None = None,
+    target: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     progress: Callable[[int, int, str], None] | None = None,
@@ -268,7 +272,8 @@ def verify(
 
     `base`: the base model, for an adapter folder beside a GGUF adapter; else the one that it names. `max_rmse`: relative RMSE
     allowed for quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`:
-    all others do. `pre`, `hf_class`: as of `hf_to_gguf`. `progress`: called with (bytes done, in all, name of the tensor).
+    all others do. `pre`, `hf_class`, `target`: as of `hf_to_gguf`. `progress`: called with (bytes done, in all, name of the
+    tensor).
     """
     from .converters.sources.hub import resolve_model
     from .converters.verify.verify import VerifyOptions, base_named, verify
@@ -278,7 +283,7 @@ def verify(
     base = base or base_named(one, two)
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
-        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class)
+        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=_target(target))
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
 
@@ -304,6 +309,13 @@ def _check_positive(**numbers: int | None) -> None:
 
 def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
+
+
+def _target(model: str | Path | None) -> Path | None:
+    """The folder of a draft's target."""
+    from .converters.sources.hub import resolve_model
+
+    return None if model is None else resolve_model(model, what="target")
 
 
 def _quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_weights: Sequence[str], tensor_types: Any,
