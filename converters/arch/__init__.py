@@ -34,6 +34,7 @@ from . import (
     dbrx,
     deci,
     deepseek,
+    deepseek_ocr,
     diffusion,
     dots,
     drafts,
@@ -48,6 +49,7 @@ from . import (
     gemma4,
     gemma4_assistant,
     glm,
+    glm5_next,
     gpt,
     gptneox,
     granite,
@@ -57,7 +59,9 @@ from . import (
     grovemoe,
     hrm_text,
     hunyuan,
+    hy_v4,
     internlm,
+    internvl,
     jais,
     jamba,
     jina_bert,
@@ -98,17 +102,21 @@ from . import (
     smallthinker,
     stablelm,
     starcoder,
+    step,
     t5,
+    talkie,
     xverse,
 )  # fmt: skip
+from .refused import WHY
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
-            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
-            cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
+            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, internvl, eurobert, neobert, hunyuan,
+            dots, cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
-            arctic, grovemoe, chameleon, grok, kimi_linear, drafts, gemma4_assistant)
+            arctic, grovemoe, chameleon, grok, kimi_linear, talkie, step, hy_v4, glm5_next, deepseek_ocr, drafts,
+            gemma4_assistant)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
@@ -158,7 +166,8 @@ def for_config(config: Mapping[str, Any], file: str) -> ArchSpec:
     """The table for a config.json, by its class. UnsupportedError names one of the same model, if there is one."""
     hf_class = class_of(config, file)
     if hf_class not in BY_CLASS:
-        raise UnsupportedError(f"architecture {hf_class!r} is not supported", file=file, found=hf_class,
+        why = f": {WHY[hf_class]}" if hf_class in WHY else ""
+        raise UnsupportedError(f"architecture {hf_class!r} is not supported{why}", file=file, found=hf_class,
                                hint=_nearest(hf_class, BY_CLASS))
     tables = BY_CLASS[hf_class]
     for spec in tables:

@@ -12,7 +12,16 @@ import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
-from ggufx.converters.planners import gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
+from ggufx.converters.planners import (
+    gguf_to_hf,
+    hf_to_gguf,
+    lora_to_gguf,
+    many_outputs,
+    pair_to_hf,
+    projector,
+    quantization,
+    quantize,
+)
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
@@ -61,13 +70,16 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **TARGET,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
+        "--mmproj": ("", "mmproj", True),
+        "--mmproj-only": ("", "mmproj_only", True),
+        "--mmproj-type": ("f32", "mmproj_type", "f32"),
         "--outtype": ("f16", "outtype", ["f16"]),
     }),
     "gguf-to-hf": (["in", "out"], {
         **CONVERT, **DEVICE,
         "--dtype": ("f16", "dtype", "f16"),
         "--max-shard-size": ("1MB", "max_shard_bytes", 10**6),
-        **PRE,
+        **PRE, **AS, "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
         "--no-tokenizer": ("", "tokenizer", False),
     }),
     "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS}),
@@ -174,8 +186,8 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
     plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], facts={})
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
-        for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
-                                          (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
+        for module, attribute, result in ((projector, "plan_checkpoint", (plan, ())), (quantize, "QuantizePlanner", None),
+                                          (many_outputs, "plan_outputs", (plan, ())), (pair_to_hf, "plan_model_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)

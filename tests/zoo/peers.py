@@ -155,6 +155,12 @@ def llama_scores(gguf: Path, ids: Sequence[int], lora: Path | None = None) -> np
     return _call(call="run", path=str(gguf), ids=list(ids), lora=lora and str(lora), scale=1.0, want="scores")[0]
 
 
+def llama_features(gguf: Path, mmproj: Path, media: np.ndarray) -> np.ndarray:
+    """What llama.cpp's mtmd makes of an image (uint8 [height, width, 3]) or of sound (float32 [samples]): [tokens, width]."""
+    size = [media.shape[1], media.shape[0]] if media.ndim == 3 else [len(media)]
+    return _call(call="features", path=str(gguf), mmproj=str(mmproj), size=size, data=base64.b64encode(media.tobytes()).decode())
+
+
 def llama_draft(gguf: Path, target: Path, ids: Sequence[int]) -> np.ndarray:
     """llama.cpp's logits [len(ids), vocabulary] of a draft model beside its target's file, for made-up hidden states."""
     keys = read_peer_gguf(gguf).values

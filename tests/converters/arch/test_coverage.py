@@ -6,30 +6,20 @@ tests/golden/classes.json holds the converter's classes (scripts/golden/classes.
 import json
 from pathlib import Path
 
-from ggufx.converters.arch import BY_CLASS
+import pytest
+from ggufx.converters.arch import BY_CLASS, for_config
+from ggufx.converters.arch.refused import REFUSED, WHY
+from ggufx.converters.errors import UnsupportedError
 
 PEER = set(json.loads((Path(__file__).parents[2] / "golden" / "classes.json").read_text(encoding="utf-8"))["classes"])
 NOT_CARRIED = {
-    "a draft inside of a DeepSeek V4, of whose blocks there is no table yet": {
-        "DeepseekV4DSparkModel"},
-    "speech and codecs, in other files than a checkpoint's": {
-        "Lfm25AudioTokenizer", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "WavTokenizerDec"},
-    "no language model in the checkpoint; llama.cpp's converter refuses its text, too": {
-        "UltravoxModel"},
-    "weights that the converter changes for good (ternary)": {
-        "BitNetForCausalLM", "BitnetForCausalLM"},
-    "published as pieces per GPU, which are not joined yet": {
-        "MiMoV2ForCausalLM"},
-    "adapters inside of the checkpoint": {
-        "GraniteSwitchForCausalLM"},
+    **{reason: {*names} for reason, names in REFUSED.items()},
     "not yet": {
-        "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekOCRForCausalLM",
-        "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
-        "Glm5NextForConditionalGeneration", "HYV4ForCausalLM", "KimiK3ForConditionalGeneration",
-        "MiniMaxM3SparseForCausalLM", "MiniMaxM3SparseForConditionalGeneration",
+        "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM",
+        "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
+        "KimiK3ForConditionalGeneration",
         "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
-        "Qwen4ExpForConditionalGeneration", "Step3p5ForCausalLM", "Step3p7ForConditionalGeneration", "TalkieForCausalLM",
-        "UnlimitedOCRForCausalLM"},
+        "Qwen4ExpForConditionalGeneration", },
 }
 
 
@@ -38,3 +28,10 @@ def test_no_class_of_llama_cpps_converter_is_forgotten():
     assert sorted(PEER - set(BY_CLASS) - named) == []
     assert sorted(named & set(BY_CLASS)) == [], "carried by now"
     assert sorted(named - PEER) == [], "no class of llama.cpp's"
+
+
+@pytest.mark.parametrize("name", WHY)
+def test_the_reason_is_told(name: str):
+    with pytest.raises(UnsupportedError, match="is not supported: ") as caught:
+        for_config({"architectures": [name]}, "config.json")
+    assert WHY[name] in caught.value.message

@@ -1,0 +1,17 @@
+"""Classes of llama.cpp's converter that have no table, and why: what their checkpoints hold that is not carried."""
+
+REFUSED: dict[str, tuple[str, ...]] = {
+    "it is a draft inside of a DeepSeek V4, of whose blocks there is no table": ("DeepseekV4DSparkModel",),
+    "it holds a projector of sound alone; the language model is the checkpoint that config.json names as text_model_id":
+        ("UltravoxModel",),
+    "it is a codec, which turns numbers into sound": ("Lfm25AudioTokenizer", "WavTokenizerDec"),
+    "it speaks: its text projection would go through an activation into the embedding, for good":
+        ("Qwen3TTSForConditionalGeneration",),
+    "it speaks: vectors that start its sounds would be folded into the embedding, for good": ("PocketTTSModel",),
+    "weights are made ternary while the class computes, for which the runtime has the gate of another activation":
+        ("BitNetForCausalLM", "BitnetForCausalLM"),
+    "rows of queries, keys and values, and the scales of their FP8 blocks, stand GPU by GPU in one tensor":
+        ("MiMoV2ForCausalLM",),
+    "it holds adapters beside its weights, of which each token chooses one": ("GraniteSwitchForCausalLM",),
+}
+WHY = {name: reason for reason, names in REFUSED.items() for name in names}
