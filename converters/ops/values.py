@@ -255,6 +255,54 @@ class Softplus(Op):
 
 
 @dataclass(frozen=True)
+class UnitNorm(Op):
+    """Rows, or `columns`, of a matrix over their lengths (plus `more`): a class that norms its head when it computes. Where
+    `when` is 0, the matrix as it is. The way back leaves them so: the class norms them once more.
+
+    Lengths are summed in float64, since sums of float32 depend on their order.
+    """
+
+    when: Size = 1
+    columns: bool = False
+    more: float = 0.0
+
+    @property
+    def moves(self) -> bool:  # type: ignore[override]
+        return not self.when
+
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        return not self.when
+
+    @property
+    def loses(self) -> str:
+        return f"the lengths of its {'columns' if self.columns else 'rows'}, which the class norms" if self.when else ""
+
+    @property
+    def inverse(self) -> Op:
+        return Op()
+
+    def shape(self, shapes):
+        if len(shapes[0]) != 2:
+            raise ValueError(f"{list(shapes[0])} is no matrix")
+        return list(shapes)
+
+    def forward(self, xs):
+        if not self.when:
+            return list(xs)
+        lengths = [np.sqrt(np.square(x, dtype=np.float64).sum(0 if self.columns else 1, keepdims=True)) for x in xs]
+        return [x / np.maximum(n + self.more, 1e-12).astype(np.float32) for x, n in zip(xs, lengths, strict=True)]
+
+    def lora(self, factors):
+        if not self.when:
+            return list(factors)
+        raise LoraRefused("an update of rows that are normed is not low-rank")
+
+    def cut(self, shapes, axis=0):
+        return Cut(axis, 1) if self.when and axis == (0 if self.columns else 1) else super().cut(shapes, axis)
+
+
+@dataclass(frozen=True)
 class MlaKv(Op):
     """DeepSeek's kv_b `[heads * (key + value), rank]` into k_b `[heads, rank, key]` and v_b `[heads, value, rank]`."""
 

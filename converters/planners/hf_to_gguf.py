@@ -30,7 +30,7 @@ from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .draft_target import read_target, tokens_of_target
-from .kept_tensors import dropped_notes, keep
+from .kept_tensors import dropped_notes, keep, lost
 from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
@@ -99,6 +99,7 @@ class GgufPlanner:
                      for (block, what), count in reading.found.beyond.items())
         if options.plain:
             notes.extend(dropped_notes(reading.found.ignored))
+            notes.extend(note for match in reading.found.matches for note in lost(match))
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")

@@ -23,6 +23,7 @@ from ..ops import (
     Softplus,
     Split,
     Transpose,
+    UnitNorm,
     Unstack,
 )  # fmt: skip
 from .facts import MISSING, Config, GgufFacts, Missing, get_path, has, lacks, named, says, size
@@ -94,6 +95,7 @@ __all__ = [
     "Template",
     "TensorRule",
     "Transpose",
+    "UnitNorm",
     "Unstack",
     "UnsupportedError",
     "ValueType",
