@@ -8,8 +8,6 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "it speaks: its text projection would go through an activation into the embedding, for good":
         ("Qwen3TTSForConditionalGeneration",),
     "it speaks: vectors that start its sounds would be folded into the embedding, for good": ("PocketTTSModel",),
-    "weights are made ternary while the class computes, for which the runtime has the gate of another activation":
-        ("BitNetForCausalLM", "BitnetForCausalLM"),
     "rows of queries, keys and values, and the scales of their FP8 blocks, stand GPU by GPU in one tensor":
         ("MiMoV2ForCausalLM",),
     "it holds adapters beside its weights, of which each token chooses one": ("GraniteSwitchForCausalLM",),
