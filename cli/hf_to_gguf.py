@@ -36,6 +36,8 @@ from .options import (
     Pure,
     Quiet,
     Resume,
+    SplitMaxSize,
+    SplitMaxTensors,
     TensorType,
     TensorTypeFile,
     Threads,
@@ -60,6 +62,8 @@ def command(
         str, typer.Option("--outtype", metavar="TYPE[,TYPE]", autocompletion=complete_file_types, rich_help_panel=OUTPUT,
                           help="File types (q4_k_m ...), a preset (recommended), see `ggufx types`; auto: the model's own.")
     ] = "auto",
+    split_max_size: SplitMaxSize = None,
+    split_max_tensors: SplitMaxTensors = None,
     checksums: Checksums = None,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
@@ -90,6 +94,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
+    from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
     from ..converters.planners.many_outputs import outtype_names, plan_outputs
     from ..converters.planners.quantization import Quantization
@@ -106,10 +111,11 @@ def command(
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
+                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization,
+                          split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
-    compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
-                                  ignore=overridden(override_kv)) for o in plan.outputs} if after else None
+    compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
+                                  ignore=overridden(override_kv)) for path in plan.results} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ())),
                            ("llama-server", "-m", RESULT)), threads=threads,

@@ -12,9 +12,9 @@ import numpy as np
 from ..errors import GgufxError, InputError, UsageError
 from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
-from ..metadata.naming import count_parameters, default_file_name, output_path
+from ..metadata.naming import count_parameters, default_file_name, output_path, set_path
 from ..notes import Note, grouped
-from ..plan.gguf_output import gguf_output
+from ..plan.gguf_output import WHOLE, SplitLimits, gguf_output
 from ..plan.plan import ConversionPlan, InputFile, Packed, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Missing
@@ -52,6 +52,7 @@ class GgufOptions:
     plain: bool = False
     keep_quantized: bool = False
     quantization: Quantization = field(default_factory=Quantization)
+    split: SplitLimits = WHOLE
 
 
 class GgufPlanner:
@@ -188,7 +189,8 @@ class GgufPlanner:
                   notes: list[Note]) -> ConversionPlan:
         """The file, and a job per tensor (per expert where experts are stacked)."""
         repacked = self._repacked(outtype)
-        made = gguf_output(outfile, key_values, tensors, {**(self.scales if repacked else {}), **self.literal})
+        made = gguf_output(outfile, key_values, tensors, {**(self.scales if repacked else {}), **self.literal},
+                           self.options.split, set_path(self.outfile, outtype, outfile))
         jobs: list[TensorJob] = []
         for match in self.reading.found.matches:
             into = repacked.get(match.gguf[0], "")
@@ -199,7 +201,7 @@ class GgufPlanner:
             {"architecture": self.spec.name, "class": self.reading.hf_class,
              "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
              "bits_per_weight": bits_per_weight(tensors)},
-            self.imatrix.entries if self.imatrix else {})
+            self.imatrix.entries if self.imatrix else {}, folders=made.folders)
 
 
 def plan_hf_to_gguf(folder: Path, outfile: str | Path | None, options: GgufOptions) -> ConversionPlan:

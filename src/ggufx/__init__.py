@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .converters.verify.verify import Report
 
 __all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "gguf_to_hf",
-           "hf_to_gguf", "inspect", "lora_to_gguf", "quantize", "verify"]
+           "hf_to_gguf", "inspect", "join", "lora_to_gguf", "quantize", "split", "verify"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan",
               "Inspection": "inspect.inspection", "Report": "verify.verify"}
@@ -80,6 +80,8 @@ def hf_to_gguf(
     hf_class: str | None = None,
     plain: bool = False,
     keep_quantized: bool = False,
+    split_max_size: int | None = None,
+    split_max_tensors: int | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -104,9 +106,11 @@ def hf_to_gguf(
     hf_class      the class to take the model for, whatever config.json says
     plain         no ggufx.* key-values: the way back is then not exact
     keep_quantized   of a quantized checkpoint at `auto`: whole numbers of few bits stay as they are, in GGUF's blocks
+    split_max_size, split_max_tensors   parts as of gguf-split, with at most so many bytes of tensors, or tensors, each
 
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
+    from .converters.plan.gguf_output import SplitLimits
     from .converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
     from .converters.planners.many_outputs import outtype_names
     from .converters.sources.hub import cached_origin, resolve_model
@@ -118,7 +122,8 @@ def hf_to_gguf(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
+                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization,
+                          split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_type(GgufPlanner(folder, outfile, options), outtypes, dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
@@ -207,6 +212,8 @@ def quantize(
     fallback: bool = True,
     allow_requantize: bool = False,
     override_kv: Mapping[str, bool | int | float | str] | Sequence[str] = (),
+    split_max_size: int | None = None,
+    split_max_tensors: int | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -220,6 +227,7 @@ def quantize(
 
     `allow_requantize`: also tensors that are quantized already, which lose twice. The others as of `hf_to_gguf`.
     """
+    from .converters.plan.gguf_output import SplitLimits
     from .converters.planners.many_outputs import outtype_names
     from .converters.planners.quantize import QuantizePlanner
     from .converters.sources.hub import resolve_model
@@ -230,9 +238,63 @@ def quantize(
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv,
         allow_requantize=allow_requantize)
     outtypes = outtype_names(outtype)
-    planner = QuantizePlanner(resolve_model(model, what="gguf"), outfile, quantization)
+    planner = QuantizePlanner(resolve_model(model, what="gguf"), outfile, quantization,
+                              SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_type(planner, outtypes, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
+
+
+@checked
+def split(
+    model: str | Path,
+    out: str | Path,
+    *,
+    max_size: int | None = None,
+    max_tensors: int | None = None,
+    first_empty: bool = False,
+    dry_run: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result | ConversionPlan:
+    """A GGUF file -> parts named `out`-00001-of-0000N.gguf, with the bytes of gguf-split; the first opens them all.
+
+    `max_size`: bytes of tensors in a part; `max_tensors`: tensors in a part; of both, what is reached first. `first_empty`:
+    the first part has the key-values alone. `out`: the beginning of the names, or a folder.
+    """
+    from .converters.plan.gguf_output import SplitLimits
+    from .converters.planners.copied_tensors import plan_split
+    from .converters.sources.hub import resolve_model
+
+    limits = SplitLimits(max_bytes=max_size, max_tensors=max_tensors, first_empty=first_empty)
+    plan = plan_split(resolve_model(model, what="gguf"), out, limits)
+    return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, progress=progress)
+
+
+@checked
+def join(
+    first: str | Path,
+    outfile: str | Path,
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result | ConversionPlan:
+    """The parts of a split GGUF model, given the first, -> one file: the one that was split, but for its `split.*` keys."""
+    from .converters.planners.copied_tensors import plan_join
+    from .converters.sources.hub import resolve_model
+
+    plan = plan_join(resolve_model(first, what="gguf"), outfile)
+    return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, progress=progress)
 
 
 @checked

@@ -12,7 +12,8 @@ import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
-from ggufx.converters.planners import gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
+from ggufx.converters.plan import gguf_output
+from ggufx.converters.planners import copied_tensors, gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
@@ -32,6 +33,7 @@ CONVERT = {
     "--checksums": ("sums", "checksums", Path("sums")),
     "--verify": ("", "made", True),
 }
+COPY = {flag: row for flag, row in CONVERT.items() if flag != "--verify"}
 DEVICE = {"--device": ("cuda:7", "device", "cuda:7")}
 OUTPUT = {"--outfile": ("out.gguf", "outfile", "out.gguf"), "--outtype": ("f16", "outtype", "f16")}
 METADATA = {
@@ -50,6 +52,8 @@ QUANTIZE = {
     "--pure": ("", "pure", True),
     "--no-fallback": ("", "allow_fallback", False),
     "--override-kv": ("k=int:1", "override_kv", ("k=int:1",)),
+    "--split-max-size": ("48G", "max_bytes", 48 * 10**9),
+    "--split-max-tensors": ("7", "max_tensors", 7),
 }
 BASE = {"--base": ("base", "base", Path("base"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
@@ -74,6 +78,13 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **CONVERT, **DEVICE, **QUANTIZE,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
+    "split": (["in", "out"], {
+        **COPY,
+        "--max-size": ("48G", "max_bytes", 48 * 10**9),
+        "--max-tensors": ("7", "max_tensors", 7),
+        "--no-tensor-first-split": ("", "first_empty", True),
+    }),
+    "join": (["in", "out.gguf"], COPY),
     "verify": (["a", "b"], {
         **TALK, **RUN, **BASE, **PRE, **AS,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
@@ -170,12 +181,13 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
         monkeypatch.setattr(module, attribute, spy)
 
-    plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], facts={})
+    plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], results=[Path("out")], facts={})
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
-                                          (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report)):
+                                          (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report),
+                                          (copied_tensors, "plan_split", plan), (copied_tensors, "plan_join", plan)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
         monkeypatch.setattr(hub, "resolve_model", lambda ref, **_: Path(ref))
@@ -204,7 +216,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
 @pytest.mark.parametrize("kind", [
     quantization.Quantization, hf_to_gguf.GgufOptions, gguf_to_hf.HfOptions, lora_to_gguf.LoraOptions,
-    quantize.QuantizeOptions, verify.VerifyOptions,
+    quantize.QuantizeOptions, verify.VerifyOptions, gguf_output.SplitLimits,
 ])
 def test_records_of_options_are_filled_by_name(kind: type):
     """One value may stand first; a second one by position would end up in another field when one is added before it."""
