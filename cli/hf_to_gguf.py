@@ -13,6 +13,7 @@ from .options import (
     MEMORY,
     OUTPUT,
     After,
+    ChatTemplate,
     Checksums,
     Device,
     DryRun,
@@ -78,6 +79,7 @@ def command(
     model_name: ModelName = None,
     metadata: MetadataFile = None,
     override_kv: OverrideKv = [],  # noqa: B006
+    chat_template: ChatTemplate = None,
     pre: Pre = None,
     hf_class: HfClass = None,
     plain: Plain = False,
@@ -111,7 +113,8 @@ def command(
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization,
+                          hf_class=hf_class, chat_template=chat_template, plain=plain, keep_quantized=keep_quantized,
+                          quantization=quantization,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,

@@ -141,6 +141,7 @@ def run() -> None:
 
 from . import (  # noqa: E402 they register on `app`
     archs,
+    edit,
     gguf_to_hf,
     hf_to_gguf,
     inspect,
@@ -153,6 +154,6 @@ from . import (  # noqa: E402 they register on `app`
     warmup,
 )
 
-for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, quantize, split, join, verify, inspect, archs, types, warmup):
+for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, quantize, split, join, edit, verify, inspect, archs, types, warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
         guarded(_module.command))

@@ -125,6 +125,10 @@ KeepQuantized = Annotated[
 Plain = Annotated[
     bool, typer.Option("--plain", rich_help_panel=METADATA, help="No ggufx.* key-values: the way back is then not exact.")
 ]
+ChatTemplate = Annotated[
+    Path | None, typer.Option("--chat-template", metavar="FILE", rich_help_panel=METADATA, show_default=False,
+                              help="Jinja template in the place of the model's own, named ones too."),
+]
 Pre = Annotated[
     str | None, typer.Option("--pre", metavar="NAME", rich_help_panel=METADATA,
                              help="Pre-tokenizer, where it is not recognised."),

@@ -51,14 +51,16 @@ def plan_join(path: Path, out: str | Path) -> ConversionPlan:
 
 
 def copies(direction: str, source: Path, tensors: Iterable[StoredTensor], key_values: Metadata, out: Path,
-           limits: SplitLimits = WHOLE, notes: Sequence[str] = ()) -> ConversionPlan:
-    """A plan of these tensors as they are, under these key-values. UsageError where it would write to what it reads."""
+           limits: SplitLimits = WHOLE, notes: Sequence[str] = (), in_place: bool = False) -> ConversionPlan:
+    """A plan of these tensors as they are, under these key-values. UsageError where it would write to what it reads, unless
+    it shall take the place of it."""
     stored = list(tensors)
     planned = [PlannedTensor(t.name, t.type, t.shape) for t in stored]
     made = gguf_output(out, key_values, planned, limits=limits)
     files = numbered([source, *(t.file for t in stored)])
     inputs = tuple(map(InputFile.of, files))
-    refuse_sources([o.path for o in made.files], inputs)
+    if not in_place:
+        refuse_sources([o.path for o in made.files], inputs)
     jobs = (TensorJob(t.name, (Region(files[t.file], t.offset, t.type, t.shape),), (), (made.regions[t.name],)) for t in stored)
     return ConversionPlan(
         direction, inputs, made.files, tuple(jobs), tuple(planned), tuple(grouped(notes)),

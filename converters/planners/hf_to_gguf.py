@@ -25,6 +25,8 @@ from ..sources.packed.tensor import PackedTensor
 from ..sources.quantized import PLAIN, declared
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
+from ..tokenizer.own_keys import residue_with_template
+from ..tokenizer.templates import read_template, with_template
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
@@ -39,7 +41,7 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for."""
+    the class to take the model for. `chat_template`: a file in the place of the model's own."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -49,6 +51,7 @@ class GgufOptions:
     pre: str | None = None
     hf_class: str | None = None
     tokenizer: bool = True
+    chat_template: Path | None = None
     plain: bool = False
     keep_quantized: bool = False
     quantization: Quantization = field(default_factory=Quantization)
@@ -78,6 +81,8 @@ class GgufPlanner:
             tokenizer_metadata(folder, arch=self.spec.name, hf_class=reading.hf_class, config=config,
                                vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
         self.tokens = tokens.metadata | suppressed(reading, tokens)
+        if options.chat_template is not None:
+            self.tokens = with_template(self.tokens, read_template(options.chat_template))
         self.general = general_metadata(
             folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
@@ -92,7 +97,7 @@ class GgufPlanner:
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
-        self.residue = {} if options.plain else _residue(reading, tokens)
+        self.residue = {} if options.plain else _residue(reading, tokens, options.chat_template is not None)
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
         self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
         self.inputs = tuple(InputFile.of(path) for path in self.files)
@@ -263,8 +268,8 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
     return out
 
 
-def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
-    """ggufx's own key-values: what makes the way back exact."""
+def _residue(reading: Reading, tokens: TokenizerResult, other_template: bool) -> Metadata:
+    """ggufx's own key-values: what makes the way back exact, but for a template that is not the folder's."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
@@ -285,8 +290,9 @@ def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
         generation = json_value(checkpoint.folder / "generation_config.json")
     except InputError:
         generation = {}  # said where its sampling settings are looked for
+    tokenizer = (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
     return {"ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"), **generation,
-            **tokenizer_own_keys(tokens.source, tokens.metadata), **kept}
+            **tokenizer, **kept}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from .converters.run.execute import Result
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "gguf_to_hf",
-           "hf_to_gguf", "inspect", "join", "lora_to_gguf", "quantize", "split", "verify"]
+__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "edit",
+           "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "quantize", "split", "verify"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan",
               "Inspection": "inspect.inspection", "Report": "verify.verify"}
@@ -78,6 +78,7 @@ def hf_to_gguf(
     metadata_file: str | Path | None = None,
     pre: str | None = None,
     hf_class: str | None = None,
+    chat_template: str | Path | None = None,
     plain: bool = False,
     keep_quantized: bool = False,
     split_max_size: int | None = None,
@@ -104,6 +105,7 @@ def hf_to_gguf(
     model_name    general.name; `metadata_file`: JSON with general.* key-values
     pre           the pre-tokenizer, where it is not recognised
     hf_class      the class to take the model for, whatever config.json says
+    chat_template a Jinja file in the place of the model's own template, named ones too
     plain         no ggufx.* key-values: the way back is then not exact
     keep_quantized   of a quantized checkpoint at `auto`: whole numbers of few bits stay as they are, in GGUF's blocks
     split_max_size, split_max_tensors   parts as of gguf-split, with at most so many bytes of tensors, or tensors, each
@@ -122,7 +124,8 @@ def hf_to_gguf(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization,
+                          hf_class=hf_class, chat_template=_path(chat_template), plain=plain,
+                          keep_quantized=keep_quantized, quantization=quantization,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_type(GgufPlanner(folder, outfile, options), outtypes, dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
@@ -294,6 +297,54 @@ def join(
 
     plan = plan_join(resolve_model(first, what="gguf"), outfile)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, progress=progress)
+
+
+@checked
+def edit(
+    model: str | Path,
+    outfile: str | Path | None = None,
+    *,
+    set: Mapping[str, bool | int | float | str | Sequence[bool | int | float | str]] | Sequence[str] = (),
+    set_file: Mapping[str, str | Path] | Sequence[str] = (),
+    unset: Sequence[str] = (),
+    chat_template: str | Path | None = None,
+    tokens: Mapping[str, str] | Sequence[str] = (),
+    tokenizer_from: str | Path | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result | ConversionPlan:
+    """A GGUF file -> the same with other key-values, and the same tensors; None: in its own place, once it is complete.
+
+    set             values by key; of a key that is not known by `key:type`, as in {"my.key:u32": 5}. `set_file`: in files
+    unset           keys, with wildcards
+    chat_template   a Jinja file; `tokens`: the texts of special tokens, {"eos": "<|eot_id|>"}
+    tokenizer_from  a checkpoint's folder: vocabulary and templates anew
+
+    Of a split model the first part alone changes. Sequences: as on the command line. A file that changes in nothing stays.
+    """
+    import json
+
+    from .converters.planners.edit import EditOptions, plan_edit
+    from .converters.run.execute import Result
+    from .converters.sources.hub import resolve_model
+
+    def assigned(pairs: Any) -> tuple[str, ...]:
+        if not isinstance(pairs, Mapping):
+            return tuple(pairs)
+        return tuple(f"{k}={v if isinstance(v, (str, Path)) else json.dumps(v)}" for k, v in pairs.items())
+
+    options = EditOptions(set=assigned(set), set_file=assigned(set_file), unset=tuple(unset), tokens=assigned(tokens),
+                          chat_template=_path(chat_template), tokenizer_from=_path(tokenizer_from))
+    plan = plan_edit(resolve_model(model, what="gguf"), _path(outfile), options)
+    if outfile is None and not plan.facts["changes"] and not dry_run:
+        return Result((), 0.0, 0, 0, 0)
+    return _carried_out(plan, dry_run, force=force or outfile is None, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)
 
 
