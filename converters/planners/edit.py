@@ -250,8 +250,9 @@ def _check(before: GgufFile, after: GgufFile, changed: Sequence[str]) -> None:
         if key in keys and keys[key].data not in words:
             problems.append(InputError(f"{key}: no such word", expected=" or ".join(words), found=keys[key].data))
     if arch not in BY_NAME:
+        sizes = [f"{arch}{part}.{size}" for size in SIZES for part in ("", ".*")]
         problems += [UnsupportedError(f"{key} does not change: ggufx knows no tensors of {arch} to hold it against")
-                     for key in changed if any(fnmatchcase(key, f"{arch}.{size}") for size in SIZES)]
+                     for key in changed if any(fnmatchcase(key, size) for size in sizes)]
     raise_all(problems)
     known = set(contradictions(before))
     if new := [text for text in contradictions(after) if text not in known]:

@@ -226,10 +226,12 @@ class Staging:
     def publish(self, parts: Sequence[Part]) -> None:
         """Rename these parts, a set, in order, each complete and synced. The last one completes the set.
 
-        If that fails before the last, nothing of the set stays visible. UsageError where an output appeared meanwhile.
+        If that fails before the last, nothing of the set stays visible. UsageError where an output appeared meanwhile. What
+        takes the place of another file has its permissions.
         """
         waiting = [p for p in parts if not p.published]
         refuse_existing([p.output for p in waiting], self.force)
+        modes = {p.output.path: stat.S_IMODE(p.output.path.stat().st_mode) for p in waiting if p.output.path.is_file()}
         folders = list(dict.fromkeys(p.path.parent for p in parts))
         folders += [f.parent for f in self._folders if f.parent not in folders]
         renamed: list[Part] = []
@@ -242,6 +244,9 @@ class Staging:
                 if part is waiting[-1]:
                     _sync_folders(folders)
                 path = part.output.path
+                if path in modes:
+                    with suppress(OSError):  # some file systems have none
+                        os.fchmod(part.descriptor, modes[path])
                 os.replace(part.path, path)
                 part.published = True
                 renamed.append(part)

@@ -155,9 +155,11 @@ def test_another_file_and_its_own_place(model: Path, tmp_path: Path):
         ggufx.edit(model, tmp_path / "new.gguf", set={"general.name": "y"})
     with pytest.raises(UsageError, match="same file"):
         ggufx.edit(model, model, set={"general.name": "y"}, force=True)
+    model.chmod(0o640)
     with model.open("rb") as reader:
         ggufx.edit(model, set={"general.name": "x"})
         assert reader.read() == before
+    assert model.stat().st_mode & 0o777 == 0o640
     assert model.read_bytes() == (tmp_path / "new.gguf").read_bytes()
     inode = model.stat().st_ino
     assert ggufx.edit(model, set={"general.name": "x"}).files == ()
@@ -187,6 +189,9 @@ def test_the_first_part_of_a_set(model: Path, tmp_path: Path):
     assert [p.read_bytes() for p in others] == before
     assert read_gguf_model(first).metadata["general.name"].data == "x"
     assert len(read_gguf_model(first).tensors) == 21
+    ggufx.split(first, tmp_path / "q", max_tensors=100, first_empty=True)
+    ggufx.edit(tmp_path / "q-00001-of-00002.gguf", unset=["general.name"])
+    assert "general.name" not in read_gguf_model(tmp_path / "q-00001-of-00002.gguf").metadata
     for call, words in ((lambda: ggufx.edit(first, tmp_path / "out", set={"general.name": "y"}), "others belong to it"),
                         (lambda: ggufx.edit(others[0], set={"general.name": "y"}), "not the first part"),
                         (lambda: ggufx.edit(first, set={"llama.feed_forward_length": 97}), "contradict itself")):
