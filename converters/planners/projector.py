@@ -15,6 +15,7 @@ from ..arch import projectors
 from ..errors import Failure, InputError, UsageError
 from ..io.json_file import read_json
 from ..metadata.naming import Kind
+from ..plan.gguf_output import WHOLE
 from ..plan.plan import ConversionPlan
 from ..rules.facts import MISSING, Config, Settings, get_path
 from ..rules.hf_config import check_block_count
@@ -56,7 +57,7 @@ def plan_checkpoint(folder: Path, outfile: str | Path | None, options: GgufOptio
     And the files that cannot be made. Raises as `plan_outputs`."""
     if not options.mmproj and not options.mmproj_only:
         return plan_outputs(GgufPlanner(folder, outfile, options), outtype)
-    own = replace(options, quantization=Quantization(), keep_quantized=False)
+    own = replace(options, quantization=Quantization(), keep_quantized=False, split=WHOLE, chat_template=None, target=None)
     kind, *more = outtype_names(options.mmproj_type)
     if more:
         raise UsageError("a projector has one type", found=f"--mmproj-type {options.mmproj_type}")
