@@ -63,6 +63,7 @@ class TensorRule:
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
     each: str = "expert_count"  # the size that a stack's {e} runs over
+    borrowed: bool = False  # the HF tensor is another part's, which holds it: read, and not written on the way back
 
     @property
     def emits(self) -> str | None:
@@ -164,6 +165,7 @@ class Projector(ArchSpec):
     Its rules see config.json as it stands, with the settings of the processor files under `processor`.
     """
 
+    tokens: Mapping[str, str] = field(default_factory=dict)  # name -> text of a token whose id the rules see as `tokens.<name>`
     text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
     tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
 
@@ -224,10 +226,12 @@ def R(
     no_lora: str | None = None,
     given: Has | None = None,
     each: str = "expert_count",
+    borrowed: bool = False,
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given, each)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given, each,
+                      borrowed)

@@ -12,9 +12,9 @@ from typing import Any
 from ...errors import UnsupportedError
 from ...rules.facts import MISSING, GgufFacts, get_path
 from ...rules.spec import Projector
-from . import gemma4, qwen_vl, siglip, whisper
+from . import gemma4, pixtral, qwen_vl, siglip, whisper
 
-FAMILIES = (siglip, qwen_vl, whisper, gemma4)
+FAMILIES = (siglip, qwen_vl, whisper, gemma4, pixtral)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}

@@ -76,6 +76,22 @@ def hearing(config: str = "audio_config", epsilon: str | None = "layer_norm_eps"
     )
 
 
+def activation(path: str, default: str) -> tuple[HparamRule, ...]:
+    """One of two; the runtime takes a third where neither key is there."""
+
+    def named(config: Config) -> str:
+        found = get_path(config, path)
+        if (name := default if found is MISSING else found) not in ("gelu", "gelu_pytorch_tanh", "silu"):
+            raise UnsupportedError(f"{path} has no GGUF form", file="config.json", expected="gelu or silu", found=name)
+        return name
+
+    return (
+        Computed("use_gelu", lambda c: True if named(c) != "silu" else None, path,
+                 lambda kv: "gelu" if kv.get("use_gelu") else "silu" if kv.get("use_silu") else None, BOOL),
+        Computed("use_silu", lambda c: True if named(c) == "silu" else None, type=BOOL),
+    )
+
+
 GELU = Const("use_gelu", True, BOOL)
 SILU = Const("use_silu", True, BOOL)
 
