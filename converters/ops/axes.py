@@ -1,4 +1,4 @@
-"""Operations on the axes of weights that are no matrices: slices of an axis, axes of 1."""
+"""Operations on the axes of weights that are no matrices: slices of an axis, axes of 1, another order."""
 
 from __future__ import annotations
 

@@ -45,7 +45,6 @@ from .own_keys import Source
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 DEFAULT_SHARD_BYTES = 5 * 10**9
-MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per pair of a head's dimensions
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfT
         if derived.gguf in matched.derived and not original:
             try:
                 with np.errstate(divide="raise", over="raise", invalid="raise"):
-                    derived.recover(_values(model.tensors[derived.gguf]), found, foreign)
+                    derived.recover(_values(model.tensors[derived.gguf], derived.most), found, foreign)
             except (*UNFIT, Missing) as error:
                 raise InputError(f"stands for settings and cannot be read: {error}", file=path,
                                  tensor=derived.gguf) from error
@@ -200,14 +199,14 @@ def _vocab_rows(model: GgufFile) -> int | None:
     return embedding.shape[0] if embedding else None
 
 
-def _values(tensor: StoredTensor) -> np.ndarray:
+def _values(tensor: StoredTensor, most: int) -> np.ndarray:
     """float32 values of a small F32 tensor."""
     if tensor.type != "F32":
         raise UnsupportedError("stands for settings and must be F32", file=tensor.file, tensor=tensor.name,
                                found=tensor.type)
-    if prod(tensor.shape) > MAX_SETTINGS:
+    if prod(tensor.shape) > most:
         raise InputError("stands for settings and has too many values", file=tensor.file, tensor=tensor.name,
-                         expected=f"at most {MAX_SETTINGS}", found=prod(tensor.shape))
+                         expected=f"at most {most}", found=prod(tensor.shape))
     return np.frombuffer(read_bytes(tensor.file, tensor.offset, tensor.nbytes), "<f4")
 
 

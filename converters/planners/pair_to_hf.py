@@ -21,7 +21,7 @@ from ..io.json_file import json_bytes, parse_object
 from ..io.values import plain
 from ..notes import Note
 from ..plan.plan import ConversionPlan
-from ..rules.facts import Config, GgufFacts
+from ..rules.facts import Config, GgufFacts, set_path
 from ..rules.spec import ArchSpec, Projector
 from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
@@ -198,4 +198,6 @@ def _joined(name: str, spec: ArchSpec, towers: Projector, text: Config, seen: Co
         if key in text:
             outer[key] = text[key]
     inner = {k: v for k, v in text.items() if k not in ("architectures", "transformers_version")}
-    return {**seen, towers.text: inner, **outer}, processor
+    config = {**seen, **outer}
+    set_path(config, towers.text, inner)
+    return config, processor

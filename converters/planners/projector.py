@@ -102,14 +102,17 @@ def processor_settings(folder: Path) -> Config:
 
 
 def own_tensors(checkpoint: Checkpoint, spec: ArchSpec, hf_class: str) -> Iterator[str]:
-    """The tensors that are the projector's: by its rows, or by what the text part's table says of other parts."""
+    """The tensors that are the projector's: by its rows, or because they are of a part of which it has rows."""
     index: TemplateIndex[None] = TemplateIndex()
-    for template in (*(t for rule in spec.tensors for t in rule.hf), *spec.ignore):
+    templates = [*(t for rule in spec.tensors for t in rule.hf), *spec.ignore]
+    for template in templates:
         index.add(template, None)
     tables = arch.BY_CLASS.get(hf_class, ())
-    parts = tuple(part for table in tables if table.whole for part in table.whole.parts)
+    texts = [template.text for template in templates]
+    parts = tuple(part for table in tables if table.whole for part in table.whole.parts
+                  if any(text.startswith(prefix) for prefix in rename(part, spec.aliases) for text in texts))
     for name in checkpoint.tensors:
-        if name.startswith(parts) or not tables or any(next(index.find(s), None) for s in rename(name, spec.aliases)):
+        if name.startswith(parts) or any(next(index.find(s), None) for s in rename(name, spec.aliases)):
             yield name
 
 

@@ -91,6 +91,7 @@ class Derived:
     gguf: str
     make: Callable[[Config, Hparams], np.ndarray | None]
     recover: Callable[[np.ndarray, GgufFacts, Config], None]
+    most: int = 4096  # values that a stranger's may have: by far more than pairs of dimensions in a head
 
 
 @dataclass(frozen=True)

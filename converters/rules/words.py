@@ -25,7 +25,7 @@ from ..ops import (
     Unstack,
 )  # fmt: skip
 from .facts import MISSING, Config, GgufFacts, get_path, has, lacks, named, says, size
-from .hf_config import full_attention_rope
+from .hf_config import full_attention_rope, text_settings
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
 from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
@@ -104,5 +104,6 @@ __all__ = [
     "says",
     "short",
     "size",
+    "text_settings",
     "without",
 ]  # fmt: skip

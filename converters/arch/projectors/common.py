@@ -8,8 +8,10 @@ Source: llama.cpp `conversion/base.py` (MmprojModel), `tools/mtmd/clip.cpp`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from ...rules.hparam_rules import Key
 from ...rules.words import *
 
 STACKS = {"v": Stack("vision.block_count"), "a": Stack("audio.block_count")}
@@ -24,9 +26,9 @@ FFN = ("intermediate_size", "vt_intermediate_size", "encoder_ffn_dim")
 NORM = "attention.layer_norm_epsilon"
 
 
-def below(config: str, *keys: str) -> tuple[str, ...]:
-    """The paths of these keys in a part of config.json."""
-    return tuple(f"{config}.{key}" for key in keys)
+def below(config: str | tuple[str, ...], *keys: str) -> tuple[str, ...]:
+    """The paths of these keys in a part of config.json, or in the parts that may hold them."""
+    return tuple(f"{part}.{key}" for part in ((config,) if isinstance(config, str) else config) for key in keys)
 
 
 def text_width(config: Config) -> Any:
@@ -43,25 +45,25 @@ def projector_type(name: str, key: str = "projector_type") -> HparamRule:
     return Const(key, name, STRING)
 
 
-def seeing(config: str = "vision_config", epsilon: str | None = "layer_norm_eps",
+def seeing(config: str | tuple[str, ...] = "vision_config", epsilon: str | None = "layer_norm_eps",
            default: float = 1e-6) -> tuple[HparamRule, ...]:
     """The keys of every vision tower, whose settings stand in this part of config.json."""
     return (
         Const("has_vision_encoder", True, BOOL),
         Computed("vision.projection_dim", text_width),
-        H("vision.image_size", f"{config}.image_size"),
-        H("vision.patch_size", f"{config}.patch_size"),
+        H("vision.image_size", below(config, "image_size")),
+        H("vision.patch_size", below(config, "patch_size")),
         H("vision.embedding_length", below(config, *WIDTH)),
         H("vision.feed_forward_length", below(config, *FFN)),
         H("vision.block_count", below(config, *BLOCKS)),
         H("vision.attention.head_count", below(config, *HEADS)),
         H("vision.image_mean", "processor.image_mean", F32),
         H("vision.image_std", "processor.image_std", F32),
-        *([H(f"vision.{NORM}", f"{config}.{epsilon}", F32, default=default)] if epsilon else []),
+        *([H(f"vision.{NORM}", below(config, epsilon), F32, default=default)] if epsilon else []),
     )
 
 
-def hearing(config: str = "audio_config", epsilon: str | None = "layer_norm_eps",
+def hearing(config: str | tuple[str, ...] = "audio_config", epsilon: str | None = "layer_norm_eps",
             default: float = 1e-5) -> tuple[HparamRule, ...]:
     """The keys of every audio tower, whose settings stand in this part of config.json."""
     return (
@@ -71,8 +73,8 @@ def hearing(config: str = "audio_config", epsilon: str | None = "layer_norm_eps"
         H("audio.feed_forward_length", below(config, *reversed(FFN))),
         H("audio.block_count", below(config, "encoder_layers", *BLOCKS)),
         H("audio.attention.head_count", below(config, "encoder_attention_heads", *HEADS)),
-        H("audio.num_mel_bins", f"{config}.num_mel_bins"),
-        *([H(f"audio.{NORM}", f"{config}.{epsilon}", F32, default=default)] if epsilon else []),
+        H("audio.num_mel_bins", below(config, "num_mel_bins")),
+        *([H(f"audio.{NORM}", below(config, epsilon), F32, default=default)] if epsilon else []),
     )
 
 
@@ -96,6 +98,25 @@ GELU = Const("use_gelu", True, BOOL)
 SILU = Const("use_silu", True, BOOL)
 
 
+def activation(*among: str, hf: str = "vision_config.hidden_act") -> tuple[HparamRule, ...]:
+    """Keys of the activation where a family knows several; without one of them the runtime takes quick GELU."""
+    def marks(name: str) -> HparamRule:
+        return Computed(f"use_{name}", lambda config: get_path(config, hf) == name or None, hf,
+                        lambda kv: name if kv.get(f"use_{name}") else None, BOOL)
+
+    return (*(marks(name) for name in among), Seen(hf, lambda facts: None, among=(*among, "quick_gelu")))
+
+
+def defaulted(rules: tuple[HparamRule, ...], defaults: Mapping[str, Any]) -> tuple[HparamRule, ...]:
+    """The rules with what a config that leaves a setting out stands for, by keys: the class's own defaults."""
+    return tuple(replace(rule, default=defaults[rule.key]) if isinstance(rule, Key) and rule.key in defaults else rule
+                 for rule in rules)
+
+
+# A ratio below 1 in the config, the number of patches of a side that become one in the file.
+INVERSE = Codec(lambda ratio: int(1 / ratio), lambda factor: 1 / factor)
+
+
 def rows(prefix: str, hf: str, names: Mapping[str, str], *ops: Op, **settings: Any) -> tuple[TensorRule, ...]:
     """Rows of weight and bias: {GGUF name below `prefix`: HF name below `hf`}. A bias may be absent."""
     return tuple(R(f"{prefix}{gguf}.{{p}}", f"{hf}{name}.{{p}}", *ops, **settings) for gguf, name in names.items())
@@ -111,5 +132,6 @@ def towered(name: str, classes: tuple[str, ...], hparams: tuple[HparamRule, ...]
 POSITIONS = {"type": "F32"}  # tables of positions: the runtime adds them in F32
 ATTENTION = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
              "attn_out": "self_attn.out_proj"}
+GATED = {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
 CLIP_BLOCK = {"ln1": "layer_norm1", **ATTENTION, "ln2": "layer_norm2", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}
 WHISPER_BLOCK = {"ln1": "self_attn_layer_norm", **ATTENTION, "ln2": "final_layer_norm", "ffn_up": "fc1", "ffn_down": "fc2"}

@@ -50,7 +50,7 @@ QWEN25_VL = towered(
     ),
     tensors=(
         *FRAMES, *AROUND, *SEPARATE,
-        *rows("v.blk.{v}.", BLOCK, {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}),
+        *rows("v.blk.{v}.", BLOCK, GATED),
         *rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"}),
     ),
     aliases=VISUAL, example="Qwen/Qwen2.5-VL-3B-Instruct",
