@@ -12,11 +12,6 @@ from typing import Any
 from ...errors import UnsupportedError
 from ...rules.facts import MISSING, GgufFacts, get_path
 from ...rules.spec import Projector
-<<<<<<< HEAD
-from . import gemma4, pixtral, qwen_vl, siglip, whisper
-
-FAMILIES = (siglip, qwen_vl, whisper, gemma4, pixtral)
-=======
 from . import (
     gemma4,
     glm_vl,
@@ -25,6 +20,7 @@ from . import (
     llama4,
     minicpm_v,
     omni,
+    pixtral,
     qwen2_vl,
     qwen_vl,
     siglip,
@@ -32,8 +28,8 @@ from . import (
     whisper,
 )  # fmt: skip
 
-FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni)
->>>>>>> main
+FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
+            pixtral)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}
