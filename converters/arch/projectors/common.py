@@ -78,30 +78,16 @@ def hearing(config: str | tuple[str, ...] = "audio_config", epsilon: str | None 
     )
 
 
-def activation(path: str, default: str) -> tuple[HparamRule, ...]:
-    """One of two; the runtime takes a third where neither key is there."""
-
-    def named(config: Config) -> str:
-        found = get_path(config, path)
-        if (name := default if found is MISSING else found) not in ("gelu", "gelu_pytorch_tanh", "silu"):
-            raise UnsupportedError(f"{path} has no GGUF form", file="config.json", expected="gelu or silu", found=name)
-        return name
-
-    return (
-        Computed("use_gelu", lambda c: True if named(c) != "silu" else None, path,
-                 lambda kv: "gelu" if kv.get("use_gelu") else "silu" if kv.get("use_silu") else None, BOOL),
-        Computed("use_silu", lambda c: True if named(c) == "silu" else None, type=BOOL),
-    )
-
-
 GELU = Const("use_gelu", True, BOOL)
 SILU = Const("use_silu", True, BOOL)
 
 
-def activation(*among: str, hf: str = "vision_config.hidden_act") -> tuple[HparamRule, ...]:
-    """Keys of the activation where a family knows several; without one of them the runtime takes quick GELU."""
+def activation(*among: str, hf: str = "vision_config.hidden_act", default: str | None = None) -> tuple[HparamRule, ...]:
+    """Keys of the activation where a family knows several; without one of them the runtime takes quick GELU. `default`: what
+    a config without it stands for."""
     def marks(name: str) -> HparamRule:
-        return Computed(f"use_{name}", lambda config: get_path(config, hf) == name or None, hf,
+        return Computed(f"use_{name}",
+                        lambda config: (default if (v := get_path(config, hf)) is MISSING else v) == name or None, hf,
                         lambda kv: name if kv.get(f"use_{name}") else None, BOOL)
 
     return (*(marks(name) for name in among), Seen(hf, lambda facts: None, among=(*among, "quick_gelu")))

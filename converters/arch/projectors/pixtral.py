@@ -17,7 +17,7 @@ def head_length(config: Config) -> int:
 
 
 SEEN = (
-    *seeing(default=1e-5), *activation("vision_config.hidden_act", "gelu"),
+    *seeing(default=1e-5), *activation("gelu", "silu", default="gelu"),
     H("vision.spatial_merge_size", "spatial_merge_size", need=False),
     Fixed("vision_config.head_dim", head_length, refuse=True),
     Fixed("vision_config.rope_parameters.rope_type", "axial", also=("default",)),
