@@ -385,8 +385,8 @@ def verify(
 
     `base`: the base model, for an adapter folder beside a GGUF adapter; else the one that it names. `max_rmse`: relative RMSE
     allowed for quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`:
-    all others do. `pre`, `hf_class`, `target`: as of `hf_to_gguf`. `mmproj`: the file of the vision and audio parts that belongs to the
-    GGUF file. `progress`: called with (bytes done, in all, name of the tensor).
+    all others do. `pre`, `hf_class`, `target`: as of `hf_to_gguf`. `mmproj`: the file of the vision and audio parts that
+    belongs to the GGUF file. `progress`: called with (bytes done, in all, name of the tensor).
     """
     from .converters.sources.hub import resolve_model
     from .converters.verify.verify import VerifyOptions, base_named, verify
