@@ -14,9 +14,9 @@ from ..arch import projectors
 from ..errors import GgufxError, InputError, UsageError
 from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
-from ..metadata.naming import Kind, count_parameters, default_file_name, output_path
+from ..metadata.naming import Kind, count_parameters, default_file_name, output_path, set_path
 from ..notes import Note, grouped
-from ..plan.gguf_output import gguf_output
+from ..plan.gguf_output import WHOLE, SplitLimits, gguf_output
 from ..plan.plan import ConversionPlan, InputFile, Packed, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Missing
@@ -28,6 +28,8 @@ from ..sources.packed.tensor import PackedTensor
 from ..sources.quantized import FILES, PLAIN, declared
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
+from ..tokenizer.own_keys import residue_with_template
+from ..tokenizer.templates import read_template, with_template
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .draft_target import read_target, tokens_of_target
 from .kept_tensors import dropped_notes, keep, lost
@@ -44,8 +46,9 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for. `target`: the folder of the model that a draft guesses for. `mmproj`: the vision and audio
-    parts are written, too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is."""
+    the class to take the model for. `target`: the folder of the model that a draft guesses for. `chat_template`: a file in the
+    place of the model's own. `mmproj`: the vision and audio parts are written, too, to a file of their own, of type
+    `mmproj_type`; `mmproj_only`: nothing else is."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -56,12 +59,14 @@ class GgufOptions:
     hf_class: str | None = None
     target: Path | None = None
     tokenizer: bool = True
+    chat_template: Path | None = None
     plain: bool = False
     keep_quantized: bool = False
     mmproj: bool = False
     mmproj_only: bool = False
     mmproj_type: str = "f16"
     quantization: Quantization = field(default_factory=Quantization)
+    split: SplitLimits = WHOLE
 
 
 class GgufPlanner:
@@ -89,6 +94,8 @@ class GgufPlanner:
 
         tokens = self._tokenizer(folder)
         self.tokens = {k: v for k, v in (tokens.metadata | suppressed(reading, tokens)).items() if k not in self.keys}
+        if options.chat_template is not None:
+            self.tokens = with_template(self.tokens, read_template(options.chat_template))
         self.general = general_metadata(
             folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
@@ -103,7 +110,8 @@ class GgufPlanner:
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
-        self.residue = {kept: {} if options.plain else _residue(reading, tokens, self.repacked if kept else {}, self.texts)
+        self.residue = {kept: {} if options.plain else _residue(reading, tokens, self.repacked if kept else {}, self.texts,
+                                                        options.chat_template is not None)
                         for kept in {False, bool(self.repacked)}}
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
         self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
@@ -225,7 +233,8 @@ class GgufPlanner:
                   notes: list[Note]) -> ConversionPlan:
         """The file, and a job per tensor (per expert where experts are stacked)."""
         repacked = self._repacked(outtype)
-        made = gguf_output(outfile, key_values, tensors, {**(self.scales if repacked else {}), **self.literal})
+        made = gguf_output(outfile, key_values, tensors, {**(self.scales if repacked else {}), **self.literal},
+                           self.options.split, set_path(self.outfile, outtype, outfile))
         jobs: list[TensorJob] = []
         for match in self.reading.found.matches:
             into = repacked.get(match.gguf[0], "")
@@ -236,7 +245,7 @@ class GgufPlanner:
             {"architecture": self.spec.name, "class": self.reading.hf_class,
              "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
              "bits_per_weight": bits_per_weight(tensors)},
-            self.imatrix.entries if self.imatrix else {})
+            self.imatrix.entries if self.imatrix else {}, folders=made.folders)
 
 
 def plan_hf_to_gguf(folder: Path, outfile: str | Path | None, options: GgufOptions) -> ConversionPlan:
@@ -298,8 +307,10 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
     return out
 
 
-def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, str], texts: tuple[str, ...]) -> Metadata:
-    """ggufx's own key-values: what makes the way back exact. `repacked`: see `_repacked`."""
+def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, str], texts: tuple[str, ...],
+             other_template: bool) -> Metadata:
+    """ggufx's own key-values: what makes the way back exact. `repacked`: see `_repacked`; `other_template`: it is
+    not the folder's."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
@@ -325,8 +336,9 @@ def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, s
     for text in texts:
         with suppress(InputError):  # said where its settings are looked for
             files |= json_value(checkpoint.folder / text)
+    if tokens.metadata and not reading.spec.draft:
+        files |= (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
     return {"ggufx.source": string(source.to_value()), **files,
-            **(tokenizer_own_keys(tokens.source, tokens.metadata) if tokens.metadata and not reading.spec.draft else {}),
             **kept, **packing}
 
 
