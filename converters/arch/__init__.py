@@ -34,8 +34,10 @@ from . import (
     dbrx,
     deci,
     deepseek,
+    deepseek_ocr,
     diffusion,
     dots,
+    dots3_note,
     ernie,
     eurobert,
     exaone,
@@ -112,7 +114,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
             arctic, grovemoe, chameleon, grok, kimi_linear, talkie,
             step, hy_v4,
-            glm5_next)
+            glm5_next, deepseek_ocr, dots3_note)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -28,11 +28,9 @@ NOT_CARRIED = {
     "adapters inside of the checkpoint": {
         "GraniteSwitchForCausalLM"},
     "not yet": {
-        "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekOCRForCausalLM",
-        "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
-        "KimiK3ForConditionalGeneration",
+        "DeepseekV4ForCausalLM", "KimiK3ForConditionalGeneration",
         "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
-        "Qwen4ExpForConditionalGeneration", "UnlimitedOCRForCausalLM"},
+        "Qwen4ExpForConditionalGeneration", },
 }
 
 
