@@ -63,6 +63,7 @@ from . import (
     jais,
     jamba,
     jina_bert,
+    kimi_k3,
     kimi_linear,
     laguna,
     lfm2,
@@ -114,7 +115,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
             arctic, grovemoe, chameleon, grok, kimi_linear, talkie,
             step, hy_v4,
-            glm5_next, deepseek_ocr, dots3_note)
+            glm5_next, deepseek_ocr, dots3_note, kimi_k3)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

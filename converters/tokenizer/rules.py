@@ -185,6 +185,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "internlm2": VocabRules(as_written=True, prefix_from_model=True, named={"eos": "<|im_end|>"}),
     "jais": VocabRules(pre=("jais",)),
     "jais2": VocabRules(pre=("jais-2",)),
+    "kimi-k3": VocabRules(pre=("kimi-k2",), ranks=_KIMI_RANKS),
     "kimi-linear": VocabRules(pre=("kimi-k2",), ranks=_KIMI_RANKS),
     "laguna": VocabRules(pre=("laguna",), named={"eot": "</assistant>"}),
     "lfm2": VocabRules(pre=("lfm2",)),

@@ -28,8 +28,7 @@ NOT_CARRIED = {
     "adapters inside of the checkpoint": {
         "GraniteSwitchForCausalLM"},
     "not yet": {
-        "DeepseekV4ForCausalLM", "KimiK3ForConditionalGeneration",
-        "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
+        "DeepseekV4ForCausalLM", "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
         "Qwen4ExpForConditionalGeneration", },
 }
 
