@@ -79,6 +79,8 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
     problems: list[GgufxError] = []
     base_config = config_only(base, options.hf_class)
     spec = arch.for_config(base_config, f"{base}/config.json")
+    if spec.draft:
+        raise UnsupportedError(f"{spec.classes[0]} is a draft model, of which no adapter is converted", file=base)
     config = canonical(base_config, spec, f"{base}/config.json")
     keys = write_hparams(spec, config, [], problems)
     raise_all(problems)
@@ -237,7 +239,10 @@ def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
 
 def _block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> int | None:
     """The number that a block has in GGUF names, by the holes of an HF name."""
-    return spec.blocks(rule.stack, hp).start + int(holes.get(rule.stack, 0)) if rule.stack else None
+    if rule.stack is None:
+        return None
+    blocks, number = spec.blocks(rule.stack, hp), int(holes.get(rule.stack, 0))
+    return blocks[number] if number < len(blocks) else number + (blocks[0] if blocks else 0)
 
 
 def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, name: str) -> tuple[TensorRule, Holes] | None:

@@ -136,8 +136,9 @@ def match_hf(
         stack = spec.tensors[r].stack
         if stack is not None:
             blocks, block = blocks_of[stack], holes.get(stack, 0)
-            holes[stack] = blocks.start + block
-            if holes[stack] not in blocks:
+            if block < len(blocks):
+                holes[stack] = blocks[block]
+            else:
                 if what := spec.stacks[stack].beyond:
                     ignored.append(name)
                     beyond[block, what] = beyond.get((block, what), 0) + 1
@@ -258,7 +259,7 @@ def _local(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Holes
     """The holes of the HF names: there each stack counts its blocks from 0."""
     if rule.stack is None:
         return holes
-    return {**holes, rule.stack: holes[rule.stack] - spec.blocks(rule.stack, hp).start}
+    return {**holes, rule.stack: spec.blocks(rule.stack, hp).index(holes[rule.stack])}
 
 
 def is_of(spec: ArchSpec, rule: TensorRule, local: Holes, hp: Hparams) -> bool:
@@ -296,7 +297,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     """Group a GGUF file's tensors by rule. `types`: tensor name -> type.
 
     Where several rules make a tensor, one named in `layouts` goes first, then table order. A rule that emits blocks of
-    a type takes only tensors of that type, and none with `packed` False.
+    a type takes only tensors of that type, and none with `packed` False, but for whole numbers.
     """
     names = list(types)
     index: TemplateIndex[int] = TemplateIndex()
@@ -317,7 +318,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
                    and (rule.of is None or _asked(rule.of, hp, rule.block(holes)))]
         whole = [(rule, r, holes) for rule, r, holes in options
                  if all(t.format(holes) in available for t in rule.gguf)
-                 and (rule.emits is None or (packed and rule.emits == types[name]))]
+                 and (rule.emits is None or (rule.emits == types[name] and (packed or rule.emits == "I64")))]
         if not whole:
             if options:
                 parts = [t.format(options[0][2]) for t in options[0][0].gguf]

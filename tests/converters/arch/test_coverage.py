@@ -1,36 +1,18 @@
-"""Every class of llama.cpp's converter has a table, or stands here with the reason why not.
+"""Every class of llama.cpp's converter has a table, or a reason why not, which its refusal names.
 
 tests/golden/classes.json holds the converter's classes (scripts/golden/classes.py).
 """
 
 import json
+import re
 from pathlib import Path
 
-from ggufx.converters.arch import BY_CLASS
+import pytest
+from ggufx.converters.arch import BY_CLASS, for_config
+from ggufx.converters.arch.not_carried import NOT_CARRIED
+from ggufx.converters.errors import UnsupportedError
 
 PEER = set(json.loads((Path(__file__).parents[2] / "golden" / "classes.json").read_text(encoding="utf-8"))["classes"])
-NOT_CARRIED = {
-    "drafts, which take weights and a tokenizer from their target": {
-        "DFlash2DraftModel", "DFlashDraftModel", "DSparkDraftModel", "DSparkSpeculator", "DeepseekV4DSparkModel",
-        "Eagle3DraftModel", "Eagle3LlamaForCausalLM", "Eagle3Speculator", "Gemma4AssistantForCausalLM", "Gemma4DSparkModel",
-        "Gemma4UnifiedAssistantForCausalLM", "Lfm2DSparkDraftModel", "LingDSparkModel", "LlamaForCausalLMEagle3",
-        "MuseGlimmerAssistantModel", "Qwen3DSparkModel"},
-    "speech and codecs, in other files than a checkpoint's": {
-        "Lfm25AudioTokenizer", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "WavTokenizerDec"},
-    "a vocabulary in a file of its own kind (tokenizer.jsonl)": {
-        "PLaMo2ForCausalLM", "PLaMo3ForCausalLM", "Plamo2ForCausalLM", "Plamo3ForCausalLM"},
-    "no language model in the checkpoint; llama.cpp's converter refuses its text, too": {
-        "UltravoxModel"},
-    "weights that the converter changes for good (ternary)": {
-        "BitNetForCausalLM", "BitnetForCausalLM"},
-    "published as pieces per GPU, which are not joined yet": {
-        "MiMoV2ForCausalLM"},
-    "adapters inside of the checkpoint": {
-        "GraniteSwitchForCausalLM"},
-    "not yet": {
-        "DeepseekV4ForCausalLM", "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
-        "Qwen4ExpForConditionalGeneration", },
-}
 
 
 def test_no_class_of_llama_cpps_converter_is_forgotten():
@@ -38,3 +20,10 @@ def test_no_class_of_llama_cpps_converter_is_forgotten():
     assert sorted(PEER - set(BY_CLASS) - named) == []
     assert sorted(named & set(BY_CLASS)) == [], "carried by now"
     assert sorted(named - PEER) == [], "no class of llama.cpp's"
+
+
+def test_a_refusal_names_the_reason():
+    for reason, classes in NOT_CARRIED.items():
+        for name in classes:
+            with pytest.raises(UnsupportedError, match=f"{name}' is not supported: {re.escape(reason)}"):
+                for_config({"architectures": [name]}, "config.json")
