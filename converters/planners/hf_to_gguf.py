@@ -32,13 +32,14 @@ from ..tokenizer.own_keys import residue_with_template
 from ..tokenizer.templates import read_template, with_template
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .draft_target import read_target, tokens_of_target
-from .kept_tensors import dropped_notes, keep
+from .kept_tensors import dropped_notes, keep, lost
 from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
 from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of, stored_of
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
+from .reranker import CLASSIFIER, reranker
 from .silent_tokens import suppressed
 
 
@@ -94,6 +95,11 @@ class GgufPlanner:
 
         tokens = self._tokenizer(folder)
         self.tokens = {k: v for k, v in (tokens.metadata | suppressed(reading, tokens)).items() if k not in self.keys}
+        self.reranker = reranker(reading, {t.name: t for t in self.tensors}, self.tokens, options.hub_id)
+        if self.reranker is not None:
+            self.tensors.append(self.reranker.tensor)
+            self.keys = self.keys | self.reranker.keys
+            self.tokens = self.tokens | self.reranker.templates(self.tokens)
         if options.chat_template is not None:
             self.tokens = with_template(self.tokens, read_template(options.chat_template))
         self.general = general_metadata(
@@ -106,6 +112,7 @@ class GgufPlanner:
                      for (block, what), count in reading.found.beyond.items())
         if options.plain:
             notes.extend(dropped_notes(reading.found.ignored))
+            notes.extend(note for match in reading.found.matches for note in lost(match))
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
@@ -239,6 +246,8 @@ class GgufPlanner:
             into = repacked.get(match.gguf[0], "")
             parts = _jobs(match, self.reading, self.files, [made.regions[n] for n in match.gguf], into)
             jobs.extend(with_weights(parts, match.gguf, self.imatrix))
+            if self.reranker is not None and self.reranker.head in match.gguf:
+                jobs.extend(self.reranker.jobs(parts[0].sources[0], made.regions[CLASSIFIER]))
         return ConversionPlan(
             "hf-to-gguf", self.inputs, made.files, tuple(jobs), tuple(tensors), tuple(notes),
             {"architecture": self.spec.name, "class": self.reading.hf_class,

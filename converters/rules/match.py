@@ -307,7 +307,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     derived = {d.gguf for d in spec.derived}
     matches: dict[tuple[int, tuple], Match] = {}
     count = 0
-    available = set(names) - derived
+    available = set(names) - derived - {*spec.again}
     unknown = _Unknown(index.texts, file)
     for name in names:
         if name not in available:
