@@ -17,7 +17,7 @@ import numpy as np
 
 from ...quant.formats import ELEMENT_TYPES
 from ..errors import InputError
-from ..io.files import read_bytes
+from ..io.files import Reader
 from ..io.gguf import GgufFile
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, ValueType
@@ -86,13 +86,18 @@ def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken:
     """Tells `source` how the weights were stored, where all that were packed are repacked and the rest has room; the
     key-values that it refers to. `taken`: bytes that are kept already."""
     room = _Room(MAX_KEPT_BYTES - taken)
+    with Reader() as read:
+        return _record(reading, repacked, source, room, read)
+
+
+def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room: _Room, read: Reader) -> Metadata:
     packings: dict[Packing, int] = {}
     packed: dict[str, list[Any]] = {}
     for match in reading.found.matches:
         weights = [[reading.source(name) for name in names] for names in match.hf]
         if not any(isinstance(t, PackedTensor) for names in weights for t in names):
             continue
-        found = [_recorded(names, packings, room) for names in weights] if match.gguf[0] in repacked else [None]
+        found = [_recorded(names, packings, room, read) for names in weights] if match.gguf[0] in repacked else [None]
         if None in found:
             return {}
         packed[match.gguf[0]] = found
@@ -100,7 +105,7 @@ def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken:
         return {}
     beside = {}
     for tensor in reading.checkpoint.beside.values():
-        number = room.add(_content(tensor)) if tensor.nbytes <= room.left else None
+        number = room.add(_content(tensor, read)) if tensor.nbytes <= room.left else None
         if number is None:
             return {}
         beside[tensor.name] = [tensor.type, list(tensor.shape), number]
@@ -108,29 +113,29 @@ def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken:
     return room.metadata()
 
 
-def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room) -> list[Any] | None:
+def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room, read: Reader) -> list[Any] | None:
     """Number of the stored form of these, which is one and the same, and numbers of kept contents by role."""
     tensors = [t for t in weights if isinstance(t, PackedTensor)]
     (first, *others) = [_packing(t) for t in tensors] or [None]
-    if first is None or len(tensors) < len(weights) or any(other != first for other in others):
+    if first is None or len(tensors) < len(weights) or any(other != first for other in others) or not first.fits:
         return None
-    kept = {}
-    for role, _, kind, shape in first.parts:
-        if role in first.made:
+    kept, made = {}, first.made
+    for number, (role, _, kind, shape) in enumerate(first.parts):
+        if role in made:
             continue
         if region_bytes(kind, shape) > room.left:
             return None
-        contents = [_content(dict(t.stored)[role]) for t in tensors]
-        number = room.add(contents[0] if len(set(contents)) == 1 else b"".join(contents))
-        if number is None:
+        contents = [_content(t.stored[number][1], read) for t in tensors]
+        place = room.add(contents[0] if len(set(contents)) == 1 else b"".join(contents))
+        if place is None:
             return None
-        kept[role] = number
+        kept[role] = place
     return [packings.setdefault(first, len(packings)), kept]
 
 
 def _packing(tensor: PackedTensor) -> Packing | None:
-    """The stored form of a weight; None where blocks and small parts do not make it again."""
-    op = tensor.op.repacked()
+    """The stored form of a weight; None where no blocks are made of it, or its files say more of it than they hold."""
+    op = tensor.op.repacked
     if op is None or tensor.flat or not tensor.returns:
         return None
     module = tensor.name.removesuffix(".weight")
@@ -139,12 +144,11 @@ def _packing(tensor: PackedTensor) -> Packing | None:
         whole = part.name.startswith(tensor.name)
         rest = part.name.removeprefix(tensor.name if whole else module)
         parts.append((role, ("{w}" if whole else "{m}") + rest, part.type, part.shape))
-    made = Packing(op, tensor.count, tuple(parts))
-    return made if made.fits else None
+    return Packing(op, tensor.count, tuple(parts))
 
 
-def _content(tensor: StoredTensor) -> bytes:
-    return read_bytes(tensor.file, tensor.offset, tensor.nbytes)
+def _content(tensor: StoredTensor, read: Reader) -> bytes:
+    return read(tensor.file, tensor.offset, tensor.nbytes)
 
 
 @dataclass(frozen=True)
@@ -263,7 +267,7 @@ def _sound(data: Mapping[str, Any]) -> Packing:
     op, count = op_from_json(data["op"]), data["count"]
     _fits(isinstance(op, Unpack) and op.sound and (count is None or (type(count) is int and count > 0)))
     parts = tuple((role, template, kind, tuple(shape)) for role, template, kind, shape in data["parts"])
-    _fits(isinstance(op, Unpack) and replace(op, into="").repacked() == op)
+    _fits(isinstance(op, Unpack) and replace(op, into="").repacked == op)
     for role, template, kind, shape in parts:
         _fits(isinstance(role, str) and template[:3] in ("{w}", "{m}") and template.isprintable() and kind in ELEMENT_TYPES)
         _fits(all(type(n) is int and n >= 0 for n in shape))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,13 @@ class PackedTensor(StoredTensor):
 
 @dataclass(frozen=True)
 class Parts:
-    """Stored tensors of one weight by role; `codes` among them. `declared`: the settings of the quantization."""
+    """Stored tensors of one weight by role; `codes` among them. `declared`: the settings of the quantization; `read`: bytes of
+    a file."""
 
     name: str
     stored: Mapping[str, StoredTensor]
     declared: Mapping[str, Any]
+    read: Callable[[Path, int, int], bytes] = read_bytes
 
     @property
     def codes(self) -> StoredTensor:
@@ -85,7 +88,7 @@ class Parts:
         t = self.stored[role]
         if count >= MAX_VALUES < t.nbytes:
             raise self.unfit(role, f"at most {MAX_VALUES} bytes")
-        return read_bytes(t.file, t.offset, min(count, t.nbytes))
+        return self.read(t.file, t.offset, min(count, t.nbytes))
 
     def numbers(self, role: str, count: int) -> list[int]:
         """The whole numbers in a small part."""
