@@ -10,7 +10,6 @@ from pathlib import Path
 from ...errors import GgufxError, InputError, UnsupportedError, raise_all
 from ...io.files import Reader
 from ...io.tensors import StoredTensor
-from ...ops import Unpack
 from ..hf_folder import Checkpoint, open_checkpoint
 from .declaration import declared_settings
 from .forms import BOUND, BY_TYPE, DROPPED, DROPPED_ENDINGS, F8, KEPT_OUT, Form
@@ -36,7 +35,7 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
     method = str(settings.get("quant_method")).lower()
     problems: list[GgufxError] = []
     with Reader() as read:
-        made, taken = _built(stored, partial(Parts, declared=settings, read=read), method, problems)
+        made, taken = _built(stored, partial(Parts, declared=settings, read=read, ops={}), method, problems)
     problems += [InputError("an FP8 weight without a scale", file=t.file, tensor=name)
                  for name, t in stored.items() if t.type in F8 and name not in taken]
     problems += [InputError("belongs to a quantized weight that is not there", file=t.file, tensor=name)
@@ -85,11 +84,9 @@ def _beside(made: dict[str, PackedTensor], dropped: list[StoredTensor]) -> dict[
 
 def _built(stored: Mapping[str, StoredTensor], parts_of: Callable[[str, dict[str, StoredTensor]], Parts], method: str,
            problems: list[GgufxError]) -> tuple[dict[str, PackedTensor], set[str]]:
-    """The packed weights by the names of their codes, and the names of all their parts. Weights that are packed alike share
-    one op: what is asked of it is answered once."""
+    """The packed weights by the names of their codes, and the names of all their parts."""
     made: dict[str, PackedTensor] = {}
     taken: set[str] = set()
-    ops: dict[Unpack, Unpack] = {}
     for name, tensor in stored.items():
         if (found := _form_of(name, tensor, stored, method)) is None:
             if any(form.certain and form.weight(name) for form in BY_TYPE.get(tensor.type, ())):
@@ -101,8 +98,7 @@ def _built(stored: Mapping[str, StoredTensor], parts_of: Callable[[str, dict[str
             problems.append(InputError(f"{weight} is stored twice", file=tensor.file, tensor=name))
             continue
         try:
-            built = form.build(parts_of(weight, parts))
-            made[name] = built if built.op is ops.setdefault(built.op, built.op) else replace(built, op=ops[built.op])
+            made[name] = form.build(parts_of(weight, parts))
         except GgufxError as error:
             problems.append(error)
         taken.update(t.name for t in parts.values())
