@@ -9,13 +9,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..errors import InputError
 from ..io.gguf import GgufFile
 from ..io.json_file import json_bytes, parse_object
 from ..io.safetensors import Shard, encode_index, encode_safetensors_header, shard
-from ..io.values import ValueType
 from ..metadata.general import sampling_parameters
 from ..metadata.model_card import model_card
 from ..notes import grouped
@@ -24,9 +20,10 @@ from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Re
 from ..rules.facts import Config
 from ..rules.match import Match
 from ..sources.quantized import FILES
+from .kept_tensors import kept_pieces
 from .nvfp4_scales import read_factors
 from .original_packing import OriginalPacking
-from .own_keys import KEPT, Source
+from .own_keys import Source
 
 DEFAULT_SHARD_BYTES = 5 * 10**9
 
@@ -106,7 +103,7 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
         head = encode_safetensors_header(part.tensors)
         place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
         pieces = tuple(piece for t in part.tensors if t.name in kept
-                       for piece in _kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
+                       for piece in kept_pieces(model.metadata, model.path, t.name, kept[t.name], len(head) + t.offset))
         size = len(head) + sum(t.nbytes for t in part.tensors)
         outputs.append(OutputFile(folder / part.file_name, size, head, pieces))
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
@@ -148,20 +145,3 @@ def _sources(match: Match, expert: int, model: GgufFile, numbers: Mapping[Path, 
             shape, offset = shape[1:], offset + expert * (t.nbytes // shape[0])
         out.append(Region(numbers[t.file], offset, t.type, shape))
     return tuple(out)
-
-
-def _kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
-    """Where the kept bytes of a tensor at `offset` go. InputError where they do not fit the tensor."""
-    value = model.metadata.get(KEPT + kept.get("key", name))
-    shape, dtype = tuple(kept["shape"]), kept["dtype"]
-    whole = region_bytes(dtype, shape)
-    step = whole // shape[0] if shape and shape[0] else whole
-    runs = kept["rows"] if kept["rows"] is not None else [[0, shape[0] if shape else 1]]
-    data = np.asarray(value.data).tobytes() if value is not None and value.item_type is ValueType.UINT8 else b""
-    if len(data) != sum(stop - start for start, stop in runs) * step:
-        raise InputError(f"{KEPT}{name} does not hold what ggufx.source says", file=model.path)
-    pieces = []
-    for start, stop in runs:
-        pieces.append((offset + start * step, data[: (stop - start) * step]))
-        data = data[(stop - start) * step :]
-    return pieces

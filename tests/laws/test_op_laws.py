@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
-from ggufx.converters.arch import SPECS
+from ggufx.converters.arch import SPECS, projectors
 from ggufx.converters.ops import (
     OPS,
     Add,
+    AddAxis,
     Arrange,
+    Axes,
+    Channels,
     Crop,
     Each,
     Factors,
+    FromPosition,
     Grid,
     Lora,
     LoraRefused,
@@ -23,9 +27,11 @@ from ggufx.converters.ops import (
     RopePermute,
     Same,
     Scale,
+    Softplus,
     Split,
     Transpose,
     Unpack,
+    Unstack,
     op_from_json,
 )  # fmt: skip
 from ggufx.converters.ops.pack import determined
@@ -52,7 +58,10 @@ OTHERS = (
     (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
-    (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
+    (Unstack(3),), (Unstack(20, axis=1),), (AddAxis(0),), (AddAxis(1),), (AddAxis(-1),), (Axes((1, 0, 2)),), (Axes((2, 0, 1)),),
+    (Channels(3, columns=True),), (Channels(3),), (Softplus(),),
+    (Reshape((48, 24), (48, 2, 12)), Unstack(2, axis=1)),
+    (FromPosition(),), (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
 
@@ -62,9 +71,9 @@ def apart(ops):
 
 
 CHAINS = sorted({*OTHERS, *(apart(tuple(op.bind(SIZES) for op in rule.ops))
-                            for spec in SPECS for rule in spec.tensors if rule.ops)}, key=str)
+                            for spec in (*SPECS, *projectors.SPECS) for rule in spec.tensors if rule.ops)}, key=str)
 MOVES = [ops for ops in CHAINS if all(op.moves for op in ops)]
-CANDIDATES = [(48, 24), (3, 48, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20)]
+CANDIDATES = [(48, 24), (3, 48, 24), (2, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20), (4, 3, 2, 4, 4)]
 
 
 def inputs(ops, seed=0):
@@ -72,6 +81,8 @@ def inputs(ops, seed=0):
     rng = np.random.default_rng(seed)
     if isinstance(ops[0], PackMxfp4):
         return [rng.integers(0, 256, (3, 8, 2, 16), np.uint8), rng.integers(0, 256, (3, 8, 2), np.uint8)]
+    if isinstance(ops[0], FromPosition):
+        return [rng.integers(-99, 99, 48)]
     if isinstance(ops[0], Split) and ops[0].undo:  # several arrays, which the rest of the chain takes as one
         return ops[0].inverse.forward(inputs(ops[1:], seed))
     stated = [op.hf if isinstance(op, Reshape) else (sum(op.runs), 24) for op in ops if isinstance(op, (Reshape, Scale))]
@@ -121,7 +132,7 @@ def test_shape_is_the_shape_of_the_result(ops):
     xs = inputs(ops)
     for op in ops:
         ys = op.forward(xs)
-        if op.emits:  # elements, while the array holds block bytes
+        if isinstance(op, PackMxfp4):  # elements, while the array holds block bytes
             assert op.shape([x.shape for x in xs]) == [(*y.shape[:-1], y.shape[-1] // 17 * 32) for y in ys]
         else:
             assert op.shape([x.shape for x in xs]) == [y.shape for y in ys]
