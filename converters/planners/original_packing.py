@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -41,10 +42,25 @@ class Packing:
     count: int | None
     parts: tuple[tuple[str, str, str, tuple[int, ...]], ...]
 
-    @property
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Element types by role."""
+        return {role: kind for role, _, kind, _ in self.parts}
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Bytes by role."""
+        return {role: region_bytes(kind, shape) for role, _, kind, shape in self.parts}
+
+    @cached_property
     def made(self) -> tuple[str, ...]:
         """The roles of the arrays that blocks hold."""
-        return determined(self.op, {role: kind for role, _, kind, _ in self.parts})
+        return determined(self.op, self.kinds)
+
+    @cached_property
+    def pack(self) -> Pack:
+        """What makes these arrays, where no zeros have to be known."""
+        return Pack(self.op, self.made, tuple(self.kinds[role] for role in self.made))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,10 +70,8 @@ class Packing:
     @property
     def fits(self) -> bool:
         """Whether what comes out of blocks is what was stored: padding does not come back."""
-        kinds = {role: kind for role, _, kind, _ in self.parts}
-        sizes = {role: region_bytes(kind, shape) for role, _, kind, shape in self.parts}
-        shapes = Pack(self.op, self.made, tuple(kinds[role] for role in self.made)).shape([self.shape])
-        return bool(shapes) and [sizes[role] for role in self.made] == [prod(shape) for shape in shapes]
+        shapes = self.pack.shape([self.shape])
+        return bool(shapes) and [self.sizes[role] for role in self.made] == [prod(shape) for shape in shapes]
 
     def to_json(self) -> dict[str, Any]:
         return {"op": self.op.to_json(), "count": self.count, "parts": [list(part) for part in self.parts]}
@@ -183,7 +197,7 @@ class OriginalPacking:
     def tensors(self, match: Match, part: int, number: int, weight: str) -> list[Stored]:
         """What a weight was stored as, in the order of what `ops` make."""
         packing, _ = self.forms[match.gguf[0]][part]
-        shapes = self._op(match, part, number).shape([packing.shape])
+        shapes = packing.pack.shape([packing.shape])
         made = dict(zip(packing.made, shapes, strict=True))
         out = []
         for role, template, kind, shape in sorted(packing.parts, key=lambda p: (*made, p[0]).index(p[0])):
@@ -206,17 +220,14 @@ class OriginalPacking:
 
     def _op(self, match: Match, part: int, number: int) -> Pack:
         packing, kept = self.forms[match.gguf[0]][part]
-        kinds = {role: kind for role, _, kind, _ in packing.parts}
-        zeros = ""
-        if "zeros" in kept and "zeros" in dict(packing.op.parts):
-            content = self._content(match, part, number, "zeros")
-            zeros = base64.b64encode(_zeros(packing, content, kinds["zeros"]).astype("<i2").tobytes()).decode()
-        return Pack(packing.op, packing.made, tuple(kinds[role] for role in packing.made), zeros)
+        if "zeros" not in kept or "zeros" not in dict(packing.op.parts):
+            return packing.pack
+        zeros = _zeros(packing, self._content(match, part, number, "zeros"), packing.kinds["zeros"]).astype("<i2")
+        return replace(packing.pack, zeros=base64.b64encode(zeros.tobytes()).decode())
 
     def _content(self, match: Match, part: int, number: int, role: str) -> bytes:
         packing, kept = self.forms[match.gguf[0]][part]
-        size = next(region_bytes(kind, shape) for r, _, kind, shape in packing.parts if r == role)
-        content = kept[role]
+        content, size = kept[role], packing.sizes[role]
         return content if len(content) == size else content[number * size : (number + 1) * size]
 
 
@@ -281,12 +292,9 @@ def _check(match: Match, parts: list[tuple[Packing, dict[str, bytes]]], matrices
     _fits(len(parts) == len(match.hf))
     for packing, kept in parts:
         _fits(kept.keys() == {p[0] for p in packing.parts} - set(packing.made))
-        for role, _, kind, shape in packing.parts:
-            size = region_bytes(kind, shape)
-            _fits(role not in kept or len(kept[role]) in (size, size * matrices))
-        if "zeros" in kept:
-            kind = next(p[2] for p in packing.parts if p[0] == "zeros")
-            _zeros(packing, kept["zeros"][: region_bytes(kind, next(p[3] for p in packing.parts if p[0] == "zeros"))], kind)
+        _fits(all(len(content) in (packing.sizes[role], packing.sizes[role] * matrices) for role, content in kept.items()))
+        if "zeros" in kept and "zeros" in dict(packing.op.parts):
+            _zeros(packing, kept["zeros"][: packing.sizes["zeros"]], packing.kinds["zeros"])
 
 
 def _kept(model: GgufFile, number: int) -> bytes:
