@@ -329,7 +329,7 @@ def test_blocks_give_the_stored_arrays_back(op, arrays):
           rng.integers(0, limit if kind is BYTES else 1 << 32, shape, kind) for kind, shape in arrays]
     if limit == 81:
         xs = [sum((x // 3**k % 3) << 2 * k for k in range(4)).astype(np.uint8) for x in xs]
-    blocks = op.repacked()
+    blocks = op.repacked
     (made,) = blocks.forward(xs)
     kinds = {role: {WORDS: "I32", BYTES: "U8", F32: "F32"}[kind] for (role, _), (kind, _) in zip(op.parts, arrays, strict=True)}
     back = Pack(blocks, determined(blocks, kinds), tuple(kinds.values()))
