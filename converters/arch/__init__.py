@@ -38,6 +38,7 @@ from . import (
     deepseek_ocr,
     diffusion,
     dots,
+    dots3_note,
     drafts,
     ernie,
     eurobert,
@@ -66,6 +67,7 @@ from . import (
     jais,
     jamba,
     jina_bert,
+    kimi_k3,
     kimi_linear,
     laguna,
     lfm2,
@@ -117,7 +119,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             dots, cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
             arctic, grovemoe, chameleon, grok, kimi_linear, talkie, step, hy_v4, glm5_next, deepseek_ocr, drafts,
-            gemma4_assistant, bitnet)
+            gemma4_assistant, dots3_note, kimi_k3, bitnet)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

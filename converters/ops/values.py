@@ -205,6 +205,44 @@ class Scale(Op):
 
 
 @dataclass(frozen=True)
+class Product(Op):
+    """A norm's weights `[n]` times those of a projection to one number, `[1, n]`, in float32: what the runtime takes of both.
+
+    The product does not tell its factors: back come ones, and the product, which compute the same.
+    """
+
+    undo: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    def shape(self, shapes):
+        if self.undo:
+            ((n,),) = shapes
+            return [(n,), (1, n)]
+        norm, projection = shapes
+        if projection != (1, *norm):
+            raise ValueError(f"shape {list(projection)} is not [1, n] where that of the norm is {list(norm)}")
+        return [norm]
+
+    def forward(self, xs):
+        if self.undo:
+            (x,) = xs
+            return [np.ones_like(x), x[None]]
+        norm, projection = xs
+        return [norm * projection[0]]
+
+    def lora(self, factors):
+        raise LoraRefused("an update of one factor is none of the product")
+
+    def cut(self, shapes, axis=0):
+        return None
+
+
+@dataclass(frozen=True)
 class NegExp(Op):
     """x -> -exp(x), rounded once to float32: the decay of state-space layers, which HF stores as its logarithm.
 

@@ -42,7 +42,13 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
     for match in found.matches:
         if match.rule.borrowed or all(op.exact for op in match.ops):
             continue
-        tensor = tensors[found.names[match.hf[0][0]]]
+        sources = [tensors[found.names[name]] for names in match.hf for name in names]
+        if len(match.hf) > 1:  # factors of a product, which does not tell them: all or none
+            if sum(tensor.nbytes for tensor in sources) <= room and not any(isinstance(t, PackedTensor) for t in sources):
+                for tensor in sources:
+                    add(tensor.name, read_tensor(tensor), None)
+            continue
+        tensor = sources[0]
         if isinstance(tensor, PackedTensor):
             continue  # comes back as floats, to within a rounding
         crop = next((op for op in match.ops if isinstance(op, Crop)), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -34,7 +35,7 @@ class Match:
     hf: tuple[tuple[str, ...], ...]
     ops: tuple[Op, ...]
 
-    @property
+    @cached_property
     def gguf(self) -> tuple[str, ...]:
         return tuple(t.format(self.holes) for t in self.rule.gguf)
 
