@@ -107,7 +107,8 @@ MIMO2 = ArchSpec(
     hparams=(
         Computed("block_count", lambda c: c["num_hidden_layers"] + c["num_nextn_predict_layers"], "num_hidden_layers", main_blocks),
         Seen("num_nextn_predict_layers", lambda facts: None, names=predicted),
-        Computed("nextn_predict_layers", lambda c: c["num_nextn_predict_layers"] or None), CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT, Rope(default_sliding_theta=10000.0),
+        Computed("nextn_predict_layers", lambda c: c["num_nextn_predict_layers"] or None),
+        CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT, Rope(default_sliding_theta=10000.0),
         Computed("attention.head_count_kv", with_predicted(kv_heads, sliding_heads), "num_key_value_heads", full_heads),
         H("attention.layer_norm_rms_epsilon", ("rms_norm_eps", "layernorm_epsilon"), F32),
         H("attention.key_length", "head_dim"), H("attention.value_length", "v_head_dim"),
