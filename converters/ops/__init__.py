@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .arrays import Array
-from .axes import AddAxis, Axes, Unstack
+from .axes import AddAxis, Axes, Restore, Unstack
 from .base import Arrange, Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
 from .index import Channels, Crop, IndexMap, RopePermute, Split
 from .lora import Lora
@@ -28,15 +28,15 @@ from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Softplus, Tra
 
 __all__ = [
     "OPS", "Add", "AddAxis", "Arrange", "Array", "Axes", "Channels", "Crop", "Cut", "Each", "Factors", "Grid", "IndexMap",
-    "Lora", "LoraRefused", "MlaKv", "NegExp", "Op", "PackMxfp4", "Pad", "Reshape", "RopePermute", "Same", "Scale", "Shape",
-    "Size", "Softplus", "Split", "Transpose", "Unpack", "Unstack", "evaluate", "multiple", "op_from_json",
+    "Lora", "LoraRefused", "MlaKv", "NegExp", "Op", "PackMxfp4", "Pad", "Reshape", "Restore", "RopePermute", "Same",
+    "Scale", "Shape", "Size", "Softplus", "Split", "Transpose", "Unpack", "Unstack", "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (Op, Arrange, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, NegExp, MlaKv,
                PackMxfp4, Lora, Grid, Unpack, Unstack, AddAxis,
-               Axes, Channels, Softplus)
+               Axes, Channels, Softplus, Restore)
 }
 
 

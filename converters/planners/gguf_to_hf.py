@@ -42,6 +42,7 @@ from .keyed_tensors import from_keys
 from .nvfp4_scales import read_factors
 from .outtype import rounded
 from .own_keys import Source
+from .rounded_values import restore
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 DEFAULT_SHARD_BYTES = 5 * 10**9
@@ -364,26 +365,27 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
         outputs.append(OutputFile(folder / part.file_name, size, head, pieces))
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
 
-    numbers = numbered(t.file for t in model.tensors.values())
-    factors = read_factors(model)
-    jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
+    numbers, factors = numbered(t.file for t in model.tensors.values()), read_factors(model)
+    jobs: dict[tuple[str, int], tuple[Match, list[HfTensor], list[Region]]] = {}
     for t in tensors:
         if t.name in kept and kept[t.name]["rows"] is None:
             continue  # the kept bytes are the whole tensor
         output, offset = place[t.name]
         offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0]) if t.first else 0
-        jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
+        job = jobs.setdefault((t.match.gguf[0], t.expert), (t.match, [], []))
+        job[1].append(t)
+        job[2].append(Region(output, offset, t.dtype, t.made))
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
         tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers),
-                        (*factors.ops(match.gguf, expert if match.rule.stacked else None), *_back(match.ops)), tuple(made))
-              for (_, expert), (match, made) in jobs.items()),
+                        (*factors.ops(match.gguf, expert if match.rule.stacked else None), *_back(match.ops),
+                         *restore(model, [(t.name, prod(t.made)) for t in held])), tuple(made))
+              for (_, expert), (match, held, made) in jobs.items()),
         tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
         tuple(grouped(notes)), facts, folder=folder)
 
 
 def _job_name(match: Match, expert: int) -> str:
-    """What a job is called: the first GGUF tensor it reads."""
     return f"{match.gguf[0]} expert {expert}" if match.rule.stacked else match.gguf[0]
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -141,8 +142,12 @@ class GgufPlanner:
             key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file))
         elif self.imatrix:
             notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
-        key_values.update(self.residue)
+        key_values.update(self._own(tensors, notes := list(notes)))
         return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
+
+    def _own(self, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
+        """ggufx's key-values for these tensors; what they do not keep is said in `notes`."""
+        return self.residue
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""

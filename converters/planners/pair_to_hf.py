@@ -42,6 +42,7 @@ from .gguf_to_hf import (
     with_dtype,
 )
 from .own_keys import KEPT, Source
+from .rounded_values import KEY
 
 OWN_FILES = ("preprocessor_config", "processor_config", "video_preprocessor_config")
 
@@ -124,8 +125,10 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     for part in (text, seen):
         if part.own and options.dtype == "auto":
             kept |= part.own.kept
-    both = replace(text.model, tensors={**text.model.tensors, **seen.model.tensors}, metadata={
-        **{k: v for k, v in seen.model.metadata.items() if k.startswith(KEPT) or k == "ggufx.config"}, **text.model.metadata})
+    kinds = (KEPT, KEY, "ggufx.config") if options.dtype == "auto" else (KEPT, "ggufx.config")
+    keys = {key: value for key, value in seen.model.metadata.items() if key.startswith(kinds)}
+    both = replace(text.model, tensors={**text.model.tensors, **seen.model.tensors},
+                   metadata={**keys, **text.model.metadata})
     shards = shards_of(words, tensors, kept)
     files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole)}
     return assemble(folder, both, kept, shards, notes, tensors, files, {

@@ -14,8 +14,9 @@ from .. import arch
 from ..arch import projectors
 from ..errors import Failure, InputError, UsageError
 from ..io.json_file import read_json
+from ..io.values import Metadata
 from ..metadata.naming import Kind
-from ..plan.plan import ConversionPlan
+from ..plan.plan import ConversionPlan, PlannedTensor
 from ..rules.facts import MISSING, Config, Settings, get_path
 from ..rules.hf_config import canonical, check_block_count
 from ..rules.hparam_rules import OneKey
@@ -29,6 +30,7 @@ from .hf_to_gguf import GgufOptions, GgufPlanner
 from .many_outputs import outtype_names, plan_outputs
 from .quantization import Quantization
 from .reading import Reading, matched, open_weights
+from .rounded_values import keep_rounded
 
 # What settings of images and sounds are called, the later ones winning, and where in each of them they stand apart.
 PROCESSORS = (("preprocessor_config.json", "media_proc_cfg"), ("processor_config.json", "image_processor"))
@@ -45,6 +47,10 @@ class ProjectorPlanner(GgufPlanner):
 
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         return TokenizerResult({}, [], Folder(folder))
+
+    def _own(self, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
+        kept = {} if self.options.plain else keep_rounded(self.reading, {t.name: t.type for t in tensors}, notes)
+        return {**self.residue, **kept}
 
     def _left_out(self) -> list[str]:
         return []
