@@ -9,7 +9,7 @@ import typer
 
 from .exit import ExitStatus
 from .files import check_writable, write_text
-from .options import LOOK, MEMORY, OUTPUT, Force, HfClass, Json, MaxMemory, Pre, Quiet, Threads, Verbose
+from .options import LOOK, MEMORY, OUTPUT, Force, HfClass, Json, MaxMemory, Pre, Quiet, Target, Threads, Verbose
 from .output import Output
 from .report import show
 
@@ -66,6 +66,7 @@ def command(
     ] = True,
     pre: Pre = None,
     hf_class: HfClass = None,
+    target: Target = None,
     force: Force = False,
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
@@ -84,6 +85,7 @@ def command(
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
                             checksums=checksums, pre=pre, hf_class=hf_class,
+                            target=None if target is None else resolve_model(target, what="target", progress=not quiet),
                             mmproj=None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet))
     with out.compiling(), out.progress("verify") as progress:
         report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +29,14 @@ from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
 from .gguf_to_hf import (
     GgufReading,
     HfOptions,
-    assemble,
     convertible,
     foreign_config,
-    index_of,
     main_dtype,
     original_of,
     plan_gguf_to_hf,
-    shards_of,
-    side_files,
     with_dtype,
 )
+from .hf_files import assemble, index_of, shards_of, side_files
 from .own_keys import KEPT, Source
 from .rounded_values import KEY
 
@@ -118,22 +114,25 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     else:
         processors = {f"{stem}.json": _text(seen, f"ggufx.{stem}") for stem in OWN_FILES if f"ggufx.{stem}" in seen.keys}
         config = config if options.dtype == "auto" else with_dtype(config, main_dtype(words))
-        if text.own and text.own.decoded:
+        if text.own and text.own.decoded and not words.packing:
             config = without_quantization(config)
         whole = True
     kept: dict[str, Any] = {}
     for part in (text, seen):
         if part.own and options.dtype == "auto":
             kept |= part.own.kept
+    if words.packing:
+        kept |= words.packing.kept
     kinds = (KEPT, KEY, "ggufx.config") if options.dtype == "auto" else (KEPT, "ggufx.config")
     keys = {key: value for key, value in seen.model.metadata.items() if key.startswith(kinds)}
     both = replace(text.model, tensors={**text.model.tensors, **seen.model.tensors},
-                   metadata={**keys, **text.model.metadata})
-    shards = shards_of(words, tensors, kept)
-    files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole)}
+                   metadata={**keys, **text.model.metadata, **(words.packing.bytes_of if words.packing else {})})
+    own = text.own if options.dtype == "auto" else None
+    shards = shards_of(tensors, kept, own, options.max_shard_bytes)
+    files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, words.packing)}
     return assemble(folder, both, kept, shards, notes, tensors, files, {
         "architecture": spec.name, "class": name, "dtype": main_dtype(words),
-        "parameters": sum(prod(t.shape) for t in tensors)})
+        "parameters": sum(t.parameters for t in tensors)}, words.packing)
 
 
 def _kept_config(part: Part) -> Config | None:

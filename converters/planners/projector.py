@@ -16,6 +16,7 @@ from ..errors import Failure, InputError, UsageError
 from ..io.json_file import read_json
 from ..io.values import Metadata
 from ..metadata.naming import Kind
+from ..plan.gguf_output import WHOLE
 from ..plan.plan import ConversionPlan, PlannedTensor
 from ..rules.facts import MISSING, Config, Settings, get_path
 from ..rules.hf_config import canonical, check_block_count
@@ -48,9 +49,9 @@ class ProjectorPlanner(GgufPlanner):
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         return TokenizerResult({}, [], Folder(folder))
 
-    def _own(self, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
+    def _own(self, outtype: str, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
         kept = {} if self.options.plain else keep_rounded(self.reading, {t.name: t.type for t in tensors}, notes)
-        return {**self.residue, **kept}
+        return {**super()._own(outtype, tensors, notes), **kept}
 
     def _left_out(self) -> list[str]:
         return []
@@ -62,7 +63,7 @@ def plan_checkpoint(folder: Path, outfile: str | Path | None, options: GgufOptio
     And the files that cannot be made. Raises as `plan_outputs`."""
     if not options.mmproj and not options.mmproj_only:
         return plan_outputs(GgufPlanner(folder, outfile, options), outtype)
-    own = replace(options, quantization=Quantization(), keep_quantized=False)
+    own = replace(options, quantization=Quantization(), keep_quantized=False, split=WHOLE, chat_template=None, target=None)
     kind, *more = outtype_names(options.mmproj_type)
     if more:
         raise UsageError("a projector has one type", found=f"--mmproj-type {options.mmproj_type}")

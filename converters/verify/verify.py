@@ -51,7 +51,7 @@ class VerifyOptions:
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
-    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`: as for hf-to-gguf.
+    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`, `target`: as for hf-to-gguf.
     `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts. `mmproj`: the file of the vision and
     audio parts that belongs to the GGUF file of a text model; with it the whole of a multimodal checkpoint is compared.
     """
@@ -65,6 +65,7 @@ class VerifyOptions:
     made: bool = False
     pre: str | None = None
     hf_class: str | None = None
+    target: Path | None = None
     vocabulary: bool = True
     mmproj: Path | None = None
 
@@ -253,7 +254,7 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: boo
         return of_gguf(model)
     if form == "checkpoint":
         plan, _ = plan_checkpoint(path, VIRTUAL, GgufOptions(
-            pre=options.pre, hf_class=options.hf_class, tokenizer=options.vocabulary, plain=True,
+            pre=options.pre, hf_class=options.hf_class, target=options.target, tokenizer=options.vocabulary, plain=True,
             mmproj=options.mmproj is not None, mmproj_only=projector, mmproj_type="f32"), ["f32"])
         return of_plan(path, form, plan)
     if options.base is None:
