@@ -115,7 +115,6 @@ def towered(name: str, classes: tuple[str, ...], hparams: tuple[HparamRule, ...]
                      example=example, **settings)
 
 
-POSITIONS = {"type": "F32"}  # tables of positions: the runtime adds them in F32
 ATTENTION = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
              "attn_out": "self_attn.out_proj"}
 GATED = {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
