@@ -107,6 +107,10 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         for found in (text_found, seen_found):
             notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items()
                          if not key.startswith("tokens."))
+        known = {token: n for n, token in enumerate(text.keys.get("tokenizer.ggml.tokens", ()))} if towers.ids else {}
+        for key, token in towers.ids.items():
+            if token in known:
+                set_path(config, key, known[token])
         processors = {"preprocessor_config.json": json_bytes(processor, indent=2, sort_keys=True)} if processor else {}
         if processor:
             notes.append("preprocessor_config.json holds what the projector's file tells of it")

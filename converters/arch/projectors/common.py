@@ -31,6 +31,11 @@ def below(config: str | tuple[str, ...], *keys: str) -> tuple[str, ...]:
     return tuple(f"{part}.{key}" for part in ((config,) if isinstance(config, str) else config) for key in keys)
 
 
+def fact(key: str) -> Callable[[GgufFacts], Any]:
+    """What one of the file's keys says, below `clip.`."""
+    return lambda facts: facts.kv.get(key)
+
+
 def text_width(config: Config) -> Any:
     return next((v for path in TEXT_WIDTH if (v := get_path(config, path)) is not MISSING), None) or config["hidden_size"]
 

@@ -6,6 +6,8 @@ Source: llama.cpp `conversion/gemma.py`; transformers `models/gemma4`, `models/g
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from .common import *
 
 EYE, EAR = "model.vision_tower.encoder.layers.{v}.", "model.audio_tower.layers.{a}."
