@@ -40,7 +40,7 @@ from .hf_files import assemble, index_of, shards_of, side_files
 from .own_keys import KEPT, Source
 from .rounded_values import KEY
 
-OWN_FILES = ("preprocessor_config", "processor_config", "video_preprocessor_config")
+OWN_FILES = ("preprocessor_config", "processor_config", "video_preprocessor_config", "chat_template")
 
 
 @dataclass

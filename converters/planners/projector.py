@@ -41,7 +41,8 @@ class ProjectorPlanner(GgufPlanner):
     """Plans the mmproj file of a checkpoint: `GgufPlanner` with the projector's table, without a tokenizer."""
 
     kind: Kind = "mmproj"
-    texts = ("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+    texts = ("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
+             "chat_template.json")
 
     def _read(self, folder: Path) -> Reading:
         return read_projector(folder, self.options.hf_class, self.options.pre)
