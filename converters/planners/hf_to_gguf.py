@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -165,8 +166,12 @@ class GgufPlanner:
             key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file))
         elif self.imatrix:
             notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
-        key_values.update(self.residue.get(bool(self._repacked(outtype)), {}))
+        key_values.update(self._own(outtype, tensors, notes := list(notes)))
         return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
+
+    def _own(self, outtype: str, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
+        """ggufx's key-values for these tensors; what they do not keep is said in `notes`."""
+        return self.residue.get(bool(self._repacked(outtype)), {})
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""

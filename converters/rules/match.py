@@ -267,7 +267,10 @@ def is_of(spec: ArchSpec, rule: TensorRule, local: Holes, hp: Hparams) -> bool:
     """Whether the rule is of the block that these holes of an HF name are in."""
     if rule.of is None:
         return True
-    block = None if rule.stack is None else spec.blocks(rule.stack, hp).start + local.get(rule.stack, 0)
+    if rule.stack is None:
+        return _asked(rule.of, hp, None)
+    blocks, number = spec.blocks(rule.stack, hp), local.get(rule.stack, 0)
+    block = blocks[number] if number < len(blocks) else number + (blocks[0] if blocks else 0)
     return _asked(rule.of, hp, block)
 
 

@@ -21,7 +21,7 @@ from .files import stored
 from .golden import OUTTYPES
 from .towers import Tower, build_tower
 
-CHECKS = ("bytes", "own", "foreign", "features")
+CHECKS = ("bytes", "own", "foreign", "features", "loads")
 Answer = tuple[bool, str, list[str]]
 TOWER_CONFIGS = ("vision_config", "audio_config")
 
@@ -130,6 +130,29 @@ class Trial:
             return False, figure, [f"transformers makes {expected.shape}"]
         off = float(np.abs(made - expected).max() / expected.std())
         return off <= self.row.tolerance, f"{figure} off by {off:.1e}", []
+
+
+    def loads(self) -> Answer:
+        """Whether the folder of a pair of others is the same model in transformers: the same features, nothing missing or left
+        over."""
+        if self.row.features is None:
+            return True, "-", []
+        if not (self.work / "foreign").exists():
+            self.foreign()
+        found = transformers_warnings(lambda: self.row.features(self.work / "foreign", self.row.media))
+        made, said = found
+        why = [line for line in said if "MISSING" in line or "UNEXPECTED" in line or "not initialized" in line]
+        if not np.array_equal(made, self.row.features(self.folder, self.row.media)):
+            why.append("other features")
+        return not why, "the same features" if not why else "differs", why
+
+
+def transformers_warnings(call):
+    """The result, and what transformers said meanwhile."""
+    from .trial import _warnings
+
+    with _warnings() as said:
+        return call(), said
 
 
 def _text_name(name: str, spec, made) -> str:

@@ -37,6 +37,12 @@ if loose := [name for name, specs in BY_CLASS.items() if len(specs) > 1 and any(
     raise AssertionError(f"{loose[0]} is in two tables")
 
 
+def parts_of(hf_class: str) -> tuple[str, ...]:
+    """What of a class is carried beside its language model: vision, audio."""
+    rules = [rule for spec in BY_CLASS.get(hf_class, ()) for rule in spec.hparams]
+    return tuple(part for part in ("vision", "audio") if any(f"has_{part}_encoder" in rule.writes for rule in rules))
+
+
 def of_config(config: Mapping[str, Any], hf_class: str) -> Projector | None:
     """The table of the class's towers; the class that the vision part names comes first. None where there is none."""
     inner = get_path(config, "vision_config.architectures.0")
