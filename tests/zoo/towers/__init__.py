@@ -107,7 +107,7 @@ def seeing(name: str, text: str, config: dict[str, Any], tower: Shapes, *prefixe
     row = MODELS[text]
     words = row.shapes
     assert words is not None
-    return replace(row, name=name, config=row.config | config, v4=None, shapes=lambda config: tower | {
+    return replace(row, name=name, config=row.config | config, dtype="bfloat16", v4=None, shapes=lambda config: tower | {
         key: shape for key, shape in words(config).items() if not key.startswith(prefixes)})
 
 

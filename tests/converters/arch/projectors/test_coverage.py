@@ -11,14 +11,13 @@ from ggufx.converters.arch.projectors import BY_CLASS
 PEER = set(json.loads((Path(__file__).parents[3] / "golden" / "classes.json").read_text(encoding="utf-8"))["projectors"])
 NOT_CARRIED: dict[str, set[str]] = {
     "not yet": {
-        "BailingMoeV3VLForConditionalGeneration", "DeepseekOCR2ForCausalLM", "DeepseekOCRForCausalLM",
-        "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration",
-        "Gemma3nForConditionalGeneration", "Glm5NextForConditionalGeneration", "Glm5vForConditionalGeneration",
-        "Granite4VisionForConditionalGeneration", "GraniteSpeechForConditionalGeneration",
-        "GraniteSpeechPlusForConditionalGeneration", "KimiK25ForConditionalGeneration", "Lfm2AudioForConditionalGeneration",
-        "MiMoV2ForCausalLM", "MiniMaxM3SparseForConditionalGeneration", "MuseGlimmerForConditionalGeneration",
-        "NemotronH_Nano_VL_V2", "Phi4ForCausalLMV", "PocketTTSModel", "Qwen3TTSForConditionalGeneration",
-        "Qwen4ExpForConditionalGeneration", "RADIOModel", "UnlimitedOCRForCausalLM"},
+        "DeepseekOCR2ForCausalLM", "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration",
+        "Gemma3nForConditionalGeneration", "Glm5vForConditionalGeneration", "Granite4VisionForConditionalGeneration",
+        "GraniteSpeechForConditionalGeneration", "GraniteSpeechPlusForConditionalGeneration",
+        "KimiK25ForConditionalGeneration", "Lfm2AudioForConditionalGeneration", "MiMoV2ForCausalLM",
+        "MiniMaxM3SparseForConditionalGeneration", "MuseGlimmerForConditionalGeneration", "NemotronH_Nano_VL_V2",
+        "Phi4ForCausalLMV", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "Qwen4ExpForConditionalGeneration",
+        "RADIOModel"},
 }
 
 
