@@ -27,6 +27,9 @@ from .options import (
     LeaveOutputTensor,
     MaxMemory,
     MetadataFile,
+    Mmproj,
+    MmprojOnly,
+    MmprojType,
     ModelName,
     NoFallback,
     Outfile,
@@ -52,6 +55,7 @@ PANEL = CONVERT
 EXAMPLES = """\
 $ ggufx hf-to-gguf org/model --outtype q4_k_m
 $ ggufx hf-to-gguf model/ --outtype q4_k_m,q6_k,q8_0 --outfile 'm-{outtype}.gguf'
+$ ggufx hf-to-gguf org/vision-model --outtype q4_k_m --mmproj
 $ ggufx hf-to-gguf model/ --outtype iq3_m --imatrix imatrix.gguf --dry-run
 """
 
@@ -65,6 +69,9 @@ def command(
     ] = "auto",
     split_max_size: SplitMaxSize = None,
     split_max_tensors: SplitMaxTensors = None,
+    mmproj: Mmproj = False,
+    mmproj_only: MmprojOnly = False,
+    mmproj_type: MmprojType = "f16",
     checksums: Checksums = None,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
@@ -97,8 +104,9 @@ def command(
 ) -> ExitStatus:
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
     from ..converters.plan.gguf_output import SplitLimits
-    from ..converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
-    from ..converters.planners.many_outputs import outtype_names, plan_outputs
+    from ..converters.planners.hf_to_gguf import GgufOptions
+    from ..converters.planners.many_outputs import outtype_names
+    from ..converters.planners.projector import plan_checkpoint
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import RESULT, carry_out
@@ -114,11 +122,11 @@ def command(
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
                           hf_class=hf_class, chat_template=chat_template, plain=plain, keep_quantized=keep_quantized,
-                          quantization=quantization,
+                          quantization=quantization, mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
-    plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
+    plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
-                                  ignore=overridden(override_kv)) for path in plan.results} if after else None
+                                ignore=overridden(override_kv)) for path in plan.results} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ())),
                            ("llama-server", "-m", RESULT)), threads=threads,

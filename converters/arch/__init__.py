@@ -34,6 +34,7 @@ from . import (
     dbrx,
     deci,
     deepseek,
+    deepseek_ocr,
     diffusion,
     dots,
     ernie,
@@ -46,6 +47,7 @@ from . import (
     gemma3n,
     gemma4,
     glm,
+    glm5_next,
     gpt,
     gptneox,
     granite,
@@ -55,7 +57,9 @@ from . import (
     grovemoe,
     hrm_text,
     hunyuan,
+    hy_v4,
     internlm,
+    internvl,
     jais,
     jamba,
     jina_bert,
@@ -96,17 +100,21 @@ from . import (
     smallthinker,
     stablelm,
     starcoder,
+    step,
     t5,
+    talkie,
     xverse,
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
-            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
-            cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
+            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, internvl, eurobert, neobert, hunyuan,
+            dots, cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
-            arctic, grovemoe, chameleon, grok, kimi_linear)
+            arctic, grovemoe, chameleon, grok, kimi_linear, talkie,
+            step, hy_v4,
+            glm5_next, deepseek_ocr)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

@@ -162,6 +162,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "ernie4_5": VocabRules(prefix_from_config=True),
     "ernie4_5-moe": VocabRules(prefix_from_config=True),
     "deepseek": VocabRules(pre=("deepseek-llm",)),
+    "deepseek2-ocr": VocabRules(pre=("deepseek-v3",)),
     "deepseek32": VocabRules(json_first=True, pre=("deepseek-v3",)),
     "paddleocr": VocabRules(prefix_from_config=True),
     "exaone": VocabRules(pre=("exaone",)),
@@ -169,6 +170,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "falcon": VocabRules(pre=("falcon",)),
     "falcon-h1": VocabRules(pre=("falcon-h1",)),
     "glm4": VocabRules(pre=("glm4",), roles={"glm4": {**_GLM, "bos": "<|endoftext|>"}}),
+    "glm5-next": VocabRules(pre=("glm4",), roles=_GLM_ROLES),
     "glm-dsa": VocabRules(pre=("glm4",), roles=_GLM_ROLES),
     "glm4moe": VocabRules(pre=("glm4", "solar-open"), roles={**_GLM_ROLES, "solar-open": _SOLAR}),
     "gptneox": VocabRules(pre=("olmo",)),
@@ -177,6 +179,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "grok": VocabRules(pre=("grok-2",)),
     "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
     "hunyuan_vl": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
+    "hy_v4": VocabRules(pre=("hy_v4",)),
     "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
     "internlm2": VocabRules(as_written=True, prefix_from_model=True, named={"eos": "<|im_end|>"}),
     "jais": VocabRules(pre=("jais",)),
@@ -189,6 +192,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "llama4": VocabRules(pre=("llama4",)),
     "minimax-01": VocabRules(pre=("minimax-m2",), silent=True),
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
+    "minimax-m3": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "mpt": VocabRules(pre=("mpt",)),
     "maincoder": VocabRules(pre=("qwen2",)),
@@ -205,6 +209,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "stablelm": VocabRules(pre=("stablelm2",)),
     "starcoder": VocabRules(pre=("starcoder",)),
     "starcoder2": VocabRules(pre=("starcoder",)),
+    "talkie": VocabRules(pre=("talkie",)),
 }
 
 

@@ -83,6 +83,9 @@ def hf_to_gguf(
     keep_quantized: bool = False,
     split_max_size: int | None = None,
     split_max_tensors: int | None = None,
+    mmproj: bool = False,
+    mmproj_only: bool = False,
+    mmproj_type: str = "f16",
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -109,12 +112,15 @@ def hf_to_gguf(
     plain         no ggufx.* key-values: the way back is then not exact
     keep_quantized   of a quantized checkpoint at `auto`: whole numbers of few bits stay as they are, in GGUF's blocks
     split_max_size, split_max_tensors   parts as of gguf-split, with at most so many bytes of tensors, or tensors, each
+    mmproj        also write the vision and audio parts, of type `mmproj_type`, to a file mmproj-... beside; `mmproj_only`: to
+                  `outfile`, without the text model
 
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
     from .converters.plan.gguf_output import SplitLimits
-    from .converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
+    from .converters.planners.hf_to_gguf import GgufOptions
     from .converters.planners.many_outputs import outtype_names
+    from .converters.planners.projector import plan_checkpoint
     from .converters.sources.hub import cached_origin, resolve_model
 
     quantization = _quantization(
@@ -125,9 +131,9 @@ def hf_to_gguf(
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
                           hf_class=hf_class, chat_template=_path(chat_template), plain=plain,
-                          keep_quantized=keep_quantized, quantization=quantization,
-                          split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
-    return _each_type(GgufPlanner(folder, outfile, options), outtypes, dry_run, force=force, resume=resume,
+                          keep_quantized=keep_quantized, quantization=quantization, mmproj=mmproj, mmproj_only=mmproj_only,
+                          mmproj_type=mmproj_type, split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+    return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
 
@@ -138,6 +144,8 @@ def gguf_to_hf(
     *,
     dtype: str = "auto",
     max_shard_size: int | None = None,
+    mmproj: str | Path | None = None,
+    hf_class: str | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -150,13 +158,16 @@ def gguf_to_hf(
     """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder, which is made.
 
     `dtype`: auto (the original types where the file tells them), bf16, f16 or f32. `max_shard_size` in bytes (the files
-    as they were where the file tells that, else of 5 GB).
+    as they were where the file tells that, else of 5 GB). `mmproj`: the file of the vision and audio parts, with which the
+    whole multimodal checkpoint is made; `hf_class`: its class, where two files of others do not tell.
     """
-    from .converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+    from .converters.planners.gguf_to_hf import HfOptions
+    from .converters.planners.pair_to_hf import plan_model_to_hf
     from .converters.sources.hub import resolve_model
 
-    options = HfOptions(dtype, max_shard_bytes=max_shard_size)
-    plan = plan_gguf_to_hf(resolve_model(model, what="gguf"), Path(folder), options)
+    projector = None if mmproj is None else resolve_model(mmproj, what="gguf")
+    options = HfOptions(dtype, max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class)
+    plan = plan_model_to_hf(resolve_model(model, what="gguf"), Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
 
@@ -424,11 +435,15 @@ def _quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:
-    """A file of each type. IncompleteError, with what was made or would be, where some of them cannot be."""
-    from .converters.errors import IncompleteError
     from .converters.planners.many_outputs import plan_outputs
 
-    plan, refused = plan_outputs(planner, outtype)
+    return _each_made(*plan_outputs(planner, outtype), dry_run, **run)
+
+
+def _each_made(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **run: Any) -> Result | ConversionPlan:
+    """A file of each type. IncompleteError, with what was made or would be, where some of them cannot be."""
+    from .converters.errors import IncompleteError
+
     result = _carried_out(plan, dry_run, **run)
     if failures := (*refused, *getattr(result, "failures", ())):
         raise IncompleteError(failures, result)

@@ -20,6 +20,8 @@ from ggufx.converters.planners import (
     hf_to_gguf,
     lora_to_gguf,
     many_outputs,
+    pair_to_hf,
+    projector,
     quantization,
     quantize,
 )
@@ -74,13 +76,16 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **TEMPLATE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
+        "--mmproj": ("", "mmproj", True),
+        "--mmproj-only": ("", "mmproj_only", True),
+        "--mmproj-type": ("f32", "mmproj_type", "f32"),
         "--outtype": ("f16", "outtype", ["f16"]),
     }),
     "gguf-to-hf": (["in", "out"], {
         **CONVERT, **DEVICE,
         "--dtype": ("f16", "dtype", "f16"),
         "--max-shard-size": ("1MB", "max_shard_bytes", 10**6),
-        **PRE,
+        **PRE, **AS, "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
         "--no-tokenizer": ("", "tokenizer", False),
     }),
     "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS}),
@@ -203,8 +208,8 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
     plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], results=[Path("out")], facts={"changes": changes})
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
-        for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
-                                          (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
+        for module, attribute, result in ((projector, "plan_checkpoint", (plan, ())), (quantize, "QuantizePlanner", None),
+                                          (many_outputs, "plan_outputs", (plan, ())), (pair_to_hf, "plan_model_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report),
                                           (copied_tensors, "plan_split", plan), (copied_tensors, "plan_join", plan),
                                           (edit, "plan_edit", plan)):

@@ -28,13 +28,11 @@ NOT_CARRIED = {
     "adapters inside of the checkpoint": {
         "GraniteSwitchForCausalLM"},
     "not yet": {
-        "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekOCRForCausalLM",
-        "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
-        "Glm5NextForConditionalGeneration", "HYV4ForCausalLM", "KimiK3ForConditionalGeneration",
-        "MiniMaxM3SparseForCausalLM", "MiniMaxM3SparseForConditionalGeneration",
+        "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM",
+        "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
+        "KimiK3ForConditionalGeneration",
         "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
-        "Qwen4ExpForConditionalGeneration", "Step3p5ForCausalLM", "Step3p7ForConditionalGeneration", "TalkieForCausalLM",
-        "UnlimitedOCRForCausalLM"},
+        "Qwen4ExpForConditionalGeneration", },
 }
 
 
