@@ -201,7 +201,7 @@ def _changes(before: Metadata, after: Metadata) -> list[dict[str, Any]]:
 
 
 def _same(a: Value | None, b: Value | None) -> bool:
-    if a is None or b is None or (a.type, a.item_type) != (b.type, b.item_type):
+    if a is b or a is None or b is None or (a.type, a.item_type) != (b.type, b.item_type):
         return a is b
     return list(a.data) == list(b.data) if a.type is ValueType.ARRAY else a.data == b.data
 
@@ -232,7 +232,8 @@ def _check(before: GgufFile, after: GgufFile, changed: Sequence[str]) -> None:
     problems: list[GgufxError] = []
     arch = text_of(after.metadata, "general.architecture")
     was, count = (len(m.metadata[PREFIX + "tokens"].data) if PREFIX + "tokens" in m.metadata else 0 for m in (before, after))
-    if was and was != count:
+    embedding = after.tensors.get("token_embd.weight")
+    if was and count not in (was, *(embedding.shape[:1] if embedding else ())):
         problems.append(InputError(f"{PREFIX}tokens: a vocabulary of another length", expected=was, found=count))
     problems += [InputError(f"{key}: one for each token is needed", expected=count, found=len(keys[key].data))
                  for key in (PREFIX + "scores", PREFIX + "token_type") if key in keys and len(keys[key].data) != count]
