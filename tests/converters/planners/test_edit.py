@@ -286,3 +286,15 @@ def test_an_architecture_without_a_table(tmp_path: Path):
     assert value(path, "newest.word") == (ValueType.STRING, "x")
     with pytest.raises(GgufxError, match="no tensors of newest"):
         ggufx.edit(path, set={"newest.block_count": 2})
+
+
+@pytest.mark.parametrize("tokens", [u32(5), string("abc"), array(ValueType.INT32, [1, 2]), strings([])])
+def test_a_vocabulary_that_is_none(tmp_path: Path, tokens):
+    path = tmp_path / "a.gguf"
+    keys = {"general.architecture": string("llama"), "tokenizer.ggml.model": string("gpt2"), "tokenizer.ggml.tokens": tokens}
+    path.write_bytes(encode_header(keys, []))
+    ggufx.edit(path, set={"general.name": "x"})
+    for options, words in (({"tokens": {"eos": "a"}}, "no such token"), ({"set": ["tokenizer.ggml.eos_token_id=0"]}, "no token"),
+                           ({"tokenizer_from": tmp_path}, "no embedding of tokens")):
+        with pytest.raises(GgufxError, match=words):
+            ggufx.edit(path, **options)
