@@ -42,6 +42,7 @@ from .options import (
     Resume,
     SplitMaxSize,
     SplitMaxTensors,
+    Target,
     TensorType,
     TensorTypeFile,
     Threads,
@@ -67,11 +68,11 @@ def command(
         str, typer.Option("--outtype", metavar="TYPE[,TYPE]", autocompletion=complete_file_types, rich_help_panel=OUTPUT,
                           help="File types (q4_k_m ...), a preset (recommended), see `ggufx types`; auto: the model's own.")
     ] = "auto",
-    split_max_size: SplitMaxSize = None,
-    split_max_tensors: SplitMaxTensors = None,
     mmproj: Mmproj = False,
     mmproj_only: MmprojOnly = False,
     mmproj_type: MmprojType = "f16",
+    split_max_size: SplitMaxSize = None,
+    split_max_tensors: SplitMaxTensors = None,
     checksums: Checksums = None,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
@@ -89,6 +90,7 @@ def command(
     chat_template: ChatTemplate = None,
     pre: Pre = None,
     hf_class: HfClass = None,
+    target: Target = None,
     plain: Plain = False,
     keep_quantized: KeepQuantized = False,
     dry_run: DryRun = False,
@@ -115,19 +117,21 @@ def command(
     out = Output(json_mode, quiet, verbose)
     outtypes = outtype_names(outtype)
     folder = resolve_model(model, progress=not quiet)
+    beside = None if target is None else resolve_model(target, what="target", progress=not quiet)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, chat_template=chat_template, plain=plain, keep_quantized=keep_quantized,
-                          quantization=quantization, mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type,
-                          split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+                          hf_class=hf_class, target=beside, chat_template=chat_template, plain=plain,
+                          keep_quantized=keep_quantized, quantization=quantization, mmproj=mmproj, mmproj_only=mmproj_only,
+                          mmproj_type=mmproj_type, split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
-                                ignore=overridden(override_kv)) for path in plan.results} if after else None
+                                target=beside, ignore=overridden(override_kv)) for path in plan.results} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
-                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ())),
-                           ("llama-server", "-m", RESULT)), threads=threads,
+                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ()),
+                            *(("--target", target) if target else ())),
+                           ("llama-server", "-m", *(("TARGET.gguf", "-md", RESULT) if target else (RESULT,)))), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

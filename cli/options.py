@@ -138,6 +138,12 @@ HfClass = Annotated[
                              help="Take the model for one of this class, whatever config.json says; see `ggufx archs`."),
 ]
 
+Target = Annotated[
+    str | None, typer.Option("--target", metavar="MODEL", rich_help_panel=METADATA,
+                             help="Of a draft model (EAGLE-3, DFlash, DSpark): the model that it guesses for, whose tokenizer "
+                                  "it takes; folder or Hub id."),
+]
+
 # -- images and sound ------------------------------------------------------------------------------------------------
 Mmproj = Annotated[
     bool, typer.Option("--mmproj", rich_help_panel=OUTPUT,

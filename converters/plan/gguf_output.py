@@ -82,11 +82,12 @@ def gguf_output(path: Path, key_values: Metadata, tensors: Sequence[PlannedTenso
     for more parts than a model can have.
     """
     literal = literal or {}
-    parts = limits.parts(tensors)
+    if limits != WHOLE:
+        layout([(t.name, t.type, t.shape) for t in tensors])  # what is wrong with tensors of any part
+    parts = limits.parts(tensors) if limits != WHOLE else [tensors]
     if len(parts) == 1 and not limits.always:
         file, regions = _laid(0, path, key_values, tensors, literal)
         return GgufOutput((file,), regions)
-    layout([(t.name, t.type, t.shape) for t in tensors])  # what is wrong with names in any part
     count = len(parts)
     if count > MAX_PARTS:
         raise UsageError("too many parts for one model", found=count, expected=f"at most {MAX_PARTS}",

@@ -93,8 +93,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     if kind != string("model"):
         raise UnsupportedError(f"a GGUF file of type '{printable(str(kind.data))}' is not a model", file=path)
     own = Source.of(model.metadata, path)
-    texts = tokenizer_files(model.metadata, arch=name, pre=options.pre, file=path) if options.tokenizer else \
-        TokenizerFiles({}, ["the tokenizer is left out, as asked"])
+    texts = TokenizerFiles({}, ["the tokenizer is left out, as asked"]) if not options.tokenizer else \
+        TokenizerFiles({}, ["the tokenizer is that of the draft's target, and not written"]) if arch.is_draft(name) else \
+        tokenizer_files(model.metadata, arch=name, pre=options.pre, file=path)
     notes = list(texts.notes)
     if not model.tensors:
         notes.append("the file holds a vocabulary only: the tokenizer is written")
@@ -218,7 +219,7 @@ def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
     """The HF tensors that the matches make, in the order of the GGUF data, so that reading is sequential."""
     own = reading.own
     out: list[HfTensor] = []
-    for match in sorted(matches, key=lambda m: reading.model.tensors[m.gguf[0]].offset):
+    for match in sorted((m for m in matches if not m.rule.borrowed), key=lambda m: reading.model.tensors[m.gguf[0]].offset):
         shapes = [reading.model.tensors[g].shape for g in match.gguf]
         if match.rule.stacked:
             if len(match.hf[0]) != shapes[0][0]:
@@ -280,7 +281,7 @@ def _rows_with(kept: Mapping[str, Any], shape: Shape) -> int:
 def _dtype(reading: GgufReading, match: Match, name: str) -> str:
     """The element type of one tensor."""
     if match.rule.emits:
-        return "U8"
+        return "I64" if match.rule.emits == "I64" else "U8"
     if reading.options.dtype != "auto":
         return main_dtype(reading)
     if reading.own is not None:
@@ -302,7 +303,7 @@ def foreign_config(reading: GgufReading, config: Config, tensors: list[HfTensor]
             raise InputError(f"tokenizer.ggml.{name}_token_id: wrong type", file=reading.model.path, expected="a whole number",
                              found=printable(repr(token)))
         config[f"{'pad' if name == 'padding' else name}_token_id"] = token
-    if not any(t.match.rule.emits for t in tensors):
+    if all(t.match.rule.emits in (None, "I64") for t in tensors):
         config.pop("quantization_config", None)
     config["dtype"] = ELEMENT_TYPES[main_dtype(reading)].torch
     # Without a version AutoTokenizer takes a Mistral tokenizer for one of those that older versions saved wrongly.

@@ -31,6 +31,7 @@ from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.own_keys import residue_with_template
 from ..tokenizer.templates import read_template, with_template
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
+from .draft_target import read_target, tokens_of_target
 from .kept_tensors import dropped_notes, keep
 from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
@@ -45,9 +46,9 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for. `chat_template`: a file in the place of the model's own. `mmproj`: the vision and audio
-    parts are written, too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is. `split`: what a file
-    holds at most, but for that of `mmproj`, which is never split."""
+    the class to take the model for. `target`: the folder of the model that a draft guesses for. `chat_template`: a file in the
+    place of the model's own. `mmproj`: the vision and audio parts are written, too, to a file of their own, of type
+    `mmproj_type`; `mmproj_only`: nothing else is. `split`: what a file holds at most, but for that of `mmproj`."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -56,6 +57,7 @@ class GgufOptions:
     hub_id: str | None = None
     pre: str | None = None
     hf_class: str | None = None
+    target: Path | None = None
     tokenizer: bool = True
     chat_template: Path | None = None
     plain: bool = False
@@ -79,6 +81,7 @@ class GgufPlanner:
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
         self.outfile, self.options = outfile, options
+        self.target = None if options.target is None else read_target(options.target)
         reading = self.reading = self._read(folder)
         checkpoint, spec, notes = reading.checkpoint, reading.spec, reading.notes
         self.spec, self.keys = spec, reading.keys
@@ -90,7 +93,7 @@ class GgufPlanner:
                        for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}
 
         tokens = self._tokenizer(folder)
-        self.tokens = tokens.metadata | suppressed(reading, tokens)
+        self.tokens = {k: v for k, v in (tokens.metadata | suppressed(reading, tokens)).items() if k not in self.keys}
         if options.chat_template is not None:
             self.tokens = with_template(self.tokens, read_template(options.chat_template))
         self.general = general_metadata(
@@ -106,20 +109,21 @@ class GgufPlanner:
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
-        other = options.chat_template is not None
-        self.residue = {kept: {} if options.plain else
-                        _residue(reading, tokens, self.repacked if kept else {}, self.texts, other)
+        self.residue = {kept: {} if options.plain else _residue(reading, tokens, self.repacked if kept else {}, self.texts,
+                                                        options.chat_template is not None)
                         for kept in {False, bool(self.repacked)}}
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
         self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
         self.inputs = tuple(InputFile.of(path) for path in self.files)
 
     def _read(self, folder: Path) -> Reading:
-        return read(folder, self.options.hf_class)
+        return read(folder, self.options.hf_class, self.target)
 
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         if not self.options.tokenizer:
             return TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder))
+        if self.spec.draft and self.target is not None:
+            return tokens_of_target(self.target, folder, self.reading.config, self.options.pre)
         return tokenizer_metadata(folder, arch=self.spec.name, hf_class=self.reading.hf_class, config=self.reading.config,
                                   vocab_size=_vocab_rows(self.tensors, self.reading.config), pre=self.options.pre)
 
@@ -304,8 +308,8 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
 
 def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, str], texts: tuple[str, ...],
              other_template: bool) -> Metadata:
-    """ggufx's own key-values: what makes the way back exact, but for a template that is not the folder's. `repacked`: see
-    `_repacked`."""
+    """ggufx's own key-values: what makes the way back exact. `repacked`: see `_repacked`; `other_template`: it is
+    not the folder's."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
@@ -331,9 +335,10 @@ def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, s
     for text in texts:
         with suppress(InputError):  # said where its settings are looked for
             files |= json_value(checkpoint.folder / text)
-    tokenizer = (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata) \
-        if tokens.metadata else {}
-    return {"ggufx.source": string(source.to_value()), **files, **tokenizer, **kept, **packing}
+    if tokens.metadata and not reading.spec.draft:
+        files |= (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
+    return {"ggufx.source": string(source.to_value()), **files,
+            **kept, **packing}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:

@@ -79,6 +79,8 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
     problems: list[GgufxError] = []
     base_config = config_only(base, options.hf_class)
     spec = arch.for_config(base_config, f"{base}/config.json")
+    if spec.draft:
+        raise UnsupportedError(f"{spec.classes[0]} is a draft model, of which no adapter is converted", file=base)
     config = canonical(base_config, spec, f"{base}/config.json")
     keys = write_hparams(spec, config, [], problems)
     raise_all(problems)

@@ -297,7 +297,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     """Group a GGUF file's tensors by rule. `types`: tensor name -> type.
 
     Where several rules make a tensor, one named in `layouts` goes first, then table order. A rule that emits blocks of
-    a type takes only tensors of that type, and none with `packed` False.
+    a type takes only tensors of that type, and none with `packed` False, but for whole numbers.
     """
     names = list(types)
     index: TemplateIndex[int] = TemplateIndex()
@@ -318,7 +318,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
                    and (rule.of is None or _asked(rule.of, hp, rule.block(holes)))]
         whole = [(rule, r, holes) for rule, r, holes in options
                  if all(t.format(holes) in available for t in rule.gguf)
-                 and (rule.emits is None or (packed and rule.emits == types[name]))]
+                 and (rule.emits is None or (rule.emits == types[name] and (packed or rule.emits == "I64")))]
         if not whole:
             if options:
                 parts = [t.format(options[0][2]) for t in options[0][0].gguf]

@@ -101,6 +101,8 @@ _GLM_RANKS = Ranks("chatglm-bpe", ("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK
                                    "<|assistant|>", "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>",
                                    "<|begin_of_video|>", "<|end_of_video|>"))
 _QWEN = VocabRules(pre=("qwen2", "qwen35"))
+_GEMMA4 = VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
+    "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>')))
 _BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",), lstrip=("<mask>",))
 
 _PHI3 = VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True)
@@ -137,8 +139,8 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "gemma3": VocabRules(space_prefix=False),
     "gemma3n": VocabRules(space_prefix=False),
     "gemma-embedding": VocabRules(space_prefix=False),
-    "gemma4": VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
-        "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'))),
+    "gemma4": _GEMMA4,
+    "gemma4-assistant": _GEMMA4,
     "bert": _BERT,
     "nomic-bert": _BERT,
     "neo-bert": _BERT,

@@ -81,14 +81,15 @@ def hf_to_gguf(
     metadata_file: str | Path | None = None,
     pre: str | None = None,
     hf_class: str | None = None,
+    target: str | Path | None = None,
     chat_template: str | Path | None = None,
     plain: bool = False,
     keep_quantized: bool = False,
-    split_max_size: int | None = None,
-    split_max_tensors: int | None = None,
     mmproj: bool = False,
     mmproj_only: bool = False,
     mmproj_type: str = "f16",
+    split_max_size: int | None = None,
+    split_max_tensors: int | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -111,12 +112,14 @@ def hf_to_gguf(
     model_name    general.name; `metadata_file`: JSON with general.* key-values
     pre           the pre-tokenizer, where it is not recognised
     hf_class      the class to take the model for, whatever config.json says
+    target        of a draft model (EAGLE-3, DFlash, DSpark): the model that it guesses for, whose tokenizer it takes;
+                  folder or Hub id
     chat_template a Jinja file in the place of the model's own template, named ones too
     plain         no ggufx.* key-values: the way back is then not exact
     keep_quantized   of a quantized checkpoint at `auto`: whole numbers of few bits stay as they are, in GGUF's blocks
-    split_max_size, split_max_tensors   parts as of gguf-split, with at most so many bytes of tensors, or tensors, each
     mmproj        also write the vision and audio parts, of type `mmproj_type`, to a file mmproj-... beside; `mmproj_only`: to
                   `outfile`, without the text model
+    split_max_size, split_max_tensors   parts as of gguf-split, with at most so many bytes of tensors, or tensors, each
 
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
@@ -133,7 +136,7 @@ def hf_to_gguf(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, chat_template=_path(chat_template), plain=plain,
+                          hf_class=hf_class, target=_target(target), chat_template=_path(chat_template), plain=plain,
                           keep_quantized=keep_quantized, quantization=quantization, mmproj=mmproj, mmproj_only=mmproj_only,
                           mmproj_type=mmproj_type, split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
@@ -375,6 +378,8 @@ def verify(
     checksums: bool = True,
     pre: str | None = None,
     hf_class: str | None = None,
+    target: str | Path | None = None,
+    mmproj: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     progress: Callable[[int, int, str], None] | None = None,
@@ -383,7 +388,8 @@ def verify(
 
     `base`: the base model, for an adapter folder beside a GGUF adapter; else the one that it names. `max_rmse`: relative RMSE
     allowed for quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`:
-    all others do. `pre`, `hf_class`: as of `hf_to_gguf`. `progress`: called with (bytes done, in all, name of the tensor).
+    all others do. `pre`, `hf_class`, `target`: as of `hf_to_gguf`. `mmproj`: the file of the vision and audio parts that
+    belongs to the GGUF file. `progress`: called with (bytes done, in all, name of the tensor).
     """
     from .converters.sources.hub import resolve_model
     from .converters.verify.verify import VerifyOptions, base_named, verify
@@ -393,7 +399,8 @@ def verify(
     base = base or base_named(one, two)
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
-        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class)
+        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=_target(target),
+        mmproj=None if mmproj is None else resolve_model(mmproj, what="gguf"))
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
 
@@ -419,6 +426,13 @@ def _check_positive(**numbers: int | None) -> None:
 
 def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
+
+
+def _target(model: str | Path | None) -> Path | None:
+    """The folder of a draft's target."""
+    from .converters.sources.hub import resolve_model
+
+    return None if model is None else resolve_model(model, what="target")
 
 
 def _quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_weights: Sequence[str], tensor_types: Any,

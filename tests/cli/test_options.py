@@ -70,10 +70,11 @@ BASE = {"--base": ("base", "base", Path("base"))}
 TEMPLATE = {"--chat-template": ("t.jinja", "chat_template", Path("t.jinja"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
+TARGET = {"--target": ("larger", "target", Path("larger"))}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **TEMPLATE,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **TARGET, **TEMPLATE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
         "--mmproj": ("", "mmproj", True),
@@ -109,7 +110,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--tokenizer-from": ("folder", "tokenizer_from", Path("folder")),
     }),
     "verify": (["a", "b"], {
-        **TALK, **RUN, **BASE, **PRE, **AS,
+        **TALK, **RUN, **BASE, **PRE, **AS, **TARGET,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
         "--tokenizer": ("", "tokenizer", True),
         "--strict": ("", "strict", True),
@@ -117,12 +118,13 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--html": ("page", "html", Path("page")),
         "--worst": ("4", "worst", 4),
         "--no-checksums": ("", "checksums", False),
+        "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
     }),
 }
 # Those that only print: a call with all of their options.
 PRINT = {
     "inspect": ["{gguf}", "--context", "512", "--get", "general.name", "--json", "--quiet"],
-    "types": ["{gguf}", "--json", "--quiet"],
+    "types": ["{gguf}", "--target", "{gguf}", "--json", "--quiet"],
     "archs": ["--json", "--quiet"],
     "warmup": ["f32", "--device", "cpu", "--json", "--quiet"],
 }

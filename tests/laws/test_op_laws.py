@@ -13,6 +13,7 @@ from ggufx.converters.ops import (
     Crop,
     Each,
     Factors,
+    FromPosition,
     Grid,
     Lora,
     LoraRefused,
@@ -60,7 +61,7 @@ OTHERS = (
     (Unstack(3),), (Unstack(20, axis=1),), (AddAxis(0),), (AddAxis(1),), (AddAxis(-1),), (Axes((1, 0, 2)),), (Axes((2, 0, 1)),),
     (Channels(3, columns=True),), (Channels(3),), (Softplus(),),
     (Reshape((48, 24), (48, 2, 12)), Unstack(2, axis=1)),
-    (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
+    (FromPosition(),), (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
 
@@ -80,6 +81,8 @@ def inputs(ops, seed=0):
     rng = np.random.default_rng(seed)
     if isinstance(ops[0], PackMxfp4):
         return [rng.integers(0, 256, (3, 8, 2, 16), np.uint8), rng.integers(0, 256, (3, 8, 2), np.uint8)]
+    if isinstance(ops[0], FromPosition):
+        return [rng.integers(-99, 99, 48)]
     if isinstance(ops[0], Split) and ops[0].undo:  # several arrays, which the rest of the chain takes as one
         return ops[0].inverse.forward(inputs(ops[1:], seed))
     stated = [op.hf if isinstance(op, Reshape) else (sum(op.runs), 24) for op in ops if isinstance(op, (Reshape, Scale))]
@@ -129,7 +132,7 @@ def test_shape_is_the_shape_of_the_result(ops):
     xs = inputs(ops)
     for op in ops:
         ys = op.forward(xs)
-        if op.emits:  # elements, while the array holds block bytes
+        if isinstance(op, PackMxfp4):  # elements, while the array holds block bytes
             assert op.shape([x.shape for x in xs]) == [(*y.shape[:-1], y.shape[-1] // 17 * 32) for y in ys]
         else:
             assert op.shape([x.shape for x in xs]) == [y.shape for y in ys]

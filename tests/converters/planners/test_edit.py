@@ -294,7 +294,8 @@ def test_a_vocabulary_that_is_none(tmp_path: Path, tokens):
     keys = {"general.architecture": string("llama"), "tokenizer.ggml.model": string("gpt2"), "tokenizer.ggml.tokens": tokens}
     path.write_bytes(encode_header(keys, []))
     ggufx.edit(path, set={"general.name": "x"})
-    for options, words in (({"tokens": {"eos": "a"}}, "no such token"), ({"set": ["tokenizer.ggml.eos_token_id=0"]}, "no token"),
+    for options, words in (({"tokens": {"eos": "a"}}, "no such token"),
+                           ({"set": ["tokenizer.ggml.eos_token_id=0"]}, "no token of the vocabulary"),
                            ({"tokenizer_from": tmp_path}, "no embedding of tokens")):
         with pytest.raises(GgufxError, match=words):
             ggufx.edit(path, **options)
