@@ -53,7 +53,7 @@ class GgufOptions:
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
     the class to take the model for. `target`: the folder of the model that a draft guesses for. `chat_template`: a file in the
     place of the model's own. `mmproj`: the vision and audio parts are written, too, to a file of their own, of type
-    `mmproj_type`; `mmproj_only`: nothing else is."""
+    `mmproj_type`; `mmproj_only`: nothing else is. `split`: what a file holds at most, but for that of `mmproj`."""
 
     outtype: str = "auto"
     _: KW_ONLY

@@ -118,6 +118,9 @@ FOLDERS = (
           "checkpoint of the run, or save it with `save_pretrained`.",
           has=("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt"),
           without=(*_ANY_WEIGHTS, "*.pth", "model*.pt")),
+    Thing("a folder with weights under a name that no program looks for ({entry})", "Call it pytorch_model.bin if it holds the "
+          "weights alone; out of a state of training take them with torch.load and torch.save.",
+          has=("*.pt", "*.pth", "*.ckpt"), also=("config.json",), without=_ANY_WEIGHTS),
     Thing("a folder with a state of training, without config.json ({entry})", "Save the model with `save_pretrained`.",
           has=("*.pt", "*.pth", "*.ckpt"), without=(*_WEIGHTS, "config.json")),
 )  # fmt: skip
