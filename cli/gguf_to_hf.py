@@ -34,6 +34,7 @@ PANEL = CONVERT
 EXAMPLES = """\
 $ ggufx gguf-to-hf model.gguf model/
 $ ggufx gguf-to-hf org/repo:model-q8_0.gguf model/ --dtype bf16
+$ ggufx gguf-to-hf adapter.gguf adapter/ --base org/model
 """
 
 
@@ -49,6 +50,10 @@ def command(
     max_shard_size: Annotated[
         int | None, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT,
                                  help="Largest safetensors file. Default: the files as they were, else 5G.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="MODEL", rich_help_panel=OUTPUT, show_default="the adapter's",
+                                 help="Base model of an adapter: a folder (its config.json is enough) or a Hub id.")
     ] = None,
     pre: Pre = None,
     no_tokenizer: Annotated[
@@ -66,7 +71,8 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> ExitStatus:
-    """Convert a GGUF file back to safetensors, config and tokenizer."""
+    """Convert a GGUF file back to safetensors, config and tokenizer; a GGUF adapter to a PEFT adapter."""
+    from ..converters.planners.adapter_to_hf import base_of_gguf, hub_id, is_adapter, plan_adapter_to_hf
     from ..converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
@@ -75,9 +81,17 @@ def command(
     out = Output(json_mode, quiet, verbose)
     options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, pre=pre, tokenizer=not no_tokenizer)
     path = resolve_model(model, what="gguf", progress=not quiet)
-    plan = plan_gguf_to_hf(path, folder, options)
-    compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory,
+    base_folder = None
+    if is_adapter(path) or base is not None:
+        if base is None:
+            base = base_of_gguf(path)
+            out.notes([f"the base model is {base}, as the adapter says"])
+        base_folder = resolve_model(base, what="config", progress=not quiet)
+        plan = plan_adapter_to_hf(path, base_folder, folder, options, hub_id(base))
+    else:
+        plan = plan_gguf_to_hf(path, folder, options)
+    compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory, base=base_folder,
                                   pre=pre, vocabulary=not no_tokenizer)} if after else None
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
-                     then=(("ggufx", "verify", model, RESULT),), threads=threads,
+                     then=(("ggufx", "verify", model, RESULT, *(("--base", base) if base else ())),), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

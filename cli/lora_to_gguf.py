@@ -22,6 +22,7 @@ from .options import (
     MetadataFile,
     ModelName,
     Outfile,
+    Plain,
     Quiet,
     Resume,
     Threads,
@@ -52,6 +53,7 @@ def command(
     model_name: ModelName = None,
     metadata: MetadataFile = None,
     hf_class: HfClass = None,
+    plain: Plain = False,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
@@ -76,7 +78,7 @@ def command(
         out.notes([f"the base model is {base}, as adapter_config.json says"])
     base_folder = resolve_model(base, what="config", progress=not quiet)
     options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder),
-                          hf_class=hf_class)
+                          hf_class=hf_class, plain=plain)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,

@@ -41,6 +41,7 @@ from .keyed_tensors import from_keys
 from .nvfp4_scales import read_factors
 from .outtype import rounded
 from .own_keys import KEPT, Source
+from .published import published
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 DEFAULT_SHARD_BYTES = 5 * 10**9
@@ -159,7 +160,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         bytes_of, kept = from_keys(spec, hp, keys, _main_dtype(reading), path)
         model.metadata.update(bytes_of)
     shards = _shards(reading, tensors, kept)
-    files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
+    files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None, reading.notes)}
     return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
         "architecture": spec.name, "class": (own and own.hf_class) or arch.class_of(config, str(path)),
         "dtype": _main_dtype(reading),
@@ -295,7 +296,7 @@ def _with_dtype(config: Config, dtype: str) -> Config:
     return {**without_quantization(config), key: ELEMENT_TYPES[dtype].torch}
 
 
-def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, bytes]:
+def _side_files(model: GgufFile, config: Config, original: bool, notes: list[str]) -> dict[str, bytes]:
     """generation_config.json, the model card, and config.json: last, since it makes the folder a model."""
     files: dict[str, bytes] = {}
     if "ggufx.generation_config" in model.metadata:
@@ -305,7 +306,7 @@ def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, by
     elif not original:
         ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(k) is not None}
         files["generation_config.json"] = json_bytes({**ids, **sampling_parameters(model.metadata)}, indent=2, sort_keys=True)
-    if (card := model_card(model.metadata)) is not None:
+    if (card := model_card(published(model.metadata, notes))) is not None:
         files["README.md"] = card
     kept = str(model.metadata["ggufx.config"].data) if original else ""
     files["config.json"] = kept.encode() if original and json.loads(kept) == config else \
@@ -341,7 +342,7 @@ def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: li
         head = encode_safetensors_header(part.tensors)
         place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
         pieces = tuple(piece for t in part.tensors if t.name in kept
-                       for piece in _kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
+                       for piece in kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
         size = len(head) + sum(t.nbytes for t in part.tensors)
         outputs.append(OutputFile(folder / part.file_name, size, head, pieces))
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
@@ -380,7 +381,7 @@ def _sources(match: Match, expert: int, model: GgufFile, numbers: Mapping[Path, 
     return tuple(out)
 
 
-def _kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
+def kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
     """Where the kept bytes of a tensor at `offset` go. InputError where they do not fit the tensor."""
     value = model.metadata.get(KEPT + kept.get("key", name))
     shape, dtype = tuple(kept["shape"]), kept["dtype"]

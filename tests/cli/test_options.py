@@ -12,7 +12,7 @@ import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
-from ggufx.converters.planners import gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
+from ggufx.converters.planners import adapter_to_hf, gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
@@ -68,8 +68,9 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--max-shard-size": ("1MB", "max_shard_bytes", 10**6),
         **PRE,
         "--no-tokenizer": ("", "tokenizer", False),
+        **BASE,
     }),
-    "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS}),
+    "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS, "--plain": ("", "plain", True)}),
     "quantize": (["in", "out.gguf", "q4_0"], {
         **CONVERT, **DEVICE, **QUANTIZE,
         "--allow-requantize": ("", "allow_requantize", True),
@@ -175,9 +176,11 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
+                                          (adapter_to_hf, "plan_adapter_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
+        monkeypatch.setattr(adapter_to_hf, "is_adapter", lambda path: False)
         monkeypatch.setattr(hub, "resolve_model", lambda ref, **_: Path(ref))
         monkeypatch.setattr(verify_command, "check_writable", lambda path, force: got.update(html=path, force=force))
         monkeypatch.setattr(verify_command, "write_text", lambda path, _: None)
