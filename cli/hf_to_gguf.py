@@ -26,6 +26,7 @@ from .options import (
     LeaveOutputTensor,
     MaxMemory,
     MetadataFile,
+    ModelfileToo,
     ModelName,
     NoFallback,
     Outfile,
@@ -61,6 +62,7 @@ def command(
                           help="File types (q4_k_m ...), a preset (recommended), see `ggufx types`; auto: the model's own.")
     ] = "auto",
     checksums: Checksums = None,
+    modelfile: ModelfileToo = False,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
     exclude_weights: ExcludeWeights = [],  # noqa: B006
@@ -110,7 +112,7 @@ def command(
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
-    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
+    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ())),
                            ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,6 +51,10 @@ def command(
                           help="f32, f16, bf16 or q8_0.")
     ] = "f32",
     checksums: Checksums = None,
+    modelfile: Annotated[
+        Path | None, typer.Option("--modelfile", metavar="MODEL.gguf", rich_help_panel=OUTPUT,
+                                  help="Also write Ollama's Modelfile for this GGUF file of the base model with the adapter.")
+    ] = None,
     model_name: ModelName = None,
     metadata: MetadataFile = None,
     hf_class: HfClass = None,
@@ -83,7 +88,7 @@ def command(
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
                                 base=base_folder, hf_class=hf_class)} if after else None
-    return carry_out(out, plan, source=adapter, dry_run=dry_run, checksums=checksums, after=compare,
+    return carry_out(out, plan, source=adapter, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", adapter, RESULT, "--base", base),
                            ("llama-server", "-m", "BASE.gguf", "--lora", RESULT)), threads=threads,
                      max_memory=max_memory, resume=resume, force=force)

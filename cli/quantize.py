@@ -23,6 +23,7 @@ from .options import (
     Json,
     LeaveOutputTensor,
     MaxMemory,
+    ModelfileToo,
     NoFallback,
     OutputTensorType,
     OverrideKv,
@@ -58,6 +59,7 @@ def command(
                             help="File types (q4_k_m ...) or a preset (recommended): see `ggufx types`.")
     ],
     checksums: Checksums = None,
+    modelfile: ModelfileToo = False,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
     exclude_weights: ExcludeWeights = [],  # noqa: B006
@@ -103,6 +105,6 @@ def command(
     plan, refused = plan_outputs(QuantizePlanner(path, outfile, quantization), outtypes)
     compare = {o.path: afterwards(path, o.path, threads=threads, max_memory=max_memory,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
-    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
+    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

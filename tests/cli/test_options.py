@@ -12,10 +12,12 @@ import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
+from ggufx.converters.io.values import string
 from ggufx.converters.planners import adapter_to_hf, gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
+from zoo.files import write_file
 
 import ggufx
 
@@ -53,11 +55,12 @@ QUANTIZE = {
 }
 BASE = {"--base": ("base", "base", Path("base"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
+MODELFILE = {"--modelfile": ("", "modelfile", True)}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **MODELFILE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
         "--outtype": ("f16", "outtype", ["f16"]),
@@ -70,9 +73,13 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--no-tokenizer": ("", "tokenizer", False),
         **BASE,
     }),
-    "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS, "--plain": ("", "plain", True)}),
+    "lora-to-gguf": (["in"], {
+        **CONVERT, **OUTPUT, **METADATA, **BASE, **AS,
+        "--plain": ("", "plain", True),
+        "--modelfile": ("m.gguf", "modelfile", Path("m.gguf")),
+    }),
     "quantize": (["in", "out.gguf", "q4_0"], {
-        **CONVERT, **DEVICE, **QUANTIZE,
+        **CONVERT, **DEVICE, **QUANTIZE, **MODELFILE,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
     "verify": (["a", "b"], {
@@ -89,6 +96,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
 # Those that only print: a call with all of their options.
 PRINT = {
     "inspect": ["{gguf}", "--context", "512", "--json", "--quiet"],
+    "modelfile": ["{gguf}", "--adapter", "{lora}", "--outfile", "{gguf}.Modelfile", "--force", "--json", "--quiet"],
     "types": ["{gguf}", "--json", "--quiet"],
     "archs": ["--json", "--quiet"],
     "warmup": ["f32", "--device", "cpu", "--json", "--quiet"],
@@ -134,7 +142,8 @@ def test_a_command_that_prints_takes_all_its_options(name: str, zoo, tmp_path: P
     path = tmp_path / "a.gguf"
     if "{gguf}" in PRINT[name]:
         ggufx.hf_to_gguf(zoo("llama"), path)
-    done = CliRunner().invoke(app, [name, *(text.format(gguf=path) for text in PRINT[name])])
+    lora = write_file(tmp_path / "l.gguf", {"general.architecture": string("llama"), "general.type": string("adapter")}, {})
+    done = CliRunner().invoke(app, [name, *(text.format(gguf=path, lora=lora) for text in PRINT[name])])
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["ok"] is True
