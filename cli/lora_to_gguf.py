@@ -69,7 +69,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> ExitStatus:
-    """Convert a PEFT LoRA adapter to a GGUF adapter."""
+    """Convert a LoRA adapter of PEFT or mlx-lm to a GGUF adapter."""
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from ..converters.sources.hf_folder import base_of
     from ..converters.sources.hub import cached_origin, resolve_model

@@ -10,7 +10,6 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
 from ..io.json_file import json_bytes, read_json
 from ..io.machine_paths import is_machine_path
@@ -20,7 +19,9 @@ from ..notes import Note
 from ..ops.lora import EMBEDDING, FUSED, Lora
 from ..rules.spec import ArchSpec, TensorRule
 from ..rules.template import Holes
+from ..sources.hf_folder import Checkpoint
 from ..sources.names import PREFIXES
+from ..sources.packed.tensor import PackedTensor
 from .kept_tensors import read_tensor
 from .outtype import HELD_BY
 from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
@@ -64,30 +65,34 @@ class Record:
             self.source.folded[made] = folded
 
     def _keep(self, tensor: StoredTensor) -> bool:
-        if sum(value.data.nbytes for value in self.metadata.values()) + tensor.nbytes > MAX_KEPT_BYTES:
+        room = MAX_KEPT_BYTES - sum(value.data.nbytes for value in self.metadata.values())
+        if isinstance(tensor, PackedTensor) or tensor.nbytes > room:
             return False
         self.metadata[KEPT + tensor.name] = kept_value(read_tensor(tensor))
         self.source.kept[tensor.name] = {"dtype": tensor.type, "shape": list(tensor.shape), "rows": None}
         return True
 
-    def keys(self, folder: Path, dropped: Iterable[str]) -> Metadata:
+    def keys(self, adapter: Checkpoint, dropped: Iterable[str]) -> Metadata:
         """All key-values. `dropped`: tensors of the adapter that are not in the file, and need not be."""
         ((self.source.dtype, _),) = Counter(self._types.values()).most_common(1)
         self.source.dtypes = {name: kind for name, kind in self._types.items() if kind != self.source.dtype}
         aliases = [*self.spec.aliases, *((table, found) for found, table in PREFIXES), ("", "")]
         self.source.record_names(self._names, tuple((PREFIX + found, PREFIX + table) for found, table in aliases))
         self.source.dropped = dict.fromkeys(dropped, "a copy of the base model's weight")
-        return {"ggufx.adapter_config": string(_config(folder / "adapter_config.json")),
+        return {"ggufx.adapter_config": string(_config(adapter)),
                 "ggufx.source": string(self.source.to_value()), **self.metadata}
 
 
-def _config(path: Path) -> str:
-    """The text of adapter_config.json; a base model that is a folder of this machine is none for others."""
-    config = read_json(path, non_finite=True)
+def _config(adapter: Checkpoint) -> str:
+    """adapter_config.json, as its text where that says the same; a base model that is a folder of this machine is none for
+    others."""
+    config, path = adapter.config, adapter.folder / "adapter_config.json"
     base = config.get("base_model_name_or_path")
     if isinstance(base, str) and (is_machine_path(base) or os.path.isdir(base)):
-        return json_bytes({**config, "base_model_name_or_path": None}, indent=2, sort_keys=True).decode()
-    return path.read_text(encoding="utf-8")
+        config = {**config, "base_model_name_or_path": None}
+    if config == read_json(path, non_finite=True):
+        return path.read_text(encoding="utf-8")
+    return json_bytes(config, indent=2, sort_keys=True).decode()
 
 
 def returns(stored: str, made: str, scale: float) -> bool:

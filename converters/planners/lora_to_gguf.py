@@ -22,17 +22,19 @@ from ..notes import Note, grouped
 from ..ops import LoraRefused, Op, Transpose
 from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora
 from ..plan.gguf_output import gguf_output
-from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, numbered
+from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, TensorJob, numbered
 from ..rules.hf_config import canonical
 from ..rules.hparams import sizes, write_hparams
 from ..rules.match import BlockHparams, expected_shape, local_holes, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
-from ..sources.hf_folder import Checkpoint, config_only, open_adapter
+from ..sources.hf_folder import Checkpoint, config_only
 from ..sources.hub import cached_origin
+from ..sources.packed.mlx_adapter import open_adapter
 from .adapter_config import MERGE, AdapterSettings, read_settings
 from .adapter_keys import PREFIX, Record
 from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
+from .packed_sources import source_of
 from .published import published
 
 NO_NORMS = "the runtime normalises without looking for adapters"  # norms of each head are matrices, too
@@ -110,7 +112,7 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
             record.add(group.rule, op, [(_of_hf(spec, group, expert, hp), pair.a, pair.b)
                                         for expert, pair in sorted(group.pairs.items())],
                        group.rule.gguf[0].format({**group.holes, "p": "weight"}), OUTTYPES[options.outtype], notes)
-        key_values |= record.keys(adapter, checkpoint.tensors.keys() - {t.name for p in pairs for t in (p.a, p.b)})
+        key_values |= record.keys(checkpoint, checkpoint.tensors.keys() - {t.name for p in pairs for t in (p.a, p.b)})
 
     path = output_path(outfile, options.outtype, default_file_name(general, OUTTYPES[options.outtype], "adapter"))
     key_values = published(key_values, notes)
@@ -118,7 +120,7 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
     files = numbered(t.file for t in checkpoint.tensors.values())
     jobs = []
     for group, op in jobs_parts:
-        sources = tuple(Region(files[t.file], t.offset, t.type, t.shape)
+        sources = tuple(source_of(t, files)
                         for _, pair in sorted(group.pairs.items()) for t in (pair.a, pair.b))
         jobs.append(TensorJob(_names(group)[0], sources, (op,), tuple(made.regions[n] for n in _names(group))))
     return ConversionPlan(

@@ -28,8 +28,9 @@ from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..planners.own_keys import Source
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
-from ..sources.hf_folder import Checkpoint, base_of, open_adapter, open_checkpoint
+from ..sources.hf_folder import Checkpoint, base_of, open_checkpoint
 from ..sources.packed.logical import logical
+from ..sources.packed.mlx_adapter import open_adapter
 from ..sources.recognise import expect, recognise
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
@@ -222,7 +223,7 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
         return _folders(one_folder, other, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
-        return one, two, adapter_files(a, b)
+        return one, two, adapter_files(one.config, two.config)
     one, two = (_in_gguf_names(path, form, options) for path, form in zip((a, b), forms, strict=True))
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):
         adapter, model = (one, two) if one.form in ADAPTERS else (two, one)

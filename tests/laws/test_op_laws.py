@@ -243,6 +243,7 @@ PACKED = (  # an op of 64 rows and 96 columns, and what it takes: (element type,
      ((BYTES, (64, 96)), (F32, (1, 1)), (F32, (1,)))),
     (Unpack((64, 96), (("codes", Grid("I")), SCALE, ("columns", Grid())), (1, 96)),
      ((BYTES, (64, 96)), (F32, (64, 1)), (F32, (96,)))),
+    (Unpack((64, 96), (("floats", Grid(turned=True)),), (1, 1)), ((F32, (96, 64)),)),
 )
 
 
