@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..converters.errors import Failure
+from ..converters.errors import Failure, UsageError
 from ..converters.notes import Note
-from ..converters.plan.plan import ConversionPlan
+from ..converters.plan.plan import ConversionPlan, OutputFile
 from .exit import ExitStatus, status_of
 from .files import check_writable, write_text
 from .output import Output, human_bytes, human_count
@@ -60,13 +60,14 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
             out.notes(["nothing to verify: no tensors were written"])
         elif written not in {f.path for f in failures}:
             reports[written] = _compare(out, plan, compare)
-    for file in result.files if modelfiles else ():
-        _write_modelfile(out, file.path, modelfile, modelfiles[file.path])
+    for file in result.files:
+        if file.path in modelfiles:
+            _write_modelfile(out, plan, file.path, modelfile, modelfiles[file.path])
     if result.files:
         _print_next(out, str(plan.folder or result.files[0].path), then[1:] if after else then)
     facts = _facts_by_file(plan)
     files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path],
-              **({"modelfile": str(modelfiles[f.path])} if modelfiles else {})} for f in result.files]
+              **({"modelfile": str(modelfiles[f.path])} if f.path in modelfiles else {})} for f in result.files]
     document = {**_document(plan, failures), "source": source, "files": files, "seconds": round(result.seconds, 3),
                 "bytes_kept": result.bytes_kept, "devices": list(result.devices)}
     document["notes"] += [Note.of(note).to_json() for note in result.notes]
@@ -80,26 +81,39 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
 
 
 def _modelfiles(plan: ConversionPlan, asked: bool | Path | None, force: bool) -> dict[Path, Path]:
-    """The Modelfile of each output. Raises ahead of the work what would keep it from being written."""
+    """The Modelfile of each output but projectors, which belong to a model. Raises ahead of the work what would keep one from
+    being written."""
     if not asked:
         return {}
-    if isinstance(asked, Path):
-        from ..converters.metadata.modelfile import check_model
+    from ..converters.metadata.modelfile import check_model
 
+    if isinstance(asked, Path):
         check_model(asked)
-    paths = [output.path for output in plan.outputs]
+    paths = [output.path for output in plan.outputs if not _is_projector(output)]
+    if not paths:
+        raise UsageError("a Modelfile is of a model, and no model is made", hint="Leave out --modelfile.")
     found = {path: path.with_suffix(".Modelfile") if len(paths) > 1 else path.with_name("Modelfile") for path in paths}
     for path in found.values():
         check_writable(path, force)
     return found
 
 
-def _write_modelfile(out: Output, written: Path, asked: bool | Path | None, path: Path) -> None:
+def _is_projector(output: OutputFile) -> bool:
+    from ..converters.io.gguf import planned_header
+    from ..converters.metadata.modelfile import is_projector
+
+    return is_projector(planned_header(output.head, output.size, output.path).metadata)
+
+
+def _write_modelfile(out: Output, plan: ConversionPlan, written: Path, asked: bool | Path | None, path: Path) -> None:
     from ..converters.metadata.modelfile import make_modelfile
     from .modelfile import publish
 
-    model, adapter = (asked, written) if isinstance(asked, Path) else (written, None)
-    publish(out, make_modelfile(model, adapter, path.parent), path)
+    if isinstance(asked, Path):
+        made = make_modelfile(asked, written, path.parent)
+    else:
+        made = make_modelfile(written, None, path.parent, [o.path for o in plan.outputs if _is_projector(o)])
+    publish(out, made, path)
 
 
 def _print_next(out: Output, written: str, then: Sequence[Sequence[str]]) -> None:

@@ -18,6 +18,7 @@ from .options import (
     Device,
     DryRun,
     Force,
+    HfClass,
     Json,
     MaxMemory,
     Pre,
@@ -33,6 +34,7 @@ NAME = "gguf-to-hf"
 PANEL = CONVERT
 EXAMPLES = """\
 $ ggufx gguf-to-hf model.gguf model/
+$ ggufx gguf-to-hf model.gguf model/ --mmproj mmproj-model-f16.gguf
 $ ggufx gguf-to-hf org/repo:model-q8_0.gguf model/ --dtype bf16
 $ ggufx gguf-to-hf adapter.gguf adapter/ --base org/model
 """
@@ -55,6 +57,11 @@ def command(
         str | None, typer.Option("--base", metavar="MODEL", rich_help_panel=OUTPUT, show_default="the adapter's",
                                  help="Base model of an adapter: a folder (its config.json is enough) or a Hub id.")
     ] = None,
+    mmproj: Annotated[
+        str | None, typer.Option("--mmproj", metavar="MMPROJ.gguf", rich_help_panel=OUTPUT,
+                                 help="File of the vision and audio parts: the whole multimodal checkpoint is made.")
+    ] = None,
+    hf_class: HfClass = None,
     pre: Pre = None,
     no_tokenizer: Annotated[
         bool, typer.Option("--no-tokenizer", rich_help_panel=OUTPUT, help="Weights and config alone.")
@@ -73,13 +80,16 @@ def command(
 ) -> ExitStatus:
     """Convert a GGUF file back to safetensors, config and tokenizer; a GGUF adapter to a PEFT adapter."""
     from ..converters.planners.adapter_to_hf import base_of_gguf, hub_id, is_adapter, plan_adapter_to_hf
-    from ..converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+    from ..converters.planners.gguf_to_hf import HfOptions
+    from ..converters.planners.pair_to_hf import plan_model_to_hf
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
-    options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, pre=pre, tokenizer=not no_tokenizer)
+    projector = None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet)
+    options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class, pre=pre,
+                        tokenizer=not no_tokenizer)
     path = resolve_model(model, what="gguf", progress=not quiet)
     base_folder = None
     if is_adapter(path) or base is not None:
@@ -89,9 +99,9 @@ def command(
         base_folder = resolve_model(base, what="config", progress=not quiet)
         plan = plan_adapter_to_hf(path, base_folder, folder, options, hub_id(base))
     else:
-        plan = plan_gguf_to_hf(path, folder, options)
+        plan = plan_model_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory, base=base_folder,
-                                  pre=pre, vocabulary=not no_tokenizer)} if after else None
+                                  pre=pre, hf_class=hf_class, vocabulary=not no_tokenizer)} if after else None
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *(("--base", base) if base else ())),), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -26,6 +26,9 @@ from .options import (
     LeaveOutputTensor,
     MaxMemory,
     MetadataFile,
+    Mmproj,
+    MmprojOnly,
+    MmprojType,
     ModelfileToo,
     ModelName,
     NoFallback,
@@ -50,6 +53,7 @@ PANEL = CONVERT
 EXAMPLES = """\
 $ ggufx hf-to-gguf org/model --outtype q4_k_m
 $ ggufx hf-to-gguf model/ --outtype q4_k_m,q6_k,q8_0 --outfile 'm-{outtype}.gguf'
+$ ggufx hf-to-gguf org/vision-model --outtype q4_k_m --mmproj
 $ ggufx hf-to-gguf model/ --outtype iq3_m --imatrix imatrix.gguf --dry-run
 """
 
@@ -61,6 +65,9 @@ def command(
         str, typer.Option("--outtype", metavar="TYPE[,TYPE]", autocompletion=complete_file_types, rich_help_panel=OUTPUT,
                           help="File types (q4_k_m ...), a preset (recommended), see `ggufx types`; auto: the model's own.")
     ] = "auto",
+    mmproj: Mmproj = False,
+    mmproj_only: MmprojOnly = False,
+    mmproj_type: MmprojType = "f16",
     checksums: Checksums = None,
     modelfile: ModelfileToo = False,
     imatrix: Imatrix = None,
@@ -92,8 +99,9 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
-    from ..converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
-    from ..converters.planners.many_outputs import outtype_names, plan_outputs
+    from ..converters.planners.hf_to_gguf import GgufOptions
+    from ..converters.planners.many_outputs import outtype_names
+    from ..converters.planners.projector import plan_checkpoint
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import RESULT, carry_out
@@ -108,8 +116,9 @@ def command(
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
-    plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
+                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization,
+                          mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type)
+    plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
                                   ignore=overridden(override_kv)) for o in plan.outputs} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,

@@ -30,6 +30,10 @@ def command(
         str | None, typer.Option("--adapter", metavar="ADAPTER.gguf", rich_help_panel=OUTPUT,
                                  help="A GGUF adapter on it; Ollama takes one.")
     ] = None,
+    mmproj: Annotated[
+        str | None, typer.Option("--mmproj", metavar="MMPROJ.gguf", rich_help_panel=OUTPUT,
+                                 help="File of the model's vision and audio parts.")
+    ] = None,
     outfile: Annotated[
         Path, typer.Option("--outfile", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="File to write.")
     ] = Path("Modelfile"),
@@ -43,8 +47,10 @@ def command(
 
     out = Output(json_mode, quiet)
     check_writable(outfile, force)
-    paths = [resolve_model(ref, what="gguf", progress=not quiet) for ref in (model, adapter) if ref is not None]
-    made = make_modelfile(paths[0], paths[1] if adapter else None, outfile.parent)
+    path, lora, projector = (ref if ref is None else resolve_model(ref, what="gguf", progress=not quiet)
+                             for ref in (model, adapter, mmproj))
+    assert path is not None
+    made = make_modelfile(path, lora, outfile.parent, [projector] if projector else [])
     publish(out, made, outfile)
     out.document({"path": str(outfile), "text": made.text, "name": made.name, "notes": list(made.notes)})
 

@@ -130,6 +130,19 @@ HfClass = Annotated[
                              help="Take the model for one of this class, whatever config.json says; see `ggufx archs`."),
 ]
 
+# -- images and sound ------------------------------------------------------------------------------------------------
+Mmproj = Annotated[
+    bool, typer.Option("--mmproj", rich_help_panel=OUTPUT,
+                       help="Also write the vision and audio parts, to a file mmproj-... beside."),
+]
+MmprojOnly = Annotated[
+    bool, typer.Option("--mmproj-only", rich_help_panel=OUTPUT, help="Write the vision and audio parts alone."),
+]
+MmprojType = Annotated[
+    str, typer.Option("--mmproj-type", metavar="TYPE", rich_help_panel=OUTPUT,
+                      help="File type of the vision and audio parts: f16, bf16, f32, q8_0 ..."),
+]
+
 # -- how to quantize ------------------------------------------------------------------------------------------------
 Imatrix = Annotated[
     Path | None, typer.Option("--imatrix", metavar="FILE", rich_help_panel=QUANTIZATION,

@@ -19,7 +19,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from ..io.json_file import read_json
 from ..io.values import Metadata, Value, ValueType, string, strings, u32
 from ..sources.hub import cached_origin
 from .model_card import BASE_MODELS, ORIGIN_FIELDS, is_id, is_path, read_card
-from .naming import ParameterCount
+from .naming import Kind, ParameterCount
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -73,7 +73,7 @@ def general_metadata(
     tensors_params: ParameterCount,
     model_name: str | None = None,
     override_file: Path | None = None,
-    kind: Literal["model", "adapter"] = "model",
+    kind: Kind = "model",
     hub_id: str | None = None,
     notes: list[str] | None = None,
 ) -> Metadata:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,19 +39,24 @@ class Modelfile:
     notes: tuple[str, ...] = ()
 
 
-def make_modelfile(model: Path, adapter: Path | None, folder: Path) -> Modelfile:
-    """The Modelfile of a GGUF model (any part of a split one), and of a GGUF adapter on it, to lie in `folder`.
+def make_modelfile(model: Path, adapter: Path | None, folder: Path, projectors: Sequence[Path] = ()) -> Modelfile:
+    """The Modelfile of a GGUF model (any part of a split one), of its projectors, and of a GGUF adapter on it, to lie in
+    `folder`.
 
     Raises UnsupportedError or InputError for what is no model, no adapter, or an adapter for another architecture;
     UsageError for a path that a Modelfile cannot name.
     """
-    file = _model(model)
+    file = check_model(model)
     keys = file.metadata
     notes: list[str] = []
     files = list(dict.fromkeys([file.path, *(t.file for t in file.tensors.values())]))
     if len(files) > 1:
         notes.append(f"the model is in {len(files)} files, which Ollama takes since 2026 only")
-    lines = [f"FROM {_path(part, folder)}" for part in files]
+    for path in projectors:
+        expect(path, "gguf")
+        if not is_projector(read_gguf(path).metadata):
+            raise UsageError("is no projector (mmproj)", file=path)
+    lines = [f"FROM {_path(part, folder)}" for part in (*files, *projectors)]
     if adapter is not None:
         _check_adapter(adapter, keys, notes)
         lines.append(f"ADAPTER {_path(adapter, folder)}")
@@ -76,14 +82,17 @@ def make_modelfile(model: Path, adapter: Path | None, folder: Path) -> Modelfile
     return Modelfile(head + "\n".join(lines) + "\n", _ollama_name(stem), tuple(notes))
 
 
-def _model(path: Path) -> GgufFile:
+def check_model(path: Path) -> GgufFile:
+    """A GGUF file that a Modelfile can be of. Raises for others."""
     expect(path, "gguf")
     file = read_gguf_model(path)
     expect_model(path, plain(file.metadata), file.tensors)
     return file
 
 
-check_model = _model
+def is_projector(keys: Metadata) -> bool:
+    """Whether a GGUF file holds the vision or audio part of a model."""
+    return text_of(keys, "general.type") == "mmproj" or text_of(keys, "general.architecture") == "clip"
 
 
 def _check_adapter(path: Path, model: Metadata, notes: list[str]) -> None:

@@ -19,6 +19,9 @@ _MAX_STEM_BYTES = 200  # file systems allow 255: room for "-00001-of-00003", ".g
 _SAFE = frozenset("-_.+")
 
 
+Kind = Literal["model", "adapter", "vocab", "mmproj"]
+
+
 class ParameterCount(NamedTuple):
     """Numbers of parameters. `total` is negative for LoRA adapters: it says "about", since they skip layers.
 
@@ -63,23 +66,24 @@ def count_parameters(names_and_shapes: Iterable[tuple[str, Sequence[int]]]) -> P
 
 
 def default_file_name(
-    metadata: Metadata, file_type_name: str | None, kind: Literal["model", "adapter", "vocab"] = "model"
+    metadata: Metadata, file_type_name: str | None, kind: Kind = "model"
 ) -> str:
     """`<base name or name>-<size>-<fine-tune>-<version>-<ENCODING>[-LoRA|-vocab].gguf`, from `general.*`.
 
     `file_type_name` is the encoding as llama.cpp spells it ("F16", "Q8_0", "Q4_K_M"). A vocabulary has neither size nor
-    encoding. Always one plain file name: letters, digits and `-_.+` of any script, never a path, never hidden, never an
-    option, at most 205 bytes.
+    encoding; a projector has no size, and is called `mmproj-` in front, by which runtimes find it. Always one plain file
+    name: letters, digits and `-_.+` of any script, never a path, never hidden, never an option, at most 205 bytes.
     """
     def text(key: str) -> str:
         return str(metadata[key].data) if key in metadata else ""
 
     encoding = "" if kind == "vocab" or file_type_name is None else file_type_name.upper()
-    suffix = _joined(encoding, {"model": "", "adapter": "LoRA", "vocab": "vocab"}[kind])
+    suffix = _joined(encoding, {"model": "", "adapter": "LoRA", "vocab": "vocab", "mmproj": ""}[kind])
     stem = _joined(
         _safe(text("general.basename") or text("general.name")) or "model",
-        "" if kind == "vocab" else text("general.size_label"), text("general.finetune"), text("general.version"),
+        "" if kind in ("vocab", "mmproj") else text("general.size_label"), text("general.finetune"), text("general.version"),
     )
+    stem = _joined("mmproj" if kind == "mmproj" else "", stem)
     room = _MAX_STEM_BYTES - len(suffix.encode()) - 1
     return f"{_joined(stem.encode()[:room].decode(errors='ignore'), suffix)}.gguf"
 

@@ -27,7 +27,8 @@ from ..rules.template import Holes, TemplateIndex
 from ..sources.hub import HubReference, cached_origin
 from ..sources.recognise import GGUFS, expect
 from .adapter_keys import PREFIX, factor_names, folded_of
-from .gguf_to_hf import DTYPES, HfOptions, kept_pieces
+from .gguf_to_hf import DTYPES, HfOptions
+from .kept_tensors import kept_pieces
 from .lora_to_gguf import BaseModel, Pair, read_base, unfit_pair
 from .own_keys import Source
 from .peft_config import Adapted, peft_config
@@ -87,13 +88,13 @@ def plan_adapter_to_hf(path: Path, base: Path, folder: Path, options: HfOptions,
     """Plan a GGUF adapter -> a PEFT adapter in `folder`, for the model in `base`, whose config.json is enough. `base_id`: what
     adapter_config.json calls that, unless the file says it; see `hub_id`."""
     expect(path, "gguf")
-    if options != HfOptions(options.dtype):
-        raise UsageError("an adapter is one file without a tokenizer", file=path, hint="Leave out --max-shard-size, --pre and "
-                         "--no-tokenizer.")
+    if options != HfOptions(options.dtype, hf_class=options.hf_class):
+        raise UsageError("an adapter is one file without a tokenizer or other parts", file=path,
+                         hint="Leave out --max-shard-size, --mmproj, --pre and --no-tokenizer.")
     file = read_gguf(path)
     _check_kind(file)
     own = Source.of(file.metadata, path)
-    model = read_base(base, own.hf_class or None if own else None)
+    model = read_base(base, options.hf_class or (own.hf_class or None if own else None))
     if (name := text_of(file.metadata, "general.architecture")) != model.spec.name:
         raise InputError("is an adapter for another architecture than the base model's", file=path, expected=model.spec.name,
                          found=printable(name), hint="Is --base the model that the adapter was trained on?")
@@ -355,7 +356,7 @@ def _assemble(file: GgufFile, folder: Path, model: BaseModel, own: Source | None
     whole = {b for update in updates if not update.op.with_b for _, b in update.names}
     outputs = [OutputFile(folder / shard.file_name, len(head) + sum(t.nbytes for t in shard.tensors), head,
                           tuple(piece for n in sorted(whole) for piece in
-                                kept_pieces(file, spelled[n], kept[spelled[n]], place[spelled[n]])))]
+                                kept_pieces(file.metadata, file.path, spelled[n], kept[spelled[n]], place[spelled[n]])))]
     files = {"README.md": model_card(published(file.metadata, notes)), "adapter_config.json": _config_text(file, config)}
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items() if data is not None]
 

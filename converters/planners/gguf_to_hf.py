@@ -19,7 +19,7 @@ from ..io.gguf import GgufFile, read_gguf_model
 from ..io.json_file import json_bytes, parse_object
 from ..io.safetensors import Shard, encode_index, encode_safetensors_header, shard
 from ..io.tensors import StoredTensor
-from ..io.values import ValueType, plain, string
+from ..io.values import plain, string
 from ..metadata.general import sampling_parameters
 from ..metadata.model_card import model_card
 from ..notes import Note, grouped
@@ -32,31 +32,34 @@ from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
-from ..rules.spec import ArchSpec
+from ..rules.spec import ArchSpec, Hparams
 from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
+from .kept_tensors import kept_pieces
 from .keyed_tensors import from_keys
 from .nvfp4_scales import read_factors
 from .outtype import rounded
-from .own_keys import KEPT, Source
+from .own_keys import Source
 from .published import published
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
 DEFAULT_SHARD_BYTES = 5 * 10**9
-MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per pair of a head's dimensions
 
 
 @dataclass(frozen=True)
 class HfOptions:
     """How a checkpoint is made. `dtype` auto: the original types where the file tells them. `max_shard_bytes` None: the
     original's files where the file tells them, else of at most DEFAULT_SHARD_BYTES. `pre`: the pre-tokenizer, where
-    the file's name for it is missing or wrong. `tokenizer` False: none is written. UsageError for other values."""
+    the file's name for it is missing or wrong. `mmproj`: the file of its vision and audio parts, and `hf_class`: the class of
+    both, where they do not tell (pair_to_hf). `tokenizer` False: none is written. UsageError for other values."""
 
     dtype: str = "auto"
     _: KW_ONLY
     max_shard_bytes: int | None = None
+    mmproj: Path | None = None
+    hf_class: str | None = None
     pre: str | None = None
     tokenizer: bool = True
 
@@ -82,11 +85,14 @@ class HfTensor:
 
 
 @dataclass
-class _Reading:
+class GgufReading:
+    """A GGUF file, the table that reads it, and what is said and wrong of it."""
+
     model: GgufFile
     spec: ArchSpec
     own: Source | None
     options: HfOptions
+    aliases: tuple[tuple[str, str], ...] = ()  # of a file of others: (prefix in the checkpoint to be, the table's)
     notes: list[str] = field(default_factory=list)
     problems: list[GgufxError] = field(default_factory=list)
 
@@ -109,65 +115,74 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     notes = list(texts.notes)
     if not model.tensors:
         notes.append("the file holds a vocabulary only: the tokenizer is written")
-        return _assemble(folder, model, {}, [], notes, [], texts.files, {"architecture": name})
+        return assemble(folder, model, {}, [], notes, [], texts.files, {"architecture": name})
 
     raise_all(InputError("a weight has dimensions, and none of them is 0", file=t.file, tensor=t.name, found=list(t.shape))
               for t in model.tensors.values() if not t.shape or not all(t.shape))
-    original, spec = _original(model, own, path) or (None, arch.for_gguf(name, GgufFacts.of(keys, model.tensors), str(path)))
+    original, spec = original_of(model, own, path) or (None, arch.for_gguf(name, GgufFacts.of(keys, model.tensors), str(path)))
     if own and spec.whole is not None:
         own, spec = own.of_text_part(), spec.whole.text
-    reading = _Reading(model, spec, own, options, notes)
-    said = plain(with_defaults(spec, model.metadata))
-    foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
-    hp = sizes(spec, said, _vocab_rows(model), original)
-    beside = read_factors(model).names
-    types = {n: t.type for n, t in model.tensors.items() if n not in beside}
-    matched = match_gguf(spec, hp, types, str(path), reading.problems,
-                         frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
-    raise_all(reading.problems)
-    rows = _vocab_rows(model)
-    if rows is not None and foreign.get("vocab_size", rows) != rows:
-        notes.append(f"{name}.vocab_size is {foreign['vocab_size']}, token_embd.weight has {rows} rows, as config.json says")
-        foreign["vocab_size"] = rows
-    for derived in spec.derived:
-        if derived.gguf in matched.derived and not original:
-            try:
-                with np.errstate(divide="raise", over="raise", invalid="raise"):
-                    derived.recover(_values(model.tensors[derived.gguf]), found, foreign)
-            except (*UNFIT, Missing) as error:
-                raise InputError(f"stands for settings and cannot be read: {error}", file=path,
-                                 tensor=derived.gguf) from error
-
-    tensors = _targets(reading, matched.matches)
-    raise_all(reading.problems)
-    if options.dtype == "auto":  # floats beside the original's types are what they were made of
-        stored = [(model.tensors[t.match.gguf[0]], t.dtype) for t in tensors]
-        reading.notes.extend(rounded(((s.type, dtype) for s, dtype in stored if len(s.shape) > 1
-                                      and not (own and s.type in FLOATS)), "--dtype f32"))
+    reading = GgufReading(model, spec, own, options, notes=notes)
+    tensors, foreign, found, hp = convertible(reading, original)
     pooling = sentence_files(foreign)
     if original:
-        config = original if options.dtype == "auto" else _with_dtype(original, _main_dtype(reading))
+        config = original if options.dtype == "auto" else with_dtype(original, main_dtype(reading))
         if own and own.decoded:
             config = without_quantization(config)
             notes.append(f"the original was quantized ({', '.join(own.decoded)}); its weights come back as floats")
     else:
-        config = _foreign_config(reading, foreign, tensors, keys)
+        config = foreign_config(reading, foreign, tensors, keys)
         reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
         if spec.absent:
             reading.notes.append(spec.absent)
     kept = dict(own.kept) if own and options.dtype == "auto" else {}
     if spec.keyed and not kept:
-        bytes_of, kept = from_keys(spec, hp, keys, _main_dtype(reading), path)
+        bytes_of, kept = from_keys(spec, hp, keys, main_dtype(reading), path)
         model.metadata.update(bytes_of)
-    shards = _shards(reading, tensors, kept)
-    files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None, reading.notes)}
-    return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
+    shards = shards_of(reading, tensors, kept)
+    files = {**index_of(shards, own), **texts.files, **pooling,
+             **side_files(model, config, original is not None, reading.notes)}
+    return assemble(folder, model, kept, shards, reading.notes, tensors, files, {
         "architecture": spec.name, "class": (own and own.hf_class) or arch.class_of(config, str(path)),
-        "dtype": _main_dtype(reading),
+        "dtype": main_dtype(reading),
         "parameters": sum(prod(t.shape) for t in tensors)})
 
 
-def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, ArchSpec] | None:
+def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfTensor], Config, GgufFacts, Hparams]:
+    """The tensors of the checkpoint to be, the config that the file's keys describe with what had to be assumed for it,
+    and the sizes. `original`: the config.json that ggufx kept."""
+    model, spec, own, path = reading.model, reading.spec, reading.own, reading.model.path
+    said = plain(with_defaults(spec, model.metadata))
+    foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
+    rows = _vocab_rows(model)
+    hp = sizes(spec, said, rows, original)
+    beside = read_factors(model).names
+    types = {n: t.type for n, t in model.tensors.items() if n not in beside}
+    matched = match_gguf(spec, hp, types, str(path), reading.problems,
+                         frozenset(own.layouts if own else ()), packed=reading.options.dtype == "auto")
+    raise_all(reading.problems)
+    if rows is not None and foreign.get("vocab_size", rows) != rows:
+        reading.notes.append(f"{spec.name}.vocab_size is {foreign['vocab_size']}, token_embd.weight has {rows} rows, "
+                             "as config.json says")
+        foreign["vocab_size"] = rows
+    for derived in spec.derived:
+        if derived.gguf in matched.derived and not original:
+            try:
+                with np.errstate(divide="raise", over="raise", invalid="raise"):
+                    derived.recover(_values(model.tensors[derived.gguf], derived.most), found, foreign)
+            except (*UNFIT, Missing) as error:
+                raise InputError(f"stands for settings and cannot be read: {error}", file=path,
+                                 tensor=derived.gguf) from error
+    tensors = _targets(reading, matched.matches)
+    raise_all(reading.problems)
+    if reading.options.dtype == "auto":  # floats beside the original's types are what they were made of
+        stored = [(model.tensors[t.match.gguf[0]], t.dtype) for t in tensors]
+        reading.notes.extend(rounded(((s.type, dtype) for s, dtype in stored if len(s.shape) > 1
+                                      and not (own and s.type in FLOATS)), "--dtype f32"))
+    return tensors, foreign, found, hp
+
+
+def original_of(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, ArchSpec] | None:
     """The config.json that ggufx kept and its table; of a multimodal class the text part, which the file holds."""
     if own is None or "ggufx.config" not in model.metadata:
         return None
@@ -186,18 +201,18 @@ def _vocab_rows(model: GgufFile) -> int | None:
     return embedding.shape[0] if embedding else None
 
 
-def _values(tensor: StoredTensor) -> np.ndarray:
+def _values(tensor: StoredTensor, most: int) -> np.ndarray:
     """float32 values of a small F32 tensor."""
     if tensor.type != "F32":
         raise UnsupportedError("stands for settings and must be F32", file=tensor.file, tensor=tensor.name,
                                found=tensor.type)
-    if prod(tensor.shape) > MAX_SETTINGS:
+    if prod(tensor.shape) > most:
         raise InputError("stands for settings and has too many values", file=tensor.file, tensor=tensor.name,
-                         expected=f"at most {MAX_SETTINGS}", found=prod(tensor.shape))
+                         expected=f"at most {most}", found=prod(tensor.shape))
     return np.frombuffer(read_bytes(tensor.file, tensor.offset, tensor.nbytes), "<f4")
 
 
-def _main_dtype(reading: _Reading) -> str:
+def main_dtype(reading: GgufReading) -> str:
     """The checkpoint's element type: asked for, the original's, or what loses nothing (bf16 for blocks)."""
     if reading.options.dtype != "auto":
         return DTYPES[reading.options.dtype]
@@ -209,7 +224,7 @@ def _main_dtype(reading: _Reading) -> str:
     return "F16" if "F16" in types and types <= {"F16", "F32"} else "BF16"
 
 
-def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
+def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
     """The HF tensors that the matches make, in the order of the GGUF data, so that reading is sequential."""
     own = reading.own
     out: list[HfTensor] = []
@@ -233,7 +248,7 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
             continue
         for part, names in enumerate(match.hf):
             for expert, table_name in enumerate(names):
-                name = own.original_name(table_name) if own else table_name
+                name = own.original_name(table_name) if own else _spelled(table_name, reading.aliases)
                 shape, first = shapes[part], 0
                 if crop is not None:
                     first = crop.start
@@ -248,24 +263,28 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
     return out
 
 
+def _spelled(table_name: str, aliases: tuple[tuple[str, str], ...]) -> str:
+    return next((own + table_name.removeprefix(table) for own, table in aliases if table_name.startswith(table)), table_name)
+
+
 def _rows_with(kept: Mapping[str, Any], shape: Shape) -> int:
     """The rows of a table of which `shape` is in GGUF and the rest is kept."""
     return shape[0] + sum(stop - start for start, stop in kept["rows"] or ())
 
 
-def _dtype(reading: _Reading, match: Match, name: str) -> str:
+def _dtype(reading: GgufReading, match: Match, name: str) -> str:
     """The element type of one tensor."""
     if match.rule.emits:
         return "U8"
     if reading.options.dtype != "auto":
-        return _main_dtype(reading)
+        return main_dtype(reading)
     if reading.own is not None:
         dtype = reading.own.dtypes.get(name, reading.own.dtype)
         if dtype not in FLOATS:
             reading.problems.append(InputError("ggufx.source gives a weight the wrong type", file=reading.model.path,
                                                tensor=name, expected=", ".join(FLOATS), found=dtype))
         return dtype
-    return match.rule.hf_dtype or _main_dtype(reading)
+    return match.rule.hf_dtype or main_dtype(reading)
 
 
 def _back(ops: tuple[Op, ...]) -> tuple[Op, ...]:
@@ -273,7 +292,7 @@ def _back(ops: tuple[Op, ...]) -> tuple[Op, ...]:
     return tuple(op.inverse for op in reversed(ops) if not isinstance(op, Crop))
 
 
-def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], keys: Mapping[str, Any]) -> Config:
+def foreign_config(reading: GgufReading, config: Config, tensors: list[HfTensor], keys: Mapping[str, Any]) -> Config:
     """config.json from the standard keys."""
     for name in ("bos", "eos", "padding"):
         # An explicit null: the class's default id may lie outside of this vocabulary.
@@ -284,19 +303,19 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
         config[f"{'pad' if name == 'padding' else name}_token_id"] = token
     if not any(t.match.rule.emits for t in tensors):
         config.pop("quantization_config", None)
-    config["dtype"] = ELEMENT_TYPES[_main_dtype(reading)].torch
+    config["dtype"] = ELEMENT_TYPES[main_dtype(reading)].torch
     # Without a version AutoTokenizer takes a Mistral tokenizer for one of those that older versions saved wrongly.
     config["transformers_version"] = "5.0.0"
     return hub_style(config, reading.spec)
 
 
-def _with_dtype(config: Config, dtype: str) -> Config:
+def with_dtype(config: Config, dtype: str) -> Config:
     """The original config.json for weights of another type: a stored form of quantized weights goes."""
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
     return {**without_quantization(config), key: ELEMENT_TYPES[dtype].torch}
 
 
-def _side_files(model: GgufFile, config: Config, original: bool, notes: list[str]) -> dict[str, bytes]:
+def side_files(model: GgufFile, config: Config, original: bool, notes: list[str]) -> dict[str, bytes]:
     """generation_config.json, the model card, and config.json: last, since it makes the folder a model."""
     files: dict[str, bytes] = {}
     if "ggufx.generation_config" in model.metadata:
@@ -314,7 +333,7 @@ def _side_files(model: GgufFile, config: Config, original: bool, notes: list[str
     return files
 
 
-def _shards(reading: _Reading, tensors: list[HfTensor], kept: Mapping[str, Any]) -> list[Shard]:
+def shards_of(reading: GgufReading, tensors: list[HfTensor], kept: Mapping[str, Any]) -> list[Shard]:
     """The files of the weights: the original's where they are known and nothing else is asked for."""
     made = {t.name for t in tensors}
     rows = [(t.name, t.dtype, t.shape) for t in tensors]
@@ -324,7 +343,7 @@ def _shards(reading: _Reading, tensors: list[HfTensor], kept: Mapping[str, Any])
     return found or shard(rows, asked or DEFAULT_SHARD_BYTES)
 
 
-def _index(shards: list[Shard], own: Source | None) -> dict[str, bytes]:
+def index_of(shards: list[Shard], own: Source | None) -> dict[str, bytes]:
     """The index of several files. What the original's says beside is true of the original's files only."""
     if len(shards) < 2:
         return {}
@@ -332,7 +351,7 @@ def _index(shards: list[Shard], own: Source | None) -> dict[str, bytes]:
     return {"model.safetensors.index.json": encode_index(shards, own.index if own and same else None)}
 
 
-def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: list[Shard], notes: list[str],
+def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: list[Shard], notes: list[str],
               tensors: list[HfTensor], files: Mapping[str, bytes], facts: dict[str, Any]) -> ConversionPlan:
     """Shards, their index, side files; a job per match, or per expert. `kept`: tensors, or rows, that the file keeps as
     they were."""
@@ -342,7 +361,7 @@ def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: li
         head = encode_safetensors_header(part.tensors)
         place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
         pieces = tuple(piece for t in part.tensors if t.name in kept
-                       for piece in kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
+                       for piece in kept_pieces(model.metadata, model.path, t.name, kept[t.name], len(head) + t.offset))
         size = len(head) + sum(t.nbytes for t in part.tensors)
         outputs.append(OutputFile(folder / part.file_name, size, head, pieces))
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
@@ -354,7 +373,7 @@ def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: li
         if t.name in kept and kept[t.name]["rows"] is None:
             continue  # the kept bytes are the whole tensor
         output, offset = place[t.name]
-        offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0])
+        offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0]) if t.first else 0
         jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
@@ -379,20 +398,3 @@ def _sources(match: Match, expert: int, model: GgufFile, numbers: Mapping[Path, 
             shape, offset = shape[1:], offset + expert * (t.nbytes // shape[0])
         out.append(Region(numbers[t.file], offset, t.type, shape))
     return tuple(out)
-
-
-def kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
-    """Where the kept bytes of a tensor at `offset` go. InputError where they do not fit the tensor."""
-    value = model.metadata.get(KEPT + kept.get("key", name))
-    shape, dtype = tuple(kept["shape"]), kept["dtype"]
-    whole = region_bytes(dtype, shape)
-    step = whole // shape[0] if shape and shape[0] else whole
-    runs = kept["rows"] if kept["rows"] is not None else [[0, shape[0] if shape else 1]]
-    data = np.asarray(value.data).tobytes() if value is not None and value.item_type is ValueType.UINT8 else b""
-    if len(data) != sum(stop - start for start, stop in runs) * step:
-        raise InputError(f"{KEPT}{name} does not hold what ggufx.source says", file=model.path)
-    pieces = []
-    for start, stop in runs:
-        pieces.append((offset + start * step, data[: (stop - start) * step]))
-        data = data[(stop - start) * step :]
-    return pieces

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from ..arch import projectors
 from ..errors import GgufxError, InputError, UsageError
 from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
-from ..metadata.naming import count_parameters, default_file_name, output_path
+from ..metadata.naming import Kind, count_parameters, default_file_name, output_path
 from ..notes import Note, grouped
 from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, Packed, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
@@ -20,6 +22,7 @@ from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Missing
 from ..rules.hparams import UNFIT
 from ..rules.match import Match
+from ..rules.spec import CONV
 from ..sources.names import PREFIXES
 from ..sources.packed.tensor import PackedTensor
 from ..sources.quantized import PLAIN, declared
@@ -40,7 +43,8 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for."""
+    the class to take the model for. `mmproj`: the vision and audio parts are written, too, to a file of their own, of type
+    `mmproj_type`; `mmproj_only`: nothing else is."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -52,6 +56,9 @@ class GgufOptions:
     tokenizer: bool = True
     plain: bool = False
     keep_quantized: bool = False
+    mmproj: bool = False
+    mmproj_only: bool = False
+    mmproj_type: str = "f16"
     quantization: Quantization = field(default_factory=Quantization)
 
 
@@ -61,11 +68,14 @@ class GgufPlanner:
     `outfile`: a file, in which `{outtype}` is filled in, or a folder; None: the current one.
     """
 
+    kind: Kind = "model"
+    texts: tuple[str, ...] = ("config.json", "generation_config.json")  # files that the way back needs as they are
+
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
         self.outfile, self.options = outfile, options
-        reading = self.reading = read(folder, options.hf_class)
-        checkpoint, spec, config, notes = reading.checkpoint, reading.spec, reading.config, reading.notes
+        reading = self.reading = self._read(folder)
+        checkpoint, spec, notes = reading.checkpoint, reading.spec, reading.notes
         self.spec, self.keys = spec, reading.keys
         self.literal = _derived(reading)
         self.tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.literal.items()), *_targets(reading)]
@@ -74,17 +84,14 @@ class GgufPlanner:
         self.scales = {scale_name(name): np.array([factor_of(reading.source(n)) for n in match.hf[0]], np.float32)
                        for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}
 
-        tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
-            tokenizer_metadata(folder, arch=self.spec.name, hf_class=reading.hf_class, config=config,
-                               vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
+        tokens = self._tokenizer(folder)
         self.tokens = tokens.metadata | suppressed(reading, tokens)
         self.general = general_metadata(
             folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
-            notes=notes)
+            kind=self.kind, notes=notes)
         notes.extend(tokens.notes)
-        notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
-                     for part, count in reading.found.parts.items())
+        notes.extend(self._left_out())
         notes.extend(f"layer {block}: {count} tensors of {what} are not part of the GGUF model"
                      for (block, what), count in reading.found.beyond.items())
         if options.plain:
@@ -92,15 +99,35 @@ class GgufPlanner:
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
-        self.residue = {} if options.plain else _residue(reading, tokens)
+        self.residue = {} if options.plain else _residue(reading, tokens, self.texts)
         self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
         self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
         self.inputs = tuple(InputFile.of(path) for path in self.files)
 
+    def _read(self, folder: Path) -> Reading:
+        return read(folder, self.options.hf_class)
+
+    def _tokenizer(self, folder: Path) -> TokenizerResult:
+        if not self.options.tokenizer:
+            return TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder))
+        return tokenizer_metadata(folder, arch=self.spec.name, hf_class=self.reading.hf_class, config=self.reading.config,
+                                  vocab_size=_vocab_rows(self.tensors, self.reading.config), pre=self.options.pre)
+
+    def _left_out(self) -> list[str]:
+        """What to say of tensors that are not part of this file."""
+        reading = self.reading
+        if self.options.mmproj:
+            return []
+        known = projectors.of_config(reading.checkpoint.config, reading.hf_class)
+        said = [f"{part}*: {count} tensors of another part of the model are left out"
+                for part, count in reading.found.parts.items()]
+        return [*said, "--mmproj writes what sees or hears to a file of its own"] if said and known else said
+
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
         stored, _ = self._file_type(outtype)
-        return output_path(self.outfile, stored if outtype == "auto" else outtype, default_file_name(self.general, stored))
+        name = default_file_name(self.general, stored, self.kind)
+        return output_path(self.outfile, stored if outtype == "auto" else outtype, name)
 
     def plan(self, outtype: str) -> ConversionPlan:
         """The plan of a file of this type. Raises GgufxError with everything that keeps it from being made."""
@@ -123,7 +150,9 @@ class GgufPlanner:
         recipe = self._recipe(outtype)
         repacked = self._repacked(outtype)
         kind = self._kind("auto" if recipe else outtype, repacked)
-        tensors = [t if t.type else _typed(t, repacked[t.name], None) if t.name in repacked else
+        conv = "F16" if kind == "F16" else "F32"
+        tensors = [_typed(t, conv if len(t.shape) > 1 else "F32", None) if t.type == CONV else t if t.type else
+                   _typed(t, repacked[t.name], None) if t.name in repacked else
                    _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
         if outtype == "auto" and not recipe:
             types = {t.name: t.type for t in tensors}
@@ -262,7 +291,7 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
     return out
 
 
-def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
+def _residue(reading: Reading, tokens: TokenizerResult, texts: tuple[str, ...]) -> Metadata:
     """ggufx's own key-values: what makes the way back exact."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.type for t in checkpoint.tensors.values()]
@@ -280,12 +309,12 @@ def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
     if not source.decoded:
         source.record_files(checkpoint.tensors, checkpoint.folder / "model.safetensors.index.json")
     kept = keep(checkpoint.tensors, found, source, reading.notes)
-    try:
-        generation = json_value(checkpoint.folder / "generation_config.json")
-    except InputError:
-        generation = {}  # said where its sampling settings are looked for
-    return {"ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"), **generation,
-            **tokenizer_own_keys(tokens.source, tokens.metadata), **kept}
+    files: Metadata = {}
+    for text in texts:
+        with suppress(InputError):  # said where its settings are looked for
+            files |= json_value(checkpoint.folder / text)
+    return {"ggufx.source": string(source.to_value()), **files,
+            **(tokenizer_own_keys(tokens.source, tokens.metadata) if tokens.metadata else {}), **kept}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:

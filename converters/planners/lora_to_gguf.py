@@ -271,7 +271,10 @@ def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
 
 def gguf_block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> int | None:
     """The number that a block has in GGUF names, by the holes of an HF name."""
-    return spec.blocks(rule.stack, hp).start + int(holes.get(rule.stack, 0)) if rule.stack else None
+    if rule.stack is None:
+        return None
+    blocks, number = spec.blocks(rule.stack, hp), int(holes.get(rule.stack, 0))
+    return blocks[number] if number < len(blocks) else number + (blocks[0] if blocks else 0)
 
 
 def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, name: str) -> tuple[TensorRule, Holes] | None:

@@ -33,14 +33,17 @@ class Planner(Protocol):
         """The plan of that file alone. Raises what keeps it from being made."""
 
 
-def plan_outputs(planner: Planner, outtype: str | Sequence[str]) -> tuple[ConversionPlan, tuple[Failure, ...]]:
-    """The plan of a file per type (see `outtype_names`), and the files that cannot be made, which it leaves out.
+def plan_outputs(planner: Planner, outtype: str | Sequence[str],
+                 beside: Sequence[ConversionPlan] = ()) -> tuple[ConversionPlan, tuple[Failure, ...]]:
+    """The plan of a file per type (see `outtype_names`), and the files that cannot be made, which it leaves out. `beside`:
+    plans of other files of the same source, which are made in the same pass.
 
     Raises UsageError where types or names are wrong, and what is wrong with every file where none can be made.
     """
     outtypes = outtype_names(outtype)
     if len(outtypes) == 1:
-        return planner.plan(outtypes[0]), ()
+        plan = planner.plan(outtypes[0])
+        return merged([plan, *beside]) if beside else plan, ()
     paths = _each(planner.path, outtypes)
     if twice := {p for p in paths if paths.count(p) > 1}:
         raise UsageError("several types would go to this file", file=min(twice),
@@ -53,7 +56,7 @@ def plan_outputs(planner: Planner, outtype: str | Sequence[str]) -> tuple[Conver
             failures.append(Failure(path, error))
     if not plans:
         raise_all({str(f.error): f.error for f in failures}.values())  # what concerns all is said once
-    return merged(plans), tuple(failures)
+    return merged([*plans, *beside]), tuple(failures)
 
 
 def outtype_names(outtype: str | Sequence[str]) -> list[str]:

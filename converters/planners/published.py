@@ -10,7 +10,8 @@ from ..notes import Note
 
 # Free text, or lists of it; other texts are names of the format, or what the model computes with.
 _FREE = ("general.", "adapter.", "quantize.")
-_JSON = ("ggufx.config", "ggufx.generation_config", "ggufx.tokenizer_config", "ggufx.adapter_config")
+# Names of tensors and texts of tokens, which no path stands among.
+_OURS = ("ggufx.source", "ggufx.tokenizer")
 CUT = "paths of a machine are cut to their last part, or left out of lists"
 
 
@@ -28,7 +29,7 @@ def _published(key: str, value: Value) -> Value:
     if value.type is ValueType.STRING and key.startswith(_FREE):
         cut = without_paths(value.data)
         return value if cut == value.data else replace(value, data=cut)
-    if value.type is ValueType.STRING and key in _JSON:
+    if value.type is ValueType.STRING and key.startswith("ggufx.") and key not in _OURS:  # files of the folder, as JSON
         cut, found = json_without_paths(value.data)
         return string(cut) if found else value
     if value.item_type is ValueType.STRING and key.startswith(_FREE):

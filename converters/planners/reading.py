@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,9 +67,7 @@ def read(folder: Path, hf_class: str | None = None) -> Reading:
 
     Raises InputError or UnsupportedError with everything that is wrong.
     """
-    stored = open_checkpoint(folder, hf_class)
-    _refuse_method(stored)
-    checkpoint = logical(stored)
+    checkpoint = open_weights(folder, hf_class)
     try:
         spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
     except UnsupportedError as error:
@@ -90,14 +88,20 @@ def read(folder: Path, hf_class: str | None = None) -> Reading:
 
 def _matched(checkpoint: Checkpoint, spec: ArchSpec) -> Reading:
     """The checkpoint by its table; what does not fit is among the problems."""
-    file, config_file = str(checkpoint.folder), f"{checkpoint.folder}/config.json"
+    config_file = f"{checkpoint.folder}/config.json"
     config = canonical(checkpoint.config, spec, config_file, checkpoint.tensors.keys())
     spec = with_tied_head(spec, config, checkpoint.tensors)
-    notes, problems = list(checkpoint.notes), list[GgufxError]()
+    notes = list(checkpoint.notes)
     config.update(read_pooling(checkpoint.folder, notes))
+    return matched(checkpoint, spec, config, checkpoint.tensors, notes)
+
+
+def matched(checkpoint: Checkpoint, spec: ArchSpec, config: Config, names: Iterable[str], notes: list[str]) -> Reading:
+    """These tensors of the checkpoint by the table, whose rules see `config`; what does not fit is among the problems."""
+    file, problems = str(checkpoint.folder), list[GgufxError]()
     keys = write_hparams(spec, config, notes, problems)
     hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"), config)
-    shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
+    shapes = {name: checkpoint.tensors[name].shape for name in names}
     found = match_hf(spec, hp, shapes, file, problems)
     check_shapes(found, hp, shapes, file, problems)
     keys.update(to_keys(spec, hp, checkpoint.tensors, found, file, problems))
@@ -116,6 +120,13 @@ def _alike(checkpoint: Checkpoint) -> str | None:
             if not reading.problems:
                 return spec.classes[0]
     return None
+
+
+def open_weights(folder: Path, hf_class: str | None) -> Checkpoint:
+    """The checkpoint with its weights as numbers; raises where they are stored in a form that has no plain decoding."""
+    stored = open_checkpoint(folder, hf_class)
+    _refuse_method(stored)
+    return logical(stored)
 
 
 def _refuse_method(checkpoint: Checkpoint) -> None:

@@ -135,8 +135,9 @@ def match_hf(
         stack = spec.tensors[r].stack
         if stack is not None:
             blocks, block = blocks_of[stack], holes.get(stack, 0)
-            holes[stack] = blocks.start + block
-            if holes[stack] not in blocks:
+            if block < len(blocks):
+                holes[stack] = blocks[block]
+            else:
                 if what := spec.stacks[stack].beyond:
                     ignored.append(name)
                     beyond[block, what] = beyond.get((block, what), 0) + 1
@@ -252,7 +253,7 @@ def local_holes(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> 
     """The holes of the HF names: there each stack counts its blocks from 0."""
     if rule.stack is None:
         return holes
-    return {**holes, rule.stack: holes[rule.stack] - spec.blocks(rule.stack, hp).start}
+    return {**holes, rule.stack: spec.blocks(rule.stack, hp).index(holes[rule.stack])}
 
 
 def in_stack(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> bool:

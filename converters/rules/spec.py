@@ -6,7 +6,7 @@ factors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,16 +15,18 @@ import numpy as np
 
 from ..ops import Op
 from .facts import Config, Fact, GgufFacts, Has
-from .hparam_rules import HparamRule
+from .hparam_rules import Const, HparamRule
 from .template import Holes, Template
 
+CONV = "conv"  # convolutions of towers: the runtime computes with them in these two types only
 Hparams = Mapping[str, Any]  # GGUF keys without the architecture prefix, and the derived sizes of hparams.py
 When = Callable[[Hparams, Any], bool]  # of a block: its number, in a row of no stack None
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A run of blocks, which a hole of the names counts: `count` (a hyperparameter or derived size) of them.
+    """A run of blocks, which a hole of the names counts: `count` (a hyperparameter or derived size) of them, or the numbers
+    that they have in GGUF names, where `count` is a list.
 
     In GGUF names they come behind the blocks of stack `after`; in HF names each stack counts from 0. A hole that only the
     GGUF name has is the first block. `beyond`: what HF's blocks behind the last one are, which GGUF has no place for.
@@ -34,9 +36,12 @@ class Stack:
     after: str | None = None
     beyond: str | None = None
 
-    def length(self, hp: Hparams) -> int:
+    def numbers(self, hp: Hparams, start: int) -> Sequence[int]:
+        """What its blocks are called in GGUF names; those of a counted stack from `start` on."""
         count = hp.get(self.count, 0)
-        return max(0, count) if isinstance(count, int) else 0
+        if isinstance(count, (list, tuple)) and all(type(n) is int for n in count):
+            return count
+        return range(start, start + (max(0, count) if isinstance(count, int) else 0))
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class TensorRule:
     need: bool = True
     when: When | None = None  # in which blocks the tensor is needed
     shape: str | None = None  # HF shape in sizes: "vocab_size 2*embedding_length"; checked before writing
-    type: str | None = None  # the GGUF type, whatever the file's
+    type: str | None = None  # the GGUF type, whatever the file's; CONV: F16 in a file of F16, else F32
     hf_dtype: str | None = None  # the element type in HF, whatever the model's
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
@@ -85,6 +90,7 @@ class Derived:
     gguf: str
     make: Callable[[Config, Hparams], np.ndarray | None]
     recover: Callable[[np.ndarray, GgufFacts, Config], None]
+    most: int = 4096  # values that a stranger's may have: by far more than pairs of dimensions in a head
 
 
 @dataclass(frozen=True)
@@ -145,11 +151,28 @@ class ArchSpec:
             taken |= names
         return tuple(out)
 
-    def blocks(self, hole: str, hp: Hparams) -> range:
+    def blocks(self, hole: str, hp: Hparams) -> Sequence[int]:
         """The blocks of a stack by their numbers in GGUF names."""
         stack = self.stacks[hole]
-        start = self.blocks(stack.after, hp).stop if stack.after else 0
-        return range(start, start + stack.length(hp))
+        before = self.blocks(stack.after, hp) if stack.after else ()
+        return stack.numbers(hp, before[-1] + 1 if before else 0)
+
+
+@dataclass(frozen=True)
+class Projector(ArchSpec):
+    """What is not the language model of the classes: vision and audio towers, in a GGUF file of their own (mmproj).
+
+    Its rules see config.json as it stands, with the settings of the processor files under `processor`.
+    """
+
+    text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
+    tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The keys that say which projector it is, with their values."""
+        return {f"clip.{rule.key}": rule.value for rule in self.hparams
+                if isinstance(rule, Const) and rule.key.endswith("projector_type")}
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,9 @@ def hf_to_gguf(
     hf_class: str | None = None,
     plain: bool = False,
     keep_quantized: bool = False,
+    mmproj: bool = False,
+    mmproj_only: bool = False,
+    mmproj_type: str = "f16",
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -104,11 +107,14 @@ def hf_to_gguf(
     hf_class      the class to take the model for, whatever config.json says
     plain         no ggufx.* key-values: the way back is then not exact
     keep_quantized   of a quantized checkpoint at `auto`: whole numbers of few bits stay as they are, in GGUF's blocks
+    mmproj        also write the vision and audio parts, of type `mmproj_type`, to a file mmproj-... beside; `mmproj_only`: to
+                  `outfile`, without the text model
 
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
-    from .converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
+    from .converters.planners.hf_to_gguf import GgufOptions
     from .converters.planners.many_outputs import outtype_names
+    from .converters.planners.projector import plan_checkpoint
     from .converters.sources.hub import cached_origin, resolve_model
 
     quantization = _quantization(
@@ -118,8 +124,9 @@ def hf_to_gguf(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
-    return _each_type(GgufPlanner(folder, outfile, options), outtypes, dry_run, force=force, resume=resume,
+                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization,
+                          mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type)
+    return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
 
@@ -130,7 +137,9 @@ def gguf_to_hf(
     *,
     dtype: str = "auto",
     max_shard_size: int | None = None,
+    mmproj: str | Path | None = None,
     base: str | Path | None = None,
+    hf_class: str | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -144,20 +153,23 @@ def gguf_to_hf(
     adapter -> a PEFT adapter's.
 
     `dtype`: auto (the original types where the file tells them), bf16, f16 or f32. `max_shard_size` in bytes (the files
-    as they were where the file tells that, else of 5 GB). `base`: of an adapter, the base model's folder or Hub id; its
-    config.json is enough; None: the one that the adapter names.
+    as they were where the file tells that, else of 5 GB). `mmproj`: the file of the vision and audio parts, with which the
+    whole multimodal checkpoint is made; `hf_class`: its class, where two files of others do not tell. `base`: of an adapter,
+    the base model's folder or Hub id, of which config.json is enough; None: the one that the adapter names.
     """
     from .converters.planners.adapter_to_hf import base_of_gguf, hub_id, is_adapter, plan_adapter_to_hf
-    from .converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+    from .converters.planners.gguf_to_hf import HfOptions
+    from .converters.planners.pair_to_hf import plan_model_to_hf
     from .converters.sources.hub import resolve_model
 
-    options = HfOptions(dtype, max_shard_bytes=max_shard_size)
+    projector = None if mmproj is None else resolve_model(mmproj, what="gguf")
+    options = HfOptions(dtype, max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class)
     path = resolve_model(model, what="gguf")
     if is_adapter(path) or base is not None:
         named = base_of_gguf(path) if base is None else base
         plan = plan_adapter_to_hf(path, resolve_model(named, what="config"), Path(folder), options, hub_id(named))
     else:
-        plan = plan_gguf_to_hf(path, Path(folder), options)
+        plan = plan_model_to_hf(path, Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
 
@@ -322,11 +334,15 @@ def _quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:
-    """A file of each type. IncompleteError, with what was made or would be, where some of them cannot be."""
-    from .converters.errors import IncompleteError
     from .converters.planners.many_outputs import plan_outputs
 
-    plan, refused = plan_outputs(planner, outtype)
+    return _each_made(*plan_outputs(planner, outtype), dry_run, **run)
+
+
+def _each_made(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **run: Any) -> Result | ConversionPlan:
+    """A file of each type. IncompleteError, with what was made or would be, where some of them cannot be."""
+    from .converters.errors import IncompleteError
+
     result = _carried_out(plan, dry_run, **run)
     if failures := (*refused, *getattr(result, "failures", ())):
         raise IncompleteError(failures, result)

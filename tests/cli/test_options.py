@@ -13,7 +13,17 @@ from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
 from ggufx.converters.io.values import string
-from ggufx.converters.planners import adapter_to_hf, gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
+from ggufx.converters.planners import (
+    adapter_to_hf,
+    gguf_to_hf,
+    hf_to_gguf,
+    lora_to_gguf,
+    many_outputs,
+    pair_to_hf,
+    projector,
+    quantization,
+    quantize,
+)
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
@@ -63,13 +73,16 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **MODELFILE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
+        "--mmproj": ("", "mmproj", True),
+        "--mmproj-only": ("", "mmproj_only", True),
+        "--mmproj-type": ("f32", "mmproj_type", "f32"),
         "--outtype": ("f16", "outtype", ["f16"]),
     }),
     "gguf-to-hf": (["in", "out"], {
         **CONVERT, **DEVICE,
         "--dtype": ("f16", "dtype", "f16"),
         "--max-shard-size": ("1MB", "max_shard_bytes", 10**6),
-        **PRE,
+        **PRE, **AS, "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
         "--no-tokenizer": ("", "tokenizer", False),
         **BASE,
     }),
@@ -96,7 +109,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
 # Those that only print: a call with all of their options.
 PRINT = {
     "inspect": ["{gguf}", "--context", "512", "--json", "--quiet"],
-    "modelfile": ["{gguf}", "--adapter", "{lora}", "--outfile", "{gguf}.Modelfile", "--force", "--json", "--quiet"],
+    "modelfile": ["{gguf}", "--adapter", "{lora}", "--mmproj", "{seen}", "--outfile", "{gguf}.Modelfile", "--force", "--json", "--quiet"],
     "types": ["{gguf}", "--json", "--quiet"],
     "archs": ["--json", "--quiet"],
     "warmup": ["f32", "--device", "cpu", "--json", "--quiet"],
@@ -143,7 +156,8 @@ def test_a_command_that_prints_takes_all_its_options(name: str, zoo, tmp_path: P
     if "{gguf}" in PRINT[name]:
         ggufx.hf_to_gguf(zoo("llama"), path)
     lora = write_file(tmp_path / "l.gguf", {"general.architecture": string("llama"), "general.type": string("adapter")}, {})
-    done = CliRunner().invoke(app, [name, *(text.format(gguf=path, lora=lora) for text in PRINT[name])])
+    seen = write_file(tmp_path / "p.gguf", {"general.architecture": string("clip"), "general.type": string("mmproj")}, {})
+    done = CliRunner().invoke(app, [name, *(text.format(gguf=path, lora=lora, seen=seen) for text in PRINT[name])])
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["ok"] is True
@@ -183,8 +197,8 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
     plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], facts={})
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
-        for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
-                                          (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
+        for module, attribute, result in ((projector, "plan_checkpoint", (plan, ())), (quantize, "QuantizePlanner", None),
+                                          (many_outputs, "plan_outputs", (plan, ())), (pair_to_hf, "plan_model_to_hf", plan),
                                           (adapter_to_hf, "plan_adapter_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report)):
             spied(module, attribute, result)

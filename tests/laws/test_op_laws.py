@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from ggufx.converters.arch import SPECS
+from ggufx.converters.arch import SPECS, projectors
 from ggufx.converters.ops import (
     OPS,
     Add,
+    AddAxis,
     Arrange,
+    Axes,
+    Channels,
     Crop,
     Each,
     Factors,
@@ -22,9 +25,11 @@ from ggufx.converters.ops import (
     RopePermute,
     Same,
     Scale,
+    Softplus,
     Split,
     Transpose,
     Unpack,
+    Unstack,
     op_from_json,
 )  # fmt: skip
 from hypothesis import given, settings
@@ -50,6 +55,9 @@ OTHERS = (
     (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
+    (Unstack(3),), (Unstack(20, axis=1),), (AddAxis(0),), (AddAxis(1),), (AddAxis(-1),), (Axes((1, 0, 2)),), (Axes((2, 0, 1)),),
+    (Channels(3, columns=True),), (Channels(3),), (Softplus(),),
+    (Reshape((48, 24), (48, 2, 12)), Unstack(2, axis=1)),
     (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
@@ -60,9 +68,9 @@ def apart(ops):
 
 
 CHAINS = sorted({*OTHERS, *(apart(tuple(op.bind(SIZES) for op in rule.ops))
-                            for spec in SPECS for rule in spec.tensors if rule.ops)}, key=str)
+                            for spec in (*SPECS, *projectors.SPECS) for rule in spec.tensors if rule.ops)}, key=str)
 MOVES = [ops for ops in CHAINS if all(op.moves for op in ops)]
-CANDIDATES = [(48, 24), (3, 48, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20)]
+CANDIDATES = [(48, 24), (3, 48, 24), (2, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20), (4, 3, 2, 4, 4)]
 
 
 def inputs(ops, seed=0):

@@ -37,7 +37,11 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
     Weights, configuration and tokenizer are the same on every machine and for every version of torch; another `seed`
     gives other weights.
     """
-    row = MODELS[name]
+    return build_row(MODELS[name], folder, seed)
+
+
+def build_row(row: Model, folder: Path, seed: int = 0) -> Path:
+    """The same for a row that stands elsewhere."""
     words = vocab(row.vocab)
     shapes = (_describe if row.shapes else _save)(folder, row, words)
     _write_weights(folder / "model.safetensors", row, hub_layout(shapes, row), weights_name(row, seed))

@@ -38,6 +38,26 @@ class Batch(ctypes.Structure):
     )
 
 
+class SeenParams(ctypes.Structure):
+    """mtmd's parameters, with slack at the end."""
+
+    _fields_ = (
+        ("use_gpu", ctypes.c_bool),
+        ("device", ctypes.c_void_p),
+        ("print_timings", ctypes.c_bool),
+        ("n_threads", ctypes.c_int32),
+        ("markers", ctypes.c_void_p * 2),
+        ("flash", ctypes.c_int32),
+        ("warmup", ctypes.c_bool),
+        ("image_tokens", ctypes.c_int32 * 2),
+        ("slack", ctypes.c_int64 * 16),
+    )
+
+
+class SeenText(ctypes.Structure):
+    _fields_ = (("text", ctypes.c_char_p), ("length", ctypes.c_size_t), ("add_special", ctypes.c_bool), ("parse", ctypes.c_bool))
+
+
 POINTERS = (
     "llama_model_load_from_file", "llama_init_from_model", "llama_model_get_vocab", "llama_adapter_lora_init",
 )  # fmt: skip
@@ -129,6 +149,47 @@ class Runtime:
         lib.llama_free(context)
         lib.llama_model_free(model)
         return out
+
+    def features(self, path: str, mmproj: str, size: list[int], data: str) -> np.ndarray:
+        """What a projector makes of an image (`size`: width and height; `data`: RGB bytes) or of sound (`size`: samples; float32),
+        [tokens, width of what the text model takes]; float32."""
+        lib, raw = self.lib, base64.b64decode(data)
+        model = self.load(path)
+        lib.mtmd_context_params_default.restype = SeenParams
+        for name in ("mtmd_init_from_file", "mtmd_bitmap_init", "mtmd_bitmap_init_from_audio", "mtmd_input_chunks_init",
+                     "mtmd_input_chunks_get"):
+            getattr(lib, name).restype = ctypes.c_void_p
+        lib.mtmd_default_marker.restype = ctypes.c_char_p
+        lib.mtmd_input_chunks_size.restype = lib.mtmd_input_chunk_get_n_tokens.restype = ctypes.c_size_t
+        lib.mtmd_get_output_embd.restype = ctypes.POINTER(ctypes.c_float)
+        lib.mtmd_log_set(self.callback, None)
+        params = lib.mtmd_context_params_default()
+        if (params.n_threads, params.warmup) != (4, True):
+            raise RuntimeError("mtmd's parameters have changed: llama_worker.py must be adapted")
+        params.use_gpu, params.print_timings, params.n_threads, params.flash, params.warmup = False, False, 1, 0, False
+        context = ctypes.c_void_p(lib.mtmd_init_from_file(mmproj.encode(), model, params))
+        if not context:
+            raise RuntimeError("mtmd does not load the file: " + self._said())
+        if len(size) == 2:
+            bitmap = lib.mtmd_bitmap_init(ctypes.c_uint32(size[0]), ctypes.c_uint32(size[1]), raw)
+        else:
+            bitmap = lib.mtmd_bitmap_init_from_audio(ctypes.c_size_t(size[0]), raw)
+        chunks = ctypes.c_void_p(lib.mtmd_input_chunks_init())
+        marker = lib.mtmd_default_marker()
+        text = SeenText(marker, len(marker), False, True)
+        if status := lib.mtmd_tokenize(context, chunks, ctypes.byref(text), (ctypes.c_void_p * 1)(bitmap), ctypes.c_size_t(1)):
+            raise RuntimeError(f"mtmd_tokenize gave {status}: " + self._said())
+        width, found = lib.llama_model_n_embd_inp(model), []
+        for index in range(lib.mtmd_input_chunks_size(chunks)):
+            chunk = ctypes.c_void_p(lib.mtmd_input_chunks_get(chunks, ctypes.c_size_t(index)))
+            if lib.mtmd_input_chunk_get_type(chunk):
+                if status := lib.mtmd_encode_chunk(context, chunk):
+                    raise RuntimeError(f"mtmd_encode_chunk gave {status}: " + self._said())
+                count = lib.mtmd_input_chunk_get_n_tokens(chunk)
+                found.append(np.ctypeslib.as_array(lib.mtmd_get_output_embd(context), (count, width)).copy())
+        lib.mtmd_free(context)
+        lib.llama_model_free(model)
+        return np.concatenate(found)
 
     def caches(self, path: str, length: int) -> list[str]:
         """What the runtime says of the caches of a context of that length, with its own settings."""

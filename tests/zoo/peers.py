@@ -150,6 +150,12 @@ def llama_scores(gguf: Path, ids: Sequence[int], lora: Path | None = None) -> np
     return _call(call="run", path=str(gguf), ids=list(ids), lora=lora and str(lora), scale=1.0, want="scores")[0]
 
 
+def llama_features(gguf: Path, mmproj: Path, media: np.ndarray) -> np.ndarray:
+    """What llama.cpp's mtmd makes of an image (uint8 [height, width, 3]) or of sound (float32 [samples]): [tokens, width]."""
+    size = [media.shape[1], media.shape[0]] if media.ndim == 3 else [len(media)]
+    return _call(call="features", path=str(gguf), mmproj=str(mmproj), size=size, data=base64.b64encode(media.tobytes()).decode())
+
+
 def tokenize(gguf: Path, texts: Sequence[str], *, special: bool = True, add_special: bool = False) -> list[list[int]]:
     """llama.cpp's ids; `special` reads the names of control tokens as tokens, `add_special` puts BOS and EOS."""
     return _call(call="tokenize", path=str(gguf), texts=list(texts), special=special, add_special=add_special)

@@ -111,6 +111,14 @@ def test_any_text_is_said_or_left_out_by_name(stop, licence, tmp_path_factory):
     assert {name for name, _ in found} <= {"FROM", "stop", "LICENSE"}
 
 
+def test_a_projector_belongs_to_its_model(tmp_path):
+    path = model(tmp_path / "m.gguf")
+    seen = adapter(tmp_path / "mmproj-m.gguf", **{"general.type": string("mmproj"), "general.architecture": string("clip")})
+    assert parse(make_modelfile(path, None, tmp_path, [seen]).text)[:2] == [("FROM", "./m.gguf"), ("FROM", "./mmproj-m.gguf")]
+    with pytest.raises(GgufxError, match="is no projector"):
+        make_modelfile(path, None, tmp_path, [path])
+
+
 def test_a_doubtful_base_is_said(tmp_path):
     path = model(tmp_path / "m.gguf", **{"general.name": string("Llama 3")})
     for base, said in (("Llama 3", 0), ("Qwen 3", 1)):
