@@ -109,7 +109,8 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
 # Those that only print: a call with all of their options.
 PRINT = {
     "inspect": ["{gguf}", "--context", "512", "--json", "--quiet"],
-    "modelfile": ["{gguf}", "--adapter", "{lora}", "--mmproj", "{seen}", "--outfile", "{gguf}.Modelfile", "--force", "--json", "--quiet"],
+    "modelfile": ["{gguf}", "--adapter", "{lora}", "--mmproj", "{seen}", "--outfile", "{gguf}.Modelfile", "--force", "--json",
+                  "--quiet"],
     "types": ["{gguf}", "--json", "--quiet"],
     "archs": ["--json", "--quiet"],
     "warmup": ["f32", "--device", "cpu", "--json", "--quiet"],
