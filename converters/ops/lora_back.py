@@ -71,7 +71,7 @@ class LoraBack(Op):
             for f in self._of_pair(outputs, number):
                 a, b = self._as_peft_has_it(f)
                 made += [np.ascontiguousarray(a)]
-                made += [np.ascontiguousarray(b / np.float32(scale) if scale != 1 else b)] if self.with_b else []
+                made += [np.ascontiguousarray(b / np.float32(scale) if scale not in (0, 1) else b)] if self.with_b else []
         return made
 
     def _outputs(self, xs: Sequence[Array]) -> list[Factors]:

@@ -104,6 +104,7 @@ def plan_adapter_to_hf(path: Path, base: Path, folder: Path, options: HfOptions,
     alpha = file.metadata.get("adapter.lora.alpha")
     if alpha is not None and alpha.type is not ValueType.FLOAT32:
         problems.append(InputError("adapter.lora.alpha: wrong type", file=path, expected="FLOAT32", found=alpha.type.name))
+    tokens = _invocation_tokens(file, problems)
     raise_all(problems)
     updates = _updates(model, pairs, own, float(alpha.data) if alpha else 0.0, path,
                        options.dtype == "auto", problems)
@@ -114,17 +115,25 @@ def plan_adapter_to_hf(path: Path, base: Path, folder: Path, options: HfOptions,
     spelled = _spelling(model, own, updates)
     types = _types(own, updates, spelled, pairs, options, notes, path, problems)
     raise_all(problems)
-    config = _own_config(file.metadata, path)
-    if config:
+    if own and (config := _own_config(file.metadata, path)):
         if base_id and not config.get("base_model_name_or_path"):
             config["base_model_name_or_path"] = base_id
-        notes += [Note("copies of the base model's weights do not come back", *own.dropped)] if own and own.dropped else []
+        notes += [Note("copies of the base model's weights do not come back", *own.dropped)] if own.dropped else []
     else:
         adapted = [each for update in updates for each in _adapted(update, spelled)]
-        tokens = file.metadata.get("adapter.alora.invocation_tokens")
-        config = peft_config(model, adapted, base=base_id, conv1d=any(map(_is_conv1d, updates)),
-                             tokens=[int(t) for t in tokens.data] if tokens else [], notes=notes)
+        config = peft_config(model, adapted, base=base_id, conv1d=any(map(_is_conv1d, updates)), tokens=tokens, notes=notes)
     return _assemble(file, folder, model, own, updates, pairs, spelled, types, config, notes)
+
+
+def _invocation_tokens(file: GgufFile, problems: list[GgufxError]) -> list[int]:
+    """The tokens behind which an aLoRA acts."""
+    value = file.metadata.get("adapter.alora.invocation_tokens")
+    if value is None:
+        return []
+    if value.item_type is not ValueType.UINT32:
+        problems.append(InputError("adapter.alora.invocation_tokens: wrong type", file=file.path, expected="UINT32[]"))
+        return []
+    return [int(token) for token in value.data]
 
 
 def _check_kind(file: GgufFile) -> None:
@@ -221,8 +230,10 @@ def _update(model: BaseModel, rule: TensorRule, holes: Holes, pairs: Mapping[str
         if any((pair[0].shape[0] if len(pair[0].shape) == 3 else 0) != experts for pair in there):
             raise ValueError(f"the factors are not those of {experts} experts")
         ranks = [pair[1].shape[-1] for pair in there]
-        shared = own is not None or all(_same(pair[0], there[0][0]) for pair in there)
+        shared = all(_same(pair[0], there[0][0]) for pair in there)
         folded = folded_of(own, made[0], experts if rule.stacked else 0, ranks[0] if shared else sum(ranks))
+        if own and not (shared and all(0 < r <= ranks[0] and e < max(experts, 1) for e, r, _ in folded)):
+            raise ValueError("the factors are not those that ggufx.source tells of")
         local = local_holes(model.spec, rule, holes, model.hp)
         names = [pair for e, _, _ in folded for pair in factor_names(rule, {**local, "e": e}, kind)]
         kept = exact and own is not None and any(own.original_name(b) in own.kept for _, b in names)
@@ -302,11 +313,12 @@ def _module(update: _Update) -> str:
 
 def _adapted(update: _Update, spelled: Mapping[str, str]) -> list[Adapted]:
     """What peft adapts to have the pairs of an update, each with its rank and alpha."""
-    out = []
+    out, router = [], update.made[0].endswith("ffn_gate_inp.weight")
     for number, (name, _) in enumerate(update.names):
         module = spelled[name].removeprefix(PREFIX).partition(".lora_")[0]
         fused = update.op.kind == FUSED
-        parameter = name.partition(".lora_")[0].rpartition(".")[2] if fused else None
+        # A router is a parameter of a class of its own in most models of transformers 5; as a Linear's, that is right, too.
+        parameter = name.partition(".lora_")[0].rpartition(".")[2] if fused else "weight" if router else None
         rank = update.shapes[2 * number][0] // (update.op.experts if fused else 1)
         out.append(Adapted(module.replace(".base_layer", ""), parameter, rank, update.alpha))
     return out
@@ -371,8 +383,8 @@ def _assemble(file: GgufFile, folder: Path, model: BaseModel, own: Source | None
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs), tuple(jobs),
         tuple(PlannedTensor(t.name, t.type, t.shape) for t in shard.tensors), tuple(grouped(notes)),
-        {"architecture": model.spec.name, "class": model.hf_class, "alpha": config["lora_alpha"], "modules": len(shapes) // 2},
-        folder=folder)
+        {"architecture": model.spec.name, "class": model.hf_class, "alpha": config.get("lora_alpha"),
+         "modules": len(shapes) // 2}, folder=folder)
 
 
 def _config_text(file: GgufFile, config: dict[str, Any]) -> bytes:

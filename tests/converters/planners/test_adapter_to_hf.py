@@ -149,6 +149,7 @@ REFUSED = {
     "beyond": ({n.replace("blk.0", "blk.9"): s for n, s in Q.items()}, {}, "no such weight", InputError),
     "unknown": ({n.replace("attn_q", "attn_x"): s for n, s in Q.items()}, {}, "no such weight", InputError),
     "alpha": (Q, {"adapter__lora__alpha": string("8")}, "alpha: wrong type", InputError),
+    "invocation tokens": (Q, {"adapter__alora__invocation_tokens": string("5")}, "tokens: wrong type", InputError),
     "nothing": ({}, {}, "holds no update", InputError),
     "a model": (Q, {"general__type": string("model")}, "is no adapter", UsageError),
 }
@@ -170,7 +171,8 @@ def test_options_of_models_are_refused(zoo, tmp_path):
         ggufx.gguf_to_hf(file, tmp_path / "out", base=zoo("llama"), max_shard_size=1000)
 
 
-@pytest.mark.parametrize("damage", [{"folded": {"blk.0.attn_q.weight": [[0, 4]]}}, {"folded": []}, {"dtype": "Q4_0"}])
+@pytest.mark.parametrize("damage", [{"folded": {"blk.0.attn_q.weight": [[0, 4]]}}, {"folded": []},
+                                    {"folded": {"blk.0.attn_q.weight": [[0, 5, 1.0]]}}, {"dtype": "Q4_0"}])
 def test_a_damaged_record_is_named(damage, zoo, tmp_path):
     adapter = make_adapter(zoo("llama"), tmp_path / "adapter", {"target_modules": ["q_proj"]})
     ggufx.lora_to_gguf(adapter, base=zoo("llama"), outfile=tmp_path / "a.gguf")
