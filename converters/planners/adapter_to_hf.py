@@ -180,11 +180,15 @@ def _is_embedding(weight: str) -> bool:
     return weight == "token_embd.weight"
 
 
+def _is_router(weight: str) -> bool:
+    return weight.endswith(".ffn_gate_inp.weight")
+
+
 def _updates(model: BaseModel, pairs: Mapping[str, tuple[StoredTensor, StoredTensor]], own: Source | None, alpha: float,
              path: Path, exact: bool, problems: list[GgufxError]) -> list[_Update]:
     """Which rule makes what of which factors. A rule that makes one parameter of all experts goes before one of a module for
-    each: transformers 5 has them so, whatever the checkpoint; the layout that the file records before both. `exact`: factors
-    that the file keeps come back as they were."""
+    each: transformers 5 has them so, whatever the checkpoint, and its name for a router stands last; the layout that the file
+    records before all. `exact`: factors that the file keeps come back as they were."""
     index: TemplateIndex[int] = TemplateIndex()
     spec = model.spec
     for number, rule in enumerate(spec.tensors):
@@ -198,6 +202,7 @@ def _updates(model: BaseModel, pairs: Mapping[str, tuple[StoredTensor, StoredTen
             continue
         rules = [(spec.tensors[r], holes) for _, r, holes in index.find(weight)
                  if in_stack(spec, spec.tensors[r], holes, model.hp)]
+        rules = rules[::-1] if _is_router(weight) else rules
         rules.sort(key=lambda found: (str(found[0].hf[0]) not in layouts,
                                       bool(found[0].given and not found[0].given.at(pairs, found[1])), found[0].stacked))
         failed: list[GgufxError] = []
@@ -313,7 +318,7 @@ def _module(update: _Update) -> str:
 
 def _adapted(update: _Update, spelled: Mapping[str, str]) -> list[Adapted]:
     """What peft adapts to have the pairs of an update, each with its rank and alpha."""
-    out, router = [], update.made[0].endswith("ffn_gate_inp.weight")
+    out, router = [], _is_router(update.made[0])
     for number, (name, _) in enumerate(update.names):
         module = spelled[name].removeprefix(PREFIX).partition(".lora_")[0]
         fused = update.op.kind == FUSED
