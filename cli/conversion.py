@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..converters.errors import Failure, UsageError
 from ..converters.notes import Note
-from ..converters.plan.plan import ConversionPlan, OutputFile
+from ..converters.plan.plan import ConversionPlan
 from .exit import ExitStatus, status_of
 from .files import check_writable, write_text
 from .output import Output, human_bytes, human_count
@@ -89,7 +89,7 @@ def _modelfiles(plan: ConversionPlan, asked: bool | Path | None, force: bool) ->
 
     if isinstance(asked, Path):
         check_model(asked)
-    paths = [output.path for output in plan.outputs if not _is_projector(output)]
+    paths = [path for path in plan.results if path not in _projectors(plan)]
     if not paths:
         raise UsageError("a Modelfile is of a model, and no model is made", hint="Leave out --modelfile.")
     found = {path: path.with_suffix(".Modelfile") if len(paths) > 1 else path.with_name("Modelfile") for path in paths}
@@ -98,11 +98,11 @@ def _modelfiles(plan: ConversionPlan, asked: bool | Path | None, force: bool) ->
     return found
 
 
-def _is_projector(output: OutputFile) -> bool:
+def _projectors(plan: ConversionPlan) -> list[Path]:
     from ..converters.io.gguf import planned_header
     from ..converters.metadata.modelfile import is_projector
 
-    return is_projector(planned_header(output.head, output.size, output.path).metadata)
+    return [o.path for o in plan.outputs if is_projector(planned_header(o.head, o.size, o.path).metadata)]
 
 
 def _write_modelfile(out: Output, plan: ConversionPlan, written: Path, asked: bool | Path | None, path: Path) -> None:
@@ -112,7 +112,7 @@ def _write_modelfile(out: Output, plan: ConversionPlan, written: Path, asked: bo
     if isinstance(asked, Path):
         made = make_modelfile(asked, written, path.parent)
     else:
-        made = make_modelfile(written, None, path.parent, [o.path for o in plan.outputs if _is_projector(o)])
+        made = make_modelfile(written, None, path.parent, _projectors(plan))
     publish(out, made, path)
 
 
@@ -148,7 +148,7 @@ def _fallbacks(plan: ConversionPlan) -> list[Note]:
     """Which tensors did not fit the type that they were to have, as notes."""
     notes = [(t.set, Note(f"stored as {t.type} instead of {t.wanted}, whose blocks do not divide their rows", t.name))
              for t in plan.tensors if t.wanted is not None]
-    names = [files[0].path.name for files in plan.sets]
+    names = [path.name for path in plan.results]
     return [note.about(names[number]) if "sets" in plan.facts else note for number, note in notes]
 
 
@@ -166,7 +166,7 @@ def _facts_by_file(plan: ConversionPlan) -> dict[Path, dict[str, Any]]:
 
 def _set_of_each_tensor(plan: ConversionPlan) -> list[dict[str, str]]:
     """The file that names the set of each tensor; nothing where there is one set."""
-    names = [str(files[0].path) for files in plan.sets]
+    names = [str(path) for path in plan.results]
     return [{"file": names[t.set]} if "sets" in plan.facts else {} for t in plan.tensors]
 
 
@@ -222,14 +222,14 @@ def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -
         out.line()
         out.table(["type", "tensors", "size"], [(k, n, human_bytes(b)) for k, (n, b) in sizes.items()])
         out.line()
-        for file in plan.outputs:
+        for file in plan.listed:
             out.line(f"{file.path}  {human_bytes(file.size)}")
     out.line(f"{_model(plan)}; {human_bytes(plan.output_bytes)} in all; nothing was written")
     out.document({
         **_document(plan, refused),
         "tensors": [{**file, "name": t.name, "type": t.type, "shape": list(t.shape), "bytes": t.nbytes, "wanted": t.wanted}
                     for t, file in zip(plan.tensors, _set_of_each_tensor(plan), strict=True)],
-        "files": [{"path": str(f.path), "size": f.size, **facts[f.path]} for f in plan.outputs],
+        "files": [{"path": str(f.path), "size": f.size, **facts[f.path]} for f in plan.listed],
         "bytes": plan.output_bytes,
     })
 
@@ -243,4 +243,4 @@ def _print_types(out: Output, plan: ConversionPlan, facts: dict[Path, dict[str, 
     out.table(["tensor", "shape", *(f["file_type"] for f in plan.facts["sets"])], list(rows.values()))
     out.line()
     out.table(["file", "type", "bits/weight", "size"],
-              [(o.path, *facts[o.path].values(), human_bytes(o.size)) for o in plan.outputs])
+              [(o.path, *facts[o.path].values(), human_bytes(o.size)) for o in plan.listed])

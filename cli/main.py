@@ -139,8 +139,23 @@ def run() -> None:
     sys.exit(int(status or 0))
 
 
-from . import archs, gguf_to_hf, hf_to_gguf, inspect, lora_to_gguf, modelfile, quantize, types, verify, warmup  # noqa: E402
+from . import (  # noqa: E402 they register on `app`
+    archs,
+    edit,
+    gguf_to_hf,
+    hf_to_gguf,
+    inspect,
+    join,
+    lora_to_gguf,
+    modelfile,
+    quantize,
+    split,
+    types,
+    verify,
+    warmup,
+)
 
-for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, quantize, verify, inspect, archs, types, modelfile, warmup):
+for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, quantize, split, join, edit, verify, inspect, archs, types, modelfile,
+                warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
         guarded(_module.command))

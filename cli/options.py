@@ -114,12 +114,24 @@ MetadataFile = Annotated[
     Path | None, typer.Option("--metadata", metavar="FILE", rich_help_panel=METADATA,
                               help="JSON file with general.* key-values that override."),
 ]
+SplitMaxSize = Annotated[
+    int | None, typer.Option("--split-max-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT, show_default=False,
+                             help="In parts as of gguf-split, with at most so many bytes of tensors each (48G).")
+]
+SplitMaxTensors = Annotated[
+    int | None, typer.Option("--split-max-tensors", min=1, metavar="N", rich_help_panel=OUTPUT, show_default=False,
+                             help="In parts as of gguf-split, with at most so many tensors each.")
+]
 KeepQuantized = Annotated[
     bool, typer.Option("--keep-quantized", rich_help_panel=OUTPUT,
                        help="Of a quantized checkpoint: its own numbers in blocks of GGUF, without loss.")
 ]
 Plain = Annotated[
     bool, typer.Option("--plain", rich_help_panel=METADATA, help="No ggufx.* key-values: the way back is then not exact.")
+]
+ChatTemplate = Annotated[
+    Path | None, typer.Option("--chat-template", metavar="FILE", rich_help_panel=METADATA, show_default=False,
+                              help="Jinja template in the place of the model's own, named ones too."),
 ]
 Pre = Annotated[
     str | None, typer.Option("--pre", metavar="NAME", rich_help_panel=METADATA,
@@ -128,6 +140,12 @@ Pre = Annotated[
 HfClass = Annotated[
     str | None, typer.Option("--as", metavar="CLASS", rich_help_panel=METADATA,
                              help="Take the model for one of this class, whatever config.json says; see `ggufx archs`."),
+]
+
+Target = Annotated[
+    str | None, typer.Option("--target", metavar="MODEL", rich_help_panel=METADATA,
+                             help="Of a draft model (EAGLE-3, DFlash, DSpark): the model that it guesses for, whose tokenizer "
+                                  "it takes; folder or Hub id."),
 ]
 
 # -- images and sound ------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ LAW = {
                  "sources.packed", "quant", "quant.recipes"),
     "inspect": ("errors", "io", "sources", "rules", "arch", "tokenizer", "sources.packed", "quant.recipes"),
     "run": ("notes", "errors", "ops", "io", "plan", "quant"),
-    "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "plan", "planners",
+    "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan", "planners",
                "sources.packed", "run", "quant"),
     "cli": ("notes", "errors", "io", "sources", "arch", "metadata", "inspect", "plan", "planners", "run", "verify", "quant",
             "quant.recipes"),

@@ -96,13 +96,32 @@ def output_path(outfile: str | Path | None, outtype: str, name: str) -> Path:
     if outfile is None:
         return Path(name)
     text = str(outfile)
-    for word in ("outtype", "ftype"):
-        text = text.replace(f"{{{word}}}", outtype.lower()).replace(f"{{{word.upper()}}}", outtype.upper())
+    for word, spelled in _words(outtype):
+        text = text.replace(word, spelled)
     if os.path.isdir(text):
         return Path(text, name)
     if text.endswith(("/", os.sep)):
         raise StorageError("no such folder", file=text, hint="Make it first, or write to another folder.")
     return Path(text)
+
+
+def set_path(outfile: str | Path | None, outtype: str, path: Path) -> Path | None:
+    """What the files of a split model are named after where each type gets a folder of its own, which is then made.
+
+    `path`: the file that it would be otherwise. A folder in which `outfile` has `{outtype}` is that of the type; where only
+    the file's name has it, it is one below. None where `outfile` has none.
+    """
+    text = str(outfile or "")
+    spelled = next((spelled for word, spelled in _words(outtype) if word in text), None)
+    if spelled is None:
+        return None
+    return path if any(word in os.path.dirname(text) for word, _ in _words(outtype)) else path.parent / spelled / path.name
+
+
+def _words(outtype: str) -> list[tuple[str, str]]:
+    """What stands for a type in the name of a file, and what it is filled in with."""
+    return [(f"{{{word}}}", spelled) for name in ("outtype", "ftype")
+            for word, spelled in ((name, outtype.lower()), (name.upper(), outtype.upper()))]
 
 
 def _joined(*parts: str) -> str:

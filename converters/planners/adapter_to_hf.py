@@ -21,7 +21,7 @@ from ..notes import Note, grouped
 from ..ops import LoraBack, LoraRefused, Shape
 from ..ops.lora import EMBEDDING, FUSED, MATRIX
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
-from ..rules.match import BlockHparams, expected_shape, in_stack, local_holes
+from ..rules.match import BlockHparams, expected_shape, in_stack, is_of, local_holes
 from ..rules.spec import TensorRule
 from ..rules.template import Holes, TemplateIndex
 from ..sources.hub import HubReference, cached_origin
@@ -201,7 +201,8 @@ def _updates(model: BaseModel, pairs: Mapping[str, tuple[StoredTensor, StoredTen
         if weight in done:
             continue
         rules = [(spec.tensors[r], holes) for _, r, holes in index.find(weight)
-                 if in_stack(spec, spec.tensors[r], holes, model.hp)]
+                 if in_stack(spec, rule := spec.tensors[r], holes, model.hp)
+                 and is_of(spec, rule, local_holes(spec, rule, holes, model.hp), model.hp)]
         rules = rules[::-1] if _is_router(weight) else rules
         rules.sort(key=lambda found: (str(found[0].hf[0]) not in layouts,
                                       bool(found[0].given and not found[0].given.at(pairs, found[1])), found[0].stacked))

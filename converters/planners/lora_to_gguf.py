@@ -25,7 +25,7 @@ from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, TensorJob, numbered
 from ..rules.hf_config import canonical
 from ..rules.hparams import sizes, write_hparams
-from ..rules.match import BlockHparams, expected_shape, local_holes, rename
+from ..rules.match import BlockHparams, expected_shape, is_of, local_holes, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
 from ..sources.hf_folder import Checkpoint, config_only
@@ -143,6 +143,8 @@ def read_base(base: Path, hf_class: str | None) -> BaseModel:
     problems: list[GgufxError] = []
     base_config = config_only(base, hf_class)
     spec = arch.for_config(base_config, f"{base}/config.json")
+    if spec.draft:
+        raise UnsupportedError(f"{spec.classes[0]} is a draft model, of which no adapter is converted", file=base)
     config = canonical(base_config, spec, f"{base}/config.json")
     keys = write_hparams(spec, config, [], problems)
     raise_all(problems)
@@ -163,7 +165,7 @@ def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hpara
     for name, tensor in tensors.items():
         weight = name.removeprefix(PREFIX).replace(".base_layer.", ".")
         copied = ".base_layer." in name and name.removesuffix("bias").removesuffix("weight") + "weight" in tensors
-        found = _find(index, spec, weight) if copied else None  # with the weight comes its bias
+        found = _find(index, spec, hp, weight) if copied else None  # with the weight comes its bias
         bias = weight.endswith(".bias")
         if found and expected_shape(found[0], BlockHparams(hp, gguf_block(spec, *found, hp)), bias) == tensor.shape:
             notes.append(Note("copies of the base model's weights are left out", name))
@@ -209,7 +211,7 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
     groups: dict[tuple[str, tuple], _Group] = {}
     for pair in pairs:
         kind = EMBEDDING if pair.embedding else MATRIX
-        found = _find(index, spec, f"{pair.module}.weight")
+        found = _find(index, spec, hp, f"{pair.module}.weight")
         if found is None and parameters:
             kind, found = FUSED, _fused(index, spec, hp, pair, parameters)
         if found is None:
@@ -277,10 +279,11 @@ def gguf_block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> i
     return blocks[number] if number < len(blocks) else number + (blocks[0] if blocks else 0)
 
 
-def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, name: str) -> tuple[TensorRule, Holes] | None:
+def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, name: str) -> tuple[TensorRule, Holes] | None:
     for spelling in rename(name, spec.aliases):
         for _, rule, holes in index.find(spelling):
-            return rule, holes
+            if is_of(spec, rule, holes, hp):
+                return rule, holes
     return None
 
 
@@ -290,7 +293,7 @@ def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: 
 
     Several parameters of one module nest, the last one outermost; where two have the same shape, that order decides.
     """
-    found = [f for p in parameters if (f := _find(index, spec, f"{pair.module}.{p}"))]
+    found = [f for p in parameters if (f := _find(index, spec, hp, f"{pair.module}.{p}"))]
     order = {id(rule): i for i, rule in enumerate(spec.tensors)}
     found.sort(key=lambda f: order[id(f[0])], reverse=True)
     fit = [f for f in found if unfit_pair(spec, *f, pair, FUSED, hp, False) is None]

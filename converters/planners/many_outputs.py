@@ -101,7 +101,7 @@ def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
     for job in (part for plan, files in zip(plans, before, strict=False) for part in _parts(plan, files)):
         alike.setdefault((job.sources, job.ops, tuple(r.shape for r in job.outputs)), []).append(job)
     common = [note for note in first.notes if all(note in plan.notes for plan in plans)]
-    own = (note.about(plan.outputs[0].path.name) for plan in plans for note in plan.notes if note not in common)
+    own = (note.about(plan.results[0].name) for plan in plans for note in plan.notes if note not in common)
     return ConversionPlan(
         first.direction, first.inputs, tuple(replace(o, set=number) for number, plan in enumerate(plans) for o in plan.outputs),
         tuple(map(_joined, alike.values())),
@@ -110,6 +110,7 @@ def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
         {**{k: v for k, v in first.facts.items() if k not in SET_FACTS},
          "sets": [{k: plan.facts[k] for k in SET_FACTS if k in plan.facts} for plan in plans]},
         {name: values for plan in plans for name, values in plan.imatrix.items()},
+        folders=tuple(dict.fromkeys(folder for plan in plans for folder in plan.folders)),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +29,14 @@ from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
 from .gguf_to_hf import (
     GgufReading,
     HfOptions,
-    assemble,
     convertible,
     foreign_config,
-    index_of,
     main_dtype,
     original_of,
     plan_gguf_to_hf,
-    shards_of,
-    side_files,
     with_dtype,
 )
+from .hf_files import assemble, index_of, shards_of, side_files
 from .own_keys import KEPT, Source
 
 OWN_FILES = ("preprocessor_config", "processor_config", "video_preprocessor_config")
@@ -108,7 +104,8 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         inner = foreign_config(words, text_config, text_tensors, text.keys)
         config, processor = _joined(name, spec, towers, inner, seen_config)
         for found in (text_found, seen_found):
-            notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
+            notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items()
+                         if not key.startswith("tokens."))
         processors = {"preprocessor_config.json": json_bytes(processor, indent=2, sort_keys=True)} if processor else {}
         if processor:
             notes.append("preprocessor_config.json holds what the projector's file tells of it")
@@ -116,20 +113,24 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     else:
         processors = {f"{stem}.json": _text(seen, f"ggufx.{stem}") for stem in OWN_FILES if f"ggufx.{stem}" in seen.keys}
         config = config if options.dtype == "auto" else with_dtype(config, main_dtype(words))
-        if text.own and text.own.decoded:
+        if text.own and text.own.decoded and not words.packing:
             config = without_quantization(config)
         whole = True
     kept: dict[str, Any] = {}
     for part in (text, seen):
         if part.own and options.dtype == "auto":
             kept |= part.own.kept
+    if words.packing:
+        kept |= words.packing.kept
     both = replace(text.model, tensors={**text.model.tensors, **seen.model.tensors}, metadata={
-        **{k: v for k, v in seen.model.metadata.items() if k.startswith(KEPT) or k == "ggufx.config"}, **text.model.metadata})
-    shards = shards_of(words, tensors, kept)
-    files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, notes)}
+        **{k: v for k, v in seen.model.metadata.items() if k.startswith(KEPT) or k == "ggufx.config"}, **text.model.metadata,
+        **(words.packing.bytes_of if words.packing else {})})
+    own = text.own if options.dtype == "auto" else None
+    shards = shards_of(tensors, kept, own, options.max_shard_bytes)
+    files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, notes, words.packing)}
     return assemble(folder, both, kept, shards, notes, tensors, files, {
         "architecture": spec.name, "class": name, "dtype": main_dtype(words),
-        "parameters": sum(prod(t.shape) for t in tensors)})
+        "parameters": sum(t.parameters for t in tensors)}, words.packing)
 
 
 def _kept_config(part: Part) -> Config | None:
@@ -179,7 +180,7 @@ def _check_widths(text: Part, seen: Part, file: Path) -> None:
 
 def _preferred(spec: ArchSpec) -> tuple[tuple[str, str], ...]:
     """How the class spells the names of its text part's table: one prefix for those of the base model."""
-    aliases = spec.whole.aliases if spec.whole else ()
+    aliases = spec.aliases if spec.whole else ()
     return (next((a for a in aliases if a[1]), None) or next(iter(aliases), ("", "")),)
 
 
@@ -187,6 +188,7 @@ def _joined(name: str, spec: ArchSpec, towers: Projector, text: Config, seen: Co
     """config.json of the whole, and what its preprocessor is told."""
     seen = {k: v for k, v in seen.items() if k not in ("architectures", "model_type")}
     processor = seen.pop("processor", {})
+    seen.pop("tokens", None)
     model_type = spec.whole.model_type if spec.whole else spec.model_type
     outer = {"architectures": [name], "model_type": model_type, "dtype": text["dtype"],
              "transformers_version": text["transformers_version"]}

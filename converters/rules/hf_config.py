@@ -15,7 +15,8 @@ from .facts import MISSING, Config, Settings, get_path, set_path
 from .hparam_rules import Seen
 from .spec import ArchSpec, Whole
 
-TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config", "thinker_config.text_config")
+TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config", "thinker_config.text_config",
+                "transformer_layer_config")
 MAX_BLOCKS = 1 << 14  # the deepest known models have some hundreds
 MAX_EXPERTS = 1 << 14  # so have the widest
 BLOCK_COUNTS = ("block_count", "decoder_block_count", "nextn_predict_layers", "vision.block_count", "audio.block_count",
@@ -175,6 +176,15 @@ def hub_style(config: Config, spec: ArchSpec) -> Config:
 
     Two kinds of rotary settings by layer exist in transformers 5 only, but for Gemma 3, and so do its newest classes.
     """
+    out = _hub_rope(config, spec)
+    if not spec.inside:
+        return out
+    apart = {key: out.pop(key) for key in ("architectures", "dtype", "transformers_version", *spec.outside) if key in out}
+    return {**apart, "model_type": spec.model_type, "text_config": {**out, "model_type": spec.inside}}
+
+
+def _hub_rope(config: Config, spec: ArchSpec) -> Config:
+    """The config with its rotary settings as transformers 4 has them, where it can have them."""
     out = dict(config)
     rope = out.pop("rope_parameters", None)
     if rope is None:

@@ -48,8 +48,9 @@ class Stack:
 class TensorRule:
     """GGUF tensors <-> HF tensors. A hole that only the HF side has ({e}) is a new first axis: stacked experts.
 
-    Where several rows take one HF name, the first is the layout that is written; the others are read. Where several rows
-    make one GGUF name, `given` tells them apart on the way back, else the layout that the file records, else the order.
+    Where several rows take one HF name, the first is the layout that is written; the others are read. Rows that are `of` some
+    blocks take it only there, each as another tensor. Where several rows make one GGUF name, `given` tells them apart on the
+    way back, else the layout that the file records, else the order.
     """
 
     gguf: tuple[Template, ...]
@@ -63,6 +64,8 @@ class TensorRule:
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
     each: str = "expert_count"  # the size that a stack's {e} runs over
+    of: When | None = None  # the blocks that have it: elsewhere its names are another row's
+    borrowed: bool = False  # the HF tensor is another part's, which holds it: read, and not written on the way back
 
     @property
     def emits(self) -> str | None:
@@ -95,7 +98,8 @@ class Derived:
 
 @dataclass(frozen=True)
 class Keyed:
-    """A single number of each block, `shape` in HF, that GGUF holds in a key (by its full name): a float32 for each."""
+    """A single number of each block, or of the model where `hf` has no hole, `shape` in HF, that GGUF holds in a key (by its
+    full name): a float32 for each."""
 
     key: str
     hf: Template
@@ -138,6 +142,9 @@ class ArchSpec:
     absent: str = ""  # what the HF class has and GGUF has not, said on the way back
     fits: Callable[[Config], bool] | None = None  # of several tables for one class, whether this one is the config's
     whole: Whole | None = None  # the class whose text part this is
+    inside: str = ""  # the model_type of text_config, where the class has its settings there, but for those in `outside`
+    outside: tuple[str, ...] = ()
+    draft: bool = False  # a draft model: tokenizer and settings of its target (`config["target"]`) go into the file
     idle: When | None = None  # blocks that the runtime carries and does not compute with, so that no LoRA update works there
 
     @cached_property
@@ -146,7 +153,7 @@ class ArchSpec:
         taken: set[str] = set()
         out = []
         for rule in self.tensors:
-            names = {str(t) for t in rule.hf}
+            names = {str(t) for t in rule.hf} if rule.of is None else set()
             out.append(bool(names & taken))
             taken |= names
         return tuple(out)
@@ -165,6 +172,7 @@ class Projector(ArchSpec):
     Its rules see config.json as it stands, with the settings of the processor files under `processor`.
     """
 
+    tokens: Mapping[str, str] = field(default_factory=dict)  # name -> text of a token whose id the rules see as `tokens.<name>`
     text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
     tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
 
@@ -225,10 +233,13 @@ def R(
     no_lora: str | None = None,
     given: Has | None = None,
     each: str = "expert_count",
+    of: When | None = None,
+    borrowed: bool = False,
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given, each)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each, of,
+                      borrowed)

@@ -10,6 +10,7 @@ from ..ops import (
     Channels,
     Crop,
     Each,
+    FromPosition,
     MlaKv,
     NegExp,
     Op,
@@ -24,7 +25,7 @@ from ..ops import (
     Transpose,
     Unstack,
 )  # fmt: skip
-from .facts import MISSING, Config, GgufFacts, get_path, has, lacks, named, says, size
+from .facts import MISSING, Config, GgufFacts, Missing, get_path, has, lacks, named, says, size
 from .hf_config import full_attention_rope, text_settings
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
@@ -65,11 +66,13 @@ __all__ = [
     "Crop",
     "Each",
     "Fixed",
+    "FromPosition",
     "GgufFacts",
     "H",
     "HparamRule",
     "Hparams",
     "Keyed",
+    "Missing",
     "MlaKv",
     "NegExp",
     "Note",

@@ -13,8 +13,11 @@ from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
 from ggufx.converters.io.values import string
+from ggufx.converters.plan import gguf_output
 from ggufx.converters.planners import (
     adapter_to_hf,
+    copied_tensors,
+    edit,
     gguf_to_hf,
     hf_to_gguf,
     lora_to_gguf,
@@ -44,6 +47,7 @@ CONVERT = {
     "--checksums": ("sums", "checksums", Path("sums")),
     "--verify": ("", "made", True),
 }
+COPY = {flag: row for flag, row in CONVERT.items() if flag != "--verify"}
 DEVICE = {"--device": ("cuda:7", "device", "cuda:7")}
 OUTPUT = {"--outfile": ("out.gguf", "outfile", "out.gguf"), "--outtype": ("f16", "outtype", "f16")}
 METADATA = {
@@ -62,15 +66,19 @@ QUANTIZE = {
     "--pure": ("", "pure", True),
     "--no-fallback": ("", "allow_fallback", False),
     "--override-kv": ("k=int:1", "override_kv", ("k=int:1",)),
+    "--split-max-size": ("48G", "max_bytes", 48 * 10**9),
+    "--split-max-tensors": ("7", "max_tensors", 7),
 }
 BASE = {"--base": ("base", "base", Path("base"))}
+TEMPLATE = {"--chat-template": ("t.jinja", "chat_template", Path("t.jinja"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
 MODELFILE = {"--modelfile": ("", "modelfile", True)}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
+TARGET = {"--target": ("larger", "target", Path("larger"))}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **MODELFILE,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **TARGET, **TEMPLATE, **MODELFILE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
         "--mmproj": ("", "mmproj", True),
@@ -95,8 +103,23 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **CONVERT, **DEVICE, **QUANTIZE, **MODELFILE,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
+    "split": (["in", "out"], {
+        **COPY,
+        "--max-size": ("48G", "max_bytes", 48 * 10**9),
+        "--max-tensors": ("7", "max_tensors", 7),
+        "--no-tensor-first-split": ("", "first_empty", True),
+    }),
+    "join": (["in", "out.gguf"], COPY),
+    "edit": (["in", "out.gguf"], {
+        **COPY, **TEMPLATE,
+        "--set": ("a=1", "set", ("a=1",)),
+        "--set-file": ("a=b", "set_file", ("a=b",)),
+        "--unset": ("a", "unset", ("a",)),
+        "--token": ("eos=a", "tokens", ("eos=a",)),
+        "--tokenizer-from": ("folder", "tokenizer_from", Path("folder")),
+    }),
     "verify": (["a", "b"], {
-        **TALK, **RUN, **BASE, **PRE, **AS,
+        **TALK, **RUN, **BASE, **PRE, **AS, **TARGET,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
         "--tokenizer": ("", "tokenizer", True),
         "--strict": ("", "strict", True),
@@ -104,14 +127,15 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--html": ("page", "html", Path("page")),
         "--worst": ("4", "worst", 4),
         "--no-checksums": ("", "checksums", False),
+        "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
     }),
 }
 # Those that only print: a call with all of their options.
 PRINT = {
-    "inspect": ["{gguf}", "--context", "512", "--json", "--quiet"],
+    "inspect": ["{gguf}", "--context", "512", "--get", "general.name", "--json", "--quiet"],
     "modelfile": ["{gguf}", "--adapter", "{lora}", "--mmproj", "{seen}", "--outfile", "{gguf}.Modelfile", "--force", "--json",
                   "--quiet"],
-    "types": ["{gguf}", "--json", "--quiet"],
+    "types": ["{gguf}", "--target", "{gguf}", "--json", "--quiet"],
     "archs": ["--json", "--quiet"],
     "warmup": ["f32", "--device", "cpu", "--json", "--quiet"],
 }
@@ -195,13 +219,16 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
         monkeypatch.setattr(module, attribute, spy)
 
-    plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], facts={})
+    changes = [{"key": "a", "was": 1, "will_be": None}]
+    plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], results=[Path("out")], facts={"changes": changes})
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((projector, "plan_checkpoint", (plan, ())), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (pair_to_hf, "plan_model_to_hf", plan),
                                           (adapter_to_hf, "plan_adapter_to_hf", plan),
-                                          (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report)):
+                                          (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report),
+                                          (copied_tensors, "plan_split", plan), (copied_tensors, "plan_join", plan),
+                                          (edit, "plan_edit", plan)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
         monkeypatch.setattr(adapter_to_hf, "is_adapter", lambda path: False)
@@ -231,7 +258,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
 @pytest.mark.parametrize("kind", [
     quantization.Quantization, hf_to_gguf.GgufOptions, gguf_to_hf.HfOptions, lora_to_gguf.LoraOptions,
-    quantize.QuantizeOptions, verify.VerifyOptions,
+    quantize.QuantizeOptions, verify.VerifyOptions, gguf_output.SplitLimits, edit.EditOptions,
 ])
 def test_records_of_options_are_filled_by_name(kind: type):
     """One value may stand first; a second one by position would end up in another field when one is added before it."""

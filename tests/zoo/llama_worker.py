@@ -17,6 +17,7 @@ WORDS = 128
 N_GPU_LAYERS, LOAD_FLAGS = 4, 18
 N_CTX, N_BATCH, N_UBATCH, N_THREADS, N_THREADS_BATCH, POOLING, FLASH, TYPE_K, TYPE_V = 0, 1, 2, 7, 8, 11, 13, 26, 27
 SWA_FULL = 35
+CTX_OTHER = 40  # a pointer: two words
 F32 = 0
 WARN = 3  # of ggml's log levels
 RANK = 4  # LLAMA_POOLING_TYPE_RANK
@@ -190,6 +191,50 @@ class Runtime:
         lib.mtmd_free(context)
         lib.llama_model_free(model)
         return np.concatenate(found)
+
+    def draft(self, path: str, target: str, ids: list[int], width: int, count: int) -> np.ndarray:
+        """Logits [len(ids), vocabulary], float32, of a draft model beside its target, for hidden states of the target that are
+        made up. `width`: of such a state as the draft reads it; `count`: how many stand side by side, 0 where each goes with
+        a token."""
+        lib = self.lib
+        contexts, models = [], []
+        for file in (target, path):
+            models.append(self.load(file))
+            words = Words.from_buffer_copy(self.context_params)
+            words.word[N_CTX] = words.word[N_BATCH] = words.word[N_UBATCH] = 64
+            words.word[N_THREADS] = words.word[N_THREADS_BATCH] = 1
+            words.word[FLASH], words.word[TYPE_K], words.word[TYPE_V] = 0, F32, F32
+            if contexts:
+                ctypes.cast(ctypes.byref(words, 4 * CTX_OTHER), ctypes.POINTER(ctypes.c_void_p))[0] = contexts[0].value
+            context = lib.llama_init_from_model(models[-1], words)
+            if not context:
+                raise RuntimeError("llama.cpp makes no context: " + self._said())
+            contexts.append(ctypes.c_void_p(context))
+        states = np.sin(np.arange(len(ids) * width * max(count, 1), dtype=np.float32))
+        places = (ctypes.c_int32 * len(ids))(*range(len(ids)))
+        tokens = (ctypes.c_int32 * len(ids))(*ids)
+        steps = [(None, states, 0), (tokens, None, len(ids))] if count else [(tokens, states, 0)]
+        for token, made, start in steps:
+            whole = lib.llama_batch_init(len(ids), 0, 1)
+            batch = Batch.from_buffer_copy(whole)
+            batch.n_tokens = len(ids)
+            batch.token = ctypes.cast(token, ctypes.POINTER(ctypes.c_int32)) if token is not None else None
+            batch.embd = made.ctypes.data if made is not None else None
+            for index in places:
+                batch.pos[index], batch.n_seq_id[index], batch.logits[index] = start + index, 1, 1
+                batch.seq_id[index][0] = 0
+            status = lib.llama_decode(contexts[1], batch)
+            lib.llama_batch_free(whole)
+            if status:
+                raise RuntimeError(f"llama_decode gave {status}: " + self._said())
+        vocab = ctypes.c_void_p(lib.llama_model_get_vocab(models[1]))
+        size = lib.llama_vocab_n_tokens(vocab)
+        out = np.stack([np.ctypeslib.as_array(lib.llama_get_logits_ith(contexts[1], index), (size,)) for index in places])
+        for context in reversed(contexts):
+            lib.llama_free(context)
+        for model in models:
+            lib.llama_model_free(model)
+        return out
 
     def caches(self, path: str, length: int) -> list[str]:
         """What the runtime says of the caches of a context of that length, with its own settings."""
