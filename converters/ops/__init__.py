@@ -29,9 +29,9 @@ from .unpack import Grid, Unpack
 from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Softplus, Transpose
 
 __all__ = [
-    "OPS", "Add", "AddAxis", "Arrange", "Array", "Axes", "Channels", "Crop", "Cut", "Each", "Factors", "FromPosition", "Grid",
-    "IndexMap", "Lora", "LoraBack", "LoraRefused", "MlaKv", "NegExp", "Op", "Pack", "PackMxfp4", "Pad", "Reshape", "RopePermute",
-    "Same", "Scale", "Shape", "Size", "Softplus", "Split", "Transpose", "Unpack", "Unstack",
+    "OPS", "Add", "AddAxis", "Arrange", "Array", "Axes", "Channels", "Crop", "Cut", "Each", "Factors", "FromPosition",
+    "Grid", "IndexMap", "Lora", "LoraBack", "LoraRefused", "MlaKv", "NegExp", "Op", "Pack", "PackMxfp4", "Pad",
+    "Reshape", "RopePermute", "Same", "Scale", "Shape", "Size", "Softplus", "Split", "Transpose", "Unpack", "Unstack",
     "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip
 
