@@ -38,6 +38,7 @@ from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import MAX_KEPT_BYTES, Source, json_value
 from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of, stored_of
+from .published import published
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
 from .reranker import CLASSIFIER, reranker
@@ -163,10 +164,11 @@ class GgufPlanner:
         }
         key_values = override(key_values, self.options.quantization)
         if self._recipe(outtype):
-            key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file))
+            key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file, notes))
         elif self.imatrix:
             notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
-        key_values.update(self._own(outtype, tensors, notes := list(notes)))
+        notes = list(notes)
+        key_values = published({**key_values, **self._own(outtype, tensors, notes)}, notes)
         return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
 
     def _own(self, outtype: str, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
