@@ -148,7 +148,8 @@ MIMO2 = ArchSpec(
         "output_columns": lambda hp: hp["attention.head_count"] * hp["attention.value_length"],
     },
     defaults={
-        "num_nextn_predict_layers": 0, "num_key_value_heads": 4, "head_dim": 192, "v_head_dim": 128, "max_position_embeddings": 131072,
+        "num_nextn_predict_layers": 0, "num_key_value_heads": 4, "head_dim": 192, "v_head_dim": 128,
+        "max_position_embeddings": 131072,
         "sliding_window": 129,
         "routed_scaling_factor": 1.0, "layer_types": kinds, "mlp_layer_types": feed_forwards, "rope_parameters": rope},
     example="XiaomiMiMo/MiMo-V2-Flash",
