@@ -14,6 +14,7 @@ from .options import (
     OUTPUT,
     After,
     Checksums,
+    ContextLength,
     Device,
     DryRun,
     ExcludeWeights,
@@ -24,6 +25,7 @@ from .options import (
     Json,
     KeepQuantized,
     LeaveOutputTensor,
+    LlamaVersion,
     MaxMemory,
     MetadataFile,
     ModelName,
@@ -76,6 +78,8 @@ def command(
     override_kv: OverrideKv = [],  # noqa: B006
     pre: Pre = None,
     hf_class: HfClass = None,
+    llama_version: LlamaVersion = None,
+    context_length: ContextLength = None,
     plain: Plain = False,
     keep_quantized: KeepQuantized = False,
     dry_run: DryRun = False,
@@ -94,11 +98,13 @@ def command(
     from ..converters.planners.many_outputs import outtype_names, plan_outputs
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
+    from ..converters.sources.stated import Stated
     from .conversion import RESULT, carry_out
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
     outtypes = outtype_names(outtype)
+    stated = Stated(llama_version=llama_version, context_length=context_length)
     folder = resolve_model(model, progress=not quiet)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
@@ -106,11 +112,12 @@ def command(
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
+                          hf_class=hf_class, stated=stated, plain=plain, keep_quantized=keep_quantized,
+                          quantization=quantization)
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
-                                  ignore=overridden(override_kv)) for o in plan.outputs} if after else None
+                                  stated=stated, ignore=overridden(override_kv)) for o in plan.outputs} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
-                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ())),
+                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ()), *stated.words),
                            ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

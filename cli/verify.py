@@ -9,7 +9,21 @@ import typer
 
 from .exit import ExitStatus
 from .files import check_writable, write_text
-from .options import LOOK, MEMORY, OUTPUT, Force, HfClass, Json, MaxMemory, Pre, Quiet, Threads, Verbose
+from .options import (
+    LOOK,
+    MEMORY,
+    OUTPUT,
+    ContextLength,
+    Force,
+    HfClass,
+    Json,
+    LlamaVersion,
+    MaxMemory,
+    Pre,
+    Quiet,
+    Threads,
+    Verbose,
+)
 from .output import Output
 from .report import show
 
@@ -61,6 +75,8 @@ def command(
     ] = True,
     pre: Pre = None,
     hf_class: HfClass = None,
+    llama_version: LlamaVersion = None,
+    context_length: ContextLength = None,
     force: Force = False,
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
@@ -70,6 +86,7 @@ def command(
 ) -> ExitStatus:
     """Compare two models, adapters or files of them. Exit 0: the same within what the types allow; 1: different."""
     from ..converters.sources.hub import resolve_model
+    from ..converters.sources.stated import Stated
     from ..converters.verify.verify import VerifyOptions, base_named, verify
 
     out = Output(json_mode, quiet, verbose)
@@ -78,7 +95,8 @@ def command(
     base = base or base_named(one, two)
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
-                            checksums=checksums, pre=pre, hf_class=hf_class)
+                            checksums=checksums, pre=pre, hf_class=hf_class,
+                            stated=Stated(llama_version=llama_version, context_length=context_length))
     with out.compiling(), out.progress("verify") as progress:
         report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:

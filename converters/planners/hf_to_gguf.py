@@ -15,7 +15,7 @@ from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name, output_path
 from ..notes import Note, grouped
 from ..plan.gguf_output import gguf_output
-from ..plan.plan import ConversionPlan, InputFile, Packed, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Missing
 from ..rules.hparams import UNFIT
@@ -23,13 +23,14 @@ from ..rules.match import Match
 from ..sources.names import PREFIXES
 from ..sources.packed.tensor import PackedTensor
 from ..sources.quantized import PLAIN, declared
+from ..sources.stated import NOTHING, Stated
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
-from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of
+from .packed_sources import blocks_of, factor_of, jobs_of, parts_of, scale_name, scaled
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
 from .silent_tokens import suppressed
@@ -39,7 +40,7 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for."""
+    the class to take the model for. `stated`: what the files of an original checkpoint do not tell."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -48,6 +49,7 @@ class GgufOptions:
     hub_id: str | None = None
     pre: str | None = None
     hf_class: str | None = None
+    stated: Stated = NOTHING
     tokenizer: bool = True
     plain: bool = False
     keep_quantized: bool = False
@@ -63,7 +65,7 @@ class GgufPlanner:
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
         self.outfile, self.options = outfile, options
-        reading = self.reading = read(folder, options.hf_class)
+        reading = self.reading = read(folder, options.hf_class, options.stated)
         checkpoint, spec, config, notes = reading.checkpoint, reading.spec, reading.config, reading.notes
         self.spec, self.keys = spec, reading.keys
         self.literal = _derived(reading)
@@ -75,7 +77,7 @@ class GgufPlanner:
 
         tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
             tokenizer_metadata(folder, arch=self.spec.name, hf_class=reading.hf_class, config=config,
-                               vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
+                               vocab_size=_vocab_rows(self.tensors, config), pre=options.pre, made=checkpoint.made)
         self.tokens = tokens.metadata | suppressed(reading, tokens)
         self.general = general_metadata(
             folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
@@ -276,14 +278,15 @@ def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
                              if first_choice[str(made)] != str(m.rule.hf[0])})
     source.hf_class = reading.hf_class if reading.asked_class or not checkpoint.config.get("architectures") else ""
     source.decoded = list(dict.fromkeys(t.form for t in checkpoint.tensors.values() if isinstance(t, PackedTensor)))
-    if not source.decoded:
+    if not source.decoded and not checkpoint.made:
         source.record_files(checkpoint.tensors, checkpoint.folder / "model.safetensors.index.json")
     kept = keep(checkpoint.tensors, found, source, reading.notes)
     try:
         generation = json_value(checkpoint.folder / "generation_config.json")
     except InputError:
         generation = {}  # said where its sampling settings are looked for
-    return {"ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"), **generation,
+    config = json_value(checkpoint.folder / "config.json", checkpoint.made)
+    return {"ggufx.source": string(source.to_value()), **config, **generation,
             **tokenizer_own_keys(tokens.source, tokens.metadata), **kept}
 
 
@@ -302,14 +305,9 @@ def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bo
 
 
 def _jobs(match: Match, reading: Reading, files: Mapping[Path, int], outputs: list[Region], into: str = "") -> list[TensorJob]:
-    def region(spelling: str) -> Region | Packed:
-        return source_of(reading.source(spelling), files, into)
-
     name = match.gguf[0]
     if not match.rule.stacked:
-        return [TensorJob(name, tuple(region(names[0]) for names in match.hf), match.ops, tuple(outputs))]
+        return jobs_of(name, [reading.source(names[0]) for names in match.hf], files, match.ops, outputs, into)
     (whole,) = outputs
-    step = whole.nbytes // whole.shape[0]
-    return [TensorJob(f"{name} expert {e}", (region(source),), match.ops,
-                      (replace(whole, offset=whole.offset + e * step, shape=whole.shape[1:]),))
-            for e, source in enumerate(match.hf[0])]
+    return [job for e, spelling in enumerate(match.hf[0])
+            for job in jobs_of(f"{name} expert {e}", [reading.source(spelling)], files, match.ops, [whole.item(e)], into)]

@@ -21,12 +21,14 @@ from ..rules.match import BlockHparams, HfMatches, expected_shape, match_hf, ren
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Hparams
 from ..rules.template import TemplateIndex
-from ..sources.hf_folder import Checkpoint, open_checkpoint, taken_for
+from ..sources.hf_folder import Checkpoint, taken_for
 from ..sources.names import HEADS
+from ..sources.original.folder import open_model
 from ..sources.packed.declaration import declared_settings
 from ..sources.packed.logical import logical
 from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
+from ..sources.stated import NOTHING, Stated
 from .keyed_tensors import to_keys
 
 
@@ -62,12 +64,12 @@ class Reading:
         raise_all(self.problems)
 
 
-def read(folder: Path, hf_class: str | None = None) -> Reading:
-    """Headers and config.json. `hf_class`: the class to take the model for.
+def read(folder: Path, hf_class: str | None = None, stated: Stated = NOTHING) -> Reading:
+    """Headers and config.json. `hf_class`: the class to take the model for; `stated`: as of `open_model`.
 
     Raises InputError or UnsupportedError with everything that is wrong.
     """
-    stored = open_checkpoint(folder, hf_class)
+    stored = open_model(folder, hf_class, stated)
     _refuse_method(stored)
     checkpoint = logical(stored)
     try:

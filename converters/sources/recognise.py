@@ -25,7 +25,7 @@ START_BYTES = 512
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
             "model-*.safetensors")
-_PUBLISHED = "Download the model in Hugging Face's format: the repository with config.json and model*.safetensors."
+_ORIGINAL = ("consolidated.[0-9]*.pth", "consolidated*.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,10 @@ FOLDERS = (
           "and convert OUT with hf-to-gguf.", has=_MLX_ADAPTER),
     Thing("a PEFT adapter", _ADAPTER_WAY, ("adapter",), has=("adapter_config.json", "adapter_model.*"),
           without=_MLX_ADAPTER),
-    Thing("Meta's original checkpoint, a file per rank", _PUBLISHED, has=("consolidated.[0-9]*.pth",)),
-    Thing("Mistral's own format", _PUBLISHED, has=("consolidated*.safetensors",), also=("params.json", "tekken.json")),
+    Thing("a model in its maker's own layout (Meta, Mistral)", "Convert it with `ggufx hf-to-gguf {path}`.", ("checkpoint",),
+          has=_ORIGINAL, also=("params.json",)),
+    Thing("a model in its maker's own layout, without params.json", "Put params.json of the same download beside the weights: "
+          "it holds the model's settings.", has=_ORIGINAL),
     Thing("a sharded FSDP checkpoint", "Join it with `accelerate merge-weights {path} OUT`, put config.json and the "
           "tokenizer files beside it, and convert OUT.", has=("*.distcp", "pytorch_model_fsdp_*"), without=("iter_*",)),
     Thing("a training state of one file per rank (verl)", "Join it with `python -m verl.model_merger merge --backend fsdp "

@@ -28,9 +28,12 @@ from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..planners.own_keys import Source
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
-from ..sources.hf_folder import Checkpoint, base_of, open_adapter, open_checkpoint
+from ..sources.hf_folder import Checkpoint, base_of, listed, open_adapter
+from ..sources.original.folder import open_model
 from ..sources.packed.logical import logical
 from ..sources.recognise import expect, recognise
+from ..sources.stated import NOTHING, Stated
+from ..sources.weight_files import is_original
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
 from .side import Side, of_checkpoint, of_gguf, of_plan
@@ -49,7 +52,8 @@ class VerifyOptions:
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
-    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`: as for hf-to-gguf.
+    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`,
+    `stated`: as for hf-to-gguf.
     `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts.
     """
 
@@ -62,6 +66,7 @@ class VerifyOptions:
     made: bool = False
     pre: str | None = None
     hf_class: str | None = None
+    stated: Stated = NOTHING
     vocabulary: bool = True
 
 
@@ -170,7 +175,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
-        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class)
+        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.stated)
         one.check()
         two.check()
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
@@ -215,8 +220,10 @@ def base_named(a: Path, b: Path) -> str | None:
 def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[Difference]]:
     """Both under the same names, and how their settings differ."""
     forms = (form_of(a), form_of(b))
+    if not any(_stated(path, options) != NOTHING for path in (a, b)):
+        options.stated.refuse("neither is a model in its maker's own layout")
     if forms == ("checkpoint", "checkpoint"):
-        one_folder, other = (open_checkpoint(path, options.hf_class) for path in (a, b))
+        one_folder, other = (open_model(path, options.hf_class, _stated(path, options)) for path in (a, b))
         if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
             one_folder, other = logical(one_folder), logical(other)  # one may be stored in another form
         return _folders(one_folder, other, options)
@@ -231,12 +238,18 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     return one, two, key_values(one.metadata, two.metadata, planned=planned)
 
 
+def _stated(path: Path, options: VerifyOptions) -> Stated:
+    """What is stated of a folder: of one in its maker's own layout alone."""
+    return options.stated if path.is_dir() and is_original(listed(path)) else NOTHING
+
+
 def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
     if form == "gguf":
         return of_gguf(read_gguf_model(path))
     if form == "checkpoint":
         return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions(
-            "f32", pre=options.pre, hf_class=options.hf_class, tokenizer=options.vocabulary, plain=True)))
+            "f32", pre=options.pre, hf_class=options.hf_class, stated=_stated(path, options), tokenizer=options.vocabulary,
+            plain=True)))
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
                          hint="Give --base with the base model's folder or Hub id; its config.json is enough.")
@@ -250,7 +263,7 @@ def _folders(a: Checkpoint, b: Checkpoint, options: VerifyOptions) -> tuple[Side
     That is another layout (experts apart or stacked), or the text part of a model beside the whole.
     """
     specs = [_spec(c) for c in (a, b)]
-    differences = model_files(a.folder, b.folder, specs)
+    differences = model_files(a.folder, b.folder, specs, (a.made, b.made))
     if a.tensors.keys() != b.tensors.keys() and None not in specs:
         try:
             one, two = (_in_gguf_names(c.folder, "checkpoint", options) for c in (a, b))

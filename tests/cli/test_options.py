@@ -12,7 +12,15 @@ import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
-from ggufx.converters.planners import gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
+from ggufx.converters.planners import (
+    gguf_to_hf,
+    hf_to_gguf,
+    lora_to_gguf,
+    many_outputs,
+    original_to_hf,
+    quantization,
+    quantize,
+)
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
@@ -54,10 +62,11 @@ QUANTIZE = {
 BASE = {"--base": ("base", "base", Path("base"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
+STATED = {"--llama-version": ("3.1", "llama_version", "3.1"), "--context-length": ("4096", "context_length", 4096)}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **STATED,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
         "--outtype": ("f16", "outtype", ["f16"]),
@@ -69,13 +78,14 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **PRE,
         "--no-tokenizer": ("", "tokenizer", False),
     }),
+    "original-to-hf": (["in", "out"], {**CONVERT, **DEVICE, **STATED, "--max-shard-size": ("1MB", "max_shard_bytes", 10**6)}),
     "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS}),
     "quantize": (["in", "out.gguf", "q4_0"], {
         **CONVERT, **DEVICE, **QUANTIZE,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
     "verify": (["a", "b"], {
-        **TALK, **RUN, **BASE, **PRE, **AS,
+        **TALK, **RUN, **BASE, **PRE, **AS, **STATED,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
         "--tokenizer": ("", "tokenizer", True),
         "--strict": ("", "strict", True),
@@ -175,6 +185,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
+                                          (original_to_hf, "plan_original_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
@@ -204,7 +215,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
 @pytest.mark.parametrize("kind", [
     quantization.Quantization, hf_to_gguf.GgufOptions, gguf_to_hf.HfOptions, lora_to_gguf.LoraOptions,
-    quantize.QuantizeOptions, verify.VerifyOptions,
+    quantize.QuantizeOptions, verify.VerifyOptions, original_to_hf.OriginalOptions,
 ])
 def test_records_of_options_are_filled_by_name(kind: type):
     """One value may stand first; a second one by position would end up in another field when one is added before it."""

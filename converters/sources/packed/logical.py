@@ -8,7 +8,10 @@ from pathlib import Path
 
 from ...errors import GgufxError, InputError, UnsupportedError, raise_all
 from ...io.tensors import StoredTensor
-from ..hf_folder import Checkpoint, open_checkpoint
+from ..hf_folder import Checkpoint
+from ..original.folder import open_model
+from ..original.joined import JoinedTensor
+from ..stated import NOTHING, Stated
 from .declaration import declared_settings
 from .forms import DROPPED, DROPPED_ENDINGS, F8, FORMS, KEPT_OUT, Form
 from .tensor import PackedTensor, Parts
@@ -16,12 +19,12 @@ from .tensor import PackedTensor, Parts
 DROPPED_NOTE = "activation and KV-cache scales are not part of GGUF: {} left out"
 
 
-def open_logical(folder: Path, hf_class: str | None = None) -> Checkpoint:
-    """`open_checkpoint`, with weights in place of the stored tensors that they are made of.
+def open_logical(folder: Path, hf_class: str | None = None, stated: Stated = NOTHING) -> Checkpoint:
+    """`open_model`, with weights in place of the stored tensors that they are made of.
 
     Raises as it does, and InputError or UnsupportedError (all in one message) for parts that are missing or do not fit.
     """
-    return logical(open_checkpoint(folder, hf_class))
+    return logical(open_model(folder, hf_class, stated))
 
 
 def logical(checkpoint: Checkpoint) -> Checkpoint:
@@ -42,7 +45,8 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
             problems.append(InputError(f"{weight} is stored twice", file=tensor.file, tensor=name))
             continue
         try:
-            made[name] = form.build(Parts(weight, parts, settings))
+            built = form.build(Parts(weight, parts, settings))
+            made[name] = replace(built, ops=tensor.ops) if isinstance(tensor, JoinedTensor) else built
         except GgufxError as error:
             problems.append(error)
         taken.update({t.name: name for t in parts.values()})

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import InputError
 from ...io.files import read_bytes
 from ...io.tensors import StoredTensor
-from ...ops import Grid, Shape, Unpack
+from ...ops import Grid, Op, Shape, Unpack
 from ...ops.unpack import FLOATS
 
 _NUMBERS = {"I64": "<i8", "I32": "<i4", "U8": "u1", "F32": "<f4", "F16": "<f2"}
@@ -24,7 +24,8 @@ class PackedTensor(StoredTensor):
     """A weight under its own name: `type` is what it is decoded to, `shape` its own; `nbytes` of all parts together.
 
     `parts`: what `op` takes, each with the shape that it takes it in. `count`: of a stack of matrices, how many; `flat`: they
-    are packed as one. `form`: what people call the way in which it is stored.
+    are packed as one. `form`: what people call the way in which it is stored. `ops`: what makes Hugging Face's array of what
+    it is decoded to.
     """
 
     parts: tuple[StoredTensor, ...]
@@ -32,6 +33,7 @@ class PackedTensor(StoredTensor):
     count: int | None
     form: str
     flat: bool = False
+    ops: tuple[Op, ...] = ()
 
 
 @dataclass(frozen=True)
