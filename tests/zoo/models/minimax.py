@@ -21,6 +21,8 @@ _REST = tensors(without(LLAMA_NAMES, "self_attn", "mlp") | {
 }, e="num_local_experts")
 
 ROWS = (
+    # With adapters on every weight it magnifies rounding: noise of half a unit in the last place on the merged weights moves
+    # llama.cpp's own result by 7e-4 to 4e-3 of its size (seed 3), on the base model's by 4e-7.
     Model("minimax-01", "MiniMaxText01ForCausalLM", "minimax-m2", _TEXT01, tolerance=1e-3,
           shapes=lambda config: _REST(config) | _FULL(config) | _LINEAR(config),
           fault=Fault("opens the index of the weights, which a checkpoint of one file has not", index=True)),
