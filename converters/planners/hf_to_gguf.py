@@ -80,7 +80,7 @@ class GgufPlanner:
                                vocab_size=_vocab_rows(self.tensors, config), pre=options.pre, made=checkpoint.made)
         self.tokens = tokens.metadata | suppressed(reading, tokens)
         self.general = general_metadata(
-            folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
+            checkpoint.home, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
             notes=notes)
         notes.extend(tokens.notes)

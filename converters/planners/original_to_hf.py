@@ -15,6 +15,8 @@ from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Re
 from ..sources.packed.tensor import PackedTensor
 from ..sources.stated import NOTHING, Stated
 from ..tokenizer.folder import Folder
+from ..tokenizer.templates import KEY as TEMPLATE_KEY
+from ..tokenizer.templates import chat_templates, template_files
 from ..tokenizer.to_gguf import tokenizer_metadata
 from ..tokenizer.to_hf import tokenizer_files
 from .gguf_to_hf import DEFAULT_SHARD_BYTES
@@ -75,8 +77,10 @@ def _tokenizer(reading: Reading, notes: list[str]) -> dict[str, bytes]:
     rows = reading.source("model.embed_tokens.weight").shape[0]
     tokens = tokenizer_metadata(folder.path, arch=reading.spec.name, hf_class=reading.hf_class, config=reading.config,
                                 vocab_size=rows, made=reading.checkpoint.made)
-    made = tokenizer_files(tokens.metadata, arch=reading.spec.name, file=folder.path)
+    # A template of the runtime's own, by its name, is none for transformers: those of the folder count.
+    keys = {key: value for key, value in tokens.metadata.items() if not key.startswith(TEMPLATE_KEY)}
+    made = tokenizer_files(keys, arch=reading.spec.name, file=folder.path)
     notes += [*tokens.notes, *made.notes]
     if SENTENCEPIECE in made.files:
         made.files[SENTENCEPIECE] = folder.read(SENTENCEPIECE)
-    return made.files
+    return made.files | template_files(chat_templates(folder))

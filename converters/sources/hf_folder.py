@@ -57,6 +57,12 @@ class Checkpoint:
     promised: tuple[str, ...] = ()
     made: Mapping[str, bytes | Path] = field(default_factory=dict)
 
+    @property
+    def home(self) -> Path:
+        """The folder that the model is called after: of one in `original/`, as the Hub has Meta's, that around it."""
+        folder = Path(os.path.abspath(self.folder))
+        return folder.parent if self.made and folder.name == "original" else self.folder
+
 
 def open_checkpoint(folder: str | Path, hf_class: str | None = None) -> Checkpoint:
     """Config and tensors of a model's folder; no tensor byte is read. `hf_class`: the class to take it for.

@@ -66,6 +66,8 @@ FOLDERS = (
           without=_MLX_ADAPTER),
     Thing("a model in its maker's own layout (Meta, Mistral)", "Convert it with `ggufx hf-to-gguf {path}`.", ("checkpoint",),
           has=_ORIGINAL, also=("params.json",)),
+    Thing("a repository whose original checkpoint alone is here, one level down", "Give {member}.", has=("original",),
+          without=(*_WEIGHTS, "*.safetensors", "*.bin", "*.gguf")),
     Thing("a model in its maker's own layout, without params.json", "Put params.json of the same download beside the weights: "
           "it holds the model's settings.", has=_ORIGINAL),
     Thing("a sharded FSDP checkpoint", "Join it with `accelerate merge-weights {path} OUT`, put config.json and the "

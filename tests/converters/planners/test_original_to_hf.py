@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from ggufx.cli.main import app
 from ggufx.converters.errors import UsageError
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 from zoo import originals
 
 import ggufx
@@ -71,3 +73,30 @@ def test_mixtral(zoo: Callable[[str], Path], tmp_path: Path):
 def test_a_hugging_face_folder_is_none(zoo: Callable[[str], Path], tmp_path: Path):
     with pytest.raises(UsageError, match="is in Hugging Face's layout already"):
         ggufx.original_to_hf(zoo("llama"), tmp_path / "out")
+
+
+def test_a_folder_called_original(zoo: Callable[[str], Path], tmp_path: Path):
+    """The model is called after the one around it; the runtime's own templates are none of Hugging Face's."""
+    folder = originals.mistral(zoo("mistral"), tmp_path / "Some-Model-7B" / "original")
+    originals.copy(zoo("mistral"), folder, "tokenizer.model")
+    result = ggufx.hf_to_gguf(folder, tmp_path / "a.gguf", outtype="q8_0")
+    assert ggufx.inspect(result.files[0].path).name == "Some Model 7B"
+    ggufx.original_to_hf(folder, tmp_path / "out")
+    assert not (tmp_path / "out" / "chat_template.jinja").exists()
+    assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["bos_token"] == "<s>"
+
+
+def test_by_the_command(zoo: Callable[[str], Path], tmp_path: Path):
+    folder = originals.mistral(zoo("mistral"), tmp_path / "m", params={"max_seq_len": None})
+    originals.copy(zoo("mistral"), folder, "tokenizer.model")
+    call = ["original-to-hf", str(folder), str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(app, [*call, "--dry-run"])
+    assert done.exit_code == 3
+    assert "--context-length" in json.loads(done.stdout)["error"]["hint"]
+    done = CliRunner().invoke(app, [*call, "--dry-run", "--context-length", "512"])
+    assert done.exit_code == 0
+    assert not (tmp_path / "out").exists()
+    done = CliRunner().invoke(app, [*call, "--verify", "--context-length", "512"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["verify"]["same"] is True
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["max_position_embeddings"] == 512

@@ -22,6 +22,7 @@ FOLDERS = {  # names in the folder -> words of the error's message, words of its
     "PEFT beside a config": ("config.json adapter_config.json adapter_model.bin", "a PEFT adapter", "lora-to-gguf"),
     "MLX adapter": ("adapter_config.json adapters.safetensors", "an adapter of MLX", "mlx_lm.fuse --model BASE --adapter-path"),
     "Meta": ("consolidated.00.pth consolidated.01.pth tokenizer.model", "own layout, without params.json", "Put params.json"),
+    "original/": ("original README.md", "one level down", "/original."),
     "Mistral": ("consolidated.safetensors tekken.json", "own layout, without params.json", "Put params.json"),
     "FSDP": ("pytorch_model_fsdp_0 optimizer_0 config.json", "a sharded FSDP checkpoint", "accelerate merge-weights"),
     "FSDP inside": (".metadata __0_0.distcp __1_0.distcp", "a sharded FSDP checkpoint", "accelerate merge-weights"),
