@@ -49,7 +49,7 @@ def meta(folder: Path, out: Path, ranks: int = 1, by_columns: bool = True, param
         torch.save(shard, out / f"consolidated.{rank:02d}.pth")
     theta = config.get("rope_theta") or config["rope_parameters"]["rope_theta"]
     made = {"dim": config["hidden_size"], "n_layers": config["num_hidden_layers"], "n_heads": config["num_attention_heads"],
-            "n_kv_heads": config["num_key_value_heads"], "multiple_of": 32, "norm_eps": config["rms_norm_eps"], "vocab_size": -1,
+            "n_kv_heads": config["num_key_value_heads"], "multiple_of": 32, "ffn_dim_multiplier": 0.5, "norm_eps": config["rms_norm_eps"], "vocab_size": -1,
             "rope_theta": None if theta == 10000 else theta} | (params or {})
     write(out / "params.json", {key: value for key, value in made.items() if value is not None})
     return out

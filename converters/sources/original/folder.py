@@ -82,8 +82,13 @@ def _tensors(folder: Path, names: Collection[str], params: Params, config: dict[
     if "vocab" not in sizes or "ffn" not in sizes:
         raise InputError("holds no model of text: tok_embeddings.weight or layers.0.feed_forward.w1.weight is missing",
                          file=folder / files[0])
+    if (layers := {name.split(".")[2] for name in tensors if name.startswith("model.layers.")}) and \
+            len(layers) != params.need("n_layers"):
+        raise params.error("n_layers", "the tensors are of another number of layers", len(layers), params.need("n_layers"))
     if left := sorted(n for n in names if fnmatchcase(n, "consolidated*.*t*") and n not in files):
         notes.append(f"not read: {', '.join(left)}")
+    if params.maker == "Meta" and (width := llama.feed_forward(params)) != sizes["ffn"]:
+        notes.append(f"params.json makes feed-forward layers {width} wide, the tensors are {sizes['ffn']}: these count")
     tied = bool(params.get("tied_embeddings"))
     if params.maker == "Meta" and drop_tied_head(tensors):
         notes.append("output.weight holds the bytes of tok_embeddings.weight: the two are taken for tied")

@@ -79,6 +79,13 @@ def config_of(params: Params, name: str, ranks: int, stated: Stated) -> dict[str
     return config
 
 
+def feed_forward(params: Params) -> int:
+    """The width that Meta's code computes; what the tensors have decides."""
+    width = int(params.get("ffn_dim_multiplier", 1) * int(8 * params.need("dim") / 3))
+    multiple = params.get("multiple_of", 256)
+    return -(-width // multiple) * multiple
+
+
 def special_names(version: str) -> tuple[str, ...]:
     """What Hugging Face calls the special tokens from the fifth on, where that is not as in 3.1: in 3.0 some were reserved."""
     if version != "3":

@@ -21,7 +21,7 @@ from .joined import JoinedTensor
 from .names import BUFFERS, VISION, Row, row_of
 from .params import Params
 
-MAX_RANKS = 256  # the largest known checkpoints have 16
+MAX_RANKS = 64  # the largest known checkpoints have 16
 _COMPARED = 16 << 20  # bytes at a time
 
 Shard = dict[str, StoredTensor]
@@ -36,6 +36,8 @@ def read_shards(folder: Path, files: list[str]) -> list[Shard]:
         problems += missing_parts(folder, files)
         shards = [read_files(folder, files, problems)]
     else:
+        if len(files) > MAX_RANKS:
+            raise InputError("too many shards", file=folder, expected=f"at most {MAX_RANKS}", found=len(files))
         numbers = [int(match[1]) for name in files if (match := RANKS.fullmatch(name))]
         if absent := sorted({*range(min(numbers[-1], MAX_RANKS))} - {*numbers}):
             problems.append(_missing(folder, absent))

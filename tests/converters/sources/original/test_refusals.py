@@ -51,6 +51,19 @@ def test_a_missing_shard(meta: Path, number: int):
     assert f"{meta}: shards are missing: consolidated.{number:02d}.pth" in refused(meta)
 
 
+def test_a_missing_part(zoo: Callable[[str], Path], meta: Path):
+    own = originals.mistral(zoo("mistral"), meta.parent / "own", 2)
+    originals.copy(meta, own, "tokenizer.model")
+    (own / "consolidated-00002-of-00002.safetensors").unlink()
+    assert "1 of the 2 parts of consolidated are missing" in refused(own)
+
+
+def test_too_many_shards(meta: Path):
+    for number in range(4, 66):
+        (meta / f"consolidated.{number:02d}.pth").write_bytes(b"")
+    assert "too many shards (expected at most 64, found 66)" in refused(meta)
+
+
 def test_shards_that_contradict_each_other(meta: Path):
     last = meta / "consolidated.03.pth"
     change(last, layers__0__attention__wv__weight=torch.zeros(8, 64, dtype=torch.float16))
@@ -104,7 +117,7 @@ def test_unknown_names_are_left_to_the_table(meta: Path):
     assert "layers.0.attention.q_norm.weight" in open_model(meta).tensors
 
 
-MISTRAL = {"hidden_dim": 96, "multiple_of": None, "max_seq_len": 64}
+MISTRAL = {"hidden_dim": 96, "multiple_of": None, "ffn_dim_multiplier": None, "max_seq_len": 64}
 PARAMS = {
     "unknown": ({"n_loops": 2}, "n_loops: a setting that ggufx does not know of Meta's models"),
     "Llama 4": ({"moe_args": {"num_experts": 16}}, "is Llama 4 in Meta's layout"),
@@ -117,6 +130,7 @@ PARAMS = {
     "windows": (MISTRAL | {"sliding_window": "4096,8192"}, "sliding_window: no one window"),
     "a text": ({"n_layers": "two"}, "n_layers: wrong value (expected a whole number above 0, found 'two')"),
     "nothing": ({"n_heads": 0}, "n_heads: wrong value"),
+    "layers": ({"n_layers": 2**31 - 1}, "n_layers: the tensors are of another number of layers (expected 2, found 2147483647)"),
     "missing": ({"norm_eps": None}, "norm_eps: missing"),
 }
 
