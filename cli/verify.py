@@ -21,6 +21,7 @@ from .options import (
     MaxMemory,
     Pre,
     Quiet,
+    Target,
     Threads,
     Verbose,
 )
@@ -77,6 +78,7 @@ def command(
     hf_class: HfClass = None,
     llama_version: LlamaVersion = None,
     context_length: ContextLength = None,
+    target: Target = None,
     force: Force = False,
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
@@ -96,7 +98,8 @@ def command(
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
                             checksums=checksums, pre=pre, hf_class=hf_class,
-                            stated=Stated(llama_version=llama_version, context_length=context_length))
+                            stated=Stated(llama_version=llama_version, context_length=context_length),
+                            target=None if target is None else resolve_model(target, what="target", progress=not quiet))
     with out.compiling(), out.progress("verify") as progress:
         report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:

@@ -19,7 +19,7 @@ from ..tokenizer.templates import KEY as TEMPLATE_KEY
 from ..tokenizer.templates import chat_templates, template_files
 from ..tokenizer.to_gguf import tokenizer_metadata
 from ..tokenizer.to_hf import tokenizer_files
-from .gguf_to_hf import DEFAULT_SHARD_BYTES
+from .hf_files import DEFAULT_SHARD_BYTES
 from .packed_sources import jobs_of, parts_of
 from .reading import Reading, read
 
@@ -38,7 +38,7 @@ def plan_original_to_hf(folder: Path, out: Path, options: OriginalOptions) -> Co
 
     Raises as `reading.read`, and UsageError where the folder is in Hugging Face's layout already.
     """
-    reading = read(folder, None, options.stated)
+    reading = read(folder, stated=options.stated)
     checkpoint = reading.checkpoint
     if not checkpoint.made:
         raise UsageError("is in Hugging Face's layout already", file=folder,

@@ -46,8 +46,8 @@ T = TypeVar("T")
 class Checkpoint:
     """`config` is config.json as it stands; `tensors` in file order, then header order; `notes` are for the user.
 
-    `promised`: names that the index lists and no file holds. `made`: small files that stand for those of the folder: what is
-    in them, or where they lie.
+    `promised`: names that the index lists and no file holds. `beside`: stored tensors that are no weights, nor parts of one.
+    `made`: small files that stand for those of the folder: what is in them, or where they lie.
     """
 
     folder: Path
@@ -55,6 +55,7 @@ class Checkpoint:
     tensors: dict[str, StoredTensor]
     notes: list[str] = field(default_factory=list)
     promised: tuple[str, ...] = ()
+    beside: Mapping[str, StoredTensor] = field(default_factory=dict)
     made: Mapping[str, bytes | Path] = field(default_factory=dict)
 
     @property

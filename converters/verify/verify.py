@@ -52,8 +52,8 @@ class VerifyOptions:
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
-    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`,
-    `stated`: as for hf-to-gguf.
+    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`, `stated`, `target`: as for
+    hf-to-gguf.
     `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts.
     """
 
@@ -67,6 +67,7 @@ class VerifyOptions:
     pre: str | None = None
     hf_class: str | None = None
     stated: Stated = NOTHING
+    target: Path | None = None
     vocabulary: bool = True
 
 
@@ -248,7 +249,8 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
         return of_gguf(read_gguf_model(path))
     if form == "checkpoint":
         return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions(
-            "f32", pre=options.pre, hf_class=options.hf_class, stated=_stated(path, options), tokenizer=options.vocabulary,
+            "f32", pre=options.pre, hf_class=options.hf_class, stated=_stated(path, options), target=options.target,
+            tokenizer=options.vocabulary,
             plain=True)))
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
