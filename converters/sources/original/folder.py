@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 
 from ...errors import InputError
 from ...io.json_file import json_bytes
-from ...io.tensors import StoredTensor
+from ...io.tokenizer_names import TEMPLATE
 from ..hf_folder import Checkpoint, listed, open_checkpoint, taken_for
 from ..recognise import expect
 from ..stated import NOTHING, Stated
 from ..weight_files import PARAMS, is_original, original_parts
 from . import llama, mistral
 from .params import Params, read_params
-from .shards import Sizes, drop_tied_head, joined, read_shards
+from .shards import Shard, Sizes, drop_tied_head, joined, read_shards
 from .tokenizers import count_ranks, side_files, tokenizer_file
 
 _TORCH = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -43,18 +42,26 @@ def open_model(folder: str | Path, hf_class: str | None = None, stated: Stated =
     notes: list[str] = []
     params = read_params(folder)
     tokenizer = tokenizer_file(folder, names, notes)
+    files = original_parts(names)
+    shards = read_shards(folder, files)
     ranks = count_ranks(tokenizer) if tokenizer and params.maker == "Meta" else 0
     version: str | None = None
     if params.maker == "Meta":
-        version = llama.version_of(params, bool(ranks) if tokenizer else _like_ranks(params), stated, notes)
+        table = shards[0].get("tok_embeddings.weight")
+        kind = table.type if table else ""
+        version = llama.version_of(params, bool(ranks) if tokenizer else _like_ranks(params), kind, stated, notes)
         config = llama.config_of(params, version, ranks, stated)
+        if tokenizer and TEMPLATE not in names:
+            notes.append("nothing tells whether the model is tuned for chat: no chat template, EOS as of the base model")
     else:
         if stated.llama_version is not None:
             replace(stated, context_length=None).refuse("this is Mistral's layout")
         config = mistral.config_of(params, stated, notes)
     if tokenizer is None:  # tokenizer_config.json names the tokens
         del config["bos_token_id"], config["eos_token_id"]
-    tensors = _tensors(folder, names, params, config, notes)
+    if left := sorted(n for n in names if fnmatchcase(n, "consolidated*.*t*") and n not in files):
+        notes.append(f"not read: {', '.join(left)}")
+    tensors = _tensors(shards, folder / files[0], params, config, notes)
     made: dict[str, bytes | Path] = side_files(tokenizer, ranks, version, config) if tokenizer else {}
     made["config.json"] = json_bytes(config, indent=2, sort_keys=True)
     return Checkpoint(folder, taken_for(config, hf_class), tensors, notes, made=made)
@@ -65,9 +72,8 @@ def _like_ranks(params: Params) -> bool:
     return params.get("rope_theta", 0) == 500000 or bool(params.get("use_scaled_rope"))
 
 
-def _tensors(folder: Path, names: Collection[str], params: Params, config: dict[str, Any],
-             notes: list[str]) -> dict[str, StoredTensor]:
-    """The weights; `config` learns what they tell."""
+def _tensors(shards: list[Shard], first: Path, params: Params, config: dict[str, Any], notes: list[str]) -> Shard:
+    """The weights; `config` learns what they tell. `first`: the file that stands for all."""
     head = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     if params.maker == "Meta" and params.need("dim") % params.need("n_heads"):
         raise params.error("n_heads", "does not divide dim", found=params.need("n_heads"))
@@ -77,16 +83,13 @@ def _tensors(folder: Path, names: Collection[str], params: Params, config: dict[
                     "kv": head * config["num_key_value_heads"]}
     known = {"ffn": config.get("intermediate_size"), "experts": config.get("num_local_experts")}
     sizes |= {name: size for name, size in known.items() if size}
-    files = original_parts(names)
-    tensors = joined(read_shards(folder, files), params, sizes, notes)
+    tensors = joined(shards, params, sizes, notes)
     if "vocab" not in sizes or "ffn" not in sizes:
         raise InputError("holds no model of text: tok_embeddings.weight or layers.0.feed_forward.w1.weight is missing",
-                         file=folder / files[0])
+                         file=first)
     if (layers := {name.split(".")[2] for name in tensors if name.startswith("model.layers.")}) and \
             len(layers) != params.need("n_layers"):
         raise params.error("n_layers", "the tensors are of another number of layers", len(layers), params.need("n_layers"))
-    if left := sorted(n for n in names if fnmatchcase(n, "consolidated*.*t*") and n not in files):
-        notes.append(f"not read: {', '.join(left)}")
     if params.maker == "Meta" and (width := llama.feed_forward(params)) != sizes["ffn"]:
         notes.append(f"params.json makes feed-forward layers {width} wide, the tensors are {sizes['ffn']}: these count")
     tied = bool(params.get("tied_embeddings"))
@@ -94,7 +97,7 @@ def _tensors(folder: Path, names: Collection[str], params: Params, config: dict[
         notes.append("output.weight holds the bytes of tok_embeddings.weight: the two are taken for tied")
         tied = True
     elif "lm_head.weight" not in tensors and not tied:
-        raise InputError("missing, and params.json does not say that it is tied to the embedding", file=folder / files[0],
+        raise InputError("missing, and params.json does not say that it is tied to the embedding", file=first,
                          tensor="output.weight", hint="The download is not complete.")
     types = [t.type for t in tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)

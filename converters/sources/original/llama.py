@@ -29,8 +29,8 @@ ORIGINAL_CONTEXT = 8192  # tokens: what scaled rotary positions were trained on
 SMALL = (2048, 3072)  # widths of 3.2's text models
 
 
-def version_of(params: Params, ranks: bool, stated: Stated, notes: list[str]) -> str:
-    """The version stated, or the one that fits. UsageError for a stated one that does not."""
+def version_of(params: Params, ranks: bool, kind: str, stated: Stated, notes: list[str]) -> str:
+    """The version stated, or the one that fits; `kind`: the weights' element type. UsageError for a stated one that does not."""
     scaled = bool(params.get("use_scaled_rope"))
     if (name := stated.llama_version) is not None:
         if name not in VERSIONS:
@@ -44,9 +44,9 @@ def version_of(params: Params, ranks: bool, stated: Stated, notes: list[str]) ->
             raise UsageError(f"is no Llama {name}: use_scaled_rope is {str(scaled).lower()}", file=params.file)
         return name
     if not ranks:
-        theta, epsilon = params.get("rope_theta", 10000), params.need("norm_eps")
-        name, why = ("code", f"rope_theta {theta:g}") if theta > 10000 else \
-            ("1", f"norm_eps {epsilon:g}") if epsilon < 5e-6 else ("2", f"norm_eps {epsilon:g}")
+        theta, name, why = params.get("rope_theta", 10000), "1" if kind == "F16" else "2", f"its {kind} weights"
+        if theta > 10000:
+            name, why = "code", f"rope_theta {theta:g}"
     elif not scaled:
         name, why = "3", "its tokenizer, and no use_scaled_rope"
     else:

@@ -192,7 +192,7 @@ def test_fp8(zoo: Callable[[str], Path], tmp_path: Path):
 def test_what_is_stated(spm: Path, zoo: Callable[[str], Path], tmp_path: Path):
     folder = originals.meta(spm, tmp_path / "m")
     originals.copy(spm, folder, "tokenizer.model")
-    assert "taken for Llama 1 by norm_eps 1e-06, 2048 tokens" in notes(planned(folder, tmp_path / "a.gguf"))
+    assert "taken for Llama 1 by its F16 weights, 2048 tokens" in notes(planned(folder, tmp_path / "a.gguf"))
     plan = planned(folder, tmp_path / "a.gguf", llama_version="2", context_length=1000)
     assert "taken for" not in notes(plan)
     for stated, said in (({"llama_version": "4"}, "no version of Llama"), ({"llama_version": "3"}, "the tokenizer is another")):
