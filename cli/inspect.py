@@ -110,7 +110,7 @@ def _summary(found: Inspection, context: int | None) -> Iterator[tuple[str, str]
         yield "type", f"{named}{types}; {found.bits_per_weight:g} bits per weight"
     if found.form in ("gguf", "checkpoint"):
         yield from _of_model(found, context)
-    elif found.form == "adapter":
+    elif found.form in ("adapter", "mmproj"):
         yield "memory", human_bytes(found.nbytes)
     for name, value in found.facts.items():
         if value is not None and value != []:

@@ -35,6 +35,7 @@ EXAMPLES = """\
 $ ggufx verify model/ model-q4_k_m.gguf
 $ ggufx verify old.gguf new.gguf --strict --html report.html
 $ ggufx verify adapter/ adapter.gguf
+$ ggufx verify model/ model.gguf --mmproj mmproj-model-f16.gguf
 """
 
 A = Annotated[str, typer.Argument(metavar="A", help="Checkpoint folder, GGUF file, adapter, or their Hub references.")]
@@ -71,6 +72,10 @@ def command(
         int, typer.Option("--worst", min=0, metavar="N", rich_help_panel=OUTPUT,
                           help="How many of the worst tensors to print.")
     ] = 10,
+    mmproj: Annotated[
+        str | None, typer.Option("--mmproj", metavar="MMPROJ.gguf",
+                                 help="File of the vision and audio parts that belongs to the GGUF file.")
+    ] = None,
     checksums: Annotated[
         bool, typer.Option("--checksums/--no-checksums", rich_help_panel=OUTPUT, help="SHA-256 of the files.")
     ] = True,
@@ -99,7 +104,8 @@ def command(
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
                             checksums=checksums, pre=pre, hf_class=hf_class,
                             stated=Stated(llama_version=llama_version, context_length=context_length),
-                            target=None if target is None else resolve_model(target, what="target", progress=not quiet))
+                            target=None if target is None else resolve_model(target, what="target", progress=not quiet),
+                            mmproj=None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet))
     with out.compiling(), out.progress("verify") as progress:
         report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:

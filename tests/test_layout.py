@@ -35,7 +35,7 @@ LAW = {
                  "sources.original", "sources.packed", "quant", "quant.recipes"),
     "inspect": ("errors", "io", "sources", "rules", "arch", "tokenizer", "sources.original", "sources.packed", "quant.recipes"),
     "run": ("notes", "errors", "ops", "io", "plan", "quant"),
-    "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "tokenizer", "plan", "planners",
+    "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan", "planners",
                "sources.original", "sources.packed", "run", "quant"),
     "cli": ("notes", "errors", "io", "sources", "arch", "inspect", "plan", "planners", "run", "verify", "quant",
             "quant.recipes"),

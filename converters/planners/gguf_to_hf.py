@@ -219,7 +219,7 @@ def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
     """The HF tensors that the matches make, in the order of the GGUF data, so that reading is sequential."""
     own = reading.own
     out: list[HfTensor] = []
-    for match in sorted(matches, key=lambda m: reading.model.tensors[m.gguf[0]].offset):
+    for match in sorted((m for m in matches if not m.rule.borrowed), key=lambda m: reading.model.tensors[m.gguf[0]].offset):
         shapes = [reading.model.tensors[g].shape for g in match.gguf]
         if match.rule.stacked:
             if len(match.hf[0]) != shapes[0][0]:

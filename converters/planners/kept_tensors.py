@@ -40,7 +40,7 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
         return True
 
     for match in found.matches:
-        if all(op.exact for op in match.ops):
+        if match.rule.borrowed or all(op.exact for op in match.ops):
             continue
         tensor = tensors[found.names[match.hf[0][0]]]
         if isinstance(tensor, PackedTensor):

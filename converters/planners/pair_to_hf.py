@@ -104,7 +104,8 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         inner = foreign_config(words, text_config, text_tensors, text.keys)
         config, processor = _joined(name, spec, towers, inner, seen_config)
         for found in (text_found, seen_found):
-            notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
+            notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items()
+                         if not key.startswith("tokens."))
         processors = {"preprocessor_config.json": json_bytes(processor, indent=2, sort_keys=True)} if processor else {}
         if processor:
             notes.append("preprocessor_config.json holds what the projector's file tells of it")
@@ -179,7 +180,7 @@ def _check_widths(text: Part, seen: Part, file: Path) -> None:
 
 def _preferred(spec: ArchSpec) -> tuple[tuple[str, str], ...]:
     """How the class spells the names of its text part's table: one prefix for those of the base model."""
-    aliases = spec.whole.aliases if spec.whole else ()
+    aliases = spec.aliases if spec.whole else ()
     return (next((a for a in aliases if a[1]), None) or next(iter(aliases), ("", "")),)
 
 
@@ -187,6 +188,7 @@ def _joined(name: str, spec: ArchSpec, towers: Projector, text: Config, seen: Co
     """config.json of the whole, and what its preprocessor is told."""
     seen = {k: v for k, v in seen.items() if k not in ("architectures", "model_type")}
     processor = seen.pop("processor", {})
+    seen.pop("tokens", None)
     model_type = spec.whole.model_type if spec.whole else spec.model_type
     outer = {"architectures": [name], "model_type": model_type, "dtype": text["dtype"],
              "transformers_version": text["transformers_version"]}

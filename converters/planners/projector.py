@@ -18,14 +18,14 @@ from ..metadata.naming import Kind
 from ..plan.gguf_output import WHOLE
 from ..plan.plan import ConversionPlan
 from ..rules.facts import MISSING, Config, Settings, get_path
-from ..rules.hf_config import check_block_count
+from ..rules.hf_config import canonical, check_block_count
 from ..rules.hparam_rules import OneKey
 from ..rules.match import rename
-from ..rules.spec import ArchSpec
+from ..rules.spec import ArchSpec, Projector
 from ..rules.template import TemplateIndex
 from ..sources.hf_folder import Checkpoint
 from ..tokenizer.folder import Folder
-from ..tokenizer.to_gguf import TokenizerResult
+from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .hf_to_gguf import GgufOptions, GgufPlanner
 from .many_outputs import outtype_names, plan_outputs
 from .quantization import Quantization
@@ -42,7 +42,7 @@ class ProjectorPlanner(GgufPlanner):
     texts = ("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 
     def _read(self, folder: Path) -> Reading:
-        return read_projector(folder, self.options.hf_class)
+        return read_projector(folder, self.options.hf_class, self.options.pre)
 
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         return TokenizerResult({}, [], Folder(folder))
@@ -68,14 +68,17 @@ def plan_checkpoint(folder: Path, outfile: str | Path | None, options: GgufOptio
     return plan_outputs(planner, outtype, [beside])
 
 
-def read_projector(folder: Path, hf_class: str | None = None) -> Reading:
-    """As `reading.read`, for what of the model is not its language model."""
+def read_projector(folder: Path, hf_class: str | None = None, pre: str | None = None) -> Reading:
+    """As `reading.read`, for what of the model is not its language model. `pre`: the pre-tokenizer, where ids of tokens are
+    needed and it is not recognised."""
     checkpoint = open_weights(folder, hf_class)
     file = f"{folder}/config.json"
     name = arch.class_of(checkpoint.config, file)
     spec = projectors.for_config(checkpoint.config, name, file)
     notes: list[str] = []
     config = Settings(checkpoint.config, processor=processor_settings(folder))
+    if spec.tokens:
+        config["tokens"] = _token_ids(checkpoint, spec, name, pre)
     _check_counts(spec, config, file)
     reading = matched(checkpoint, spec, config, own_tensors(checkpoint, spec, name), notes)
     if not reading.found.matches and not reading.problems:
@@ -112,6 +115,19 @@ def own_tensors(checkpoint: Checkpoint, spec: ArchSpec, hf_class: str) -> Iterat
     for name in checkpoint.tensors:
         if name.startswith(parts) or any(next(index.find(s), None) for s in rename(name, spec.aliases)):
             yield name
+
+
+def _token_ids(checkpoint: Checkpoint, spec: Projector, hf_class: str, pre: str | None) -> dict[str, int]:
+    """The ids of the tokens that the table asks for, in the text model's vocabulary. InputError where one is missing."""
+    folder, file = checkpoint.folder, f"{checkpoint.folder}/config.json"
+    text = arch.for_config(checkpoint.config, file)
+    config = canonical(checkpoint.config, text, file)
+    made = tokenizer_metadata(folder, arch=text.name, hf_class=hf_class, config=config, vocab_size=config.get("vocab_size", 0),
+                              pre=pre or "default")
+    known = {token: i for i, token in enumerate(made.metadata["tokenizer.ggml.tokens"].data)}
+    if missing := [token for token in spec.tokens.values() if token not in known]:
+        raise InputError(f"the vocabulary has no token {missing[0]}, whose embedding the projector holds", file=folder)
+    return {key: known[token] for key, token in spec.tokens.items()}
 
 
 def _check_counts(spec: ArchSpec, config: Mapping[str, Any], file: str) -> None:

@@ -65,6 +65,7 @@ class TensorRule:
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
     each: str = "expert_count"  # the size that a stack's {e} runs over
     of: When | None = None  # the blocks that have it: elsewhere its names are another row's
+    borrowed: bool = False  # the HF tensor is another part's, which holds it: read, and not written on the way back
 
     @property
     def emits(self) -> str | None:
@@ -171,6 +172,7 @@ class Projector(ArchSpec):
     Its rules see config.json as it stands, with the settings of the processor files under `processor`.
     """
 
+    tokens: Mapping[str, str] = field(default_factory=dict)  # name -> text of a token whose id the rules see as `tokens.<name>`
     text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
     tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
 
@@ -232,10 +234,12 @@ def R(
     given: Has | None = None,
     each: str = "expert_count",
     of: When | None = None,
+    borrowed: bool = False,
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each, of)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each, of,
+                      borrowed)

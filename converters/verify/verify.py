@@ -22,10 +22,12 @@ from .. import arch
 from ..errors import GgufxError, UsageError
 from ..io.files import open_regular
 from ..io.gguf import read_gguf_model
+from ..io.values import text_of
 from ..notes import Note, grouped
-from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
+from ..planners.hf_to_gguf import GgufOptions
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..planners.own_keys import Source
+from ..planners.projector import plan_checkpoint
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
 from ..sources.hf_folder import Checkpoint, base_of, listed, open_adapter
@@ -36,7 +38,7 @@ from ..sources.stated import NOTHING, Stated
 from ..sources.weight_files import is_original
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
-from .side import Side, of_checkpoint, of_gguf, of_plan
+from .side import Side, joined_keys, of_checkpoint, of_gguf, of_plan
 from .tensors import Pair, Verdict, summary
 from .tokenizers import Probes, probe
 
@@ -54,7 +56,8 @@ class VerifyOptions:
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
     case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`, `stated`, `target`: as for
     hf-to-gguf.
-    `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts.
+    `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts. `mmproj`: the file of the vision and
+    audio parts that belongs to the GGUF file of a text model; with it the whole of a multimodal checkpoint is compared.
     """
 
     base: Path | None = None
@@ -69,6 +72,7 @@ class VerifyOptions:
     stated: Stated = NOTHING
     target: Path | None = None
     vocabulary: bool = True
+    mmproj: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
-        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.stated)
+        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.mmproj, options.stated)
         one.check()
         two.check()
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
@@ -223,6 +227,8 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     forms = (form_of(a), form_of(b))
     if not any(_stated(path, options) != NOTHING for path in (a, b)):
         options.stated.refuse("neither is a model in its maker's own layout")
+    if options.mmproj is not None and {*forms} != {"checkpoint", "gguf"}:
+        raise UsageError("a projector belongs to a GGUF file that is compared with a checkpoint", file=options.mmproj)
     if forms == ("checkpoint", "checkpoint"):
         one_folder, other = (open_model(path, options.hf_class, _stated(path, options)) for path in (a, b))
         if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
@@ -231,7 +237,8 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
         return one, two, adapter_files(a, b)
-    one, two = (_in_gguf_names(path, form, options) for path, form in zip((a, b), forms, strict=True))
+    projector = any(form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True))
+    one, two = (_in_gguf_names(path, form, options, projector) for path, form in zip((a, b), forms, strict=True))
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):
         adapter, model = (one, two) if one.form in ADAPTERS else (two, one)
         raise UsageError(f"{adapter.path} is an adapter, {model.path} is a model: they hold different things")
@@ -244,14 +251,25 @@ def _stated(path: Path, options: VerifyOptions) -> Stated:
     return options.stated if path.is_dir() and is_original(listed(path)) else NOTHING
 
 
-def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
+def _is_projector(path: Path) -> bool:
+    return text_of(read_gguf_model(path).metadata, "general.architecture") == "clip"
+
+
+def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: bool = False) -> Side:
+    """`projector`: the other side is the vision and audio parts alone."""
     if form == "gguf":
-        return of_gguf(read_gguf_model(path))
+        model = read_gguf_model(path)
+        if options.mmproj is not None:
+            seen = read_gguf_model(options.mmproj)
+            model = replace(model, tensors={**seen.tensors, **model.tensors},
+                            metadata=joined_keys(model.metadata, seen.metadata))
+        return of_gguf(model)
     if form == "checkpoint":
-        return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions(
-            "f32", pre=options.pre, hf_class=options.hf_class, stated=_stated(path, options), target=options.target,
-            tokenizer=options.vocabulary,
-            plain=True)))
+        plan, _ = plan_checkpoint(path, VIRTUAL, GgufOptions(
+            pre=options.pre, hf_class=options.hf_class, stated=_stated(path, options), target=options.target,
+            tokenizer=options.vocabulary, plain=True, mmproj=options.mmproj is not None, mmproj_only=projector,
+            mmproj_type="f32"), ["f32"])
+        return of_plan(path, form, plan)
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
                          hint="Give --base with the base model's folder or Hub id; its config.json is enough.")

@@ -415,6 +415,7 @@ def verify(
     llama_version: str | None = None,
     context_length: int | None = None,
     target: str | Path | None = None,
+    mmproj: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     progress: Callable[[int, int, str], None] | None = None,
@@ -423,8 +424,8 @@ def verify(
 
     `base`: the base model, for an adapter folder beside a GGUF adapter; else the one that it names. `max_rmse`: relative RMSE
     allowed for quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`:
-    all others do. `pre`, `hf_class`, `llama_version`, `context_length`, `target`: as of `hf_to_gguf`. `progress`: called with
-    (bytes done, in all, name of the tensor).
+    all others do. `pre`, `hf_class`, `llama_version`, `context_length`, `target`: as of `hf_to_gguf`. `mmproj`: the file of the
+    vision and audio parts that belongs to the GGUF file. `progress`: called with (bytes done, in all, name of the tensor).
     """
     from .converters.sources.hub import resolve_model
     from .converters.verify.verify import VerifyOptions, base_named, verify
@@ -435,7 +436,8 @@ def verify(
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
         strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=_target(target),
-        stated=_stated(llama_version, context_length))
+        stated=_stated(llama_version, context_length),
+        mmproj=None if mmproj is None else resolve_model(mmproj, what="gguf"))
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
 

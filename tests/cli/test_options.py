@@ -121,6 +121,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--html": ("page", "html", Path("page")),
         "--worst": ("4", "worst", 4),
         "--no-checksums": ("", "checksums", False),
+        "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
     }),
 }
 # Those that only print: a call with all of their options.

@@ -81,7 +81,7 @@ class Trial:
         why = _different(stored(self.folder), stored(back))
         for name in sorted({str(p.relative_to(root)) for root in (self.folder, back) for p in root.rglob("*") if p.is_file()}):
             one, two = self.folder / name, back / name
-            if name in ("model.safetensors", "README.md"):
+            if name in ("model.safetensors", "README.md") or one.is_dir():
                 continue
             if not one.exists() or not two.exists():
                 why.append(f"{name} is {'extra' if two.exists() else 'missing'}")
@@ -134,7 +134,7 @@ class Trial:
 
 def _text_name(name: str, spec, made) -> str:
     """The name under which the way back spells a tensor of the text part."""
-    found, table = next((a for a in spec.whole.aliases if a[1]), ("", "")) if spec.whole else ("", "")
+    found, table = next((a for a in spec.aliases if a[1]), ("", "")) if spec.whole else ("", "")
     for spelling in rename(name, spec.aliases):
         back = found + spelling.removeprefix(table) if spelling.startswith(table) else spelling
         if back in made:

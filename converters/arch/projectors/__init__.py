@@ -20,6 +20,7 @@ from . import (
     llama4,
     minicpm_v,
     omni,
+    pixtral,
     qwen2_vl,
     qwen_vl,
     siglip,
@@ -27,7 +28,8 @@ from . import (
     whisper,
 )  # fmt: skip
 
-FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni)
+FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
+            pixtral)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}

@@ -82,10 +82,12 @@ GELU = Const("use_gelu", True, BOOL)
 SILU = Const("use_silu", True, BOOL)
 
 
-def activation(*among: str, hf: str = "vision_config.hidden_act") -> tuple[HparamRule, ...]:
-    """Keys of the activation where a family knows several; without one of them the runtime takes quick GELU."""
+def activation(*among: str, hf: str = "vision_config.hidden_act", default: str | None = None) -> tuple[HparamRule, ...]:
+    """Keys of the activation where a family knows several; without one of them the runtime takes quick GELU. `default`: what
+    a config without it stands for."""
     def marks(name: str) -> HparamRule:
-        return Computed(f"use_{name}", lambda config: get_path(config, hf) == name or None, hf,
+        return Computed(f"use_{name}",
+                        lambda config: (default if (v := get_path(config, hf)) is MISSING else v) == name or None, hf,
                         lambda kv: name if kv.get(f"use_{name}") else None, BOOL)
 
     return (*(marks(name) for name in among), Seen(hf, lambda facts: None, among=(*among, "quick_gelu")))

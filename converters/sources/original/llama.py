@@ -30,16 +30,16 @@ SMALL = (2048, 3072)  # widths of 3.2's text models
 
 
 def version_of(params: Params, ranks: bool, kind: str, stated: Stated, notes: list[str]) -> str:
-    """The version stated, or the one that fits; `kind`: the weights' element type. UsageError for a stated one that does not."""
+    """The version stated, or the one that fits. `kind`: the weights' element type. UsageError where the stated one does not."""
     scaled = bool(params.get("use_scaled_rope"))
     if (name := stated.llama_version) is not None:
         if name not in VERSIONS:
             raise UsageError("no version of Llama", found=f"--llama-version {name}", expected=", ".join(VERSIONS))
         version = VERSIONS[name]
         if version.ranks != ranks:
-            kind = ("SentencePiece", "tiktoken ranks")
-            raise UsageError(f"is no Llama {name}: the tokenizer is another", file=params.file, expected=kind[version.ranks],
-                             found=kind[ranks])
+            kinds = ("SentencePiece", "tiktoken ranks")
+            raise UsageError(f"is no Llama {name}: the tokenizer is another", file=params.file, expected=kinds[version.ranks],
+                             found=kinds[ranks])
         if (version.factor is not None) != scaled:
             raise UsageError(f"is no Llama {name}: use_scaled_rope is {str(scaled).lower()}", file=params.file)
         return name

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from ...errors import GgufxError, InputError, UnsupportedError, raise_all
 from ...io.files import printable
 from ...io.json_file import read_json
+from ..hf_folder import safe_file
 from ..weight_files import PARAMS
 
 Maker = Literal["Meta", "Mistral"]
@@ -85,7 +86,7 @@ def read_params(folder: Path) -> Params:
     """The settings of a folder. InputError or UnsupportedError, of all that are wrong in one, for another model, settings of
     another kind than they can be, and unknown ones: what they change is not known either."""
     file = folder / PARAMS
-    raw = read_json(file)
+    raw = read_json(safe_file(folder, PARAMS))
     if isinstance(raw.get("model"), dict) and "dim" not in raw:
         raw = raw["model"]
     found = {key: value for key, value in raw.items() if value is not None}

@@ -38,6 +38,7 @@ class Tower:
     fault: str = ""
     drop: tuple[str, ...] = ()
     hopeless: bool = False
+    tokens: dict[str, str] = field(default_factory=dict)  # texts of tokens -> what they are called in this model
     size: tuple[int, ...] = (112, 112)
     features: Callable[[Path, np.ndarray], np.ndarray] | None = None
     tolerance: float = 4e-3
@@ -109,6 +110,11 @@ def build_tower(row: Tower, folder: Path, seed: int = 0) -> Path:
     for name, content in {"preprocessor_config.json": row.processor, **row.files}.items():
         if content:
             dump(folder / name, content)
+    for name in ("tokenizer.json", "tokenizer_config.json") if row.tokens else ():
+        text = (folder / name).read_text(encoding="utf-8")
+        for old, new in row.tokens.items():
+            text = text.replace(old, new)
+        (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 

@@ -1,6 +1,7 @@
 """Models with a tower of Qwen."""
 
 # fmt: off
+from ..models.qwen35 import _QWEN35
 from ..models.rows import THETA, Model
 from . import CLIP, HALF, TEXT, Tower, frames, loaded
 
@@ -27,4 +28,7 @@ ROWS = (
         "text_config": TEXT | {"rope_parameters": _MROPE}, "vision_config": _EYE | {"fullatt_block_indexes": [1, 3]}}), CLIP, size=(140, 84), features=_features),
     Tower(Model("qwen3vl-eye", "Qwen3VLForConditionalGeneration", "qwen2", {
         "text_config": _QWEN3, "vision_config": _EYE | {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [1, 2]}}), HALF, size=(128, 96), features=_features),
+    Tower(Model("qwen35-eye", "Qwen3_5ForConditionalGeneration", "qwen35", {
+        "text_config": _QWEN35 | {"num_hidden_layers": 1, "layer_types": ["full_attention"]}, "vision_config": _EYE | {"patch_size": 16, "num_position_embeddings": 64}},
+          zero_norms=True), HALF, size=(128, 96), features=_features),
 )
