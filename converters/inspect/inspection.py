@@ -196,7 +196,7 @@ def _layer_types(config: Mapping[str, Any]) -> Sequence[str] | None:
 def _of_folder(folder: Path) -> Inspection:
     found = recognise(folder)
     adapter = bool(found) and "adapter" in found[0][0].takes
-    checkpoint = open_adapter(folder) if adapter else open_model(folder)
+    checkpoint = open_adapter(folder) if adapter else open_model(folder, whole=False)
     stored = (part for t in checkpoint.tensors.values() for part in (t.parts if isinstance(t, JoinedTensor) else (t,)))
     files = tuple(dict.fromkeys(part.file for part in stored))
     try:

@@ -23,9 +23,9 @@ _TORCH = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _HF_READ = "config.json and its weights are here: the model is read in Hugging Face's layout, params.json is not"
 
 
-def open_model(folder: str | Path, hf_class: str | None = None, stated: Stated = NOTHING) -> Checkpoint:
+def open_model(folder: str | Path, hf_class: str | None = None, stated: Stated = NOTHING, *, whole: bool = True) -> Checkpoint:
     """As `open_checkpoint`, of a folder in any of the layouts. Reads headers; of Meta's models, whether the head's bytes are
-    the embedding's.
+    the embedding's. `whole` False: to be looked at only, so that the tokenizer and the context may be missing.
 
     Raises as it does; InputError or UnsupportedError for settings, shards and a tokenizer that are missing, contradict each
     other, or are not known; UsageError for what is `stated` and does not fit.
@@ -41,7 +41,7 @@ def open_model(folder: str | Path, hf_class: str | None = None, stated: Stated =
     expect(folder, "checkpoint")
     notes: list[str] = []
     params = read_params(folder)
-    tokenizer = tokenizer_file(folder, names, notes)
+    tokenizer = tokenizer_file(folder, names, notes, whole)
     files = original_parts(names)
     shards = read_shards(folder, files)
     ranks = count_ranks(tokenizer) if tokenizer and params.maker == "Meta" else 0
@@ -56,7 +56,7 @@ def open_model(folder: str | Path, hf_class: str | None = None, stated: Stated =
     else:
         if stated.llama_version is not None:
             replace(stated, context_length=None).refuse("this is Mistral's layout")
-        config = mistral.config_of(params, stated, notes)
+        config = mistral.config_of(params, stated, notes, whole)
     if tokenizer is None:  # tokenizer_config.json names the tokens
         del config["bos_token_id"], config["eos_token_id"]
     if left := sorted(n for n in names if fnmatchcase(n, "consolidated*.*t*") and n not in files):

@@ -13,8 +13,8 @@ from ..stated import Stated
 from .params import Params
 
 
-def config_of(params: Params, stated: Stated, notes: list[str]) -> dict[str, Any]:
-    """config.json, without what the tensors tell. InputError where nothing tells the context."""
+def config_of(params: Params, stated: Stated, notes: list[str], whole: bool) -> dict[str, Any]:
+    """config.json, without what the tensors tell. InputError where nothing tells the context and it shall be `whole`."""
     heads, window = params.need("n_heads"), _window(params)
     config: dict[str, Any] = {
         "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
@@ -22,8 +22,12 @@ def config_of(params: Params, stated: Stated, notes: list[str]) -> dict[str, Any
         "num_hidden_layers": params.need("n_layers"), "num_attention_heads": heads,
         "num_key_value_heads": params.get("n_kv_heads", heads),
         "head_dim": params.get("head_dim", params.need("dim") // heads), "rms_norm_eps": params.need("norm_eps"),
-        "max_position_embeddings": _context(params, stated),
     }
+    if (context := _context(params, stated)) is not None:
+        config["max_position_embeddings"] = context
+    elif whole:
+        raise InputError("does not say how long a context the model was made for", file=params.file,
+                         hint="State it with --context-length; the model card has the number.")
     theta = params.get("rope_theta")
     if theta is None:
         theta = 1e6 if window is None else 1e4
@@ -48,15 +52,13 @@ def config_of(params: Params, stated: Stated, notes: list[str]) -> dict[str, Any
     return {"architectures": ["MistralForCausalLM"], "model_type": "mistral", **config}
 
 
-def _context(params: Params, stated: Stated) -> int:
+def _context(params: Params, stated: Stated) -> int | None:
+    """Tokens that the model was made for."""
     yarn = params.get("yarn", {})
     found = stated.context_length or params.get("max_position_embeddings") or params.get("max_seq_len")
     if found is None and "yarn" in params.found:
         found = int(params.inner("yarn", "factor") * yarn["original_max_position_embeddings"])
-    if type(found) is not int or found < 1:
-        raise InputError("does not say how long a context the model was made for", file=params.file,
-                         hint="State it with --context-length; the model card has the number.")
-    return found
+    return found if type(found) is int and found > 0 else None
 
 
 def _window(params: Params) -> int | None:

@@ -21,9 +21,9 @@ MAX_BYTES = 64 << 20  # of a rank file; Llama 4's has 4 MB
 _FIRST = 4096
 
 
-def tokenizer_file(folder: Path, listed: Collection[str], notes: list[str]) -> Path | None:
+def tokenizer_file(folder: Path, listed: Collection[str], notes: list[str], needed: bool) -> Path | None:
     """The folder's tokenizer: in Hugging Face's files (None: they are read as always), tekken.json, or tokenizer.model here or
-    one level up, where Llama 1 and 2 have it. InputError where there is none."""
+    one level up, where Llama 1 and 2 have it. InputError where there is none and it is `needed`."""
     if names.TOKENIZER_JSON in listed:
         return None
     if names.TEKKEN in listed:
@@ -37,6 +37,8 @@ def tokenizer_file(folder: Path, listed: Collection[str], notes: list[str]) -> P
     above = Path(os.path.abspath(folder)).parent
     if os.path.isfile(above / names.SENTENCEPIECE):
         return safe_file(above, names.SENTENCEPIECE)
+    if not needed:
+        return None
     raise InputError("has no tokenizer", file=folder, hint=f"Put {names.SENTENCEPIECE} (Meta: here or one level up), or "
                      f"Mistral's {names.TEKKEN} or {names.SENTENCEPIECE}.v3, beside the weights.")
 
@@ -56,7 +58,7 @@ def side_files(file: Path, ranks: int, version: str | None, config: Mapping[str,
     if file.name == names.TEKKEN:
         return {}
     made: dict[str, Any] = {"add_bos_token": True, "add_eos_token": False, "clean_up_tokenization_spaces": False,
-                            "model_max_length": config["max_position_embeddings"]}
+                            "model_max_length": config.get("max_position_embeddings")}
     if not ranks:
         made |= {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "tokenizer_class": "LlamaTokenizer"}
     else:

@@ -204,6 +204,7 @@ def test_what_is_stated(spm: Path, zoo: Callable[[str], Path], tmp_path: Path):
     originals.copy(spm, own, "tokenizer.model")
     with pytest.raises(InputError, match=r"how long a context(?s:.*)--context-length"):
         planned(own, tmp_path / "a.gguf")
+    assert (ggufx.inspect(own).architecture, ggufx.inspect(own).context_length) == ("llama", None)
     planned(own, tmp_path / "a.gguf", context_length=512)
     with pytest.raises(UsageError, match="this is Mistral's layout"):
         planned(own, tmp_path / "a.gguf", context_length=512, llama_version="2")

@@ -97,6 +97,7 @@ def test_no_tokenizer(meta: Path):
     said = refused(meta)
     assert said.startswith(f"{meta}: has no tokenizer\n")
     assert "here or one level up" in said
+    assert len(open_model(meta, whole=False).tensors) == 21
 
 
 def test_no_head(meta: Path):
