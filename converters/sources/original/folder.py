@@ -77,8 +77,8 @@ def _tensors(shards: list[Shard], first: Path, params: Params, config: dict[str,
     head = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     if params.maker == "Meta" and params.need("dim") % params.need("n_heads"):
         raise params.error("n_heads", "does not divide dim", found=params.need("n_heads"))
-    if head % 2:
-        raise params.error("head_dim", "is not even, as rotary positions need it", found=head)
+    if head < 2 or head % 2:
+        raise params.error("head_dim", "is not an even number, as rotary positions need it", found=head)
     sizes: Sizes = {"dim": config["hidden_size"], "head": head, "q": head * config["num_attention_heads"],
                     "kv": head * config["num_key_value_heads"]}
     known = {"ffn": config.get("intermediate_size"), "experts": config.get("num_local_experts")}
