@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -34,7 +35,7 @@ class Match:
     hf: tuple[tuple[str, ...], ...]
     ops: tuple[Op, ...]
 
-    @property
+    @cached_property
     def gguf(self) -> tuple[str, ...]:
         return tuple(t.format(self.holes) for t in self.rule.gguf)
 
@@ -307,7 +308,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     derived = {d.gguf for d in spec.derived}
     matches: dict[tuple[int, tuple], Match] = {}
     count = 0
-    available = set(names) - derived
+    available = set(names) - derived - {*spec.again}
     unknown = _Unknown(index.texts, file)
     for name in names:
         if name not in available:
