@@ -414,9 +414,9 @@ class MlaKv(Op):
 
     def lora(self, factors):
         # Per head, (B_h A)^T = A^T B_h^T: the key's factors change places; A is shared by all heads.
-        (f,) = factors
         if self.undo:
             raise LoraRefused("factors of k_b and v_b do not join into one pair of the same rank")
+        (f,) = factors
         b = f.b.reshape(self.heads, self.key_length + self.value_length, f.rank)
         a = np.broadcast_to(f.a, (self.heads, *f.a.shape))
         key = b[:, : self.key_length]

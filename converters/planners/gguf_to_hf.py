@@ -133,7 +133,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         model.metadata.update(bytes_of)
     shards = shards_of(tensors, kept, own if options.dtype == "auto" else None, options.max_shard_bytes)
     files = {**index_of(shards, own), **texts.files, **pooling,
-             **side_files(model, config, original is not None, reading.packing)}
+             **side_files(model, config, original is not None, reading.notes, reading.packing)}
     return assemble(folder, model, kept, shards, reading.notes, tensors, files, {
         "architecture": spec.name, "class": (own and own.hf_class) or arch.class_of(config, str(path)),
         "dtype": main_dtype(reading),

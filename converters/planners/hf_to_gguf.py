@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,7 @@ from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import MAX_KEPT_BYTES, Source, json_value
 from .packed_sources import blocks_of, factor_of, jobs_of, parts_of, scale_name, scaled, stored_of
+from .published import published
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
 from .reranker import CLASSIFIER, reranker
@@ -53,7 +55,8 @@ class GgufOptions:
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
     the class to take the model for. `stated`: what the files of an original checkpoint do not tell. `target`: the folder of the
     model that a draft guesses for. `chat_template`: a file in the place of the model's own. `mmproj`: the vision and audio
-    parts are written, too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is."""
+    parts are written, too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is.
+    `split`: what a file holds at most, but for that of `mmproj`."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -165,11 +168,16 @@ class GgufPlanner:
         }
         key_values = override(key_values, self.options.quantization)
         if self._recipe(outtype):
-            key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file))
+            key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file, notes))
         elif self.imatrix:
             notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
-        key_values.update(self.residue.get(bool(self._repacked(outtype)), {}))
+        notes = list(notes)
+        key_values = published({**key_values, **self._own(outtype, tensors, notes)}, notes)
         return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
+
+    def _own(self, outtype: str, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
+        """ggufx's key-values for these tensors; what they do not keep is said in `notes`."""
+        return self.residue.get(bool(self._repacked(outtype)), {})
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""

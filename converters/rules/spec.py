@@ -174,6 +174,7 @@ class Projector(ArchSpec):
     """
 
     tokens: Mapping[str, str] = field(default_factory=dict)  # name -> text of a token whose id the rules see as `tokens.<name>`
+    ids: Mapping[str, str] = field(default_factory=dict)  # config path -> text of the token whose id it is, for the way back
     text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
     tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
 

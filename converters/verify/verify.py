@@ -30,9 +30,10 @@ from ..planners.own_keys import Source
 from ..planners.projector import plan_checkpoint
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
-from ..sources.hf_folder import Checkpoint, base_of, listed, open_adapter
+from ..sources.hf_folder import Checkpoint, base_of, listed
 from ..sources.original.folder import open_model
 from ..sources.packed.logical import logical
+from ..sources.packed.mlx_adapter import open_adapter
 from ..sources.recognise import expect, recognise
 from ..sources.stated import NOTHING, Stated
 from ..sources.weight_files import is_original
@@ -56,7 +57,7 @@ class VerifyOptions:
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
     case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`, `stated`, `target`: as for
     hf-to-gguf.
-    `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts. `mmproj`: the file of the vision and
+    `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts. `projector`: the file of the vision and
     audio parts that belongs to the GGUF file of a text model; with it the whole of a multimodal checkpoint is compared.
     """
 
@@ -72,7 +73,7 @@ class VerifyOptions:
     stated: Stated = NOTHING
     target: Path | None = None
     vocabulary: bool = True
-    mmproj: Path | None = None
+    projector: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
-        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.mmproj, options.stated)
+        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.projector, options.stated)
         one.check()
         two.check()
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
@@ -227,8 +228,8 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     forms = (form_of(a), form_of(b))
     if not any(_stated(path, options) != NOTHING for path in (a, b)):
         options.stated.refuse("neither is a model in its maker's own layout")
-    if options.mmproj is not None and {*forms} != {"checkpoint", "gguf"}:
-        raise UsageError("a projector belongs to a GGUF file that is compared with a checkpoint", file=options.mmproj)
+    if options.projector is not None and {*forms} != {"checkpoint", "gguf"}:
+        raise UsageError("a projector belongs to a GGUF file that is compared with a checkpoint", file=options.projector)
     if forms == ("checkpoint", "checkpoint"):
         one_folder, other = (open_model(path, options.hf_class, _stated(path, options)) for path in (a, b))
         if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
@@ -236,7 +237,7 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
         return _folders(one_folder, other, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
-        return one, two, adapter_files(a, b)
+        return one, two, adapter_files(one.config, two.config)
     projector = any(form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True))
     one, two = (_in_gguf_names(path, form, options, projector) for path, form in zip((a, b), forms, strict=True))
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):
@@ -259,15 +260,15 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: boo
     """`projector`: the other side is the vision and audio parts alone."""
     if form == "gguf":
         model = read_gguf_model(path)
-        if options.mmproj is not None:
-            seen = read_gguf_model(options.mmproj)
+        if options.projector is not None:
+            seen = read_gguf_model(options.projector)
             model = replace(model, tensors={**seen.tensors, **model.tensors},
                             metadata=joined_keys(model.metadata, seen.metadata))
         return of_gguf(model)
     if form == "checkpoint":
         plan, _ = plan_checkpoint(path, VIRTUAL, GgufOptions(
             pre=options.pre, hf_class=options.hf_class, stated=_stated(path, options), target=options.target,
-            tokenizer=options.vocabulary, plain=True, mmproj=options.mmproj is not None, mmproj_only=projector,
+            tokenizer=options.vocabulary, plain=True, mmproj=options.projector is not None, mmproj_only=projector,
             mmproj_type="f32"), ["f32"])
         return of_plan(path, form, plan)
     if options.base is None:

@@ -1,5 +1,7 @@
 """The laws of the ops, over every op of every table row and over ops that no table may have yet."""
 
+import base64
+
 import numpy as np
 import pytest
 from ggufx.converters.arch import SPECS, projectors
@@ -25,6 +27,7 @@ from ggufx.converters.ops import (
     Pad,
     Product,
     Reshape,
+    Restore,
     RopePermute,
     Same,
     Scale,
@@ -51,7 +54,7 @@ class Sizes(dict):
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
                "query_key_value_rows": 48, "group_length": 2, "attention.head_count_kv": 1, "expert_rows": 16,
-               "vocab_size": 24, "per_layer_rows": 16})
+               "vocab_size": 24, "per_layer_rows": 16, "img_break": 2, "img_break_end": 3})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
@@ -225,8 +228,20 @@ def test_json_returns_the_op(ops):
 
 
 def test_every_op_is_under_the_laws():
-    """The identity needs none; `Lora`, and `Unpack` and `Pack` with their grids, have their own below."""
-    assert {type(op).__name__ for ops in CHAINS for op in ops} == set(OPS) - {"Op", "Lora", "Grid", "Unpack", "Pack"}
+    """The identity needs none; `Lora` and its way back, `Unpack` and `Pack` with their grids, `Restore` have their own."""
+    own = {"Op", "Lora", "LoraBack", "Grid", "Unpack", "Pack", "Restore"}
+    assert {type(op).__name__ for ops in CHAINS for op in ops} == set(OPS) - own
+
+
+def test_restored_values_are_in_their_places():
+    values = np.array([1, 5], "<u4").tobytes() + np.array([0.5, -2.0], "<f4").tobytes()
+    op = Restore((base64.b64encode(values).decode(), ""))
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    made = op.forward([x, x])
+    assert made[0].tolist() == [[0, 0.5, 2], [3, 4, -2]]
+    assert np.array_equal(made[1], x)
+    assert op.shape([x.shape] * 2) == [x.shape] * 2
+    assert op_from_json(op.to_json()) == op
 
 
 def test_lora_is_the_ops_on_factors():
@@ -276,6 +291,7 @@ PACKED = (  # an op of 64 rows and 96 columns, and what it takes: (element type,
     (Unpack((64, 96), (("codes", Grid("I", 4, axis=0, word=8)), SCALE), (1, 32)), ((BYTES, (32, 96)), (F32, (64, 3)))),
     (Unpack((64, 96), (("codes", Grid("I")), SCALE, ("columns", Grid())), (1, 96)),
      ((BYTES, (64, 96)), (F32, (64, 1)), (F32, (96,)))),
+    (Unpack((64, 96), (("floats", Grid(turned=True)),), (1, 1)), ((F32, (96, 64)),)),
 )
 
 
