@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,13 +33,15 @@ from ..tokenizer.own_keys import residue_with_template
 from ..tokenizer.templates import read_template, with_template
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .draft_target import read_target, tokens_of_target
-from .kept_tensors import dropped_notes, keep
+from .kept_tensors import dropped_notes, keep, lost
 from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import MAX_KEPT_BYTES, Source, json_value
 from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of, stored_of
+from .published import published
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
+from .reranker import CLASSIFIER, reranker
 from .silent_tokens import suppressed
 
 NO_WAY_BACK = ("gguf-to-hf will make floats of this file: not all weights that were packed can be made again of blocks and "
@@ -51,7 +54,7 @@ class GgufOptions:
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
     the class to take the model for. `target`: the folder of the model that a draft guesses for. `chat_template`: a file in the
     place of the model's own. `mmproj`: the vision and audio parts are written, too, to a file of their own, of type
-    `mmproj_type`; `mmproj_only`: nothing else is."""
+    `mmproj_type`; `mmproj_only`: nothing else is. `split`: what a file holds at most, but for that of `mmproj`."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -97,6 +100,11 @@ class GgufPlanner:
 
         tokens = self._tokenizer(folder)
         self.tokens = {k: v for k, v in (tokens.metadata | suppressed(reading, tokens)).items() if k not in self.keys}
+        self.reranker = reranker(reading, {t.name: t for t in self.tensors}, self.tokens, options.hub_id)
+        if self.reranker is not None:
+            self.tensors.append(self.reranker.tensor)
+            self.keys = self.keys | self.reranker.keys
+            self.tokens = self.tokens | self.reranker.templates(self.tokens)
         if options.chat_template is not None:
             self.tokens = with_template(self.tokens, read_template(options.chat_template))
         self.general = general_metadata(
@@ -109,6 +117,7 @@ class GgufPlanner:
                      for (block, what), count in reading.found.beyond.items())
         if options.plain:
             notes.extend(dropped_notes(reading.found.ignored))
+            notes.extend(note for match in reading.found.matches for note in lost(match))
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
@@ -155,11 +164,16 @@ class GgufPlanner:
         }
         key_values = override(key_values, self.options.quantization)
         if self._recipe(outtype):
-            key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file))
+            key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file, notes))
         elif self.imatrix:
             notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
-        key_values.update(self.residue.get(bool(self._repacked(outtype)), {}))
+        notes = list(notes)
+        key_values = published({**key_values, **self._own(outtype, tensors, notes)}, notes)
         return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
+
+    def _own(self, outtype: str, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
+        """ggufx's key-values for these tensors; what they do not keep is said in `notes`."""
+        return self.residue.get(bool(self._repacked(outtype)), {})
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""
@@ -241,6 +255,8 @@ class GgufPlanner:
             into = repacked.get(match.gguf[0], "")
             parts = _jobs(match, self.reading, self.files, [made.regions[n] for n in match.gguf], into)
             jobs.extend(with_weights(parts, match.gguf, self.imatrix))
+            if self.reranker is not None and self.reranker.head in match.gguf:
+                jobs.extend(self.reranker.jobs(parts[0].sources[0], made.regions[CLASSIFIER]))
         return ConversionPlan(
             "hf-to-gguf", self.inputs, made.files, tuple(jobs), tuple(tensors), tuple(notes),
             {"architecture": self.spec.name, "class": self.reading.hf_class,
