@@ -266,8 +266,10 @@ def is_of(spec: ArchSpec, rule: TensorRule, local: Holes, hp: Hparams) -> bool:
     """Whether the rule is of the block that these holes of an HF name are in."""
     if rule.of is None:
         return True
-    block = None if rule.stack is None else spec.blocks(rule.stack, hp).start + local.get(rule.stack, 0)
-    return _asked(rule.of, hp, block)
+    if rule.stack is None:
+        return _asked(rule.of, hp, None)
+    blocks, number = spec.blocks(rule.stack, hp), local.get(rule.stack, 0)
+    return number < len(blocks) and _asked(rule.of, hp, blocks[number])
 
 
 def _in_stack(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> bool:
@@ -304,7 +306,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     for r, rule in enumerate(spec.tensors):
         for template in rule.gguf:
             index.add(template, r)
-    derived = {d.gguf for d in spec.derived}
+    derived = {name for d in spec.derived for name in spec.names_of(d, hp)}
     matches: dict[tuple[int, tuple], Match] = {}
     count = 0
     available = set(names) - derived
