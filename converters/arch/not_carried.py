@@ -21,8 +21,6 @@ NOT_CARRIED: Mapping[str, Collection[str]] = {
         "GraniteSwitchForCausalLM"},
     "a table of experts by token, whole numbers that no operation writes yet": {
         "DeepseekV4ForCausalLM"},
-    "norms of queries and keys that GGUF has and the checkpoint has not: a setting becomes a tensor in every block": {
-        "MuseGlimmerForConditionalGeneration"},
     "constants of its hashes, whole numbers of 64 bits that become keys, and a table spread over many tensors": {
         "Qwen4ExpForCausalLM", "Qwen4ExpForConditionalGeneration"},
 }

@@ -27,7 +27,7 @@ KINDS = {"full_attention": False, "sliding_attention": True}
 GATING = {"softmax": 1, "sigmoid": 2}
 
 
-def padded(values: list[Any], config: Config, filler: Any) -> list[Any]:
+def padded(values: Any, config: Config, filler: Any) -> Any:
     """A value per block; config.json may leave out those of multi-token prediction."""
     main = config["num_hidden_layers"]
     count = main + config["num_nextn_predict_layers"]

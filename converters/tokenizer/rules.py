@@ -198,6 +198,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
     "minimax-m3": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
+    "muse-glimmer": VocabRules(pre=("llama4",), named={"eot": "<|eot|>"}),
     "mpt": VocabRules(pre=("mpt",)),
     "maincoder": VocabRules(pre=("qwen2",)),
     "mellum": VocabRules(pre=("mellum2",)),
