@@ -25,6 +25,7 @@ from . import (
     baichuan,
     bailing,
     bert,
+    bitnet,
     bloom,
     chameleon,
     codeshell,
@@ -110,7 +111,7 @@ from . import (
     talkie,
     xverse,
 )  # fmt: skip
-from .not_carried import NOT_CARRIED
+from .refused import WHY
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
@@ -119,7 +120,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             dots, cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
             arctic, grovemoe, chameleon, grok, kimi_linear, talkie, step, hy_v4, glm5_next, deepseek_ocr, drafts,
-            gemma4_assistant, dots3_note, kimi_k3, muse_glimmer)
+            gemma4_assistant, dots3_note, kimi_k3, bitnet, muse_glimmer)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
@@ -169,8 +170,8 @@ def for_config(config: Mapping[str, Any], file: str) -> ArchSpec:
     """The table for a config.json, by its class. UnsupportedError names one of the same model, if there is one."""
     hf_class = class_of(config, file)
     if hf_class not in BY_CLASS:
-        reason = next((f": {why}" for why, classes in NOT_CARRIED.items() if hf_class in classes), "")
-        raise UnsupportedError(f"architecture {hf_class!r} is not supported{reason}", file=file, found=hf_class,
+        why = f": {WHY[hf_class]}" if hf_class in WHY else ""
+        raise UnsupportedError(f"architecture {hf_class!r} is not supported{why}", file=file, found=hf_class,
                                hint=_nearest(hf_class, BY_CLASS))
     tables = BY_CLASS[hf_class]
     for spec in tables:

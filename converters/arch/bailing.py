@@ -47,16 +47,19 @@ BAILING = ArchSpec(
         Const("leading_dense_block_count", 0),
         Fixed("first_k_dense_replace", 0, refuse=True),
         Const("expert_weights_scale", 1.0, F32),
-        Fixed("norm_head", False, refuse=True), Fixed("norm_softmax", False, refuse=True),
+        Fixed("norm_softmax", False, refuse=True),
     ),
     tensors=(
         *EMBED, *NORMS,
         R(("blk.{b}.attn_q.weight", "blk.{b}.attn_k.weight", "blk.{b}.attn_v.weight"), A + "query_key_value.weight",
           Split(("attention.head_count", "attention.head_count_kv", "attention.head_count_kv")), Each((ROPE, ROPE, Op())),
           shape=QKV),
-        *OUTPUT, *ROUTER, *SEPARATE_EXPERTS, *SHARED_EXPERTS, *OUT_NORM, *HEAD,
+        *OUTPUT, *ROUTER, *SEPARATE_EXPERTS, *SHARED_EXPERTS, *OUT_NORM,
+        replace(HEAD[0], ops=(UnitNorm("normed", columns=True, more=1e-7),)),
     ),
-    defaults=DECODER_DEFAULTS, sizes=BAILING_SIZES, example="inclusionAI/Ling-lite",
+    constants={"norm_head": Constant("norm_head", neutral=False)},
+    sizes={**BAILING_SIZES, "normed": lambda hp: int(bool(hp["norm_head"]))},
+    defaults=DECODER_DEFAULTS, example="inclusionAI/Ling-lite",
 )
 
 BAILING2 = ArchSpec(

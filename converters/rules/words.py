@@ -23,7 +23,9 @@ from ..ops import (
     Scale,
     Softplus,
     Split,
+    Ternary,
     Transpose,
+    UnitNorm,
     Unstack,
 )  # fmt: skip
 from .facts import MISSING, Config, GgufFacts, Missing, get_path, has, lacks, named, says, size
@@ -95,7 +97,9 @@ __all__ = [
     "Stack",
     "Template",
     "TensorRule",
+    "Ternary",
     "Transpose",
+    "UnitNorm",
     "Unstack",
     "UnsupportedError",
     "ValueType",

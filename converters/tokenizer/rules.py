@@ -196,6 +196,8 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "llama4": VocabRules(pre=("llama4",)),
     "minimax-01": VocabRules(pre=("minimax-m2",), silent=True),
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
+    "plamo2": VocabRules(space_prefix=False),
+    "plamo3": VocabRules(space_prefix=False),
     "minimax-m3": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "muse-glimmer": VocabRules(pre=("llama4",), named={"eot": "<|eot|>"}),

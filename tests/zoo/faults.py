@@ -19,6 +19,7 @@ RUNTIME_TOKENS: dict[str, tuple[str, Callable[[str], bool]]] = {
     **dict.fromkeys(("xlmr", "xlmr-json", "camembert", "t5"), (_RUN, lambda text: "▁" in text)),
     "llama-spm-json": (_SPACE, lambda text: text.startswith((" ", "▁")) or "> " in text),
     "roberta": (_MASK, lambda text: " <mask>" in text),
+    "plamo2": ("drops a byte order mark", lambda text: text.startswith("\ufeff")),
     "rwkv": ("takes <s> in a text for its token", lambda text: "<s>" in text),
     "modernbert": (f"{_NFC}, and {_MASK.replace('<mask>', '[MASK]')}",
                    lambda text: not unicodedata.is_normalized("NFC", text) or " [MASK]" in text),
