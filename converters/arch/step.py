@@ -47,7 +47,7 @@ def per_kind(key: str) -> Callable[[Config], list[int]]:
         other = config.get("attention_other_setting") or {}
         if other.get("head_dim", config["head_dim"]) != config["head_dim"]:
             raise ValueError("the runtime knows one head_dim")
-        return [other.get(key, config[key]) if slide else config[key] for slide in slides(config)]
+        return [(config | other if slide else config)[key] for slide in slides(config)]
 
     return value
 
