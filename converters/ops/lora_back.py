@@ -58,14 +58,14 @@ class LoraBack(Op):
                 raise ValueError("a factor has no elements")
             without = ((a[0], 0), (b[0], 0)) if self.kind == EMBEDDING else ((*a[:-2], 0, a[-1]), (*b[:-1], 0))
             empty += [np.empty(s, np.float32) for s in without]
-        shapes: list[Shape] = []
+        made: list[Shape] = []
         for number, rank in enumerate(self.ranks):
             wide = rank * (self.experts if self.kind == FUSED else 1)
             for f in self._of_pair(self._outputs(empty), number):
                 inner, rows = f.a.shape[-1], f.b.shape[-2]
-                shapes += self._chosen((wide, rows) if self.kind == EMBEDDING else (wide, inner),
-                                       (inner, wide) if self.kind == EMBEDDING else (rows, wide))
-        return shapes
+                made += self._chosen((wide, rows) if self.kind == EMBEDDING else (wide, inner),
+                                     (inner, wide) if self.kind == EMBEDDING else (rows, wide))
+        return made
 
     def forward(self, xs):
         outputs = self._outputs(xs)
