@@ -101,7 +101,8 @@ def command(
     else:
         plan = plan_model_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory, base=base_folder,
-                                  pre=pre, hf_class=hf_class, mmproj=projector, vocabulary=not no_tokenizer)} if after else None
+                                  pre=pre, hf_class=hf_class, projector=projector,
+                                  vocabulary=not no_tokenizer)} if after else None
     beside = ("--base", base) if base else () if projector is None else ("--mmproj", str(projector))
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *beside),), threads=threads,

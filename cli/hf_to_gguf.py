@@ -131,7 +131,8 @@ def command(
                           mmproj_type=mmproj_type, split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
-                                target=beside, ignore=overridden(override_kv)) for path in plan.results} if after else None
+                                target=beside, ignore=overridden(override_kv, chat_template))
+               for path in plan.results} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ()),
                             *(("--target", target) if target else ())),

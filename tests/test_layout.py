@@ -36,8 +36,8 @@ LAW = {
     "run": ("notes", "errors", "ops", "io", "plan", "quant"),
     "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan", "planners",
                "sources.packed", "run", "quant"),
-    "cli": ("notes", "errors", "io", "sources", "arch", "metadata", "inspect", "plan", "planners", "run", "verify", "quant",
-            "quant.recipes"),
+    "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
+            "verify", "quant", "quant.recipes"),
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -256,6 +257,7 @@ class Unpack(Op):
     def emits(self) -> str:
         return self.into or "F32"
 
+    @cached_property
     def repacked(self) -> Unpack | None:
         """The same into blocks of GGUF that hold the very numbers; None where no type's do. In NVFP4 but for a factor (or
         divisor) of the whole weight, which GGUF keeps in a tensor beside it."""

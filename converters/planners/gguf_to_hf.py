@@ -121,6 +121,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
         if spec.absent:
             reading.notes.append(spec.absent)
+        if any(name in model.tensors for name in spec.again) and "output.weight" not in model.tensors:
+            reading.notes.append("of the head the file has the rows of a classifier alone: config.json says that the head is "
+                                 "tied to the embedding, as that of Qwen3's smaller rerankers is")
     kept = dict(own.kept) if own and options.dtype == "auto" else {}
     if reading.packing:
         kept |= reading.packing.kept

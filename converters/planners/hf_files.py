@@ -25,6 +25,7 @@ from .nvfp4_scales import read_factors
 from .original_packing import OriginalPacking
 from .own_keys import Source
 from .published import published
+from .rounded_values import restore
 
 DEFAULT_SHARD_BYTES = 5 * 10**9
 
@@ -112,23 +113,28 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
 
     numbers = numbered(t.file for t in model.tensors.values())
     factors = read_factors(model)
-    jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
+    jobs: dict[tuple[str, int], tuple[Match, list[HfTensor], list[Region]]] = {}
     for t in tensors:
         if t.name in kept and kept[t.name]["rows"] is None:
             continue  # the kept bytes are the whole tensor
         output, offset = place[t.name]
         offset += t.first and t.first * (region_bytes(t.dtype, t.shape) // t.shape[0])
         kind = t.dtype if t.numbers is None else "U8"
-        jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, kind, t.made))
-    def ops(match: Match, expert: int) -> tuple[Op, ...]:
+        _, held, regions = jobs.setdefault((t.match.gguf[0], t.expert), (t.match, [], []))
+        held.append(t)
+        regions.append(Region(output, offset, kind, t.made))
+
+    def ops(match: Match, expert: int, held: list[HfTensor]) -> tuple[Op, ...]:
         if packing and match in packing:
             return (*back(match.ops), *packing.ops(match, expert))
-        return (*factors.ops(match.gguf, expert if match.rule.stacked else None), *back(match.ops))
+        return (*factors.ops(match.gguf, expert if match.rule.stacked else None), *back(match.ops),
+                *restore(model, [(t.name, prod(t.made)) for t in held]))
 
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
-        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers), ops(match, expert), tuple(made))
-              for (_, expert), (match, made) in jobs.items()),
+        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers),
+                        ops(match, expert, held), tuple(made))
+              for (_, expert), (match, held, made) in jobs.items()),
         tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
         tuple(grouped(notes)), facts, folder=folder)
 

@@ -51,7 +51,7 @@ class QuantizePlanner:
         self.source, self.outfile, self.quantization, self.split = path, outfile, quantization, split
         expect(path, "gguf")
         self.model = read_gguf_model(path)
-        expect_model(path, plain(self.model.metadata), ())
+        expect_model(path, plain(self.model.metadata), (), projector=True)
         if not self.model.tensors:
             raise InputError("the file holds no tensors", file=path)
         if factors := read_factors(self.model).of:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -34,7 +35,7 @@ class Match:
     hf: tuple[tuple[str, ...], ...]
     ops: tuple[Op, ...]
 
-    @property
+    @cached_property
     def gguf(self) -> tuple[str, ...]:
         return tuple(t.format(self.holes) for t in self.rule.gguf)
 
@@ -266,7 +267,10 @@ def is_of(spec: ArchSpec, rule: TensorRule, local: Holes, hp: Hparams) -> bool:
     """Whether the rule is of the block that these holes of an HF name are in."""
     if rule.of is None:
         return True
-    block = None if rule.stack is None else spec.blocks(rule.stack, hp).start + local.get(rule.stack, 0)
+    if rule.stack is None:
+        return _asked(rule.of, hp, None)
+    blocks, number = spec.blocks(rule.stack, hp), local.get(rule.stack, 0)
+    block = blocks[number] if number < len(blocks) else number + (blocks[0] if blocks else 0)
     return _asked(rule.of, hp, block)
 
 
@@ -307,7 +311,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     derived = {d.gguf for d in spec.derived}
     matches: dict[tuple[int, tuple], Match] = {}
     count = 0
-    available = set(names) - derived
+    available = set(names) - derived - {*spec.again}
     unknown = _Unknown(index.texts, file)
     for name in names:
         if name not in available:

@@ -118,6 +118,9 @@ FOLDERS = (
           "checkpoint of the run, or save it with `save_pretrained`.",
           has=("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt"),
           without=(*_ANY_WEIGHTS, "*.pth", "model*.pt")),
+    Thing("a folder with weights under a name that no program looks for ({entry})", "Call it pytorch_model.bin if it holds the "
+          "weights alone; out of a state of training take them with torch.load and torch.save.",
+          has=("*.pt", "*.pth", "*.ckpt"), also=("config.json",), without=_ANY_WEIGHTS),
     Thing("a folder with a state of training, without config.json ({entry})", "Save the model with `save_pretrained`.",
           has=("*.pt", "*.pth", "*.ckpt"), without=(*_WEIGHTS, "config.json")),
 )  # fmt: skip
@@ -166,7 +169,8 @@ GGUFS = (
     GgufThing("a control vector", "llama.cpp takes it as it is (--control-vector).", architecture="controlvector"),
     GgufThing("a LoRA adapter", "llama.cpp takes it beside its base model (--lora). Its type is chosen when it is made: "
               "`ggufx lora-to-gguf --outtype`; `ggufx gguf-to-hf` makes a PEFT adapter of it.", type="adapter"),
-    GgufThing("a multimodal projector: the vision or audio part of a model", "Give the GGUF file of the text model beside it.",
+    GgufThing("a multimodal projector: the vision or audio part of a model", "Give the GGUF file of the text model beside it; "
+              "gguf-to-hf takes this one as --mmproj.",
               type="mmproj", architecture="clip"),
     GgufThing("a model with its vision or audio tensors in the same file, as Ollama makes them",
               "Take the text model from a repository that keeps the projector (mmproj) apart, as llama.cpp does.",
@@ -226,11 +230,12 @@ def told(thing: Thing, entry: str, path: str, member: str) -> tuple[str, str]:
     return thing.name.format_map(words), thing.way.format_map(words)
 
 
-def expect_model(path: Path, keys: Mapping[str, Any], tensors: Iterable[str]) -> None:
-    """Raises `UnsupportedError` if a GGUF file is no model of text. `keys`: its key-values as plain values."""
+def expect_model(path: Path, keys: Mapping[str, Any], tensors: Iterable[str], projector: bool = False) -> None:
+    """Raises `UnsupportedError` if a GGUF file is no model of text; `projector`: nor the projector of one. `keys`: its
+    key-values as plain values."""
     kind, architecture = (str(keys.get(f"general.{key}", "")) for key in ("type", "architecture"))
     for thing in GGUFS:
-        if thing.seen(kind, architecture, tensors):
+        if thing.seen(kind, architecture, tensors) and not (projector and thing.type == "mmproj"):
             raise UnsupportedError(f"is {thing.name}; a model is needed", file=path, hint=thing.way)
 
 

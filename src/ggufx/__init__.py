@@ -5,6 +5,9 @@
     ggufx.gguf_to_hf("model.gguf", "model/")
     ggufx.lora_to_gguf("adapter/", base="org/model", outfile="adapter.gguf")
     ggufx.quantize("model-bf16.gguf", "model-{outtype}.gguf", ["q4_k_m", "q6_k"])
+    ggufx.split("model.gguf", "parts/model", max_size=48 * 10**9)
+    ggufx.join("parts/model-00001-of-00003.gguf", "model.gguf")
+    ggufx.edit("model.gguf", chat_template="template.jinja", set={"general.name": "Model"})
     ggufx.verify("org/model", "model.gguf").same
     ggufx.inspect("model.gguf").memory(32768)
 
@@ -408,7 +411,7 @@ def verify(
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
         strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=_target(target),
-        mmproj=None if mmproj is None else resolve_model(mmproj, what="gguf"))
+        projector=None if mmproj is None else resolve_model(mmproj, what="gguf"))
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
 

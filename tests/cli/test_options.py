@@ -127,7 +127,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--html": ("page", "html", Path("page")),
         "--worst": ("4", "worst", 4),
         "--no-checksums": ("", "checksums", False),
-        "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
+        "--mmproj": ("mm.gguf", "projector", Path("mm.gguf")),
     }),
 }
 # Those that only print: a call with all of their options.
@@ -207,8 +207,8 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
             value = getattr(options, field.name)
             if dataclasses.is_dataclass(value):
                 record_fields(value)
-            else:
-                got[field.name] = value
+            else:  # verify, afterwards, has options of the same names
+                got.setdefault(field.name, value)
 
     def spied(module, attribute, result):
         real = getattr(module, attribute)
@@ -245,7 +245,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
             record(conversion_of, out, *args, **kwargs)
             talk(out)
             for compare in (after or {}).values():
-                made = {name: got[name] for name in ("checksums", "mmproj") if name in got}  # verify has others of these names
+                made = {field: got.pop(field) for field in ("checksums", "mmproj") if field in got}  # a comparison has its own
                 compare(None)
                 got.update(made)
 

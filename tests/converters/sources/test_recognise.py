@@ -53,6 +53,8 @@ FOLDERS = {  # names in the folder -> words of the error's message, words of its
     "a Trainer's state": ("config.json optimizer.pt scheduler.pt trainer_state.json rng_state.pth_", "without the model",
                           "another checkpoint"),
     "ONNX": ("config.json onnx", "another framework (onnx)", "save_pretrained"),
+    "weights by another name": ("config.json checkpoint.pt tokenizer.json", "no program looks for (checkpoint.pt)",
+                                "pytorch_model.bin"),
     "a state": ("model.pt optimizer.pt", "a state of training", "save_pretrained"),
 }
 
