@@ -186,8 +186,8 @@ def _is_router(weight: str) -> bool:
 
 def _updates(model: BaseModel, pairs: Mapping[str, tuple[StoredTensor, StoredTensor]], own: Source | None, alpha: float,
              path: Path, exact: bool, problems: list[GgufxError]) -> list[_Update]:
-    """Which rule makes what of which factors. Of several layouts that one which the file records; else, of mixtures, the last one,
-    which is how transformers 5 holds them whatever the checkpoint: one parameter of all experts before a module for each.
+    """Which rule makes what of which factors. Of several layouts that one which the file records; else, of mixtures, the last
+    one, which is how transformers 5 holds them whatever the checkpoint: one parameter of all experts before a module for each.
     `exact`: factors that the file keeps come back as they were."""
     index: TemplateIndex[int] = TemplateIndex()
     spec = model.spec
