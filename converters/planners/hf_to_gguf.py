@@ -298,7 +298,7 @@ def _derived(reading: Reading) -> dict[str, np.ndarray]:
                                                file="config.json", tensor=rule.gguf))
             continue
         if values is not None:
-            out[rule.gguf] = values
+            out.update(dict.fromkeys(reading.spec.names_of(rule, reading.hp), values))
     return out
 
 

@@ -7,7 +7,7 @@ Source: llama.cpp `conversion/base.py` (MmprojModel), `tools/mtmd/clip.cpp`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
