@@ -87,7 +87,8 @@ def command(
     path = resolve_model(model, what="gguf", progress=not quiet)
     plan = plan_model_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory,
-                                  pre=pre, hf_class=hf_class, projector=projector, vocabulary=not no_tokenizer)} if after else None
+                                  pre=pre, hf_class=hf_class, projector=projector,
+                                  vocabulary=not no_tokenizer)} if after else None
     pair = () if projector is None else ("--mmproj", str(projector))
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *pair),), threads=threads,
