@@ -2,8 +2,8 @@
 
 Each model of tests/zoo goes HF -> GGUF -> HF. Per model: does an own file come back bit for bit; does a file without
 ggufx's key-values come back as a model with the same logits; does llama.cpp compute what transformers does; do both cut
-text into the same ids, before and after; does llama.cpp with a converted LoRA adapter compute what peft does. The weights
-depend on the seed alone. Exit status 1 if an answer is no.
+text into the same ids, before and after; does llama.cpp with a converted LoRA adapter compute what peft does; does that
+adapter come back. The weights depend on the seed alone. Exit status 1 if an answer is no.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BEGIN, END = "<!-- proof: scripts/prove --readme -->", "<!-- end of the proof -->"
-HEADS = {"bits": "own file back", "foreign": "foreign file back", "logits": "llama.cpp", "tokens": "same ids", "lora": "LoRA"}
+HEADS = {"bits": "own file back", "foreign": "foreign file back", "logits": "llama.cpp", "tokens": "same ids", "lora": "LoRA",
+         "adapter": "adapter back"}
 PACKAGES = ("ggufx", "transformers", "peft", "tokenizers", "torch", "xllamacpp")
 
 Row = dict[str, Any]  # model, class, architecture, seed, and the answers by question
@@ -90,7 +91,7 @@ def _together(question: str, found: Sequence[dict[str, Any]]) -> str:
     without = f", {len(found) - len(sized)} n/a" if len(sized) < len(found) else ""
     if question == "bits":
         return f"{len(found)} equal"
-    if question == "foreign":
+    if question in ("foreign", "adapter"):
         equal = sum(answer["size"] == 0 for answer in sized)
         close = [answer["size"] for answer in sized if answer["size"]]
         return f"{equal} equal" + (f", {len(close)} within {max(close):.0e}" if close else "") + without

@@ -24,6 +24,7 @@ from .kept_tensors import kept_pieces
 from .nvfp4_scales import read_factors
 from .original_packing import OriginalPacking
 from .own_keys import Source
+from .published import published
 from .rounded_values import restore
 
 DEFAULT_SHARD_BYTES = 5 * 10**9
@@ -53,7 +54,8 @@ def back(ops: tuple[Op, ...]) -> tuple[Op, ...]:
     return tuple(op.inverse for op in reversed(ops) if not isinstance(op, Crop))
 
 
-def side_files(model: GgufFile, config: Config, original: bool, packing: OriginalPacking | None) -> dict[str, bytes]:
+def side_files(model: GgufFile, config: Config, original: bool, notes: list[str],
+               packing: OriginalPacking | None) -> dict[str, bytes]:
     """generation_config.json, the model card, and config.json: last, since it makes the folder a model. Beside weights that are
     stored as they were, what else declares that."""
     files: dict[str, bytes] = {}
@@ -68,7 +70,7 @@ def side_files(model: GgufFile, config: Config, original: bool, packing: Origina
     elif not original:
         ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(k) is not None}
         files["generation_config.json"] = json_bytes({**ids, **sampling_parameters(model.metadata)}, indent=2, sort_keys=True)
-    if (card := model_card(model.metadata)) is not None:
+    if (card := model_card(published(model.metadata, notes))) is not None:
         files["README.md"] = card
     kept = str(model.metadata["ggufx.config"].data) if original else ""
     files["config.json"] = kept.encode() if original and json.loads(kept) == config else \

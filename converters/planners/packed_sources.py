@@ -38,7 +38,7 @@ def source_of(tensor: StoredTensor, files: Mapping[Path, int], into: str = "") -
     regions = tuple(Region(files[t.file], t.offset, t.type, t.shape) for t in parts_of(tensor))
     if not isinstance(tensor, PackedTensor):
         return regions[0]
-    repacked = tensor.op.repacked() if into else None
+    repacked = tensor.op.repacked if into else None
     op = repacked if repacked is not None and repacked.into == into else tensor.op
     return Packed(regions, op, tensor.count, tensor.flat)
 
@@ -73,6 +73,6 @@ def blocks_of(match: Match, sources: Iterable[StoredTensor]) -> str | None:
         return None
     found = set()
     for tensor in sources:
-        repacked = tensor.op.repacked() if isinstance(tensor, PackedTensor) else None
+        repacked = tensor.op.repacked if isinstance(tensor, PackedTensor) else None
         found.add(repacked.into if repacked else None)
     return found.pop() if len(found) == 1 else None

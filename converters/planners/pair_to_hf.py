@@ -137,7 +137,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
                    metadata={**keys, **text.model.metadata, **(words.packing.bytes_of if words.packing else {})})
     own = text.own if options.dtype == "auto" else None
     shards = shards_of(tensors, kept, own, options.max_shard_bytes)
-    files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, words.packing)}
+    files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, notes, words.packing)}
     return assemble(folder, both, kept, shards, notes, tensors, files, {
         "architecture": spec.name, "class": name, "dtype": main_dtype(words),
         "parameters": sum(t.parameters for t in tensors)}, words.packing)

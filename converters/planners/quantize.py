@@ -80,7 +80,7 @@ class QuantizePlanner:
         key_values: Metadata = {k: v for k, v in self.keys.items() if k not in DROPPED_KEYS}
         key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
         key_values["general.file_type"] = u32(number)
-        key_values.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file))
+        key_values.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file, notes))
         made = gguf_output(outfile, key_values, planned, limits=self.split, set_path=set_path(self.outfile, outtype, outfile))
         refuse_sources([o.path for o in made.files], self.inputs)
         jobs = []

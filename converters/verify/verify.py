@@ -30,8 +30,9 @@ from ..planners.own_keys import Source
 from ..planners.projector import plan_checkpoint
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
-from ..sources.hf_folder import Checkpoint, base_of, open_adapter, open_checkpoint
+from ..sources.hf_folder import Checkpoint, base_of, open_checkpoint
 from ..sources.packed.logical import logical
+from ..sources.packed.mlx_adapter import open_adapter
 from ..sources.recognise import expect, recognise
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
@@ -229,7 +230,7 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
         return _folders(one_folder, other, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
-        return one, two, adapter_files(a, b)
+        return one, two, adapter_files(one.config, two.config)
     projector = any(form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True))
     one, two = (_in_gguf_names(path, form, options, projector) for path, form in zip((a, b), forms, strict=True))
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):

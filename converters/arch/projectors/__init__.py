@@ -13,23 +13,28 @@ from ...errors import UnsupportedError
 from ...rules.facts import MISSING, GgufFacts, get_path
 from ...rules.spec import Projector
 from . import (
+    deepseek_ocr,
+    documents,
     gemma4,
     glm_vl,
     idefics,
     intern_vit,
     llama4,
     minicpm_v,
+    moonvit,
     omni,
+    perception,
     pixtral,
     qwen2_vl,
     qwen_vl,
     siglip,
+    siglip2,
     speech,
     whisper,
 )  # fmt: skip
 
 FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
-            pixtral)
+            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}
