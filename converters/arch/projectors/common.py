@@ -36,6 +36,11 @@ def fact(key: str) -> Callable[[GgufFacts], Any]:
     return lambda facts: facts.kv.get(key)
 
 
+def square(key: str) -> Callable[[GgufFacts], Any]:
+    """A size in pixels as processor files have it."""
+    return lambda facts: {"height": n, "width": n} if (n := facts.kv.get(key)) else None
+
+
 def text_width(config: Config) -> Any:
     return next((v for path in TEXT_WIDTH if (v := get_path(config, path)) is not MISSING), None) or config["hidden_size"]
 
