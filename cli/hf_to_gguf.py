@@ -139,8 +139,10 @@ def command(
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class, stated=stated,
                                 target=beside, ignore=overridden(override_kv, chat_template))
                for path in plan.results} if after else None
+    pair = ("--mmproj", str(plan.outputs[-1].path)) if mmproj and not mmproj_only else ()
+    served = () if mmproj_only else (
+        ("llama-server", "-m", *(("TARGET.gguf", "-md", RESULT) if target else (RESULT, *pair))),)
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
-                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ()),
-                            *(("--target", target) if target else ()), *stated.words),
-                           ("llama-server", "-m", *(("TARGET.gguf", "-md", RESULT) if target else (RESULT,)))), threads=threads,
+                     then=(("ggufx", "verify", model, RESULT, *pair, *(("--as", hf_class) if hf_class else ()),
+                            *(("--target", target) if target else ()), *stated.words), *served), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -89,7 +89,7 @@ def read(folder: Path, hf_class: str | None = None, target: Target | None = None
     reading.asked_class = hf_class
     if not checkpoint.config.get("architectures"):
         reading.notes.append(f"config.json names no architecture: taken for {reading.hf_class}, by its model_type")
-    _check_promises(reading)
+    check_promises(reading)
     _check_head(reading)
     _check_flags(reading)
     reading.raise_all()
@@ -156,7 +156,7 @@ def _undecoded(checkpoint: Checkpoint, method: str, why: str = "") -> Unsupporte
                             hint="Convert the checkpoint that it was made from" + (f": {bases[0]}." if bases else "."))
 
 
-def _check_promises(reading: Reading) -> None:
+def check_promises(reading: Reading) -> None:
     """A tensor that an index lists, that no file holds, and that the model would have. Without a word of it, an optional
     one would be missing in silence."""
     known: TemplateIndex[None] = TemplateIndex()
