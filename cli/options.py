@@ -141,6 +141,14 @@ HfClass = Annotated[
     str | None, typer.Option("--as", metavar="CLASS", rich_help_panel=METADATA,
                              help="Take the model for one of this class, whatever config.json says; see `ggufx archs`."),
 ]
+LlamaVersion = Annotated[
+    str | None, typer.Option("--llama-version", metavar="VERSION", rich_help_panel=METADATA,
+                             help="Of Meta's own files, which do not tell it: 1, 2, code, 3, 3.1, 3.2 or 3.3.")
+]
+ContextLength = Annotated[
+    int | None, typer.Option("--context-length", min=1, metavar="TOKENS", rich_help_panel=METADATA,
+                             help="Of Meta's or Mistral's own files, where params.json does not tell it.")
+]
 
 Target = Annotated[
     str | None, typer.Option("--target", metavar="MODEL", rich_help_panel=METADATA,

@@ -21,12 +21,14 @@ from ..rules.match import BlockHparams, HfMatches, expected_shape, match_hf, ren
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Hparams
 from ..rules.template import TemplateIndex
-from ..sources.hf_folder import Checkpoint, open_checkpoint, taken_for
+from ..sources.hf_folder import Checkpoint, taken_for
 from ..sources.names import HEADS
+from ..sources.original.folder import open_model
 from ..sources.packed.declaration import declared_settings
 from ..sources.packed.logical import logical
 from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
+from ..sources.stated import NOTHING, Stated
 from .draft_target import Target, check_draft_tokens, of_draft
 from .keyed_tensors import to_keys
 
@@ -63,12 +65,13 @@ class Reading:
         raise_all(self.problems)
 
 
-def read(folder: Path, hf_class: str | None = None, target: Target | None = None) -> Reading:
-    """Headers and config.json. `hf_class`: the class to take the model for; `target`: of a draft model.
+def read(folder: Path, hf_class: str | None = None, target: Target | None = None, stated: Stated = NOTHING) -> Reading:
+    """Headers and config.json. `hf_class`: the class to take the model for; `target`: of a draft model; `stated`: as of
+    `open_model`.
 
     Raises InputError or UnsupportedError with everything that is wrong.
     """
-    checkpoint = open_weights(folder, hf_class)
+    checkpoint = open_weights(folder, hf_class, stated)
     try:
         spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
     except UnsupportedError as error:
@@ -131,9 +134,10 @@ def _alike(checkpoint: Checkpoint) -> str | None:
     return None
 
 
-def open_weights(folder: Path, hf_class: str | None) -> Checkpoint:
-    """The checkpoint with its weights as numbers; raises where they are stored in a form that has no plain decoding."""
-    stored = open_checkpoint(folder, hf_class)
+def open_weights(folder: Path, hf_class: str | None, stated: Stated = NOTHING) -> Checkpoint:
+    """The checkpoint with its weights as numbers; raises where they are stored in a form that has no plain decoding. `stated`:
+    as of `open_model`."""
+    stored = open_model(folder, hf_class, stated)
     _refuse_method(stored)
     return logical(stored)
 

@@ -22,6 +22,7 @@ from ggufx.converters.planners import (
     hf_to_gguf,
     lora_to_gguf,
     many_outputs,
+    original_to_hf,
     pair_to_hf,
     projector,
     quantization,
@@ -74,11 +75,13 @@ TEMPLATE = {"--chat-template": ("t.jinja", "chat_template", Path("t.jinja"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
 MODELFILE = {"--modelfile": ("", "modelfile", True)}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
+STATED = {"--llama-version": ("3.1", "llama_version", "3.1"), "--context-length": ("4096", "context_length", 4096)}
 TARGET = {"--target": ("larger", "target", Path("larger"))}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **TARGET, **TEMPLATE, **MODELFILE,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **STATED, **TARGET, **TEMPLATE,
+        **MODELFILE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
         "--mmproj": ("", "mmproj", True),
@@ -99,6 +102,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--plain": ("", "plain", True),
         "--modelfile": ("m.gguf", "modelfile", Path("m.gguf")),
     }),
+    "original-to-hf": (["in", "out"], {**CONVERT, **DEVICE, **STATED, "--max-shard-size": ("1MB", "max_shard_bytes", 10**6)}),
     "quantize": (["in", "out.gguf", "q4_0"], {
         **CONVERT, **DEVICE, **QUANTIZE, **MODELFILE,
         "--allow-requantize": ("", "allow_requantize", True),
@@ -119,7 +123,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--tokenizer-from": ("folder", "tokenizer_from", Path("folder")),
     }),
     "verify": (["a", "b"], {
-        **TALK, **RUN, **BASE, **PRE, **AS, **TARGET,
+        **TALK, **RUN, **BASE, **PRE, **AS, **STATED, **TARGET,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
         "--tokenizer": ("", "tokenizer", True),
         "--strict": ("", "strict", True),
@@ -225,6 +229,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((projector, "plan_checkpoint", (plan, ())), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (pair_to_hf, "plan_model_to_hf", plan),
+                                          (original_to_hf, "plan_original_to_hf", plan),
                                           (adapter_to_hf, "plan_adapter_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report),
                                           (copied_tensors, "plan_split", plan), (copied_tensors, "plan_join", plan),
@@ -258,7 +263,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
 @pytest.mark.parametrize("kind", [
     quantization.Quantization, hf_to_gguf.GgufOptions, gguf_to_hf.HfOptions, lora_to_gguf.LoraOptions,
-    quantize.QuantizeOptions, verify.VerifyOptions, gguf_output.SplitLimits, edit.EditOptions,
+    quantize.QuantizeOptions, verify.VerifyOptions, gguf_output.SplitLimits, edit.EditOptions, original_to_hf.OriginalOptions,
 ])
 def test_records_of_options_are_filled_by_name(kind: type):
     """One value may stand first; a second one by position would end up in another field when one is added before it."""
