@@ -73,7 +73,7 @@ def command(
                           help="How many of the worst tensors to print.")
     ] = 10,
     mmproj: Annotated[
-        str | None, typer.Option("--mmproj", metavar="MMPROJ.gguf",
+        str | None, typer.Option("--mmproj", metavar="MMPROJ.gguf", rich_help_panel=COUNTS,
                                  help="File of the vision and audio parts that belongs to the GGUF file.")
     ] = None,
     checksums: Annotated[

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...quant.formats import ELEMENT_TYPES, FLOATS
 from .. import arch
+from ..arch import projectors
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import printable, read_bytes
 from ..io.gguf import GgufFile, read_gguf_model
@@ -105,6 +106,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
               for t in model.tensors.values() if not t.shape or not all(t.shape))
     original, spec = original_of(model, own, path) or (None, arch.for_gguf(name, GgufFacts.of(keys, model.tensors), str(path)))
     if own and spec.whole is not None:
+        if projectors.parts_of(spec.classes[0]):
+            notes.append(f"the text part of {spec.classes[0]} alone; --mmproj with its projector's file gives the whole")
         own, spec = own.of_text_part(), spec.whole.text
     reading = GgufReading(model, spec, own, options, notes=notes)
     tensors, foreign, found, hp = convertible(reading, original)

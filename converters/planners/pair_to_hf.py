@@ -107,7 +107,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     tensors = [*text_tensors, *seen_tensors]
     if config is None:
         inner = foreign_config(words, text_config, text_tensors, text.keys)
-        config, processor = _joined(name, spec, towers, inner, seen_config)
+        config = _joined(name, spec, towers, inner, seen_config)
         for found in (text_found, seen_found):
             notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items()
                          if not key.startswith("tokens."))
@@ -115,16 +115,16 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         for key, token in towers.ids.items():
             if token in known:
                 set_path(config, key, known[token])
-        processors = {"preprocessor_config.json": json_bytes(processor, indent=2, sort_keys=True)} if processor else {}
-        if processor:
-            notes.append("preprocessor_config.json holds what the projector's file tells of it")
         whole = False
     else:
-        processors = {f"{stem}.json": _text(seen, f"ggufx.{stem}") for stem in OWN_FILES if f"ggufx.{stem}" in seen.keys}
         config = config if options.dtype == "auto" else with_dtype(config, main_dtype(words))
         if text.own and text.own.decoded and not words.packing:
             config = without_quantization(config)
         whole = True
+    processors = {f"{stem}.json": _text(seen, f"ggufx.{stem}") for stem in OWN_FILES if f"ggufx.{stem}" in seen.keys}
+    if seen.own is None and (told := seen_config.get("processor")):
+        processors["preprocessor_config.json"] = json_bytes(told, indent=2, sort_keys=True)
+        notes.append("preprocessor_config.json holds what the projector's file tells of it")
     kept: dict[str, Any] = {}
     for part in (text, seen):
         if part.own and options.dtype == "auto":
@@ -194,20 +194,18 @@ def _preferred(spec: ArchSpec) -> tuple[tuple[str, str], ...]:
     return (next((a for a in aliases if a[1]), None) or next(iter(aliases), ("", "")),)
 
 
-def _joined(name: str, spec: ArchSpec, towers: Projector, text: Config, seen: Config) -> tuple[Config, Config]:
-    """config.json of the whole, and what its preprocessor is told."""
-    seen = {k: v for k, v in seen.items() if k not in ("architectures", "model_type")}
-    processor = seen.pop("processor", {})
-    seen.pop("tokens", None)
+def _joined(name: str, spec: ArchSpec, towers: Projector, text: Config, seen: Config) -> Config:
+    """config.json of the whole."""
+    seen = {k: v for k, v in seen.items() if k not in ("architectures", "model_type", "processor", "tokens")}
     model_type = spec.whole.model_type if spec.whole else spec.model_type
     outer = {"architectures": [name], "model_type": model_type, "dtype": text["dtype"],
              "transformers_version": text["transformers_version"]}
     if not towers.text:
-        return {**text, **seen, **outer}, processor
+        return {**text, **seen, **outer}
     for key in ("tie_word_embeddings",):
         if key in text:
             outer[key] = text[key]
     inner = {k: v for k, v in text.items() if k not in ("architectures", "transformers_version")}
     config = {**seen, **outer}
     set_path(config, towers.text, inner)
-    return config, processor
+    return config

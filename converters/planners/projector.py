@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import arch
 from ..arch import projectors
-from ..errors import Failure, InputError, UsageError, raise_all
+from ..errors import Failure, InputError, UsageError
 from ..io.json_file import read_json
 from ..io.values import Metadata
 from ..metadata.naming import Kind
@@ -140,13 +140,13 @@ def _token_ids(checkpoint: Checkpoint, spec: Projector, hf_class: str, pre: str 
 
 
 def _check_parts(spec: ArchSpec, config: Mapping[str, Any], file: str) -> None:
-    """Refuse a config without the part that most rules are about, in one line."""
-    needed = {path.split(".")[0] for rule in spec.hparams if isinstance(rule, Key) and rule.need and rule.default is MISSING
-              for path in rule.fills if path.split(".")[0].endswith("_config")}
-    raise_all(InputError(f"config.json has no {part}", file=file, expected="an object", found=config.get(part))
-              for part in sorted(needed) if not isinstance(config.get(part), Mapping)
-              and not any(isinstance(config.get(path.split(".")[0]), Mapping) for rule in spec.hparams
-                          if isinstance(rule, Key) and part in {p.split(".")[0] for p in rule.fills} for path in rule.fills))
+    """Refuse a config without the part that the rules are about, in one line."""
+    for rule in spec.hparams:
+        if isinstance(rule, Key) and rule.need and rule.default is MISSING:
+            parts = {path.split(".")[0]: None for path in rule.fills if "_config." in path}
+            if parts and not any(isinstance(config.get(part), Mapping) for part in parts):
+                raise InputError(f"config.json has no {' or '.join(parts)}", file=file, expected="an object",
+                                 found=config.get(next(iter(parts))))
 
 
 def _check_counts(spec: ArchSpec, config: Mapping[str, Any], file: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from ggufx.converters.errors import GgufxError
 from zoo.changed import change_folder, change_gguf
+from zoo.files import stored
 from zoo.towers import TOWERS, build_tower
 
 import ggufx
@@ -115,3 +116,17 @@ def test_lora_of_a_tower_is_refused_by_name(folder, tmp_path):
         ggufx.lora_to_gguf(adapter, base=folder, outfile=tmp_path / "a.gguf")
     assert "visual.blocks.0.attn.proj" in str(error.value)
     assert "the runtime applies no update there" in str(error.value)
+
+
+def test_an_own_text_model_and_a_projector_of_others(folder, pair, tmp_path):
+    """config.json and the text's names are those that its file keeps; the processor file is what the other one tells."""
+    ggufx.hf_to_gguf(folder, tmp_path / "own.gguf")
+    plan = ggufx.gguf_to_hf(tmp_path / "own.gguf", tmp_path / "back", mmproj=pair[1], dry_run=True)
+    assert any("one of the two files is not ggufx's" in str(note) for note in plan.notes)
+    ggufx.gguf_to_hf(tmp_path / "own.gguf", tmp_path / "back", mmproj=pair[1])
+    made, source = stored(tmp_path / "back"), stored(folder)
+    assert {n: v for n, v in source.items() if "visual" not in n} == {n: v for n, v in made.items() if "visual" not in n}
+    assert {n.removeprefix("model.") for n in source} == {n.removeprefix("model.") for n in made}
+    assert json.loads((tmp_path / "back" / "config.json").read_text()) == json.loads((folder / "config.json").read_text())
+    told = json.loads((tmp_path / "back" / "preprocessor_config.json").read_text())
+    assert told == {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "patch_size": 16, "merge_size": 2}
