@@ -24,6 +24,7 @@ from .options import (
     Json,
     KeepQuantized,
     LeaveOutputTensor,
+    Lora,
     MaxMemory,
     MetadataFile,
     ModelName,
@@ -49,6 +50,7 @@ PANEL = CONVERT
 EXAMPLES = """\
 $ ggufx hf-to-gguf org/model --outtype q4_k_m
 $ ggufx hf-to-gguf model/ --outtype q4_k_m,q6_k,q8_0 --outfile 'm-{outtype}.gguf'
+$ ggufx hf-to-gguf model/ --lora adapter/ --outtype q4_k_m
 $ ggufx hf-to-gguf model/ --outtype iq3_m --imatrix imatrix.gguf --dry-run
 """
 
@@ -60,9 +62,10 @@ def command(
         str, typer.Option("--outtype", metavar="TYPE[,TYPE]", autocompletion=complete_file_types, rich_help_panel=OUTPUT,
                           help="File types (q4_k_m ...), a preset (recommended), see `ggufx types`; auto: the model's own.")
     ] = "auto",
+    lora: Lora = [],  # noqa: B006 typer copies it
     checksums: Checksums = None,
     imatrix: Imatrix = None,
-    include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
+    include_weights: IncludeWeights = [],  # noqa: B006
     exclude_weights: ExcludeWeights = [],  # noqa: B006
     tensor_type: TensorType = [],  # noqa: B006
     tensor_type_file: TensorTypeFile = None,
@@ -92,6 +95,7 @@ def command(
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
     from ..converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
     from ..converters.planners.many_outputs import outtype_names, plan_outputs
+    from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import RESULT, carry_out
@@ -100,17 +104,20 @@ def command(
     out = Output(json_mode, quiet, verbose)
     outtypes = outtype_names(outtype)
     folder = resolve_model(model, progress=not quiet)
+    adapters = resolve_adapters(lora, progress=not quiet)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, quantization=quantization)
+                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, adapters=adapters,
+                          quantization=quantization)
     plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
     compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
-                                  ignore=overridden(override_kv)) for o in plan.outputs} if after else None
+                                  ignore=overridden(override_kv), adapters=adapters) for o in plan.outputs} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
-                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ())),
+                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ()),
+                            *(text for adapter in lora for text in ("--lora", adapter))),
                            ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -139,8 +139,19 @@ def run() -> None:
     sys.exit(int(status or 0))
 
 
-from . import archs, gguf_to_hf, hf_to_gguf, inspect, lora_to_gguf, quantize, types, verify, warmup  # noqa: E402 they register on `app`
+from . import (  # noqa: E402 they register on `app`
+    archs,
+    gguf_to_hf,
+    hf_to_gguf,
+    inspect,
+    lora_to_gguf,
+    merge_lora,
+    quantize,
+    types,
+    verify,
+    warmup,
+)
 
-for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, quantize, verify, inspect, archs, types, warmup):
+for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, merge_lora, quantize, verify, inspect, archs, types, warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
         guarded(_module.command))

@@ -125,6 +125,10 @@ HfClass = Annotated[
     str | None, typer.Option("--as", metavar="CLASS", rich_help_panel=METADATA,
                              help="Take the model for one of this class, whatever config.json says; see `ggufx archs`."),
 ]
+Lora = Annotated[
+    list[str], typer.Option("--lora", metavar="ADAPTER[@SCALE]", rich_help_panel=OUTPUT,
+                            help="Adapter to merge into the model first: folder, or Hub id; may be repeated.")
+]
 
 # -- how to quantize ------------------------------------------------------------------------------------------------
 Imatrix = Annotated[

@@ -59,6 +59,10 @@ def command(
     checksums: Annotated[
         bool, typer.Option("--checksums/--no-checksums", rich_help_panel=OUTPUT, help="SHA-256 of the files.")
     ] = True,
+    lora: Annotated[
+        list[str], typer.Option("--lora", metavar="ADAPTER[@SCALE]", rich_help_panel=COUNTS,
+                                help="Adapter that is merged into A, a checkpoint, before; may be repeated.")
+    ] = [],  # noqa: B006
     pre: Pre = None,
     hf_class: HfClass = None,
     force: Force = False,
@@ -69,6 +73,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Compare two models, adapters or files of them. Exit 0: the same within what the types allow; 1: different."""
+    from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.sources.hub import resolve_model
     from ..converters.verify.verify import VerifyOptions, base_named, verify
 
@@ -78,7 +83,8 @@ def command(
     base = base or base_named(one, two)
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
-                            checksums=checksums, pre=pre, hf_class=hf_class)
+                            checksums=checksums, pre=pre, hf_class=hf_class,
+                            adapters=resolve_adapters(lora, progress=not quiet))
     with out.compiling(), out.progress("verify") as progress:
         report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:

@@ -15,7 +15,8 @@ from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name, output_path
 from ..notes import Note, grouped
 from ..plan.gguf_output import gguf_output
-from ..plan.plan import ConversionPlan, InputFile, Packed, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from ..plan.plan import Source as Stored
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Missing
 from ..rules.hparams import UNFIT
@@ -27,6 +28,8 @@ from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .kept_tensors import dropped_notes, keep
+from .merged_model import beside_weights
+from .merged_weights import Adapter
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
 from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of
@@ -39,7 +42,7 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for."""
+    the class to take the model for. `adapters`: what is merged into it first."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -51,6 +54,7 @@ class GgufOptions:
     tokenizer: bool = True
     plain: bool = False
     keep_quantized: bool = False
+    adapters: tuple[Adapter, ...] = ()
     quantization: Quantization = field(default_factory=Quantization)
 
 
@@ -62,9 +66,12 @@ class GgufPlanner:
 
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
+        if options.adapters and options.keep_quantized:
+            raise UsageError("weights that adapters are merged into cannot stay as they are stored",
+                             hint="Leave out --keep-quantized.")
         self.outfile, self.options = outfile, options
-        reading = self.reading = read(folder, options.hf_class)
-        checkpoint, spec, config, notes = reading.checkpoint, reading.spec, reading.config, reading.notes
+        reading = self.reading = read(folder, options.hf_class, options.adapters)
+        checkpoint, spec = reading.checkpoint, reading.spec
         self.spec, self.keys = spec, reading.keys
         self.literal = _derived(reading)
         self.tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.literal.items()), *_targets(reading)]
@@ -72,15 +79,24 @@ class GgufPlanner:
         self.repacked = _repacked(reading, self.tensors, options.keep_quantized)
         self.scales = {scale_name(name): np.array([factor_of(reading.source(n)) for n in match.hf[0]], np.float32)
                        for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}
+        with beside_weights(folder, checkpoint, options.adapters) as texts:
+            self._read_texts(texts)
+        self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
+        self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
+        self.inputs = tuple(InputFile.of(path) for path in self.files)
 
+    def _read_texts(self, folder: Path) -> None:
+        """What the files beside the weights say."""
+        options, reading, spec = self.options, self.reading, self.spec
+        checkpoint, config, notes = reading.checkpoint, reading.config, reading.notes
         tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
-            tokenizer_metadata(folder, arch=self.spec.name, hf_class=reading.hf_class, config=config,
+            tokenizer_metadata(folder, arch=spec.name, hf_class=reading.hf_class, config=config,
                                vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
         self.tokens = tokens.metadata | suppressed(reading, tokens)
         self.general = general_metadata(
-            folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
-            model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
-            notes=notes)
+            folder, arch=spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
+            model_name=options.model_name, override_file=options.metadata_file,
+            hub_id=None if options.adapters else options.hub_id, notes=notes)
         notes.extend(tokens.notes)
         notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
                      for part, count in reading.found.parts.items())
@@ -91,10 +107,7 @@ class GgufPlanner:
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
-        self.residue = {} if options.plain else _residue(reading, tokens)
-        self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
-        self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
-        self.inputs = tuple(InputFile.of(path) for path in self.files)
+        self.residue = {} if options.plain else _residue(reading, tokens, folder)
 
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
@@ -261,7 +274,7 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
     return out
 
 
-def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
+def _residue(reading: Reading, tokens: TokenizerResult, folder: Path) -> Metadata:
     """ggufx's own key-values: what makes the way back exact."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.type for t in checkpoint.tensors.values()]
@@ -277,13 +290,13 @@ def _residue(reading: Reading, tokens: TokenizerResult) -> Metadata:
     source.hf_class = reading.hf_class if reading.asked_class or not checkpoint.config.get("architectures") else ""
     source.decoded = list(dict.fromkeys(t.form for t in checkpoint.tensors.values() if isinstance(t, PackedTensor)))
     if not source.decoded:
-        source.record_files(checkpoint.tensors, checkpoint.folder / "model.safetensors.index.json")
+        source.record_files(checkpoint.tensors, folder / "model.safetensors.index.json")
     kept = keep(checkpoint.tensors, found, source, reading.notes)
     try:
-        generation = json_value(checkpoint.folder / "generation_config.json")
+        generation = json_value(folder / "generation_config.json")
     except InputError:
         generation = {}  # said where its sampling settings are looked for
-    return {"ggufx.source": string(source.to_value()), **json_value(checkpoint.folder / "config.json"), **generation,
+    return {"ggufx.source": string(source.to_value()), **json_value(folder / "config.json"), **generation,
             **tokenizer_own_keys(tokens.source, tokens.metadata), **kept}
 
 
@@ -302,7 +315,7 @@ def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bo
 
 
 def _jobs(match: Match, reading: Reading, files: Mapping[Path, int], outputs: list[Region], into: str = "") -> list[TensorJob]:
-    def region(spelling: str) -> Region | Packed:
+    def region(spelling: str) -> Stored:
         return source_of(reading.source(spelling), files, into)
 
     name = match.gguf[0]

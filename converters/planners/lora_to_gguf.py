@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
-from ..io.files import printable
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
@@ -24,16 +22,14 @@ from ..rules.hparams import sizes, write_hparams
 from ..rules.match import BlockHparams, expected_shape, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
-from ..sources.hf_folder import Checkpoint, config_only, open_adapter
-from ..sources.hub import cached_origin
+from ..sources.hf_folder import config_only, open_adapter
 from .adapter_config import MERGE, AdapterSettings, read_settings
+from .adapter_weights import FACTOR, PREFIX, Pair, of_another_base, pairs_of
 from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
 
-PREFIX = "base_model.model."
 NO_NORMS = "the runtime normalises without looking for adapters"  # norms of each head are matrices, too
 NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save", "one of modules_to_save"),
               ("bias", "a trained bias"))
-_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?:\.default)?(?:\.weight)?")
 
 
 @dataclass(frozen=True)
@@ -53,17 +49,6 @@ class LoraOptions:
 
 
 @dataclass
-class _Pair:
-    """The factors of one module, as stored. `depth`: how many wrappers of the same module lie around it."""
-
-    module: str
-    depth: int
-    embedding: bool
-    a: StoredTensor
-    b: StoredTensor
-
-
-@dataclass
 class _Group:
     """The pairs that one rule takes at one place: one, or one per adapted expert."""
 
@@ -71,7 +56,7 @@ class _Group:
     holes: Holes
     kind: str
     ops: tuple[Op, ...]
-    pairs: dict[int, _Pair] = field(default_factory=dict)
+    pairs: dict[int, Pair] = field(default_factory=dict)
 
 
 def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, options: LoraOptions) -> ConversionPlan:
@@ -91,7 +76,7 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
     pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
     unfit: list[GgufxError] = []
     groups = _groups(spec, hp, pairs, settings, str(adapter), unfit, tied)
-    raise_all([*problems, *_of_another_base(unfit, base, checkpoint)])
+    raise_all([*problems, *of_another_base(unfit, base, checkpoint)])
 
     jobs_parts = [(g, _lora_op(g, hp, settings)) for g in groups]
     planned = _targets(jobs_parts, options.outtype, str(adapter), problems)
@@ -138,36 +123,20 @@ def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hpara
     return out
 
 
-def _pairs(tensors: Mapping[str, StoredTensor], file: str, problems: list[GgufxError]) -> list[_Pair]:
+def _pairs(tensors: Mapping[str, StoredTensor], file: str, problems: list[GgufxError]) -> list[Pair]:
     """The factor pairs of the adapter; every tensor that is no factor is a problem, by name."""
-    modules: dict[tuple[str, int], tuple[bool, dict[str, StoredTensor]]] = {}  # whether an embedding, its factors by side
+    factors = {}
     for name, tensor in tensors.items():
-        match = _FACTOR.fullmatch(name.removeprefix(PREFIX))
-        if match is None:
-            what = next((what for part, what in NO_FACTORS if part in name), "a full weight")
-            problems.append(UnsupportedError(f"is {what}; a GGUF adapter holds LoRA factors only", file=file,
-                                             tensor=name, hint=MERGE))
+        if FACTOR.fullmatch(name.removeprefix(PREFIX)):
+            factors[name] = tensor
             continue
-        module, depth = match["module"], 0
-        while module.endswith(".base_layer"):
-            module, depth = module.removesuffix(".base_layer"), depth + 1
-        _, factors = modules.setdefault((module, depth), (match["emb"] is not None, {}))
-        factors[match["side"]] = tensor
-    sound: list[_Pair] = []
-    for (module, depth), (embedding, factors) in modules.items():
-        a, b = factors.get("A"), factors.get("B")
-        if a is None or b is None:
-            (alone,) = factors.values()
-            problems.append(InputError("has no counterpart; factors come as pairs", file=file, tensor=alone.name))
-        elif len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
-            problems.append(InputError("the ranks of the factors differ", file=file, tensor=a.name,
-                                       expected="A [r, in], B [out, r]", found=f"{a.shape}, {b.shape}"))
-        else:
-            sound.append(_Pair(module, depth, embedding, a, b))
-    return sound
+        what = next((what for part, what in NO_FACTORS if part in name), "a full weight")
+        problems.append(UnsupportedError(f"is {what}; a GGUF adapter holds LoRA factors only", file=file,
+                                         tensor=name, hint=MERGE))
+    return pairs_of(factors, file, problems)
 
 
-def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: AdapterSettings, file: str,
+def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSettings, file: str,
             problems: list[GgufxError], tied: bool) -> list[_Group]:
     """Which rule takes which pairs."""
     index = _index(spec)
@@ -199,20 +168,6 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[_Pair], settings: AdapterSe
         key = (str(rule.hf[0]), tuple(sorted(holes.items())))
         groups.setdefault(key, _Group(rule, holes, kind, ops)).pairs[expert] = pair
     return list(groups.values())
-
-
-def _of_another_base(found: list[GgufxError], base: Path, adapter: Checkpoint) -> list[GgufxError]:
-    """What is wrong with updates, in one line with both names where several do not fit: the base is another model."""
-    misfits = [problem for problem in found if isinstance(problem, InputError)]
-    if len(misfits) < 2:
-        return found
-    first = misfits[0]
-    first.file = first.hint = None
-    trained = adapter.config.get("base_model_name_or_path")
-    return [*(problem for problem in found if problem not in misfits), InputError(
-        f"{len(misfits)} updates do not fit the base model", file=adapter.folder,
-        expected=printable(trained, 200) if isinstance(trained, str) else None, found=cached_origin(base) or base,
-        hint=f"Is --base the model that the adapter was trained on? The first: {first}")]
 
 
 def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError:
@@ -247,7 +202,7 @@ def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, name: str) -> tuple[
     return None
 
 
-def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: _Pair,
+def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: Pair,
            parameters: list[str]) -> tuple[TensorRule, Holes] | None:
     """The rule of a pair on a parameter (peft's target_parameters), which the pair's name does not tell.
 
@@ -262,7 +217,7 @@ def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: 
     return fit[0] if fit else (found[0] if found else None)
 
 
-def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: _Pair, kind: str, hp: Hparams,
+def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: Pair, kind: str, hp: Hparams,
            tied: bool) -> GgufxError | None:
     """Why the rule's weight cannot take the pair; None if it can."""
     block = _block(spec, rule, holes, hp)

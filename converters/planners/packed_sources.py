@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import InputError
 from ..io.files import read_bytes
 from ..io.tensors import StoredTensor
-from ..plan.plan import Packed, Region
+from ..plan.plan import Merged, Packed, Region, Source
 from ..rules.match import Match
+from ..sources.merged import MergedTensor
 from ..sources.packed.tensor import PackedTensor
 
 # Weights whose results llama.cpp multiplies by a tensor beside them; of feed-forward networks in these architectures.
@@ -25,11 +26,18 @@ SCALED: Mapping[str, tuple[str, ...]] = {
 
 def parts_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
     """The stored tensors that a weight is made of."""
+    if isinstance(tensor, MergedTensor):
+        return *parts_of(tensor.base), *tensor.parts
     return tensor.parts if isinstance(tensor, PackedTensor) else (tensor,)
 
 
-def source_of(tensor: StoredTensor, files: Mapping[Path, int], into: str = "") -> Region | Packed:
+def source_of(tensor: StoredTensor, files: Mapping[Path, int], into: str = "") -> Source:
     """A weight as a job reads it; `files`: the numbers of the plan's inputs. `into`: the blocks that it is repacked in."""
+    if isinstance(tensor, MergedTensor):
+        base = source_of(tensor.base, files)
+        if isinstance(base, Merged):
+            raise ValueError(f"{tensor.name} is merged twice")
+        return Merged(base, tuple(Region(files[t.file], t.offset, t.type, t.shape) for t in tensor.parts), tensor.op)
     regions = tuple(Region(files[t.file], t.offset, t.type, t.shape) for t in parts_of(tensor))
     if not isinstance(tensor, PackedTensor):
         return regions[0]

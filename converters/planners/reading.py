@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from ..sources.packed.logical import logical
 from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
 from .keyed_tensors import to_keys
+from .merged_weights import Adapter, Places, with_adapters
 
 
 @dataclass
@@ -62,8 +63,8 @@ class Reading:
         raise_all(self.problems)
 
 
-def read(folder: Path, hf_class: str | None = None) -> Reading:
-    """Headers and config.json. `hf_class`: the class to take the model for.
+def read(folder: Path, hf_class: str | None = None, adapters: Sequence[Adapter] = ()) -> Reading:
+    """Headers and config.json. `hf_class`: the class to take the model for. `adapters`: what is merged into it.
 
     Raises InputError or UnsupportedError with everything that is wrong.
     """
@@ -78,6 +79,9 @@ def read(folder: Path, hf_class: str | None = None) -> Reading:
                           f"does, convert it with --as {alike}.")
         raise
     reading = _matched(checkpoint, spec)
+    if adapters:
+        reading.raise_all()
+        reading = _matched(with_adapters(checkpoint, adapters, _places(reading)), spec)
     reading.asked_class = hf_class
     if not checkpoint.config.get("architectures"):
         reading.notes.append(f"config.json names no architecture: taken for {reading.hf_class}, by its model_type")
@@ -86,6 +90,27 @@ def read(folder: Path, hf_class: str | None = None) -> Reading:
     _check_flags(reading)
     reading.raise_all()
     return reading
+
+
+def merged(folder: Path, adapters: Sequence[Adapter], hf_class: str | None = None) -> Checkpoint:
+    """The checkpoint with the adapters in it, also of a class without a table: then by the names as they stand.
+
+    Raises InputError or UnsupportedError with everything that is wrong.
+    """
+    stored = open_checkpoint(folder, hf_class)
+    _refuse_method(stored)
+    checkpoint = logical(stored)
+    try:
+        places = _places(read(folder, hf_class))
+    except UnsupportedError:
+        places = Places(checkpoint.tensors, None, {}, None, bool(checkpoint.config.get("tie_word_embeddings")))
+    return with_adapters(checkpoint, adapters, places)
+
+
+def _places(reading: Reading) -> Places:
+    """Where the checkpoint has the weights that adapters name."""
+    tied = bool(reading.config.get("tie_word_embeddings")) or reading.hf_class in reading.spec.headless
+    return Places(reading.checkpoint.tensors, reading.spec, reading.hp, reading.found, tied)
 
 
 def _matched(checkpoint: Checkpoint, spec: ArchSpec) -> Reading:

@@ -39,7 +39,7 @@ SIDE_FILES = (
 _FILES: dict[What, tuple[str, ...]] = {
     "checkpoint": SIDE_FILES,
     "config": ("config.json",),
-    "adapter": ("adapter_config.json", "README.md"),
+    "adapter": ("adapter_config.json", "README.md", *tokenizer_names.PATTERNS),
     "gguf": (),
 }
 _FETCH_FIRST = "unset HF_HUB_OFFLINE, or fetch the repository first"

@@ -12,6 +12,8 @@ from typing import TypeVar
 from .. import arch
 from ..errors import GgufxError
 from ..planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+from ..planners.merged_weights import Adapter
+from ..planners.reading import merged
 from ..rules.match import rename
 from ..rules.spec import ArchSpec
 from ..run.device import Device
@@ -106,7 +108,7 @@ def _take(part: Slice, found: Figures, back: Figures | None) -> None:
 
 
 def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, stack: ExitStack,
-               notes: list[str], hf_class: str | None = None) -> list[Pair]:
+               notes: list[str], hf_class: str | None = None, adapters: Sequence[Adapter] = ()) -> list[Pair]:
     """The pairs of a checkpoint and a GGUF file, with what GGUF's names do not settle compared under the checkpoint's.
 
     That is what the file holds in another layout than the table's first, and values that the way to GGUF computes.
@@ -117,7 +119,7 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
     if (folder.form, file.form) != ("checkpoint", "gguf") or not unsettled:
         return pairs
     try:
-        checkpoint = open_logical(folder.path, hf_class)
+        checkpoint = merged(folder.path, adapters, hf_class) if adapters else open_logical(folder.path, hf_class)
         plan = plan_gguf_to_hf(file.path, Path("verify"), HfOptions("f32"))
     except GgufxError as error:
         notes.append(f"{file.path}: cannot be compared under the checkpoint's names as well: {error}")

@@ -30,6 +30,7 @@ from ..planners.packed_sources import parts_of, source_of
 from ..run.convert_tile import run_tile
 from ..run.open_files import OpenFiles, OpenInput
 from ..sources.hf_folder import Checkpoint
+from ..sources.merged import MergedTensor
 from ..sources.packed.tensor import PackedTensor
 
 
@@ -154,7 +155,7 @@ def of_gguf(model: GgufFile) -> Side:
 def of_checkpoint(checkpoint: Checkpoint, form: str = "checkpoint") -> Side:
     """A checkpoint or adapter folder by its own names."""
     files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
-    tensors = {t.name: _packed(t, files) if isinstance(t, PackedTensor) else
+    tensors = {t.name: _packed(t, files) if isinstance(t, (PackedTensor, MergedTensor)) else
                _stored(t.name, t.type, t.shape, files[t.file], t.offset, t.nbytes) for t in checkpoint.tensors.values()}
     return Side(checkpoint.folder, form, "hf", tensors, _inputs(files), config=checkpoint.config,
                 notes=tuple(checkpoint.notes))
@@ -197,7 +198,7 @@ def _multiplied(tensor: StoredTensor, file: int, factors: Factors) -> SideTensor
     return SideTensor(tensor.name, tensor.type, tensor.shape, "F32", tuple(pieces), True)
 
 
-def _packed(tensor: PackedTensor, files: Mapping[Path, int]) -> SideTensor:
+def _packed(tensor: PackedTensor | MergedTensor, files: Mapping[Path, int]) -> SideTensor:
     """A weight that several stored tensors make."""
     source = source_of(tensor, files)
     job = TensorJob(tensor.name, (source,), (), (Region(0, 0, source.type, tensor.shape),))

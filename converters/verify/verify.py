@@ -25,7 +25,10 @@ from ..io.gguf import read_gguf_model
 from ..notes import Note, grouped
 from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
+from ..planners.merged_model import beside_weights
+from ..planners.merged_weights import Adapter
 from ..planners.own_keys import Source
+from ..planners.reading import merged
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
 from ..sources.hf_folder import Checkpoint, base_of, open_adapter, open_checkpoint
@@ -50,7 +53,8 @@ class VerifyOptions:
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
     case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`: as for hf-to-gguf.
-    `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts.
+    `adapters`: what is merged into A, a checkpoint, before that. `vocabulary` False: a checkpoint's tokenizer is not read, and
+    no key of it counts.
     """
 
     base: Path | None = None
@@ -63,6 +67,7 @@ class VerifyOptions:
     pre: str | None = None
     hf_class: str | None = None
     vocabulary: bool = True
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
-        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class)
+        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.adapters)
         one.check()
         two.check()
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
@@ -219,11 +224,16 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
         one_folder, other = (open_checkpoint(path, options.hf_class) for path in (a, b))
         if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
             one_folder, other = logical(one_folder), logical(other)  # one may be stored in another form
+        if options.adapters:
+            one_folder = merged(a, options.adapters, options.hf_class)
         return _folders(one_folder, other, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
         return one, two, adapter_files(a, b)
-    one, two = (_in_gguf_names(path, form, options) for path, form in zip((a, b), forms, strict=True))
+    if options.adapters and forms[0] != "checkpoint":
+        raise UsageError("adapters are merged into a checkpoint", file=a, hint="Give the base model's checkpoint first.")
+    one = _in_gguf_names(a, forms[0], options)
+    two = _in_gguf_names(b, forms[1], replace(options, adapters=()))
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):
         adapter, model = (one, two) if one.form in ADAPTERS else (two, one)
         raise UsageError(f"{adapter.path} is an adapter, {model.path} is a model: they hold different things")
@@ -236,7 +246,8 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
         return of_gguf(read_gguf_model(path))
     if form == "checkpoint":
         return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions(
-            "f32", pre=options.pre, hf_class=options.hf_class, tokenizer=options.vocabulary, plain=True)))
+            "f32", pre=options.pre, hf_class=options.hf_class, tokenizer=options.vocabulary, plain=True,
+            adapters=options.adapters)))
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
                          hint="Give --base with the base model's folder or Hub id; its config.json is enough.")
@@ -250,10 +261,12 @@ def _folders(a: Checkpoint, b: Checkpoint, options: VerifyOptions) -> tuple[Side
     That is another layout (experts apart or stacked), or the text part of a model beside the whole.
     """
     specs = [_spec(c) for c in (a, b)]
-    differences = model_files(a.folder, b.folder, specs)
+    with beside_weights(a.folder, a, options.adapters) as texts:
+        differences = model_files(texts, b.folder, specs)
     if a.tensors.keys() != b.tensors.keys() and None not in specs:
         try:
-            one, two = (_in_gguf_names(c.folder, "checkpoint", options) for c in (a, b))
+            one = _in_gguf_names(a.folder, "checkpoint", options)
+            two = _in_gguf_names(b.folder, "checkpoint", replace(options, adapters=()))
         except GgufxError:
             pass  # what is wrong shows in the names that only one of them has
         else:

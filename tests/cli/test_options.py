@@ -12,7 +12,16 @@ import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
-from ggufx.converters.planners import gguf_to_hf, hf_to_gguf, lora_to_gguf, many_outputs, quantization, quantize
+from ggufx.converters.planners import (
+    gguf_to_hf,
+    hf_to_gguf,
+    lora_to_gguf,
+    many_outputs,
+    merge_lora,
+    merged_weights,
+    quantization,
+    quantize,
+)
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
@@ -53,11 +62,12 @@ QUANTIZE = {
 }
 BASE = {"--base": ("base", "base", Path("base"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
+LORA = {"--lora": ("adapter@2", "adapters", (merged_weights.Adapter(Path("adapter"), 2.0),))}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
         "--outtype": ("f16", "outtype", ["f16"]),
@@ -70,12 +80,17 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--no-tokenizer": ("", "tokenizer", False),
     }),
     "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS}),
+    "merge-lora": (["in", "--outfile", "merged"], {
+        **CONVERT, **DEVICE, **AS,
+        "--base": ("base", "a", Path("base")),
+        "--outfile": ("out", "folder", Path("out")),
+    }),
     "quantize": (["in", "out.gguf", "q4_0"], {
         **CONVERT, **DEVICE, **QUANTIZE,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
     "verify": (["a", "b"], {
-        **TALK, **RUN, **BASE, **PRE, **AS,
+        **TALK, **RUN, **BASE, **PRE, **AS, **LORA,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
         "--tokenizer": ("", "tokenizer", True),
         "--strict": ("", "strict", True),
@@ -117,7 +132,7 @@ def test_each_option_arrives_under_its_own_name(name: str, monkeypatch: pytest.M
 def test_an_option_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch):
     """Alone, so that two flags that are mixed up show."""
     arguments, options = CALLS[name]
-    usual_call = [*arguments, *(["--base", "base"] if name == "lora-to-gguf" else [])]
+    usual_call = [*arguments, *(["--base", "base"] if name in ("lora-to-gguf", "merge-lora") else [])]
     usual = called(monkeypatch, name, usual_call)
     for flag in options.keys() - {"--base", "--verify"}:  # the latter hands on what verify takes as well
         value, field, _ = options[flag]
@@ -175,10 +190,12 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
-                                          (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report)):
+                                          (lora_to_gguf, "plan_lora_to_gguf", plan),
+                                          (merge_lora, "plan_merge_lora", plan), (verify, "verify", report)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
-        monkeypatch.setattr(hub, "resolve_model", lambda ref, **_: Path(ref))
+        for module in (hub, merged_weights):
+            monkeypatch.setattr(module, "resolve_model", lambda ref, **_: Path(ref))
         monkeypatch.setattr(verify_command, "check_writable", lambda path, force: got.update(html=path, force=force))
         monkeypatch.setattr(verify_command, "write_text", lambda path, _: None)
         monkeypatch.setattr(report_html, "page", lambda _: "")

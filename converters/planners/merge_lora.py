@@ -1,0 +1,42 @@
+"""Adapters into a checkpoint: from headers to a complete plan of the merged one, or one error with all faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+from ..errors import UsageError
+from ..io.safetensors import encode_safetensors_header
+from ..notes import grouped
+from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
+from ..sources.merged import MergedTensor
+from .merged_model import shards_of, side_files
+from .merged_weights import Adapter
+from .packed_sources import parts_of, source_of
+from .reading import merged
+
+
+def plan_merge_lora(base: Path, adapters: Sequence[Adapter], folder: Path, hf_class: str | None = None) -> ConversionPlan:
+    """Plan `base` with `adapters` merged into it -> the checkpoint `folder`. Reads headers only."""
+    if not adapters:
+        raise UsageError("no adapter to merge")
+    checkpoint = merged(base, adapters, hf_class)
+    shards = shards_of(checkpoint)
+    outputs: list[OutputFile] = []
+    place: dict[str, Region] = {}
+    for number, part in enumerate(shards):
+        head = encode_safetensors_header(part.tensors)
+        place.update({t.name: Region(number, len(head) + t.offset, t.type, t.shape) for t in part.tensors})
+        outputs.append(OutputFile(folder / part.file_name, len(head) + sum(t.nbytes for t in part.tensors), head))
+    files = side_files(base, checkpoint, adapters, folder.resolve().name)
+    outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
+    numbers = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
+    changed = [t for t in checkpoint.tensors.values() if isinstance(t, MergedTensor) and (t.parts or t.base.file != t.file)]
+    return ConversionPlan(
+        "merge-lora", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
+        tuple(TensorJob(t.name, (source_of(t, numbers),), (), (place[t.name],)) for t in checkpoint.tensors.values()),
+        tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
+        tuple(grouped(checkpoint.notes)),
+        {"class": next(iter(checkpoint.config.get("architectures") or ()), ""), "changed": [t.name for t in changed],
+         "parameters": sum(prod(t.shape) for t in checkpoint.tensors.values())}, folder=folder)
