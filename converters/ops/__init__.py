@@ -21,21 +21,21 @@ from .arrays import Array
 from .base import Arrange, Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
 from .index import Crop, IndexMap, RopePermute, Split
 from .lora import Lora
-from .merge import LowRank, Merge, NewRows, Shift
+from .merge import Instead, LowRank, Merge, NewRows, Shift
 from .packed import PackMxfp4
 from .unpack import Grid, Unpack
 from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Transpose
 
 __all__ = [
-    "OPS", "Add", "Arrange", "Array", "Crop", "Cut", "Each", "Factors", "Grid", "IndexMap", "Lora", "LoraRefused", "LowRank",
-    "Merge", "MlaKv", "NegExp", "NewRows", "Op", "PackMxfp4", "Pad", "Reshape", "RopePermute", "Same", "Scale", "Shape",
-    "Shift", "Size", "Split", "Transpose", "Unpack", "evaluate", "multiple", "op_from_json",
+    "OPS", "Add", "Arrange", "Array", "Crop", "Cut", "Each", "Factors", "Grid", "IndexMap", "Instead", "Lora", "LoraRefused",
+    "LowRank", "Merge", "MlaKv", "NegExp", "NewRows", "Op", "PackMxfp4", "Pad", "Reshape", "RopePermute", "Same", "Scale",
+    "Shape", "Shift", "Size", "Split", "Transpose", "Unpack", "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (Op, Arrange, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, NegExp, MlaKv,
-               PackMxfp4, Lora, Grid, Unpack, LowRank, Shift, NewRows, Merge)
+               PackMxfp4, Lora, Grid, Unpack, LowRank, Shift, Instead, NewRows, Merge)
 }
 
 

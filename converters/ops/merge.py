@@ -19,6 +19,7 @@ from .lora import EMBEDDING, FUSED, MATRIX
 from .unpack import Window
 from .values import Transpose
 
+TABLE, NONE = "table", -2
 FLOAT_WIDTH = {"F32": 4, "F16": 2, "BF16": 2}  # bytes of the types that a weight is merged in
 
 
@@ -53,8 +54,10 @@ class Update(Op):
 class LowRank(Update):
     """`scale * B @ A`, added; with `dora`, a third part, the magnitudes that the rows (of B) get.
 
-    kind      how peft lays the pair out, as for `Lora`: matrix, embedding, fused
+    kind      how the pair lies: matrix, embedding, fused as for `Lora`; table: [rows, r] and [cols, r]; a matrix of three
+              axes is a stack of them
     experts   of a fused pair, how many it is of; `expert`: the one that the weight is of, where it is no stack
+    only      the one matrix of a stack that is changed
     ops       what the factors go through: those of the weight that peft updates; `output`: which of their results it is
     rounded   whether the update is rounded to the weight's type before it is added
     norms     of DoRA where magnitudes are of columns: their norms in the whole weight
@@ -69,6 +72,7 @@ class LowRank(Update):
     rounded: bool = False
     dora: bool = False
     norms: tuple[float, ...] = ()
+    only: int = -1
 
     @property
     def parts(self) -> int:
@@ -81,11 +85,13 @@ class LowRank(Update):
 
     def windows(self, size, at, shapes):
         a, b = self._windows(size, at, shapes)
-        m = Window(0, at, at + size[0]) if self.dora and not self.norms else None
+        m = Window(0, at, at + size[0]) if self.dora and not self.norms and self._direct else None
         return [a, b, m][: self.parts]
 
     def item(self, number):
-        return replace(self, expert=number)
+        if self.kind == FUSED or self.only < 0:
+            return replace(self, expert=number)
+        return replace(self, only=-1 if number == self.only else NONE)
 
     def _windows(self, size: Shape, at: int, shapes: Sequence[Shape]) -> tuple[Window | None, Window | None]:
         if self.kind == FUSED:
@@ -93,6 +99,13 @@ class LowRank(Update):
             if self.expert >= 0:
                 return Window(0, self.expert * rank, (self.expert + 1) * rank), None
             return (Window(0, at * rank, (at + size[0]) * rank) if self._direct else None), None
+        if self.only != -1:
+            return (None, None) if at <= self.only < at + size[0] and len(size) == 3 else (Window(0, 0, 0), Window(0, 0, 0))
+        if len(shapes[0]) == 3:
+            one = Window(0, self.expert, self.expert + 1) if self.expert >= 0 else Window(0, at, at + size[0])
+            return one, one
+        if self.kind == TABLE:
+            return Window(0, at, at + size[0]), None
         if not self._direct:
             return None, None
         return (Window(1, at, at + size[0]), None) if self.turned else (None, Window(0, at, at + size[0]))
@@ -105,16 +118,31 @@ class LowRank(Update):
     def apply(self, weight, at, parts, kind, base):
         from ...quant.cpu.low_rank import row_norms
 
+        if self.only != -1:
+            if len(weight.shape) == 3 and at <= self.only < at + len(weight):
+                weight = weight.copy()
+                one = weight[self.only - at]
+                one += self._delta(one.shape, 0, parts)
+            return weight
         delta = self._delta(weight.shape, at, parts)
         if not self.dora:
             return weight + (rounded(delta, kind) if self.rounded else delta)
         value = weight + delta
-        magnitudes = parts[2].reshape(-1)
+        magnitudes = self._magnitudes(len(weight), at, *parts[1:])
         if self.norms:
             return magnitudes / np.array(self.norms, np.float32) * value
         norms = np.empty(len(value), np.float32)
         row_norms(value if base is weight else base + delta, norms)
         return (magnitudes / norms)[:, None] * value
+
+    def _magnitudes(self, rows: int, at: int, b: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
+        """float32 of the piece's rows, or of all columns."""
+        if self._direct:
+            return magnitudes.reshape(-1)
+        outputs = [Factors(np.zeros((1, 1), np.float32), magnitudes.reshape(-1, 1))]  # they move as the rows of B do
+        for op in self.ops:
+            outputs = op.lora(outputs)
+        return outputs[self.output].b[at : at + rows, 0]
 
     def whole(self, weight: np.ndarray, at: int, parts: Sequence[np.ndarray]) -> np.ndarray:
         """The sum of weight and update, whose norms DoRA takes."""
@@ -126,6 +154,8 @@ class LowRank(Update):
 
         f = self._factors(size, at, *parts[:2])
         out = np.empty(size, np.float32)
+        if (*f.b.shape[:-1], f.a.shape[-1]) != size or f.a.shape[:-1] != (*f.b.shape[:-2], f.rank):
+            raise ValueError(f"factors {list(f.a.shape)} and {list(f.b.shape)} do not fit a weight of {list(size)}")
         for matrix, a, b in zip(*(x.reshape(-1, *x.shape[-2:]) for x in (out, f.a, f.b)), strict=True):
             product(np.ascontiguousarray(b), np.ascontiguousarray(a), np.float32(self.scale), matrix)
         return out
@@ -141,13 +171,17 @@ class LowRank(Update):
             if self._direct:
                 b = b[at : at + size[0]]
             f = Factors(a.reshape(len(b), -1, a.shape[-1]), b)
+        elif a.ndim == 3 and self.expert >= 0:
+            f = Factors(a[0], b[0])
+        elif self.kind == TABLE:
+            f = Factors(b.T, a)
         else:
             f = Factors(b.T, a.T) if self.kind == EMBEDDING else Factors(a, b)
         outputs = [f]
         for op in self.ops:
             outputs = op.lora(outputs)
         f = outputs[self.output]
-        if self._direct and self.expert < 0:  # the windows were of these rows
+        if self._direct and self.expert < 0 and self.only == -1:  # the windows were of these rows
             return f
         if len(size) == 2:
             return Factors(f.a, f.b[at : at + size[0]])
@@ -156,15 +190,35 @@ class LowRank(Update):
 
 @dataclass(frozen=True)
 class Shift(Update):
-    """`scale` times a vector, added: what a trained bias of B adds to the weight's bias."""
+    """`scale` times a vector, added: what a trained bias of B adds to the weight's bias. `ops`, `output`: as of `LowRank`."""
 
     scale: float
-
-    def windows(self, size, at, shapes):
-        return [Window(0, at, at + size[0])]
+    ops: tuple[Op, ...] = ()
+    output: int = 0
 
     def apply(self, weight, at, parts, kind, base):
-        return weight + parts[0].reshape(weight.shape) * np.float32(self.scale)
+        outputs = [parts[0].reshape(-1)]
+        for op in self.ops:
+            outputs = op.forward(outputs)
+        return weight + outputs[self.output][at : at + len(weight)] * np.float32(self.scale)
+
+
+@dataclass(frozen=True)
+class Instead(Update):
+    """Other values in the weight's place: those of the part behind `ops`. `output`: as of `LowRank`."""
+
+    ops: tuple[Op, ...] = ()
+    output: int = 0
+
+    def windows(self, size, at, shapes):
+        return [None if self.ops else Window(0, at, at + size[0])]
+
+    def apply(self, weight, at, parts, kind, base):
+        outputs = [parts[0]]
+        for op in self.ops:
+            outputs = op.forward(outputs)
+        out = outputs[self.output]
+        return (out[at : at + len(weight)] if self.ops else out).reshape(weight.shape)
 
 
 @dataclass(frozen=True)

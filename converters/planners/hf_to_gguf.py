@@ -27,9 +27,9 @@ from ..sources.quantized import PLAIN, declared
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
+from .adapter_updates import Adapter
 from .kept_tensors import dropped_notes, keep
 from .merged_model import beside_weights
-from .merged_weights import Adapter
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
 from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of

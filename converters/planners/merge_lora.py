@@ -6,15 +6,36 @@ from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import Failure, UsageError
 from ..io.safetensors import encode_safetensors_header
 from ..notes import grouped
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
 from ..sources.merged import MergedTensor
+from .adapter_updates import Adapter
+from .many_outputs import outtype_names, plan_outputs
+from .merge_gguf import KEEP, MergePlanner
 from .merged_model import shards_of, side_files
-from .merged_weights import Adapter
 from .packed_sources import parts_of, source_of
+from .quantization import Quantization
 from .reading import merged
+
+
+def plan_merge(base: Path, adapters: Sequence[Adapter], outfile: str | Path, outtype: str | Sequence[str] = KEEP, *,
+               hf_class: str | None = None, imatrix: Path | None = None) -> tuple[ConversionPlan, tuple[Failure, ...]]:
+    """Plan `base` with `adapters` merged into it: a checkpoint folder, or of a GGUF file a file per type (see
+    `outtype_names`); and the files that cannot be made."""
+    if base.is_dir():
+        if outtype != KEEP or imatrix is not None:
+            raise UsageError("a merged checkpoint keeps the types of its base",
+                             found="--imatrix" if imatrix else f"--outtype {outtype}",
+                             hint="`ggufx hf-to-gguf BASE --lora ADAPTER --outtype ..` makes a merged GGUF file.")
+        return plan_merge_lora(base, adapters, Path(outfile), hf_class), ()
+    if hf_class is not None:
+        raise UsageError("the class of a GGUF file stands in it", found=f"--as {hf_class}", hint="Leave out --as.")
+    if outtype != KEEP:
+        outtype_names(outtype)
+    planner = MergePlanner(base, adapters, outfile, Quantization(imatrix_file=imatrix))
+    return (planner.plan(KEEP), ()) if outtype == KEEP else plan_outputs(planner, outtype)
 
 
 def plan_merge_lora(base: Path, adapters: Sequence[Adapter], folder: Path, hf_class: str | None = None) -> ConversionPlan:

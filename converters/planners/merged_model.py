@@ -18,7 +18,7 @@ from ..sources.hf_folder import Checkpoint, config_only, safe_file
 from ..sources.hub import SIDE_FILES, HubReference, cached_origin
 from ..sources.quantized import FILES
 from ..sources.weight_files import INDEX
-from .merged_weights import Adapter
+from .adapter_updates import Adapter
 
 DEFAULT_SHARD_BYTES = 5 * 10**9
 _CARD = ("license", "license_name", "license_link", "language", "languages", "pipeline_tag", "tags", "datasets")

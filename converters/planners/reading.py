@@ -27,8 +27,10 @@ from ..sources.packed.declaration import declared_settings
 from ..sources.packed.logical import logical
 from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
+from .adapter_updates import Adapter
 from .keyed_tensors import to_keys
-from .merged_weights import Adapter, Places, with_adapters
+from .merged_weights import with_adapters
+from .places import Places
 
 
 @dataclass

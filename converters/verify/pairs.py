@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from .. import arch
 from ..errors import GgufxError
+from ..planners.adapter_updates import Adapter
 from ..planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
-from ..planners.merged_weights import Adapter
 from ..planners.reading import merged
 from ..rules.match import rename
 from ..rules.spec import ArchSpec

@@ -23,10 +23,10 @@ from ..errors import GgufxError, UsageError
 from ..io.files import open_regular
 from ..io.gguf import read_gguf_model
 from ..notes import Note, grouped
+from ..planners.adapter_updates import Adapter
 from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..planners.merged_model import beside_weights
-from ..planners.merged_weights import Adapter
 from ..planners.own_keys import Source
 from ..planners.reading import merged
 from ..rules.spec import ArchSpec

@@ -196,9 +196,11 @@ def lora_to_gguf(
 @checked
 def merge_lora(
     adapters: str | Path | Sequence[str | Path],
-    folder: str | Path,
+    outfile: str | Path,
     *,
     base: str | Path | None = None,
+    outtype: str | Sequence[str] = "keep",
+    imatrix: str | Path | None = None,
     hf_class: str | None = None,
     dry_run: bool = False,
     force: bool = False,
@@ -212,18 +214,20 @@ def merge_lora(
     """PEFT adapters merged into their base model -> a checkpoint folder, which is made; with the bits of peft's merge.
 
     `adapters`: folders or Hub ids, as `ADAPTER@SCALE` too; several are merged one after another. `base`: the base model's
-    checkpoint; None: the one that the first adapter names. `hf_class` as of `hf_to_gguf`.
+    checkpoint; None: the one that the first adapter names. `hf_class` as of `hf_to_gguf`. Of a base that is a GGUF file,
+    `outfile` is one: `outtype` keep leaves each tensor its type, else a file of each type; adapters may be GGUF files as well.
     """
-    from .converters.planners.merge_lora import plan_merge_lora
+    from .converters.planners.merge_lora import plan_merge
     from .converters.planners.merged_weights import resolve_adapters
     from .converters.sources.hf_folder import base_of
     from .converters.sources.hub import resolve_model
 
     found = resolve_adapters(_several(adapters))
-    model = resolve_model(base_of(found[0].folder) if base is None and found else base or "")
-    plan = plan_merge_lora(model, found, Path(folder), hf_class)
-    return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                        max_memory=max_memory, device=device, progress=progress)
+    model = base_of(found[0].folder) if base is None and found else base or ""
+    path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint")
+    plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=_path(imatrix))
+    return _complete(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                     max_memory=max_memory, device=device, progress=progress)
 
 
 @checked
@@ -356,11 +360,17 @@ def _quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:
-    """A file of each type. IncompleteError, with what was made or would be, where some of them cannot be."""
-    from .converters.errors import IncompleteError
+    """A file of each type."""
     from .converters.planners.many_outputs import plan_outputs
 
     plan, refused = plan_outputs(planner, outtype)
+    return _complete(plan, refused, dry_run, **run)
+
+
+def _complete(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **run: Any) -> Result | ConversionPlan:
+    """IncompleteError, with what was made or would be, where some of the files cannot be made."""
+    from .converters.errors import IncompleteError
+
     result = _carried_out(plan, dry_run, **run)
     if failures := (*refused, *getattr(result, "failures", ())):
         raise IncompleteError(failures, result)

@@ -13,6 +13,7 @@ from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
 from ggufx.converters.planners import (
+    adapter_updates,
     gguf_to_hf,
     hf_to_gguf,
     lora_to_gguf,
@@ -62,7 +63,7 @@ QUANTIZE = {
 }
 BASE = {"--base": ("base", "base", Path("base"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
-LORA = {"--lora": ("adapter@2", "adapters", (merged_weights.Adapter(Path("adapter"), 2.0),))}
+LORA = {"--lora": ("adapter@2", "adapters", (adapter_updates.Adapter(Path("adapter"), 2.0),))}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
@@ -83,7 +84,9 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "merge-lora": (["in", "--outfile", "merged"], {
         **CONVERT, **DEVICE, **AS,
         "--base": ("base", "a", Path("base")),
-        "--outfile": ("out", "folder", Path("out")),
+        "--outfile": ("out", "outfile", "out"),
+        "--outtype": ("q8_0", "outtype", "q8_0"),
+        "--imatrix": ("im.gguf", "imatrix", Path("im.gguf")),
     }),
     "quantize": (["in", "out.gguf", "q4_0"], {
         **CONVERT, **DEVICE, **QUANTIZE,
@@ -186,12 +189,13 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
         monkeypatch.setattr(module, attribute, spy)
 
     plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], facts={})
+    merged = SimpleNamespace(folder=Path("out"))
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan),
-                                          (merge_lora, "plan_merge_lora", plan), (verify, "verify", report)):
+                                          (merge_lora, "plan_merge", (merged, ())), (verify, "verify", report)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
         for module in (hub, merged_weights):

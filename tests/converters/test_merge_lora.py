@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.converters.errors import GgufxError, InputError, UnsupportedError, UsageError
-from ggufx.converters.planners.merged_weights import Adapter, resolve_adapters
+from ggufx.converters.planners.adapter_updates import Adapter
+from ggufx.converters.planners.merged_weights import resolve_adapters
 from zoo import peers
 from zoo.adapters import make_adapter, merged_by_peft
 from zoo.files import changed_copy, load_folder, stored

@@ -1,10 +1,12 @@
 """The laws of `Merge`: any run of rows is made as in the whole, as data and back it is the same, and it does what it says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from ggufx.converters.ops import LowRank, Merge, NewRows, Shift, Split, Transpose, op_from_json
+from ggufx.converters.ops import Instead, LowRank, Merge, NewRows, RopePermute, Shift, Split, Transpose, op_from_json
 from ggufx.converters.ops.lora import EMBEDDING, FUSED, MATRIX
-from ggufx.converters.ops.merge import bits, floats
+from ggufx.converters.ops.merge import TABLE, bits, floats
 
 ROWS, COLS, EXPERTS, RANK = 12, 8, 4, 3
 MATRICES, STACK = (ROWS, COLS), (EXPERTS, ROWS, COLS)
@@ -24,7 +26,15 @@ CASES = {
     "part-of-a-stack": (STACK, (LowRank(0.7, FUSED, EXPERTS, ops=(Split(2),)),),
                         ((RANK * EXPERTS, COLS), (2 * ROWS, RANK * EXPERTS))),
     "one-of-a-stack": (MATRICES, (LowRank(0.7, FUSED, EXPERTS, expert=2),), ((RANK * EXPERTS, COLS), (ROWS, RANK * EXPERTS))),
+    "stored-stack": (STACK, (LowRank(0.7),), ((EXPERTS, RANK, COLS), (EXPERTS, ROWS, RANK))),
+    "one-in-a-stack": (STACK, (LowRank(0.7, only=2), LowRank(0.3, only=0)), ((RANK, COLS), (ROWS, RANK)) * 2),
+    "table": (MATRICES, (LowRank(0.7, TABLE),), ((ROWS, RANK), (COLS, RANK))),
+    "permuted": (MATRICES, (LowRank(0.7, ops=(RopePermute(4),)),), ((RANK, COLS), (ROWS, RANK))),
+    "permuted-dora": (MATRICES, (LowRank(0.7, ops=(RopePermute(4),), dora=True),), ((RANK, COLS), (ROWS, RANK), (ROWS,))),
+    "permuted-bias": ((ROWS,), (Shift(0.7, (RopePermute(4),)),), ((ROWS,),)),
     "bias": ((ROWS,), (Shift(0.7),), ((ROWS,),)),
+    "instead": (MATRICES, (Instead(),), (MATRICES,)),
+    "permuted-instead": (MATRICES, (Instead((RopePermute(4),)), LowRank(0.7)), (MATRICES, (RANK, COLS), (ROWS, RANK))),
     "rows": (MATRICES, (NewRows((3, 11)),), ((2, COLS),)),
     "several": (MATRICES, (LowRank(0.7), NewRows((0,)), LowRank(-2.0, EMBEDDING)),
                 ((RANK, COLS), (ROWS, RANK), (1, COLS), (RANK, ROWS), (COLS, RANK))),
@@ -58,6 +68,18 @@ def test_pieces_are_pieces_of_the_whole(case, kind):
     for number in range(size[0]) if size == STACK else ():
         one = op.rows(1, 4).item(number - 1) if number else op.item(0)
         np.testing.assert_array_equal(made(one, weight[number], parts), whole[number])
+
+
+@pytest.mark.parametrize("case", ["matrix", "dora", "bias"])
+def test_behind_a_permutation(case):
+    """The weight's own op on the merged weight is the merge of its op."""
+    size, (step,), shapes = CASES[case]
+    rng = np.random.default_rng(2)
+    weight, *parts = (rng.standard_normal(s).astype(np.float32) for s in (size, *shapes))
+    op = RopePermute(4)
+    (expected,) = op.forward([made(Merge(size, "BF16", (step,)), weight, parts)])
+    found = made(Merge(size, "BF16", (replace(step, ops=(op,)),)), *op.forward([weight]), parts)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_what_is_added():

@@ -201,7 +201,7 @@ def test_json_returns_the_op(ops):
 
 def test_every_op_is_under_the_laws():
     """The identity needs none; `Lora`, and `Unpack` with its grids, have their own below, `Merge` in test_merge_laws.py."""
-    beside = {"Op", "Lora", "Grid", "Unpack", "Merge", "LowRank", "Shift", "NewRows"}
+    beside = {"Op", "Lora", "Grid", "Unpack", "Merge", "LowRank", "Shift", "Instead", "NewRows"}
     assert {type(op).__name__ for ops in CHAINS for op in ops} == set(OPS) - beside
 
 
