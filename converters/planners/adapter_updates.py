@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import GgufxError, InputError, UnsupportedError
+from ..io.files import printable
 from ..io.tensors import StoredTensor
 from ..ops import Factors, IndexMap, Instead, LoraRefused, LowRank, NewRows, Shift, Transpose
 from ..ops.lora import EMBEDDING, FUSED, MATRIX
 from ..ops.merge import FLOAT_WIDTH, Update
 from ..sources.hf_folder import open_adapter
+from ..sources.hub import cached_origin
 from .adapter_config import MERGE_BY_PEFT, AdapterSettings, read_settings
-from .adapter_weights import AdapterWeights, Pair, of_another_base, read_weights
+from .adapter_weights import PREFIX, AdapterWeights, Pair, of_another_base, read_weights
 from .places import Place, Places, is_head
 
 Step = tuple[bool, str, Update, tuple[StoredTensor, ...]]  # whether of the head, the weight's name, the update, its parts
@@ -42,6 +45,17 @@ class OpenedAdapter:
         self.misfits: list[GgufxError] = []
         self.instead: list[Step] = []
         notes.extend(self.checkpoint.notes)
+        problems.extend(InputError(f"{t.type} weights are not merged", file=self.file, tensor=t.name,
+                                   expected=", ".join(FLOAT_WIDTH)) for t in self.checkpoint.tensors.values()
+                        if t.type not in FLOAT_WIDTH)
+
+    def trained_on_another(self, base: Path) -> str | None:
+        """What to say where the adapter names another base model; the last parts of names are compared."""
+        trained = self.checkpoint.config.get("base_model_name_or_path")
+        names = [str(name).rstrip("/").rpartition("/")[2] for name in (trained, cached_origin(base) or base.resolve())]
+        if not isinstance(trained, str) or not trained or names[0].lower() == names[1].lower():
+            return None
+        return f"the adapter names {printable(names[0], 100)} as its base model, and is merged into {printable(names[1], 100)}"
 
     def all_problems(self, base: Path) -> list[GgufxError]:
         return of_another_base(self.misfits, base, self.checkpoint)
@@ -50,6 +64,15 @@ class OpenedAdapter:
         self.misfits.append(InputError(message, file=self.file, tensor=tensor.name, **details))
 
     def _no_such(self, tensor: StoredTensor) -> None:
+        module = tensor.name.removeprefix(PREFIX).partition(".lora_")[0].replace(".base_layer", "")
+        why = None
+        if any(name.startswith(f"{module}.") and name.endswith("_blocks") for name in self.places.tensors):
+            why = "the base model stores this weight in blocks of 4 bits, which takes no update"
+        elif module.endswith("embed_tokens") and "shared.weight" in self.places.tensors:
+            why = "the table is one with that of other modules (shared), which an adapter of its own does not change alone"
+        if why:
+            self.misfits.append(UnsupportedError(why, file=self.file, tensor=tensor.name, hint=MERGE_BY_PEFT))
+            return
         self._misfit(tensor, "the base model has no such weight", hint="Is --base the model that the adapter was trained on?")
 
     def replaced(self) -> dict[str, StoredTensor]:
@@ -73,8 +96,6 @@ class OpenedAdapter:
                 if tensor.shape != old.shape and not grown:
                     self._misfit(tensor, "does not fit the weight of the base model", expected=list(old.shape),
                                  found=list(tensor.shape))
-                elif tensor.type not in FLOAT_WIDTH:
-                    self._misfit(tensor, f"{tensor.type} weights are not merged")
                 else:
                     out[found[0].name] = tensor
         return out
@@ -84,7 +105,7 @@ class OpenedAdapter:
         shape = self.places.shape(weight)
         if shape is not None and shape != tensor.shape:
             self._misfit(tensor, "does not fit the weight of the base model", expected=list(shape), found=list(tensor.shape))
-        elif any(max(place.expert, place.only) >= 0 for place in found) or tensor.type not in FLOAT_WIDTH:
+        elif any(max(place.expert, place.only) >= 0 for place in found):
             self._misfit(tensor, "cannot take the place of a weight that is stored otherwise")
         else:
             self.instead += [(is_head(weight), place.name, Instead(place.ops, place.output), (tensor,)) for place in found]
@@ -107,6 +128,10 @@ class OpenedAdapter:
                 weight, kind, found = self._parameter(pair, parameters)
             if not found:
                 self._no_such(pair.a)
+                continue
+            if magnitude is not None and math.prod(magnitude.shape) != pair.b.shape[0]:
+                self._misfit(magnitude, "a magnitude per output is needed", expected=[pair.b.shape[0]],
+                             found=list(magnitude.shape))
                 continue
             for name, update in self._low_rank(pair, weight, kind, found, magnitude is not None):
                 yield head, name, update, (pair.a, pair.b) + ((magnitude,) if magnitude else ())
@@ -132,6 +157,8 @@ class OpenedAdapter:
 
     def _fits(self, pair: Pair, weight: str, kind: str) -> bool:
         shape = self.places.shape(weight)
+        if not all((*pair.a.shape, *pair.b.shape)):
+            return False
         if shape is None:
             return True
         experts, shape = (shape[0], shape[1:]) if kind == FUSED and len(shape) == 3 else (1, shape)
@@ -143,7 +170,7 @@ class OpenedAdapter:
 
     def _low_rank(self, pair: Pair, weight: str, kind: str, found: list[Place], dora: bool) -> Iterator[tuple[str, LowRank]]:
         shape = self.places.shape(weight)
-        if not self._fits(pair, weight, kind):
+        if not self._fits(pair, weight, kind) or (kind == FUSED and shape is None):
             self._misfit(pair.a, "the factors do not fit the weight of the base model", expected=list(shape or ()),
                          found=f"A {list(pair.a.shape)}, B {list(pair.b.shape)}")
             return

@@ -32,7 +32,7 @@ from ..rules.spec import TensorRule
 from ..rules.template import Holes
 from ..sources.merged import merged_tensor
 from .adapter_updates import Adapter, OpenedAdapter, Step
-from .merged_weights import with_norms
+from .merged_weights import changed_note, with_norms
 from .own_keys import KEPT
 from .packed_sources import parts_of, source_of
 from .places import Place, Places, is_head
@@ -129,8 +129,8 @@ class MergePlanner(QuantizePlanner):
     def plan(self, outtype: str) -> ConversionPlan:
         keep = outtype == KEEP
         made = self._kept() if keep else super().plan(outtype)
-        return replace(made, direction="merge-lora", notes=tuple(grouped([*made.notes, *self.notes])),
-                       facts={**made.facts, "changed": self.changed})
+        notes = grouped([*made.notes, *self.notes, changed_note(self.changed)])
+        return replace(made, direction="merge-lora", notes=tuple(notes))
 
     def _kept(self) -> ConversionPlan:
         """The file with every tensor's own type."""

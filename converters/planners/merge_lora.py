@@ -10,7 +10,6 @@ from ..errors import Failure, UsageError
 from ..io.safetensors import encode_safetensors_header
 from ..notes import grouped
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
-from ..sources.merged import MergedTensor
 from .adapter_updates import Adapter
 from .many_outputs import outtype_names, plan_outputs
 from .merge_gguf import KEEP, MergePlanner
@@ -53,11 +52,10 @@ def plan_merge_lora(base: Path, adapters: Sequence[Adapter], folder: Path, hf_cl
     files = side_files(base, checkpoint, adapters, folder.resolve().name)
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
     numbers = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
-    changed = [t for t in checkpoint.tensors.values() if isinstance(t, MergedTensor) and (t.parts or t.base.file != t.file)]
     return ConversionPlan(
         "merge-lora", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
         tuple(TensorJob(t.name, (source_of(t, numbers),), (), (place[t.name],)) for t in checkpoint.tensors.values()),
         tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
         tuple(grouped(checkpoint.notes)),
-        {"class": next(iter(checkpoint.config.get("architectures") or ()), ""), "changed": [t.name for t in changed],
+        {"class": next(iter(checkpoint.config.get("architectures") or ()), ""),
          "parameters": sum(prod(t.shape) for t in checkpoint.tensors.values())}, folder=folder)

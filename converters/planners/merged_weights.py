@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import printable, read_bytes
 from ..io.tensors import StoredTensor
+from ..notes import Note
 from ..ops import LowRank
 from ..ops.merge import FLOAT_WIDTH, Update
 from ..sources.hf_folder import Checkpoint
@@ -85,9 +86,16 @@ def with_adapters(checkpoint: Checkpoint, adapters: Sequence[Adapter], places: P
             tensors[name] = merged_tensor(replace(original, name=name) if at is original else _beside(at, name), tensor,
                                           with_norms(tensor, of.get(name, []), problems))
     raise_all(problems)
+    notes.append(changed_note([*of, *(name for name in bases if name not in of)]))
+    notes.extend(filter(None, (one.trained_on_another(checkpoint.folder) for one in opened)))
     if any(isinstance(t, PackedTensor) for t in checkpoint.tensors.values()):
         config = without_quantization(config)
     return replace(checkpoint, config=config, tensors=tensors, notes=notes)
+
+
+def changed_note(names: Iterable[str]) -> Note:
+    """Which tensors adapters change."""
+    return Note("adapters change", *sorted(names))
 
 
 def _beside(tensor: StoredTensor, name: str) -> StoredTensor:

@@ -82,16 +82,18 @@ class Places:
             ops = tuple(op.bind(at) for op in rule.ops)
         except (KeyError, ValueError):
             return []
+        made = tuple(template.format({"p": "weight", **holes}) for template in rule.gguf)
+        match = self.made.get(made[0])
+        if match is not None and not match.rule.stacked and (match.gguf, match.ops, len(match.hf)) == (made, ops, 1):
+            return [Place(self.match_names(match))]  # under another name
         out: list[Place] = []
-        for number, template in enumerate(rule.gguf):
-            match = self.made.get(template.format({**holes, "p": "weight"}))
+        for number, name in enumerate(made):
+            match = self.made.get(name)
             if match is None or len(match.gguf) != 1 or len(match.hf) != 1:
                 return self._of_tied(weight)
-            names = [self.found.names[name] for name in match.hf[0]]
-            if not match.rule.stacked and (ops, len(rule.gguf)) == (match.ops, 1):
-                return [Place(names[0])]
+            names = [self.found.names[spelled] for spelled in match.hf[0]]
             back = tuple(op.inverse for op in reversed(match.ops))
-            out += [Place(name, (*ops, *back), number, e if match.rule.stacked else -1) for e, name in enumerate(names)]
+            out += [Place(own, (*ops, *back), number, e if match.rule.stacked else -1) for e, own in enumerate(names)]
         return out
 
     def _of_tied(self, weight: str) -> list[Place]:

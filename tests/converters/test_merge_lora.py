@@ -201,6 +201,51 @@ def test_what_has_no_merged_form_is_refused(case, zoo, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["adapter"]
 
 
+def edited(adapter: Path, edit) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    edit(tensors)
+    save_file(tensors, adapter / "adapter_model.safetensors")
+
+
+DAMAGED = {
+    "no-pair": (lambda t: t.pop(next(n for n in t if "lora_A" in n)), "no counterpart"),
+    "rank-0": (lambda t: t.update({n: v[:0] if "lora_A" in n else v[:, :0].contiguous() for n, v in t.items() if "lora_" in n
+                                   and "magnitude" not in n}), "do not fit"),
+    "width": (lambda t: t.update({n: v[:, 1:].contiguous() for n, v in t.items() if "lora_A" in n}), "do not fit"),
+    "magnitude": (lambda t: t.update({n: v[1:] for n, v in t.items() if "magnitude" in n}), "magnitude per output"),
+    "type": (lambda t: t.update({n: v.double() for n, v in t.items() if "lora_A" in n}), "F64 weights are not merged"),
+    "name": (lambda t: t.update({n.replace("q_proj", "qq_proj"): v.clone() for n, v in list(t.items())}), "no such weight"),
+    "saved": (lambda t: t.update({n: v[1:] for n, v in t.items() if "norm" in n}), "does not fit the weight"),
+    "rows": (lambda t: t.update({n: v[1:] for n, v in t.items() if "tokens" in n}), "which rows these are"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_adapters(case, zoo, tmp_path):
+    edit, words = DAMAGED[case]
+    settings = {"target_modules": ["q_proj"], "use_dora": case == "magnitude", "modules_to_save": ["input_layernorm"],
+                "trainable_token_indices": [3, 7]}
+    adapter = make_adapter(zoo("llama"), tmp_path / "adapter", settings)
+    edited(adapter, edit)
+    with pytest.raises(GgufxError, match=words) as caught:
+        ggufx.merge_lora(adapter, tmp_path / "out", base=zoo("llama"))
+    assert caught.value.code in ("input", "many") or caught.value.problems
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_changes_is_told(zoo, tmp_path):
+    adapter = make_adapter(zoo("llama"), tmp_path / "adapter", {"target_modules": ["v_proj"]})
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "org/Other"}))
+    plan = ggufx.merge_lora(adapter, tmp_path / "out", base=zoo("llama"), dry_run=True)
+    said = {note.kind: note.names for note in plan.notes}
+    assert said["adapters change"] == tuple(f"model.layers.{b}.self_attn.v_proj.weight" for b in (0, 1))
+    assert "the adapter names Other as its base model, and is merged into llama" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_base(zoo, tmp_path):
     adapter = make_adapter(zoo("llama"), tmp_path / "adapter", {"target_modules": ["q_proj", "v_proj"]})
     for other in ("bert", "llama-256", "gpt2"):
