@@ -106,7 +106,7 @@ def _fallbacks(plan: ConversionPlan) -> list[Note]:
     """Which tensors did not fit the type that they were to have, as notes."""
     notes = [(t.set, Note(f"stored as {t.type} instead of {t.wanted}, whose blocks do not divide their rows", t.name))
              for t in plan.tensors if t.wanted is not None]
-    names = [files[0].path.name for files in plan.sets]
+    names = [path.name for path in plan.results]
     return [note.about(names[number]) if "sets" in plan.facts else note for number, note in notes]
 
 
@@ -124,7 +124,7 @@ def _facts_by_file(plan: ConversionPlan) -> dict[Path, dict[str, Any]]:
 
 def _set_of_each_tensor(plan: ConversionPlan) -> list[dict[str, str]]:
     """The file that names the set of each tensor; nothing where there is one set."""
-    names = [str(files[0].path) for files in plan.sets]
+    names = [str(path) for path in plan.results]
     return [{"file": names[t.set]} if "sets" in plan.facts else {} for t in plan.tensors]
 
 
@@ -180,14 +180,14 @@ def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -
         out.line()
         out.table(["type", "tensors", "size"], [(k, n, human_bytes(b)) for k, (n, b) in sizes.items()])
         out.line()
-        for file in plan.outputs:
+        for file in plan.listed:
             out.line(f"{file.path}  {human_bytes(file.size)}")
     out.line(f"{_model(plan)}; {human_bytes(plan.output_bytes)} in all; nothing was written")
     out.document({
         **_document(plan, refused),
         "tensors": [{**file, "name": t.name, "type": t.type, "shape": list(t.shape), "bytes": t.nbytes, "wanted": t.wanted}
                     for t, file in zip(plan.tensors, _set_of_each_tensor(plan), strict=True)],
-        "files": [{"path": str(f.path), "size": f.size, **facts[f.path]} for f in plan.outputs],
+        "files": [{"path": str(f.path), "size": f.size, **facts[f.path]} for f in plan.listed],
         "bytes": plan.output_bytes,
     })
 
@@ -201,4 +201,4 @@ def _print_types(out: Output, plan: ConversionPlan, facts: dict[Path, dict[str, 
     out.table(["tensor", "shape", *(f["file_type"] for f in plan.facts["sets"])], list(rows.values()))
     out.line()
     out.table(["file", "type", "bits/weight", "size"],
-              [(o.path, *facts[o.path].values(), human_bytes(o.size)) for o in plan.outputs])
+              [(o.path, *facts[o.path].values(), human_bytes(o.size)) for o in plan.listed])

@@ -18,6 +18,7 @@ from .options import (
     Device,
     DryRun,
     Force,
+    HfClass,
     Json,
     MaxMemory,
     Pre,
@@ -33,6 +34,7 @@ NAME = "gguf-to-hf"
 PANEL = CONVERT
 EXAMPLES = """\
 $ ggufx gguf-to-hf model.gguf model/
+$ ggufx gguf-to-hf model.gguf model/ --mmproj mmproj-model-f16.gguf
 $ ggufx gguf-to-hf org/repo:model-q8_0.gguf model/ --dtype bf16
 """
 
@@ -50,6 +52,11 @@ def command(
         int | None, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT,
                                  help="Largest safetensors file. Default: the files as they were, else 5G.")
     ] = None,
+    mmproj: Annotated[
+        str | None, typer.Option("--mmproj", metavar="MMPROJ.gguf", rich_help_panel=OUTPUT,
+                                 help="File of the vision and audio parts: the whole multimodal checkpoint is made.")
+    ] = None,
+    hf_class: HfClass = None,
     pre: Pre = None,
     no_tokenizer: Annotated[
         bool, typer.Option("--no-tokenizer", rich_help_panel=OUTPUT, help="Weights and config alone.")
@@ -67,17 +74,21 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a GGUF file back to safetensors, config and tokenizer."""
-    from ..converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+    from ..converters.planners.gguf_to_hf import HfOptions
+    from ..converters.planners.pair_to_hf import plan_model_to_hf
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
-    options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, pre=pre, tokenizer=not no_tokenizer)
+    projector = None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet)
+    options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class, pre=pre,
+                        tokenizer=not no_tokenizer)
     path = resolve_model(model, what="gguf", progress=not quiet)
-    plan = plan_gguf_to_hf(path, folder, options)
+    plan = plan_model_to_hf(path, folder, options)
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory,
-                                  pre=pre, vocabulary=not no_tokenizer)} if after else None
+                                  pre=pre, hf_class=hf_class, mmproj=projector, vocabulary=not no_tokenizer)} if after else None
+    pair = () if projector is None else ("--mmproj", str(projector))
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
-                     then=(("ggufx", "verify", model, RESULT),), threads=threads,
+                     then=(("ggufx", "verify", model, RESULT, *pair),), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

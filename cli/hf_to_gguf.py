@@ -13,6 +13,7 @@ from .options import (
     MEMORY,
     OUTPUT,
     After,
+    ChatTemplate,
     Checksums,
     Device,
     DryRun,
@@ -27,6 +28,9 @@ from .options import (
     Lora,
     MaxMemory,
     MetadataFile,
+    Mmproj,
+    MmprojOnly,
+    MmprojType,
     ModelName,
     NoFallback,
     Outfile,
@@ -37,6 +41,9 @@ from .options import (
     Pure,
     Quiet,
     Resume,
+    SplitMaxSize,
+    SplitMaxTensors,
+    Target,
     TensorType,
     TensorTypeFile,
     Threads,
@@ -51,6 +58,7 @@ EXAMPLES = """\
 $ ggufx hf-to-gguf org/model --outtype q4_k_m
 $ ggufx hf-to-gguf model/ --outtype q4_k_m,q6_k,q8_0 --outfile 'm-{outtype}.gguf'
 $ ggufx hf-to-gguf model/ --lora adapter/ --outtype q4_k_m
+$ ggufx hf-to-gguf org/vision-model --outtype q4_k_m --mmproj
 $ ggufx hf-to-gguf model/ --outtype iq3_m --imatrix imatrix.gguf --dry-run
 """
 
@@ -63,6 +71,11 @@ def command(
                           help="File types (q4_k_m ...), a preset (recommended), see `ggufx types`; auto: the model's own.")
     ] = "auto",
     lora: Lora = [],  # noqa: B006 typer copies it
+    mmproj: Mmproj = False,
+    mmproj_only: MmprojOnly = False,
+    mmproj_type: MmprojType = "f16",
+    split_max_size: SplitMaxSize = None,
+    split_max_tensors: SplitMaxTensors = None,
     checksums: Checksums = None,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006
@@ -77,8 +90,10 @@ def command(
     model_name: ModelName = None,
     metadata: MetadataFile = None,
     override_kv: OverrideKv = [],  # noqa: B006
+    chat_template: ChatTemplate = None,
     pre: Pre = None,
     hf_class: HfClass = None,
+    target: Target = None,
     plain: Plain = False,
     keep_quantized: KeepQuantized = False,
     dry_run: DryRun = False,
@@ -93,9 +108,11 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
-    from ..converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
-    from ..converters.planners.many_outputs import outtype_names, plan_outputs
+    from ..converters.plan.gguf_output import SplitLimits
+    from ..converters.planners.hf_to_gguf import GgufOptions
+    from ..converters.planners.many_outputs import outtype_names
     from ..converters.planners.merged_weights import resolve_adapters
+    from ..converters.planners.projector import plan_checkpoint
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import RESULT, carry_out
@@ -105,19 +122,24 @@ def command(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model, progress=not quiet)
     adapters = resolve_adapters(lora, progress=not quiet)
+    beside = None if target is None else resolve_model(target, what="target", progress=not quiet)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized, adapters=adapters,
-                          quantization=quantization)
-    plan, refused = plan_outputs(GgufPlanner(folder, outfile, options), outtypes)
-    compare = {o.path: afterwards(folder, o.path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
-                                  ignore=overridden(override_kv), adapters=adapters) for o in plan.outputs} if after else None
+                          hf_class=hf_class, target=beside, chat_template=chat_template, plain=plain,
+                          keep_quantized=keep_quantized, adapters=adapters, quantization=quantization, mmproj=mmproj,
+                          mmproj_only=mmproj_only, mmproj_type=mmproj_type,
+                          split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+    plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
+    compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
+                                target=beside, ignore=overridden(override_kv), adapters=adapters)
+               for path in plan.results} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ()),
+                            *(("--target", target) if target else ()),
                             *(text for adapter in lora for text in ("--lora", adapter))),
-                           ("llama-server", "-m", RESULT)), threads=threads,
+                           ("llama-server", "-m", *(("TARGET.gguf", "-md", RESULT) if target else (RESULT,)))), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..converters.errors import InputError, UsageError
 from ..converters.notes import grouped
+from .exit import ExitStatus
 from .options import LOOK, OUTPUT, Json, Quiet
 from .output import Output, human_bytes, human_count
 
@@ -21,6 +24,7 @@ EXAMPLES = """\
 $ ggufx inspect model.gguf
 $ ggufx inspect model/ --context 32768
 $ ggufx inspect adapter/ --json
+$ ggufx inspect model.gguf --get tokenizer.chat_template
 """
 SHOWN_ITEMS = 6  # of an array
 SHOWN_TEXT = 120  # characters of a string, for people
@@ -34,14 +38,20 @@ def command(
         int | None, typer.Option("--context", "-c", min=1, metavar="N", rich_help_panel=OUTPUT, show_default=False,
                                  help="Tokens that memory is told for [default: the model's own, at most 8192].")
     ] = None,
+    get: Annotated[
+        str | None, typer.Option("--get", metavar="KEY", rich_help_panel=OUTPUT,
+                                 help="Only the value of this key of a GGUF file, as it is; exit 1 where it is absent.")
+    ] = None,
     json_mode: Json = False,
     quiet: Quiet = False,
-) -> None:
+) -> ExitStatus:
     """Print what a file or a folder is: a summary, then its key-values and tensors, reading headers only."""
     from ..converters.inspect.inspection import inspect
 
     out = Output(json_mode, quiet)
     found = inspect(Path(path))
+    if get is not None:
+        return _value(out, found, get)
     out.notes(found.notes)
     for name, text in _summary(found, context):
         out.line(f"{name:<14}{text}")
@@ -64,6 +74,23 @@ def command(
                      "bytes": t.nbytes} for t in found.tensors],
         "notes": [note.to_json() for note in grouped(found.notes)],
     })
+    return ExitStatus.DONE
+
+
+def _value(out: Output, found: Inspection, key: str) -> ExitStatus:
+    """One value: a text as its own bytes, an array as JSON."""
+    if not found.version:
+        raise UsageError("--get reads GGUF files", file=found.path)
+    value = found.metadata.get(key)
+    if value is None:
+        near = get_close_matches(key, found.metadata, 1)
+        out.error(InputError("the file has no such key", file=found.path, found=key,
+                             hint=f"Did you mean {near[0]}?" if near else None), ExitStatus.NO)
+        return ExitStatus.NO
+    data = [_scalar(x) for x in value.data] if value.item_type is not None else _scalar(value.data)
+    out.value(data)
+    out.document({"path": str(found.path), "key": key, "type": _type(value), "value": data})
+    return ExitStatus.DONE
 
 
 def _summary(found: Inspection, context: int | None) -> Iterator[tuple[str, str]]:
@@ -83,7 +110,7 @@ def _summary(found: Inspection, context: int | None) -> Iterator[tuple[str, str]
         yield "type", f"{named}{types}; {found.bits_per_weight:g} bits per weight"
     if found.form in ("gguf", "checkpoint"):
         yield from _of_model(found, context)
-    elif found.form == "adapter":
+    elif found.form in ("adapter", "mmproj"):
         yield "memory", human_bytes(found.nbytes)
     for name, value in found.facts.items():
         if value is not None and value != []:

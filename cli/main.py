@@ -141,17 +141,21 @@ def run() -> None:
 
 from . import (  # noqa: E402 they register on `app`
     archs,
+    edit,
     gguf_to_hf,
     hf_to_gguf,
     inspect,
+    join,
     lora_to_gguf,
     merge_lora,
     quantize,
+    split,
     types,
     verify,
     warmup,
 )
 
-for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, merge_lora, quantize, verify, inspect, archs, types, warmup):
+for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, inspect, archs, types,
+                warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
         guarded(_module.command))

@@ -110,12 +110,24 @@ MetadataFile = Annotated[
     Path | None, typer.Option("--metadata", metavar="FILE", rich_help_panel=METADATA,
                               help="JSON file with general.* key-values that override."),
 ]
+SplitMaxSize = Annotated[
+    int | None, typer.Option("--split-max-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT, show_default=False,
+                             help="In parts as of gguf-split, with at most so many bytes of tensors each (48G).")
+]
+SplitMaxTensors = Annotated[
+    int | None, typer.Option("--split-max-tensors", min=1, metavar="N", rich_help_panel=OUTPUT, show_default=False,
+                             help="In parts as of gguf-split, with at most so many tensors each.")
+]
 KeepQuantized = Annotated[
     bool, typer.Option("--keep-quantized", rich_help_panel=OUTPUT,
                        help="Of a quantized checkpoint: its own numbers in blocks of GGUF, without loss.")
 ]
 Plain = Annotated[
     bool, typer.Option("--plain", rich_help_panel=METADATA, help="No ggufx.* key-values: the way back is then not exact.")
+]
+ChatTemplate = Annotated[
+    Path | None, typer.Option("--chat-template", metavar="FILE", rich_help_panel=METADATA, show_default=False,
+                              help="Jinja template in the place of the model's own, named ones too."),
 ]
 Pre = Annotated[
     str | None, typer.Option("--pre", metavar="NAME", rich_help_panel=METADATA,
@@ -128,6 +140,25 @@ HfClass = Annotated[
 Lora = Annotated[
     list[str], typer.Option("--lora", metavar="ADAPTER[@SCALE]", rich_help_panel=OUTPUT,
                             help="Adapter to merge into the model first: folder, or Hub id; may be repeated.")
+]
+
+Target = Annotated[
+    str | None, typer.Option("--target", metavar="MODEL", rich_help_panel=METADATA,
+                             help="Of a draft model (EAGLE-3, DFlash, DSpark): the model that it guesses for, whose tokenizer "
+                                  "it takes; folder or Hub id."),
+]
+
+# -- images and sound ------------------------------------------------------------------------------------------------
+Mmproj = Annotated[
+    bool, typer.Option("--mmproj", rich_help_panel=OUTPUT,
+                       help="Also write the vision and audio parts, to a file mmproj-... beside."),
+]
+MmprojOnly = Annotated[
+    bool, typer.Option("--mmproj-only", rich_help_panel=OUTPUT, help="Write the vision and audio parts alone."),
+]
+MmprojType = Annotated[
+    str, typer.Option("--mmproj-type", metavar="TYPE", rich_help_panel=OUTPUT,
+                      help="File type of the vision and audio parts: f16, bf16, f32, q8_0 ..."),
 ]
 
 # -- how to quantize ------------------------------------------------------------------------------------------------

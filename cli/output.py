@@ -57,6 +57,20 @@ class Output:
         if not self._silent:
             self._out.print(escaped(text), markup=False)
 
+    def value(self, data: Any) -> None:
+        """One value for a script: a text byte for byte, anything else as JSON in a line. On a terminal what would steer it is
+        escaped, as everywhere."""
+        if self._silent:
+            return
+        text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False) + "\n"
+        if self._out.is_terminal:
+            for line in text.split("\n"):
+                self._out.print(escaped(line), markup=False)
+            return
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
         """Rows of the result; numbers to the right. Without a terminal: aligned plain text, never cut."""
         if self._silent:

@@ -29,6 +29,8 @@ from .options import (
     Pure,
     Quiet,
     Resume,
+    SplitMaxSize,
+    SplitMaxTensors,
     TensorType,
     TensorTypeFile,
     Threads,
@@ -57,6 +59,8 @@ def command(
         str, typer.Argument(metavar="TYPE[,TYPE]", autocompletion=complete_file_types,
                             help="File types (q4_k_m ...) or a preset (recommended): see `ggufx types`.")
     ],
+    split_max_size: SplitMaxSize = None,
+    split_max_tensors: SplitMaxTensors = None,
     checksums: Checksums = None,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
@@ -85,6 +89,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Quantize a GGUF file, in one pass to a file of each TYPE, with the bytes of llama-quantize."""
+    from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.many_outputs import outtype_names, plan_outputs
     from ..converters.planners.quantization import Quantization
     from ..converters.planners.quantize import QuantizePlanner
@@ -100,9 +105,10 @@ def command(
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv), allow_requantize=allow_requantize)
-    plan, refused = plan_outputs(QuantizePlanner(path, outfile, quantization), outtypes)
-    compare = {o.path: afterwards(path, o.path, threads=threads, max_memory=max_memory,
-                                  ignore=overridden(override_kv)) for o in plan.outputs} if after else None
+    planner = QuantizePlanner(path, outfile, quantization, SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+    plan, refused = plan_outputs(planner, outtypes)
+    compare = {written: afterwards(path, written, threads=threads, max_memory=max_memory,
+                                  ignore=overridden(override_kv)) for written in plan.results} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

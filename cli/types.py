@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import LOOK, Json, Quiet
+from .options import LOOK, Json, Quiet, Target
 from .output import Output, human_bytes
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def command(
         str | None, typer.Argument(metavar="[MODEL]", show_default=False,
                                    help="Checkpoint folder, GGUF file or their Hub reference: what it weighs at each type.")
     ] = None,
+    target: Target = None,
     json_mode: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -37,7 +38,7 @@ def command(
     if model is None:
         _print_all(out, made)
     else:
-        _print_sizes(out, made, model)
+        _print_sizes(out, made, model, target)
 
 
 def _print_all(out: Output, made: list[FileType]) -> None:
@@ -60,12 +61,13 @@ def _print_all(out: Output, made: list[FileType]) -> None:
     })
 
 
-def _print_sizes(out: Output, made: list[FileType], model: str) -> None:
+def _print_sizes(out: Output, made: list[FileType], model: str, target: str | None) -> None:
     from ..converters.planners.type_sizes import type_sizes
     from ..converters.sources.hub import resolve_model
 
     path = resolve_model(model, what="gguf" if ".gguf" in model else "checkpoint", progress=not out.quiet)
-    sizes = type_sizes(path, [row.name.lower() for row in made])
+    beside = None if target is None else resolve_model(target, what="target", progress=not out.quiet)
+    sizes = type_sizes(path, [row.name.lower() for row in made], beside)
     sizes.sort(key=lambda size: -(size.bytes or 0))
     use = {row.name.lower(): row.use for row in made}
     rows = []

@@ -9,7 +9,7 @@ import typer
 
 from .exit import ExitStatus
 from .files import check_writable, write_text
-from .options import LOOK, MEMORY, OUTPUT, Force, HfClass, Json, MaxMemory, Pre, Quiet, Threads, Verbose
+from .options import LOOK, MEMORY, OUTPUT, Force, HfClass, Json, MaxMemory, Pre, Quiet, Target, Threads, Verbose
 from .output import Output
 from .report import show
 
@@ -20,6 +20,7 @@ EXAMPLES = """\
 $ ggufx verify model/ model-q4_k_m.gguf
 $ ggufx verify old.gguf new.gguf --strict --html report.html
 $ ggufx verify adapter/ adapter.gguf
+$ ggufx verify model/ model.gguf --mmproj mmproj-model-f16.gguf
 """
 
 A = Annotated[str, typer.Argument(metavar="A", help="Checkpoint folder, GGUF file, adapter, or their Hub references.")]
@@ -56,6 +57,10 @@ def command(
         int, typer.Option("--worst", min=0, metavar="N", rich_help_panel=OUTPUT,
                           help="How many of the worst tensors to print.")
     ] = 10,
+    mmproj: Annotated[
+        str | None, typer.Option("--mmproj", metavar="MMPROJ.gguf",
+                                 help="File of the vision and audio parts that belongs to the GGUF file.")
+    ] = None,
     checksums: Annotated[
         bool, typer.Option("--checksums/--no-checksums", rich_help_panel=OUTPUT, help="SHA-256 of the files.")
     ] = True,
@@ -65,6 +70,7 @@ def command(
     ] = [],  # noqa: B006
     pre: Pre = None,
     hf_class: HfClass = None,
+    target: Target = None,
     force: Force = False,
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
@@ -84,7 +90,9 @@ def command(
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
                             checksums=checksums, pre=pre, hf_class=hf_class,
-                            adapters=resolve_adapters(lora, progress=not quiet))
+                            adapters=resolve_adapters(lora, progress=not quiet),
+                            target=None if target is None else resolve_model(target, what="target", progress=not quiet),
+                            mmproj=None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet))
     with out.compiling(), out.progress("verify") as progress:
         report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:

@@ -1,10 +1,15 @@
 """Fixtures shared by all tests: the zoo of tiny models (zoo/models), built once per run in a temporary folder."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# Tiny models gain nothing from the threads of torch and BLAS; those of several test processes wait for each other.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 # `from zoo.models import MODELS` in any test
 sys.path.insert(0, str(Path(__file__).parent))

@@ -21,6 +21,7 @@ from zoo.fill import bell, bits, parameter
 from zoo.kinds import VOCABS, sample_ids, vocab
 from zoo.models import MODELS
 from zoo.models.rows import tensors
+from zoo.proof import beside
 from zoo.texts import HARD_TEXTS
 
 Zoo = Callable[[str], Path]
@@ -119,7 +120,8 @@ peer = pytest.mark.skipif(
 def test_llama_cpp_agrees_with_transformers_but_for_known_faults(zoo: Zoo, name: str, tmp_path: Path):
     row, folder, fault = MODELS[name], zoo(name), MODELS[name].fault
     source = repaired(folder, fault, tmp_path / "repaired")
-    made = peers.llama_cpp_convert(source, "f32", tmp_path / "model.gguf", vocab(row.vocab).pre, fault.options)
+    made = peers.llama_cpp_convert(source, "f32", tmp_path / "model.gguf", vocab(row.vocab).pre,
+                                   (*fault.options, *peers.of_target(**beside(name, zoo))))
     if not fault.hopeless:
         assert golden.differences(made, name, "f32") == []
     ids = sample_ids(row.vocab)

@@ -34,8 +34,10 @@ from . import (
     dbrx,
     deci,
     deepseek,
+    deepseek_ocr,
     diffusion,
     dots,
+    drafts,
     ernie,
     eurobert,
     exaone,
@@ -45,7 +47,9 @@ from . import (
     gemma,
     gemma3n,
     gemma4,
+    gemma4_assistant,
     glm,
+    glm5_next,
     gpt,
     gptneox,
     granite,
@@ -55,7 +59,9 @@ from . import (
     grovemoe,
     hrm_text,
     hunyuan,
+    hy_v4,
     internlm,
+    internvl,
     jais,
     jamba,
     jina_bert,
@@ -96,17 +102,20 @@ from . import (
     smallthinker,
     stablelm,
     starcoder,
+    step,
     t5,
+    talkie,
     xverse,
 )  # fmt: skip
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
             baichuan, xverse, internlm, jamba, qwen1, ernie, glm, qwenvl, qwen3next, modern_bert, nomic_bert, jina_bert,
-            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, eurobert, neobert, hunyuan, dots,
-            cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
+            granitehybrid, nemotron_h, llama4, afmoe, exaone_moe, minimax, multimodal, internvl, eurobert, neobert, hunyuan,
+            dots, cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
-            arctic, grovemoe, chameleon, grok, kimi_linear)
+            arctic, grovemoe, chameleon, grok, kimi_linear, talkie, step, hy_v4, glm5_next, deepseek_ocr, drafts,
+            gemma4_assistant)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
@@ -148,7 +157,7 @@ def class_of(config: Mapping[str, Any], file: str) -> str:
     """The class of a config.json. Where it names none, that of its model_type, as transformers' AutoModelForCausalLM does."""
     if config.get("architectures"):
         return architecture_of(config, file)
-    classes = {spec.classes[0] for spec in SPECS if spec.model_type == config.get("model_type")}
+    classes = {spec.classes[0] for spec in SPECS if spec.model_type == config.get("model_type") and not spec.draft}
     return classes.pop() if len(classes) == 1 else architecture_of(config, file)
 
 
@@ -172,6 +181,11 @@ def for_gguf(arch: str, facts: GgufFacts, file: str) -> ArchSpec:
                                hint=_nearest(arch, BY_NAME))
     scalars = {key: value if isinstance(value, (str, int, float)) else None for key, value in facts.keys.items()}
     return BY_NAME[arch].of(replace(facts, keys=scalars))
+
+
+def is_draft(arch: str) -> bool:
+    """Whether files of this name hold draft models."""
+    return arch in BY_NAME and BY_NAME[arch].default.draft
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

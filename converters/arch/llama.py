@@ -21,6 +21,7 @@ LLAMA = ArchSpec(
     hparams=(*DECODER, VOCAB_SIZE, ROPE_DIM, *BIASES),
     tensors=(*EMBED, *NORMS, *ATTN_ROPE, *FFN, *OUT_NORM, *HEAD),
     derived=(LLAMA3_FREQS, *LONGROPE_FACTORS), defaults=DECODER_DEFAULTS, sizes=SIZES, ignore=INV_FREQ,
+    fits=lambda c: "draft_vocab_size" not in c,  # as EAGLE-3 drafts have it, the first of which call themselves Llama
     example="unsloth/Llama-3.2-1B-Instruct",
 )
 

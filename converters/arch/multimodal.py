@@ -21,8 +21,7 @@ from .qwen import DEFAULTS, QKV_BIAS, QWEN2, QWEN3
 def beside(spec: ArchSpec, *model_types: str) -> ArchSpec:
     """The table for a text part whose config is of one of these types; others have other tables, or none."""
     def fits(config: Config) -> bool:
-        inner = config.get("text_config") or {}
-        return inner.get("model_type", model_types[0]) in model_types
+        return text_settings(config).get("model_type", model_types[0]) in model_types
 
     return replace(spec, fits=fits)
 

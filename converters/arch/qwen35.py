@@ -120,6 +120,13 @@ def of_mtp(*rows: TensorRule) -> tuple[TensorRule, ...]:
 
 
 ONE = Add(1.0)
+
+
+def offset(*rows: TensorRule) -> tuple[TensorRule, ...]:
+    """The rows, and what is a norm among them stored as an offset from one."""
+    return tuple(replace(row, ops=(ONE,)) if row.gguf[0].text.endswith("norm.weight") else row for row in rows)
+
+
 # Value heads from grouped by key head (HF) to tiled (ggml's broadcast).
 VALUES = Split("values_per_key", groups="ssm.group_count", join=True)
 VALUES_BEHIND_KEYS = replace(VALUES, start="2*ssm.group_count*ssm.state_size")

@@ -30,7 +30,7 @@ def deepstack(config: Config) -> int:
 
 
 THINKER = (("thinker.model.", "model."), ("thinker.", ""))
-OMNI_PARTS = dict.fromkeys(("thinker.visual.", "thinker.audio_tower.", "talker.", "token2wav.", "code2wav."))
+OMNI_PARTS = dict.fromkeys(("thinker.visual.", "model.visual.", "thinker.audio_tower.", "talker.", "token2wav.", "code2wav."))
 VISION = dict.fromkeys(("visual.", "model.visual."))
 
 QWEN2VL = ArchSpec(

@@ -27,6 +27,7 @@ from ..tokenizer.folder import Folder
 from ..tokenizer.templates import KEY as TEMPLATE_KEY
 from ..tokenizer.templates import chat_templates
 from .memory import Memory, cache_bytes
+from .projector import projector_facts
 
 DEFAULT_CONTEXT = 8192  # tokens, where the model takes as many
 MAX_LEGACY_BYTES = 4 << 30
@@ -34,7 +35,7 @@ MAX_LEGACY_BYTES = 4 << 30
 
 @dataclass(repr=False)
 class Inspection:
-    """What was found. `form`: gguf, checkpoint, adapter, imatrix or legacy imatrix.
+    """What was found. `form`: gguf, checkpoint, adapter, mmproj, imatrix or legacy imatrix.
 
     `files`: all files with tensors, the parts of a split model in order. `metadata`: a GGUF file's key-values; `config`: a
     folder's config.json. `keys`: plain GGUF key-values, of a checkpoint those that its table makes of its config.
@@ -146,6 +147,8 @@ def _of_gguf(path: Path) -> Inspection:
     elif kind == "adapter":
         out.form = "adapter"
         out.facts = {"alpha": out.keys.get("adapter.lora.alpha")}
+    elif out.architecture == "clip":
+        out.form, out.facts = "mmproj", projector_facts(out.keys)
     else:
         out.facts = {"tokenizer": out.keys.get("tokenizer.ggml.model"), "pre": out.keys.get("tokenizer.ggml.pre"),
                      "tokens": len(out.keys.get("tokenizer.ggml.tokens", ()))}

@@ -18,6 +18,7 @@ from ..errors import InputError, StorageError, escaped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MAX_TEXT = 64 << 20  # far beyond a chat template or a list of tokens
 _READ_AT_ONCE = 1 << 30  # macOS refuses a single read of 2 GiB and more
 _STAND_INS = (
     (b"version https://git-lfs", "a git-LFS pointer", "fetch it with `git lfs pull` in that repository, or download the "
@@ -83,6 +84,21 @@ def read_bytes(path: Path, offset: int, count: int) -> bytes:
     """`count` bytes of a file that is not open yet. Raises as `open_regular` and `read_at`."""
     with open_regular(path) as (file, _):
         return read_at(file, offset, count, path)
+
+
+def read_text(path: Path) -> str:
+    """A small file as UTF-8 text without NUL. Raises as `open_regular`, and `InputError` for what is no such text."""
+    with open_regular(path) as (file, size):
+        if size > MAX_TEXT:
+            raise InputError("too large for a text", file=path, expected=f"at most {MAX_TEXT} bytes", found=size)
+        raw = read_at(file, 0, size, path)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"is no text: byte {error.start} is not UTF-8", file=path) from error
+    if "\0" in text:
+        raise InputError(f"is no text: byte {raw.index(0)} is NUL", file=path)
+    return text
 
 
 def refuse_stand_in(start: bytes, path: Path) -> None:

@@ -42,6 +42,7 @@ MAX_KEY_BYTES = 65535  # the specification's limit
 MAX_ELEMENTS = (1 << 63) - 1  # ggml counts in int64
 MAX_TENSORS = 1 << 20  # the largest models have some thousands, unmerged experts some ten thousands
 MAX_KEY_VALUES = 1 << 16
+MAX_PARTS = 65535  # `split.count` is a u16
 
 _MIN_KEY_VALUE = 8 + 1 + 4 + 1  # key length, key, type, value
 _MIN_TENSOR = 8 + 1 + 4 + 4 + 8  # name length, name, dimension count, type, offset
@@ -247,7 +248,12 @@ def split_names(path: Path) -> list[str]:
     match = _SPLIT_NAME.fullmatch(path.name)
     if not match or not 1 <= int(match[2]) <= int(match[3]):
         return []
-    return [f"{match[1]}-{i:05d}-of-{match[3]}.gguf" for i in range(1, int(match[3]) + 1)]
+    return [part_name(match[1], number, int(match[3])) for number in range(int(match[3]))]
+
+
+def part_name(stem: str, number: int, count: int) -> str:
+    """The file name of a part of a split model; `number` counts from 0, as `split.no` does."""
+    return f"{stem}-{number + 1:05d}-of-{count:05d}.gguf"
 
 
 def _split_value(part: GgufFile, key: str, default: int) -> int:

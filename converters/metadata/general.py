@@ -19,7 +19,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from ..io.json_file import read_json
 from ..io.values import Metadata, Value, ValueType, string, strings, u32
 from ..sources.hub import cached_origin
 from .model_card import BASE_MODELS, ORIGIN_FIELDS, is_id, is_path, read_card
-from .naming import ParameterCount
+from .naming import Kind, ParameterCount
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -54,14 +54,14 @@ _TEXTS = (
     "source.url", "source.doi", "source.uuid", "source.repo_url",
 )
 _LISTS = ("tags", "languages")
-_TYPES = {
+TYPES = {
     **{f"general.sampling.{key}": kind for key, (kind, _) in _SAMPLING.items()},
     **{f"general.{key}": ValueType.STRING for key in _TEXTS},
     **{f"general.{key}": ValueType.ARRAY for key in _LISTS},
 }
 # Origins are `<stem>.count` and `<stem>.<i>.<field>` in the file, one array of objects in a --metadata file.
 _ORIGINS = {"general.base_models": "general.base_model", "general.datasets": "general.dataset"}
-_ORIGIN_KEY = re.compile(r"(general\.(?:base_model|dataset))\.(?:(count)|(\d{1,4})\.(\w+))")
+ORIGIN_KEY = re.compile(r"(general\.(?:base_model|dataset))\.(?:(count)|(\d{1,4})\.(\w+))")
 
 Origins = dict[str, list[dict[str, str]]]
 
@@ -73,7 +73,7 @@ def general_metadata(
     tensors_params: ParameterCount,
     model_name: str | None = None,
     override_file: Path | None = None,
-    kind: Literal["model", "adapter"] = "model",
+    kind: Kind = "model",
     hub_id: str | None = None,
     notes: list[str] | None = None,
 ) -> Metadata:
@@ -105,7 +105,7 @@ def general_metadata(
         values["general.size_label"] = string(size_label(*tensors_params))
 
     lists = {f"general.{key}": values.pop(f"general.{key}") for key in _LISTS if f"general.{key}" in values}
-    described = {key: values[key] for key in _TYPES if key in values}
+    described = {key: values[key] for key in TYPES if key in values}
     for stem in _ORIGINS.values():
         described |= _origin_values(stem, origins.get(stem, []))
     out: Metadata = {"general.architecture": string(arch), "general.type": string(kind)}
@@ -168,7 +168,7 @@ def _override(values: Metadata, origins: Origins, path: Path) -> None:
 
 def _rank(key: str) -> tuple[int, int]:
     """Whole lists before their entries, those in order, the counts last, wherever they stand in the file."""
-    match = _ORIGIN_KEY.fullmatch(key)
+    match = ORIGIN_KEY.fullmatch(key)
     if not match:
         return 0, 0
     return (2, 0) if match[2] else (1, int(match[3]))
@@ -176,7 +176,7 @@ def _rank(key: str) -> tuple[int, int]:
 
 def _override_one(values: Metadata, origins: Origins, key: str, raw: Any) -> None:
     """Raises ValueError where `key` or `raw` cannot be set."""
-    if key in _TYPES:
+    if key in TYPES:
         if raw is None:
             values.pop(key, None)
         else:
@@ -185,7 +185,7 @@ def _override_one(values: Metadata, origins: Origins, key: str, raw: Any) -> Non
         if raw is not None and not (isinstance(raw, list) and all(isinstance(entry, dict) for entry in raw)):
             raise ValueError("a list of objects is needed")
         origins[_ORIGINS[key]] = [{f: _origin_text(f, text) for f, text in entry.items()} for entry in raw or []]
-    elif match := _ORIGIN_KEY.fullmatch(key):
+    elif match := ORIGIN_KEY.fullmatch(key):
         stem, is_count, number, field = match.groups()
         entries = origins.setdefault(stem, [])
         if is_count:
@@ -197,7 +197,7 @@ def _override_one(values: Metadata, origins: Origins, key: str, raw: Any) -> Non
             entries += [{}] if int(number) == len(entries) else []
             entries[int(number)][field] = _origin_text(field, raw)
     else:
-        near = difflib.get_close_matches(key, [*_TYPES, *_ORIGINS], 1)
+        near = difflib.get_close_matches(key, [*TYPES, *_ORIGINS], 1)
         raise ValueError(f"no such key, the nearest is {near[0]}" if near else "not a key that this file can set")
 
 
@@ -211,7 +211,7 @@ def _origin_text(field: str, raw: Any) -> str:
 
 def _typed(key: str, raw: Any) -> Value:
     """`raw`, as JSON gives it, as the value of `key`. Raises ValueError."""
-    kind = _TYPES[key]
+    kind = TYPES[key]
     number = isinstance(raw, (int, float)) and not isinstance(raw, bool)
     if kind is ValueType.STRING:
         if not isinstance(raw, str) and not number:

@@ -19,6 +19,9 @@ _MAX_STEM_BYTES = 200  # file systems allow 255: room for "-00001-of-00003", ".g
 _SAFE = frozenset("-_.+")
 
 
+Kind = Literal["model", "adapter", "vocab", "mmproj"]
+
+
 class ParameterCount(NamedTuple):
     """Numbers of parameters. `total` is negative for LoRA adapters: it says "about", since they skip layers.
 
@@ -63,23 +66,24 @@ def count_parameters(names_and_shapes: Iterable[tuple[str, Sequence[int]]]) -> P
 
 
 def default_file_name(
-    metadata: Metadata, file_type_name: str | None, kind: Literal["model", "adapter", "vocab"] = "model"
+    metadata: Metadata, file_type_name: str | None, kind: Kind = "model"
 ) -> str:
     """`<base name or name>-<size>-<fine-tune>-<version>-<ENCODING>[-LoRA|-vocab].gguf`, from `general.*`.
 
     `file_type_name` is the encoding as llama.cpp spells it ("F16", "Q8_0", "Q4_K_M"). A vocabulary has neither size nor
-    encoding. Always one plain file name: letters, digits and `-_.+` of any script, never a path, never hidden, never an
-    option, at most 205 bytes.
+    encoding; a projector has no size, and is called `mmproj-` in front, by which runtimes find it. Always one plain file
+    name: letters, digits and `-_.+` of any script, never a path, never hidden, never an option, at most 205 bytes.
     """
     def text(key: str) -> str:
         return str(metadata[key].data) if key in metadata else ""
 
     encoding = "" if kind == "vocab" or file_type_name is None else file_type_name.upper()
-    suffix = _joined(encoding, {"model": "", "adapter": "LoRA", "vocab": "vocab"}[kind])
+    suffix = _joined(encoding, {"model": "", "adapter": "LoRA", "vocab": "vocab", "mmproj": ""}[kind])
     stem = _joined(
         _safe(text("general.basename") or text("general.name")) or "model",
-        "" if kind == "vocab" else text("general.size_label"), text("general.finetune"), text("general.version"),
+        "" if kind in ("vocab", "mmproj") else text("general.size_label"), text("general.finetune"), text("general.version"),
     )
+    stem = _joined("mmproj" if kind == "mmproj" else "", stem)
     room = _MAX_STEM_BYTES - len(suffix.encode()) - 1
     return f"{_joined(stem.encode()[:room].decode(errors='ignore'), suffix)}.gguf"
 
@@ -92,13 +96,32 @@ def output_path(outfile: str | Path | None, outtype: str, name: str) -> Path:
     if outfile is None:
         return Path(name)
     text = str(outfile)
-    for word in ("outtype", "ftype"):
-        text = text.replace(f"{{{word}}}", outtype.lower()).replace(f"{{{word.upper()}}}", outtype.upper())
+    for word, spelled in _words(outtype):
+        text = text.replace(word, spelled)
     if os.path.isdir(text):
         return Path(text, name)
     if text.endswith(("/", os.sep)):
         raise StorageError("no such folder", file=text, hint="Make it first, or write to another folder.")
     return Path(text)
+
+
+def set_path(outfile: str | Path | None, outtype: str, path: Path) -> Path | None:
+    """What the files of a split model are named after where each type gets a folder of its own, which is then made.
+
+    `path`: the file that it would be otherwise. A folder in which `outfile` has `{outtype}` is that of the type; where only
+    the file's name has it, it is one below. None where `outfile` has none.
+    """
+    text = str(outfile or "")
+    spelled = next((spelled for word, spelled in _words(outtype) if word in text), None)
+    if spelled is None:
+        return None
+    return path if any(word in os.path.dirname(text) for word, _ in _words(outtype)) else path.parent / spelled / path.name
+
+
+def _words(outtype: str) -> list[tuple[str, str]]:
+    """What stands for a type in the name of a file, and what it is filled in with."""
+    return [(f"{{{word}}}", spelled) for name in ("outtype", "ftype")
+            for word, spelled in ((name, outtype.lower()), (name.upper(), outtype.upper()))]
 
 
 def _joined(*parts: str) -> str:

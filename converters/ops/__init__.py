@@ -18,24 +18,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from .arrays import Array
+from .axes import AddAxis, Axes, Unstack
 from .base import Arrange, Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
-from .index import Crop, IndexMap, RopePermute, Split
+from .index import Channels, Crop, IndexMap, RopePermute, Split
 from .lora import Lora
 from .merge import Instead, LowRank, Merge, NewRows, Shift
-from .packed import PackMxfp4
+from .pack import Pack
+from .packed import FromPosition, PackMxfp4
 from .unpack import Grid, Unpack
-from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Transpose
+from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Softplus, Transpose
 
 __all__ = [
-    "OPS", "Add", "Arrange", "Array", "Crop", "Cut", "Each", "Factors", "Grid", "IndexMap", "Instead", "Lora", "LoraRefused",
-    "LowRank", "Merge", "MlaKv", "NegExp", "NewRows", "Op", "PackMxfp4", "Pad", "Reshape", "RopePermute", "Same", "Scale",
-    "Shape", "Shift", "Size", "Split", "Transpose", "Unpack", "evaluate", "multiple", "op_from_json",
+    "OPS", "Add", "AddAxis", "Arrange", "Array", "Axes", "Channels", "Crop", "Cut", "Each", "Factors", "FromPosition", "Grid",
+    "IndexMap", "Instead", "Lora", "LoraRefused", "LowRank", "Merge", "MlaKv", "NegExp", "NewRows", "Op", "Pack", "PackMxfp4",
+    "Pad", "Reshape", "RopePermute", "Same", "Scale", "Shape", "Shift", "Size", "Softplus", "Split", "Transpose", "Unpack",
+    "Unstack", "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (Op, Arrange, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, NegExp, MlaKv,
-               PackMxfp4, Lora, Grid, Unpack, LowRank, Shift, Instead, NewRows, Merge)
+               PackMxfp4, FromPosition, Lora, Grid, Unpack, Pack, Unstack, AddAxis, Axes, Channels, Softplus, LowRank, Shift,
+               Instead, NewRows, Merge)
 }
 
 

@@ -122,7 +122,7 @@ class Op:
 class Each(Op):
     """One op per array, behind an op with several results: `Split(3), Each((RopePermute(n), RopePermute(n), Op()))`.
 
-    They take and give one array each; in a table they only move elements.
+    They take one array each, and give one or more; in a table they only move elements.
     """
 
     ops: tuple[Op, ...]
@@ -130,6 +130,11 @@ class Each(Op):
     @property
     def moves(self) -> bool:  # type: ignore[override]
         return all(op.moves for op in self.ops)
+
+    @property
+    def emits(self) -> str | None:
+        made = {op.emits for op in self.ops}
+        return made.pop() if len(made) == 1 else None
 
     @property
     def on_blocks(self) -> bool:

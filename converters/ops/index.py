@@ -120,6 +120,20 @@ class RopePermute(IndexMap):
 
 
 @dataclass(frozen=True)
+class Channels(IndexMap):
+    """`count` channels that stand side by side, one behind the other: colours of each pixel -> all reds, all greens, ..."""
+
+    count: int
+
+    def lengths(self, n):
+        multiple("number of values", n, self.count)
+        return [n]
+
+    def index(self, n):
+        return [np.arange(n).reshape(-1, self.count).T.ravel()]
+
+
+@dataclass(frozen=True)
 class Split(IndexMap):
     """Fused projections taken apart: `groups` equal groups of rows, in each of them consecutive runs of these relative
     `sizes` (a number: that many equal ones). Output i holds run i of every group; `join` puts the outputs behind each

@@ -1,8 +1,10 @@
-"""Operations on packed blocks."""
+"""Operations on stored forms that are no floats: packed blocks, whole numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from .arrays import contiguous, namespace
 from .base import LoraRefused, Op, multiple
@@ -53,3 +55,36 @@ class PackMxfp4(Op):
 
     def lora(self, factors):
         raise LoraRefused("an MXFP4 weight takes no update; use the bf16 checkpoint as base")
+
+
+@dataclass(frozen=True)
+class FromPosition(Op):
+    """Whole numbers of 64 bits stored as distances from their own positions, I64 `[n]`, into the numbers themselves: a draft
+    model's tokens as ids of its target's."""
+
+    undo: bool = False
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    @property
+    def emits(self) -> str | None:
+        return "I64"
+
+    def shape(self, shapes):
+        if len(shapes[0]) != 1:
+            raise ValueError(f"{list(shapes[0])} is no list of numbers")
+        return list(shapes)
+
+    def forward(self, xs):
+        (given,), xp = xs, namespace(xs[0])
+        x = given.view(xp.int64)
+        places = xp.arange(x.shape[0], dtype=xp.int64, **({} if isinstance(x, np.ndarray) else {"device": x.device}))
+        return [(x - places if self.undo else x + places).view(given.dtype)]
+
+    def lora(self, factors):
+        raise LoraRefused("a list of tokens takes no update")
+
+    def cut(self, shapes, axis=0):
+        return None  # what a number becomes depends on its position in the whole

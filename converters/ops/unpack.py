@@ -38,6 +38,8 @@ def values_of(kind: str, bits: int) -> np.ndarray:
         return _FLOAT8[kind]
     if kind == "E2M1":
         return np.tile(np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32), 16)
+    if kind == "E2M3":
+        return np.tile(np.concatenate([_FLOAT6, -_FLOAT6]), 4)
     half = 1 << (bits or 8) - 1
     numbers = {"U": codes, "U-": codes - half, "I": (codes & 2 * half - 1 ^ half) - half, "U+1": codes + 1 & 2 * half - 1,
                "T": codes - 1}
@@ -64,17 +66,22 @@ _FLOAT8 = {
     "F8_E8M0": np.append(2.0 ** (np.arange(255) - 127.0), np.nan).astype(np.float32),
 }  # fmt: skip
 
+_FLOAT6 = np.array([m / 8 if e == 0 else (1 + m / 8) * 2.0 ** (e - 1) for e in range(4) for m in range(8)], np.float32)
+
 
 @dataclass(frozen=True)
 class Grid(Op):
     """A matrix of numbers as it is stored: an array of `kind`, whose elements are codes themselves (`bits` 0) or hold
     several of `bits` that follow each other along `axis`.
 
-    kind    floats (F32 ...), F8_E4M3 ..., F8_E8M0, E2M1; U: whole numbers, U-: less half their range, I: two's complement,
-            U+1: one more, round the range, T: less one
+    kind    floats (F32 ...), F8_E4M3 ..., F8_E8M0, E2M1, E2M3; U: whole numbers, U-: less half their range, I: two's
+            complement, U+1: one more, round the range, T: less one
     turned  the array holds the matrix with rows for columns
     dense   codes straddle words of 32 bits; else as many as fit whole are in each
-    order   of codes of 4 bits, places of a word's codes where not one after another: `order[k]` of the k-th lowest
+    order   of codes of 4 bits, places of a run of codes where not one after another: `order[k]` of the k-th lowest
+    lanes   such a run is as many rows of codes, one after another
+    planes  bits of codes lie apart: of 32 codes first so many of the lowest bits, then so many of the next ...
+    word    bits of an element
     bands   the codes of an element are this many bands of rows apart, the first band in the highest bits where `high`
     """
 
@@ -86,6 +93,19 @@ class Grid(Op):
     order: tuple[int, ...] = ()
     bands: int = 0
     high: bool = False
+    lanes: int = 1
+    planes: tuple[int, ...] = ()
+    word: int = WORD
+
+    @property
+    def sound(self) -> bool:
+        """As `Unpack.sound`."""
+        kinds = (*FLOATS, *_FLOAT8, "E2M1", "U", "U-", "I", "U+1", "T")
+        return (self.kind in kinds and type(self.bits) is int and 0 <= self.bits <= 8 and self.axis in (0, 1)
+                and all(isinstance(flag, bool) for flag in (self.turned, self.dense, self.high))
+                and sorted(self.order) == list(range(len(self.order))) and len(self.order) % 2 == 0
+                and type(self.bands) is int and 0 <= self.bands * self.bits <= WORD and self.word in (8, 16, WORD)
+                and (self.lanes == 1 or self.order != ()) and (not self.planes or sum(self.planes) == self.bits))
 
     def window(self, shape: Shape, start: int, stop: int) -> Window:
         """What of an array of this shape holds the matrix' rows from `start` to `stop`, and `before(start)` more."""
@@ -93,7 +113,7 @@ class Grid(Op):
             return Window(0, 0, shape[0])
         axis = 1 if self.turned else 0
         if not self.bits or axis != self.axis:
-            return Window(axis, start, stop)
+            return Window(axis, start // self.lanes, -(-stop // self.lanes))
         words, codes = self._period
         return Window(axis, start // codes * words, min(-(-stop // codes) * words, shape[axis]))
 
@@ -101,12 +121,13 @@ class Grid(Op):
         """How many rows a window has before row `start`."""
         if self.bands:
             return start
-        return start % self._period[1] if self.bits and self.axis == self.turned else 0
+        return start % (self._period[1] if self.bits and self.axis == self.turned else self.lanes)
 
     @property
     def _period(self) -> tuple[int, int]:
         """Words, and the codes in them, after which the packing begins again."""
-        return (1, WORD // self.bits) if not self.dense or WORD % self.bits == 0 else (self.bits, WORD)
+        whole = not self.planes and (not self.dense or self.word % self.bits == 0)
+        return (1, self.word // self.bits) if whole else (self.bits, WORD)
 
     def codes(self, x: np.ndarray, cols: int) -> np.ndarray:
         """uint8 [rows, cols] of a window on the array (rows before the first one wanted included); for floats, float32.
@@ -121,6 +142,9 @@ class Grid(Op):
         else:
             words = _turned(x) if self.axis == 0 else x
             found = self._spread(words)
+            if self.lanes > 1:  # [n, runs, lanes, columns of a run]
+                found = found.reshape(len(found), -1, self.lanes, len(self.order) // self.lanes).swapaxes(1, 2)
+                found = found.reshape(len(found) * self.lanes, -1)
             if (self.axis == 0) != self.turned:
                 found = _turned(found)
         if found.shape[1] < cols:
@@ -132,6 +156,16 @@ class Grid(Op):
         from ...quant.cpu.stored import unpack
 
         n, width = words.shape
+        if self.planes:
+            runs = np.ascontiguousarray(words).view(np.uint8).reshape(n, -1, 4 * self.bits)
+            found, start = np.zeros((n, runs.shape[1] * WORD), np.uint8), 0
+            for bits in self.planes:
+                plane = np.empty_like(found)
+                unpack(np.ascontiguousarray(runs[..., 4 * start : 4 * (start + bits)]).reshape(n, -1), bits,
+                       np.zeros(0, np.int64), plane)
+                found |= plane << start
+                start += bits
+            return found
         if self.dense or WORD % self.bits == 0:
             rows = np.ascontiguousarray(words).view(np.uint8).reshape(n, -1)
             count = rows.shape[1] * 8 // self.bits
@@ -140,6 +174,35 @@ class Grid(Op):
         out = np.empty((len(rows), count), np.uint8)
         unpack(rows, self.bits, np.array(self.order, np.int64), out)
         return out.reshape(n, -1)
+
+    def stored(self, codes: np.ndarray, width: int) -> np.ndarray:
+        """uint8 [n, bytes]: the whole array, with elements of `width` bytes, that holds the matrix of codes [rows, cols]."""
+        if not self.bits:
+            out = codes.T if self.turned else codes
+        elif self.bands:
+            bands = range(self.bands)
+            shifts = self.bits * np.array(bands[::-1] if self.high else bands)[:, None, None]
+            out = np.bitwise_or.reduce(codes.reshape(self.bands, -1, codes.shape[1]).astype(f"u{width}") << shifts)
+            out = out.astype(f"u{width}")
+        else:
+            lines = codes.T if (self.axis == 0) != self.turned else codes
+            if self.order:
+                lines = lines.reshape(len(lines), -1, len(self.order))[..., self.order].reshape(lines.shape)
+            if self.bits == 4:
+                out = lines[:, ::2] | lines[:, 1::2] << 4
+            elif self.planes:
+                each = lines.reshape(len(lines), -1, WORD, 1)
+                parts = np.split(np.unpackbits(each, axis=3, count=self.bits, bitorder="little"),
+                                 np.cumsum(self.planes)[:-1], axis=3)
+                out = np.concatenate([np.packbits(part.reshape(*each.shape[:2], -1), axis=2, bitorder="little")
+                                      for part in parts], 2).reshape(len(lines), -1)
+            else:
+                bits = np.unpackbits(np.ascontiguousarray(lines)[..., None], axis=2, count=self.bits, bitorder="little")
+                out = np.packbits(bits.reshape(len(lines), -1), axis=1, bitorder="little")
+            if self.axis == 0:
+                out = np.ascontiguousarray(out).view(f"u{width}").T
+        out = np.ascontiguousarray(out)
+        return out.view(np.uint8).reshape(len(out), -1)
 
     def numbers(self, x: np.ndarray, cols: int) -> np.ndarray:
         """float32 [rows, cols] of a window."""
@@ -220,7 +283,16 @@ class Unpack(Op):
 
     @property
     def inverse(self) -> Op:
-        raise LoraRefused("a decoded weight has no way back")
+        raise LoraRefused("a decoded weight has no way back; `Pack` is that of one in blocks")
+
+    @property
+    def sound(self) -> bool:
+        """Whether the fields, which may be a stranger's, are what they can be."""
+        grids = [part[1] for part in self.parts if len(part) == 2 and type(part[0]) is str and isinstance(part[1], Grid)]
+        return (len(grids) == len(self.parts) == len(dict(self.parts)) and all(g.sound for g in grids)
+                and len(self.size) == len(self.block) == 2 and all(map(_counts, (*self.size, *self.block)))
+                and (self.first, self.width, self.nested) == (0, 0, 0) and (self.after, self.offset) == (1, 0)
+                and self.once is False and isinstance(self.symmetric, bool))
 
     def shape(self, shapes):
         if len(shapes) != len(self.parts):
@@ -274,7 +346,7 @@ class Unpack(Op):
         elif "biases" in found:
             scale_and_shift(codes, values, scales, found["biases"], self.block[1], out)
         elif self.once:
-            scale_once(codes, values, scales, zeros, self.block[1], out)
+            scale_once(codes, values, scales, zeros, start % self.block[0], *self.block, out)
         else:
             scale_codes(codes, values, scales, zeros, start % self.block[0], *self.block, out)
         if "columns" in found:
@@ -290,6 +362,8 @@ class Unpack(Op):
         if self.into in ("MXFP4", "NVFP4"):
             return blocks(self.into, codes, {"scales": found["scale_codes"][bands]})
         numbers = values[codes].astype(np.int16)
+        if self.symmetric and (found["zeros"] != 1 << (dict(self.parts)["codes"].bits or 8) - 1).any():
+            raise ValueError("zeros that are not half the range of the codes, as its first ones are")
         if "zeros" in found:
             numbers -= found["zeros"].astype(np.int16)[bands].repeat(self.block[1], 1)[:, :cols]
         each = self.block[1] // BLOCK[self.into]
@@ -328,6 +402,10 @@ class Unpack(Op):
         if "divisor" in found:
             found["scales"] = scales / found["divisor"]
         return np.ascontiguousarray(codes), values, found
+
+
+def _counts(n: int) -> bool:
+    return type(n) is int and 0 < n < 1 << 40
 
 
 def _groups(x: np.ndarray, cols: int, width: int) -> np.ndarray:

@@ -230,6 +230,31 @@ class NegExp(Op):
 
 
 @dataclass(frozen=True)
+class Softplus(Op):
+    """x -> log(1 + exp(x)), rounded once to float32: scales that HF stores before they are made positive.
+
+    In float64, as NegExp; every bf16 value comes back.
+    """
+
+    undo: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    @property
+    def inverse(self) -> Op:
+        return Softplus(not self.undo)
+
+    def forward(self, xs):
+        wide = [x.astype(np.float64) for x in xs]
+        if self.undo and any((x <= 0).any() for x in wide):
+            raise ValueError("a scale is not positive, which no softplus gives")
+        return [(x + np.log(-np.expm1(-x)) if self.undo else np.logaddexp(0.0, x)).astype(np.float32) for x in wide]
+
+    def lora(self, factors):
+        raise LoraRefused("an update behind softplus is not low-rank")
+
+
+@dataclass(frozen=True)
 class MlaKv(Op):
     """DeepSeek's kv_b `[heads * (key + value), rank]` into k_b `[heads, rank, key]` and v_b `[heads, value, rank]`."""
 

@@ -251,7 +251,7 @@ class ConversionPlan:
     result says of itself (architecture ...); under `sets`, where several were asked for, that of each.
 
     `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to. `folder`: the folder that the result
-    is, and which is made for it; other outputs go to folders that are there.
+    is, and which is made for it, as are `folders`; other outputs go to folders that are there.
     """
 
     direction: str
@@ -263,15 +263,26 @@ class ConversionPlan:
     facts: dict[str, Any] = field(default_factory=dict)
     imatrix: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
     folder: Path | None = None
+    folders: tuple[Path, ...] = ()
 
     def __repr__(self) -> str:
-        results = ", ".join(str(self.folder or files[0].path) for files in self.sets)
+        results = ", ".join(str(self.folder or path) for path in self.results)
         return f"<ConversionPlan {self.direction}: {len(self.tensors)} tensors, {self.output_bytes:,} bytes -> {results}>"
 
     @property
     def sets(self) -> tuple[tuple[OutputFile, ...], ...]:
-        """The outputs by set. The first file of a set names it."""
+        """The outputs by set. The last file of a set completes it, and names it."""
         return tuple(tuple(files) for _, files in groupby(self.outputs, key=lambda o: o.set))
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """The file that names each set, by which the whole of it is opened."""
+        return tuple(files[-1].path for files in self.sets)
+
+    @property
+    def listed(self) -> list[OutputFile]:
+        """The outputs as people look for them: set after set, each by name."""
+        return sorted(self.outputs, key=lambda o: (o.set, o.path))
 
     @property
     def output_bytes(self) -> int:
@@ -294,6 +305,7 @@ class ConversionPlan:
             "imatrix": {name: [list(values.shape), base64.b64encode(values.tobytes()).decode()]
                         for name, values in self.imatrix.items()},
             "folder": None if self.folder is None else str(self.folder),
+            "folders": [str(folder) for folder in self.folders],
         }
 
     @classmethod
@@ -326,7 +338,7 @@ class ConversionPlan:
             tuple(Note(n["kind"], *n["names"]) for n in data["notes"]), data["facts"],
             {name: np.frombuffer(base64.b64decode(raw), np.float32).reshape(shape)
              for name, (shape, raw) in data["imatrix"].items()},
-            None if data["folder"] is None else Path(data["folder"]),
+            None if data["folder"] is None else Path(data["folder"]), tuple(map(Path, data["folders"])),
         )
 
     def digest(self) -> str:

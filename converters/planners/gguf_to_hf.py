@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from math import prod
@@ -16,15 +15,12 @@ from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import printable, read_bytes
 from ..io.gguf import GgufFile, read_gguf_model
-from ..io.json_file import json_bytes, parse_object
-from ..io.safetensors import Shard, encode_index, encode_safetensors_header, shard
+from ..io.json_file import parse_object
 from ..io.tensors import StoredTensor
-from ..io.values import ValueType, plain, string
-from ..metadata.general import sampling_parameters
-from ..metadata.model_card import model_card
-from ..notes import Note, grouped
-from ..ops import Crop, Op, Shape
-from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered, region_bytes
+from ..io.values import plain, string
+from ..notes import Note
+from ..ops import Crop, Shape
+from ..plan.plan import ConversionPlan
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, GgufFacts, Missing
 from ..rules.hf_config import hub_style, of_text_part
@@ -32,30 +28,33 @@ from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
-from ..rules.spec import ArchSpec
+from ..rules.spec import ArchSpec, Hparams
 from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
+from .hf_files import HfTensor, assemble, back, index_of, shards_of, side_files
 from .keyed_tensors import from_keys
 from .nvfp4_scales import read_factors
+from .original_packing import OriginalPacking, original_packing
 from .outtype import rounded
-from .own_keys import KEPT, Source
+from .own_keys import Source
 
 DTYPES = {"bf16": "BF16", "f16": "F16", "f32": "F32"}
-DEFAULT_SHARD_BYTES = 5 * 10**9
-MAX_SETTINGS = 1 << 12  # values in a tensor that stands for settings: one per pair of a head's dimensions
 
 
 @dataclass(frozen=True)
 class HfOptions:
     """How a checkpoint is made. `dtype` auto: the original types where the file tells them. `max_shard_bytes` None: the
     original's files where the file tells them, else of at most DEFAULT_SHARD_BYTES. `pre`: the pre-tokenizer, where
-    the file's name for it is missing or wrong. `tokenizer` False: none is written. UsageError for other values."""
+    the file's name for it is missing or wrong. `mmproj`: the file of its vision and audio parts, and `hf_class`: the class of
+    both, where they do not tell (pair_to_hf). `tokenizer` False: none is written. UsageError for other values."""
 
     dtype: str = "auto"
     _: KW_ONLY
     max_shard_bytes: int | None = None
+    mmproj: Path | None = None
+    hf_class: str | None = None
     pre: str | None = None
     tokenizer: bool = True
 
@@ -68,26 +67,17 @@ class HfOptions:
 
 
 @dataclass
-class HfTensor:
-    """A tensor of the checkpoint to be. The file's tensors make `made` of it, from row `first` on."""
+class GgufReading:
+    """A GGUF file, the table that reads it, and what is said and wrong of it."""
 
-    name: str
-    dtype: str
-    shape: Shape
-    match: Match
-    expert: int
-    made: Shape
-    first: int = 0
-
-
-@dataclass
-class _Reading:
     model: GgufFile
     spec: ArchSpec
     own: Source | None
     options: HfOptions
+    aliases: tuple[tuple[str, str], ...] = ()  # of a file of others: (prefix in the checkpoint to be, the table's)
     notes: list[str] = field(default_factory=list)
     problems: list[GgufxError] = field(default_factory=list)
+    packing: OriginalPacking | None = None
 
 
 def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionPlan:
@@ -103,70 +93,87 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     if kind != string("model"):
         raise UnsupportedError(f"a GGUF file of type '{printable(str(kind.data))}' is not a model", file=path)
     own = Source.of(model.metadata, path)
-    texts = tokenizer_files(model.metadata, arch=name, pre=options.pre, file=path) if options.tokenizer else \
-        TokenizerFiles({}, ["the tokenizer is left out, as asked"])
+    texts = TokenizerFiles({}, ["the tokenizer is left out, as asked"]) if not options.tokenizer else \
+        TokenizerFiles({}, ["the tokenizer is that of the draft's target, and not written"]) if arch.is_draft(name) else \
+        tokenizer_files(model.metadata, arch=name, pre=options.pre, file=path)
     notes = list(texts.notes)
     if not model.tensors:
         notes.append("the file holds a vocabulary only: the tokenizer is written")
-        return _assemble(folder, model, {}, [], notes, [], texts.files, {"architecture": name})
+        return assemble(folder, model, {}, [], notes, [], texts.files, {"architecture": name})
 
     raise_all(InputError("a weight has dimensions, and none of them is 0", file=t.file, tensor=t.name, found=list(t.shape))
               for t in model.tensors.values() if not t.shape or not all(t.shape))
-    original, spec = _original(model, own, path) or (None, arch.for_gguf(name, GgufFacts.of(keys, model.tensors), str(path)))
+    original, spec = original_of(model, own, path) or (None, arch.for_gguf(name, GgufFacts.of(keys, model.tensors), str(path)))
     if own and spec.whole is not None:
         own, spec = own.of_text_part(), spec.whole.text
-    reading = _Reading(model, spec, own, options, notes)
+    reading = GgufReading(model, spec, own, options, notes=notes)
+    tensors, foreign, found, hp = convertible(reading, original)
+    pooling = sentence_files(foreign)
+    if original:
+        config = original if options.dtype == "auto" else with_dtype(original, main_dtype(reading))
+        if reading.packing:
+            notes.append(f"the weights come back as they were stored ({', '.join(own.decoded if own else ())})")
+        elif own and own.decoded:
+            config = without_quantization(config)
+            notes.append(f"the original was quantized ({', '.join(own.decoded)}); its weights come back as floats")
+    else:
+        config = foreign_config(reading, foreign, tensors, keys)
+        reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
+        if spec.absent:
+            reading.notes.append(spec.absent)
+    kept = dict(own.kept) if own and options.dtype == "auto" else {}
+    if reading.packing:
+        kept |= reading.packing.kept
+        model.metadata.update(reading.packing.bytes_of)
+    if spec.keyed and not kept:
+        bytes_of, kept = from_keys(spec, hp, keys, main_dtype(reading), path)
+        model.metadata.update(bytes_of)
+    shards = shards_of(tensors, kept, own if options.dtype == "auto" else None, options.max_shard_bytes)
+    files = {**index_of(shards, own), **texts.files, **pooling,
+             **side_files(model, config, original is not None, reading.packing)}
+    return assemble(folder, model, kept, shards, reading.notes, tensors, files, {
+        "architecture": spec.name, "class": (own and own.hf_class) or arch.class_of(config, str(path)),
+        "dtype": main_dtype(reading),
+        "parameters": sum(t.parameters for t in tensors)}, reading.packing)
+
+
+def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfTensor], Config, GgufFacts, Hparams]:
+    """The tensors of the checkpoint to be, the config that the file's keys describe with what had to be assumed for it,
+    and the sizes. `original`: the config.json that ggufx kept."""
+    model, spec, own, path = reading.model, reading.spec, reading.own, reading.model.path
     said = plain(with_defaults(spec, model.metadata))
     foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
-    hp = sizes(spec, said, _vocab_rows(model), original)
+    rows = _vocab_rows(model)
+    hp = sizes(spec, said, rows, original)
     beside = read_factors(model).names
     types = {n: t.type for n, t in model.tensors.items() if n not in beside}
     matched = match_gguf(spec, hp, types, str(path), reading.problems,
-                         frozenset(own.layouts if own else ()), packed=options.dtype == "auto")
+                         frozenset(own.layouts if own else ()), packed=reading.options.dtype == "auto")
     raise_all(reading.problems)
-    rows = _vocab_rows(model)
     if rows is not None and foreign.get("vocab_size", rows) != rows:
-        notes.append(f"{name}.vocab_size is {foreign['vocab_size']}, token_embd.weight has {rows} rows, as config.json says")
+        reading.notes.append(f"{spec.name}.vocab_size is {foreign['vocab_size']}, token_embd.weight has {rows} rows, "
+                             "as config.json says")
         foreign["vocab_size"] = rows
     for derived in spec.derived:
         if derived.gguf in matched.derived and not original:
             try:
                 with np.errstate(divide="raise", over="raise", invalid="raise"):
-                    derived.recover(_values(model.tensors[derived.gguf]), found, foreign)
+                    derived.recover(_values(model.tensors[derived.gguf], derived.most), found, foreign)
             except (*UNFIT, Missing) as error:
                 raise InputError(f"stands for settings and cannot be read: {error}", file=path,
                                  tensor=derived.gguf) from error
-
+    if own and original and reading.options.dtype == "auto":
+        reading.packing = original_packing(model, own, matched.matches)
     tensors = _targets(reading, matched.matches)
     raise_all(reading.problems)
-    if options.dtype == "auto":  # floats beside the original's types are what they were made of
-        stored = [(model.tensors[t.match.gguf[0]], t.dtype) for t in tensors]
+    if reading.options.dtype == "auto":  # floats beside the original's types are what they were made of
+        stored = [(model.tensors[t.match.gguf[0]], t.dtype) for t in tensors if t.numbers is None]
         reading.notes.extend(rounded(((s.type, dtype) for s, dtype in stored if len(s.shape) > 1
                                       and not (own and s.type in FLOATS)), "--dtype f32"))
-    pooling = sentence_files(foreign)
-    if original:
-        config = original if options.dtype == "auto" else _with_dtype(original, _main_dtype(reading))
-        if own and own.decoded:
-            config = without_quantization(config)
-            notes.append(f"the original was quantized ({', '.join(own.decoded)}); its weights come back as floats")
-    else:
-        config = _foreign_config(reading, foreign, tensors, keys)
-        reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
-        if spec.absent:
-            reading.notes.append(spec.absent)
-    kept = dict(own.kept) if own and options.dtype == "auto" else {}
-    if spec.keyed and not kept:
-        bytes_of, kept = from_keys(spec, hp, keys, _main_dtype(reading), path)
-        model.metadata.update(bytes_of)
-    shards = _shards(reading, tensors, kept)
-    files = {**_index(shards, own), **texts.files, **pooling, **_side_files(model, config, original is not None)}
-    return _assemble(folder, model, kept, shards, reading.notes, tensors, files, {
-        "architecture": spec.name, "class": (own and own.hf_class) or arch.class_of(config, str(path)),
-        "dtype": _main_dtype(reading),
-        "parameters": sum(prod(t.shape) for t in tensors)})
+    return tensors, foreign, found, hp
 
 
-def _original(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, ArchSpec] | None:
+def original_of(model: GgufFile, own: Source | None, path: Path) -> tuple[Config, ArchSpec] | None:
     """The config.json that ggufx kept and its table; of a multimodal class the text part, which the file holds."""
     if own is None or "ggufx.config" not in model.metadata:
         return None
@@ -185,18 +192,18 @@ def _vocab_rows(model: GgufFile) -> int | None:
     return embedding.shape[0] if embedding else None
 
 
-def _values(tensor: StoredTensor) -> np.ndarray:
+def _values(tensor: StoredTensor, most: int) -> np.ndarray:
     """float32 values of a small F32 tensor."""
     if tensor.type != "F32":
         raise UnsupportedError("stands for settings and must be F32", file=tensor.file, tensor=tensor.name,
                                found=tensor.type)
-    if prod(tensor.shape) > MAX_SETTINGS:
+    if prod(tensor.shape) > most:
         raise InputError("stands for settings and has too many values", file=tensor.file, tensor=tensor.name,
-                         expected=f"at most {MAX_SETTINGS}", found=prod(tensor.shape))
+                         expected=f"at most {most}", found=prod(tensor.shape))
     return np.frombuffer(read_bytes(tensor.file, tensor.offset, tensor.nbytes), "<f4")
 
 
-def _main_dtype(reading: _Reading) -> str:
+def main_dtype(reading: GgufReading) -> str:
     """The checkpoint's element type: asked for, the original's, or what loses nothing (bf16 for blocks)."""
     if reading.options.dtype != "auto":
         return DTYPES[reading.options.dtype]
@@ -208,11 +215,11 @@ def _main_dtype(reading: _Reading) -> str:
     return "F16" if "F16" in types and types <= {"F16", "F32"} else "BF16"
 
 
-def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
+def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
     """The HF tensors that the matches make, in the order of the GGUF data, so that reading is sequential."""
     own = reading.own
     out: list[HfTensor] = []
-    for match in sorted(matches, key=lambda m: reading.model.tensors[m.gguf[0]].offset):
+    for match in sorted((m for m in matches if not m.rule.borrowed), key=lambda m: reading.model.tensors[m.gguf[0]].offset):
         shapes = [reading.model.tensors[g].shape for g in match.gguf]
         if match.rule.stacked:
             if len(match.hf[0]) != shapes[0][0]:
@@ -222,7 +229,7 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
             shapes = [shapes[0][1:]]
         crop = next((op for op in match.ops if isinstance(op, Crop)), None)
         try:
-            shapes = shapes_through(_back(match.ops), shapes)
+            shapes = shapes_through(back(match.ops), shapes)
         except UNFIT as error:
             reading.problems.append(InputError(str(error), file=reading.model.path, tensor=match.gguf[0]))
             continue
@@ -232,7 +239,10 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
             continue
         for part, names in enumerate(match.hf):
             for expert, table_name in enumerate(names):
-                name = own.original_name(table_name) if own else table_name
+                name = own.original_name(table_name) if own else _spelled(table_name, reading.aliases)
+                if reading.packing and match in reading.packing:
+                    out.extend(_packed(reading, reading.packing, match, (part, expert, name), shapes[part]))
+                    continue
                 shape, first = shapes[part], 0
                 if crop is not None:
                     first = crop.start
@@ -247,32 +257,44 @@ def _targets(reading: _Reading, matches: list[Match]) -> list[HfTensor]:
     return out
 
 
+def _spelled(table_name: str, aliases: tuple[tuple[str, str], ...]) -> str:
+    return next((own + table_name.removeprefix(table) for own, table in aliases if table_name.startswith(table)), table_name)
+
+
+def _packed(reading: GgufReading, packing: OriginalPacking, match: Match, which: tuple[int, int, str],
+            shape: Shape) -> list[HfTensor]:
+    """What a weight was stored as: the part, expert and name `which`, of this shape."""
+    part, expert, name = which
+    if packing.shape(match, part) != shape:
+        reading.problems.append(InputError("ggufx.source has another shape of the weight", tensor=name, file=reading.model.path,
+                                           found=list(packing.shape(match, part)), expected=list(shape)))
+        return []
+    return [HfTensor(t.name, t.dtype, t.shape, match, expert, t.made or (), numbers=t.numbers)
+            for t in packing.tensors(match, part, expert, name)]
+
+
 def _rows_with(kept: Mapping[str, Any], shape: Shape) -> int:
     """The rows of a table of which `shape` is in GGUF and the rest is kept."""
     return shape[0] + sum(stop - start for start, stop in kept["rows"] or ())
 
 
-def _dtype(reading: _Reading, match: Match, name: str) -> str:
+def _dtype(reading: GgufReading, match: Match, name: str) -> str:
     """The element type of one tensor."""
     if match.rule.emits:
-        return "U8"
+        return "I64" if match.rule.emits == "I64" else "U8"
     if reading.options.dtype != "auto":
-        return _main_dtype(reading)
+        return main_dtype(reading)
     if reading.own is not None:
         dtype = reading.own.dtypes.get(name, reading.own.dtype)
         if dtype not in FLOATS:
             reading.problems.append(InputError("ggufx.source gives a weight the wrong type", file=reading.model.path,
                                                tensor=name, expected=", ".join(FLOATS), found=dtype))
         return dtype
-    return match.rule.hf_dtype or _main_dtype(reading)
+    return match.rule.hf_dtype or main_dtype(reading)
 
 
-def _back(ops: tuple[Op, ...]) -> tuple[Op, ...]:
-    """The chain the other way round; cropped rows are placed by the planner."""
-    return tuple(op.inverse for op in reversed(ops) if not isinstance(op, Crop))
 
-
-def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], keys: Mapping[str, Any]) -> Config:
+def foreign_config(reading: GgufReading, config: Config, tensors: list[HfTensor], keys: Mapping[str, Any]) -> Config:
     """config.json from the standard keys."""
     for name in ("bos", "eos", "padding"):
         # An explicit null: the class's default id may lie outside of this vocabulary.
@@ -281,117 +303,15 @@ def _foreign_config(reading: _Reading, config: Config, tensors: list[HfTensor], 
             raise InputError(f"tokenizer.ggml.{name}_token_id: wrong type", file=reading.model.path, expected="a whole number",
                              found=printable(repr(token)))
         config[f"{'pad' if name == 'padding' else name}_token_id"] = token
-    if not any(t.match.rule.emits for t in tensors):
+    if all(t.match.rule.emits in (None, "I64") for t in tensors):
         config.pop("quantization_config", None)
-    config["dtype"] = ELEMENT_TYPES[_main_dtype(reading)].torch
+    config["dtype"] = ELEMENT_TYPES[main_dtype(reading)].torch
     # Without a version AutoTokenizer takes a Mistral tokenizer for one of those that older versions saved wrongly.
     config["transformers_version"] = "5.0.0"
     return hub_style(config, reading.spec)
 
 
-def _with_dtype(config: Config, dtype: str) -> Config:
+def with_dtype(config: Config, dtype: str) -> Config:
     """The original config.json for weights of another type: a stored form of quantized weights goes."""
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
     return {**without_quantization(config), key: ELEMENT_TYPES[dtype].torch}
-
-
-def _side_files(model: GgufFile, config: Config, original: bool) -> dict[str, bytes]:
-    """generation_config.json, the model card, and config.json: last, since it makes the folder a model."""
-    files: dict[str, bytes] = {}
-    if "ggufx.generation_config" in model.metadata:
-        raw = str(model.metadata["ggufx.generation_config"].data).encode()
-        parse_object(raw, model.path, non_finite=True)
-        files["generation_config.json"] = raw
-    elif not original:
-        ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(k) is not None}
-        files["generation_config.json"] = json_bytes({**ids, **sampling_parameters(model.metadata)}, indent=2, sort_keys=True)
-    if (card := model_card(model.metadata)) is not None:
-        files["README.md"] = card
-    kept = str(model.metadata["ggufx.config"].data) if original else ""
-    files["config.json"] = kept.encode() if original and json.loads(kept) == config else \
-        json_bytes(config, indent=2, sort_keys=True)
-    return files
-
-
-def _shards(reading: _Reading, tensors: list[HfTensor], kept: Mapping[str, Any]) -> list[Shard]:
-    """The files of the weights: the original's where they are known and nothing else is asked for."""
-    made = {t.name for t in tensors}
-    rows = [(t.name, t.dtype, t.shape) for t in tensors]
-    rows += [(name, k["dtype"], tuple(k["shape"])) for name, k in kept.items() if name not in made]
-    asked = reading.options.max_shard_bytes
-    found = reading.own.shards(rows) if reading.own and asked is None and reading.options.dtype == "auto" else None
-    return found or shard(rows, asked or DEFAULT_SHARD_BYTES)
-
-
-def _index(shards: list[Shard], own: Source | None) -> dict[str, bytes]:
-    """The index of several files. What the original's says beside is true of the original's files only."""
-    if len(shards) < 2:
-        return {}
-    same = own is not None and [part.file_name for part in shards] == own.files
-    return {"model.safetensors.index.json": encode_index(shards, own.index if own and same else None)}
-
-
-def _assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: list[Shard], notes: list[str],
-              tensors: list[HfTensor], files: Mapping[str, bytes], facts: dict[str, Any]) -> ConversionPlan:
-    """Shards, their index, side files; a job per match, or per expert. `kept`: tensors, or rows, that the file keeps as
-    they were."""
-    place: dict[str, tuple[int, int]] = {}  # name -> output, offset
-    outputs: list[OutputFile] = []
-    for i, part in enumerate(shards):
-        head = encode_safetensors_header(part.tensors)
-        place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
-        pieces = tuple(piece for t in part.tensors if t.name in kept
-                       for piece in _kept_pieces(model, t.name, kept[t.name], len(head) + t.offset))
-        size = len(head) + sum(t.nbytes for t in part.tensors)
-        outputs.append(OutputFile(folder / part.file_name, size, head, pieces))
-    outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
-
-    numbers = numbered(t.file for t in model.tensors.values())
-    factors = read_factors(model)
-    jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
-    for t in tensors:
-        if t.name in kept and kept[t.name]["rows"] is None:
-            continue  # the kept bytes are the whole tensor
-        output, offset = place[t.name]
-        offset += t.first * (region_bytes(t.dtype, t.shape) // t.shape[0])
-        jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, t.dtype, t.made))
-    return ConversionPlan(
-        "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
-        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers),
-                        (*factors.ops(match.gguf, expert if match.rule.stacked else None), *_back(match.ops)), tuple(made))
-              for (_, expert), (match, made) in jobs.items()),
-        tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
-        tuple(grouped(notes)), facts, folder=folder)
-
-
-def _job_name(match: Match, expert: int) -> str:
-    """What a job is called: the first GGUF tensor it reads."""
-    return f"{match.gguf[0]} expert {expert}" if match.rule.stacked else match.gguf[0]
-
-
-def _sources(match: Match, expert: int, model: GgufFile, numbers: Mapping[Path, int]) -> tuple[Region, ...]:
-    out = []
-    for name in match.gguf:
-        t = model.tensors[name]
-        shape, offset = t.shape, t.offset
-        if match.rule.stacked:
-            shape, offset = shape[1:], offset + expert * (t.nbytes // shape[0])
-        out.append(Region(numbers[t.file], offset, t.type, shape))
-    return tuple(out)
-
-
-def _kept_pieces(model: GgufFile, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
-    """Where the kept bytes of a tensor at `offset` go. InputError where they do not fit the tensor."""
-    value = model.metadata.get(KEPT + kept.get("key", name))
-    shape, dtype = tuple(kept["shape"]), kept["dtype"]
-    whole = region_bytes(dtype, shape)
-    step = whole // shape[0] if shape and shape[0] else whole
-    runs = kept["rows"] if kept["rows"] is not None else [[0, shape[0] if shape else 1]]
-    data = np.asarray(value.data).tobytes() if value is not None and value.item_type is ValueType.UINT8 else b""
-    if len(data) != sum(stop - start for start, stop in runs) * step:
-        raise InputError(f"{KEPT}{name} does not hold what ggufx.source says", file=model.path)
-    pieces = []
-    for start, stop in runs:
-        pieces.append((offset + start * step, data[: (stop - start) * step]))
-        data = data[(stop - start) * step :]
-    return pieces

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from ..arch import projectors
 from ..errors import GgufxError, InputError, UsageError
 from ..io.values import Metadata, string, u32
 from ..metadata.general import general_metadata
-from ..metadata.naming import count_parameters, default_file_name, output_path
+from ..metadata.naming import Kind, count_parameters, default_file_name, output_path, set_path
 from ..notes import Note, grouped
-from ..plan.gguf_output import gguf_output
+from ..plan.gguf_output import WHOLE, SplitLimits, gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
 from ..plan.plan import Source as Stored
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Missing
 from ..rules.hparams import UNFIT
 from ..rules.match import Match
+from ..rules.spec import CONV
 from ..sources.names import PREFIXES
 from ..sources.packed.tensor import PackedTensor
-from ..sources.quantized import PLAIN, declared
+from ..sources.quantized import FILES, PLAIN, declared
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
+from ..tokenizer.own_keys import residue_with_template
+from ..tokenizer.templates import read_template, with_template
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .adapter_updates import Adapter
+from .draft_target import read_target, tokens_of_target
 from .kept_tensors import dropped_notes, keep
 from .merged_model import beside_weights
+from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import Source, json_value
-from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of
+from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of, stored_of
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
 from .silent_tokens import suppressed
@@ -42,7 +49,9 @@ from .silent_tokens import suppressed
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for. `adapters`: what is merged into it first."""
+    the class to take the model for. `target`: the folder of the model that a draft guesses for. `adapters`: what is merged
+    into it first. `chat_template`: a file in the place of the model's own. `mmproj`: the vision and audio parts are written,
+    too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -51,11 +60,17 @@ class GgufOptions:
     hub_id: str | None = None
     pre: str | None = None
     hf_class: str | None = None
+    target: Path | None = None
     tokenizer: bool = True
+    chat_template: Path | None = None
     plain: bool = False
     keep_quantized: bool = False
     adapters: tuple[Adapter, ...] = ()
+    mmproj: bool = False
+    mmproj_only: bool = False
+    mmproj_type: str = "f16"
     quantization: Quantization = field(default_factory=Quantization)
+    split: SplitLimits = WHOLE
 
 
 class GgufPlanner:
@@ -64,13 +79,17 @@ class GgufPlanner:
     `outfile`: a file, in which `{outtype}` is filled in, or a folder; None: the current one.
     """
 
+    kind: Kind = "model"
+    texts: tuple[str, ...] = ("config.json", "generation_config.json")  # files that the way back needs as they are
+
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
         if options.adapters and options.keep_quantized:
             raise UsageError("weights that adapters are merged into cannot stay as they are stored",
                              hint="Leave out --keep-quantized.")
         self.outfile, self.options = outfile, options
-        reading = self.reading = read(folder, options.hf_class, options.adapters)
+        self.target = None if options.target is None else read_target(options.target)
+        reading = self.reading = self._read(folder)
         checkpoint, spec = reading.checkpoint, reading.spec
         self.spec, self.keys = spec, reading.keys
         self.literal = _derived(reading)
@@ -87,19 +106,18 @@ class GgufPlanner:
 
     def _read_texts(self, folder: Path) -> None:
         """What the files beside the weights say."""
-        options, reading, spec = self.options, self.reading, self.spec
-        checkpoint, config, notes = reading.checkpoint, reading.config, reading.notes
-        tokens = TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder)) if not options.tokenizer else \
-            tokenizer_metadata(folder, arch=spec.name, hf_class=reading.hf_class, config=config,
-                               vocab_size=_vocab_rows(self.tensors, config), pre=options.pre)
-        self.tokens = tokens.metadata | suppressed(reading, tokens)
+        options, reading = self.options, self.reading
+        checkpoint, notes = reading.checkpoint, reading.notes
+        tokens = self._tokenizer(folder)
+        self.tokens = {k: v for k, v in (tokens.metadata | suppressed(reading, tokens)).items() if k not in self.keys}
+        if options.chat_template is not None:
+            self.tokens = with_template(self.tokens, read_template(options.chat_template))
         self.general = general_metadata(
-            folder, arch=spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
+            folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file,
-            hub_id=None if options.adapters else options.hub_id, notes=notes)
+            hub_id=None if options.adapters else options.hub_id, kind=self.kind, notes=notes)
         notes.extend(tokens.notes)
-        notes.extend(f"{part}*: {count} tensors of another part of the model are left out"
-                     for part, count in reading.found.parts.items())
+        notes.extend(self._left_out())
         notes.extend(f"layer {block}: {count} tensors of {what} are not part of the GGUF model"
                      for (block, what), count in reading.found.beyond.items())
         if options.plain:
@@ -107,12 +125,36 @@ class GgufPlanner:
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
-        self.residue = {} if options.plain else _residue(reading, tokens, folder)
+        self.residue = {kept: {} if options.plain else _residue(reading, tokens, self.repacked if kept else {}, self.texts,
+                                                        options.chat_template is not None, folder)
+                        for kept in {False, bool(self.repacked)}}
+
+    def _read(self, folder: Path) -> Reading:
+        return read(folder, self.options.hf_class, self.target, self.options.adapters)
+
+    def _tokenizer(self, folder: Path) -> TokenizerResult:
+        if not self.options.tokenizer:
+            return TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder))
+        if self.spec.draft and self.target is not None:
+            return tokens_of_target(self.target, folder, self.reading.config, self.options.pre)
+        return tokenizer_metadata(folder, arch=self.spec.name, hf_class=self.reading.hf_class, config=self.reading.config,
+                                  vocab_size=_vocab_rows(self.tensors, self.reading.config), pre=self.options.pre)
+
+    def _left_out(self) -> list[str]:
+        """What to say of tensors that are not part of this file."""
+        reading = self.reading
+        if self.options.mmproj:
+            return []
+        known = projectors.of_config(reading.checkpoint.config, reading.hf_class)
+        said = [f"{part}*: {count} tensors of another part of the model are left out"
+                for part, count in reading.found.parts.items()]
+        return [*said, "--mmproj writes what sees or hears to a file of its own"] if said and known else said
 
     def path(self, outtype: str) -> Path:
         """The file that this type is written to. UsageError where there is no such type."""
         stored, _ = self._file_type(outtype)
-        return output_path(self.outfile, stored if outtype == "auto" else outtype, default_file_name(self.general, stored))
+        name = default_file_name(self.general, stored, self.kind)
+        return output_path(self.outfile, stored if outtype == "auto" else outtype, name)
 
     def plan(self, outtype: str) -> ConversionPlan:
         """The plan of a file of this type. Raises GgufxError with everything that keeps it from being made."""
@@ -127,7 +169,7 @@ class GgufPlanner:
             key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file))
         elif self.imatrix:
             notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
-        key_values.update(self.residue)
+        key_values.update(self.residue[bool(self._repacked(outtype))])
         return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
@@ -135,7 +177,9 @@ class GgufPlanner:
         recipe = self._recipe(outtype)
         repacked = self._repacked(outtype)
         kind = self._kind("auto" if recipe else outtype, repacked)
-        tensors = [t if t.type else _typed(t, repacked[t.name], None) if t.name in repacked else
+        conv = "F16" if kind == "F16" else "F32"
+        tensors = [_typed(t, conv if len(t.shape) > 1 else "F32", None) if t.type == CONV else t if t.type else
+                   _typed(t, repacked[t.name], None) if t.name in repacked else
                    _typed(t, *target_type(t.name, t.shape, kind)) for t in self.tensors]
         if outtype == "auto" and not recipe:
             types = {t.name: t.type for t in tensors}
@@ -201,7 +245,8 @@ class GgufPlanner:
                   notes: list[Note]) -> ConversionPlan:
         """The file, and a job per tensor (per expert where experts are stacked)."""
         repacked = self._repacked(outtype)
-        made = gguf_output(outfile, key_values, tensors, {**(self.scales if repacked else {}), **self.literal})
+        made = gguf_output(outfile, key_values, tensors, {**(self.scales if repacked else {}), **self.literal},
+                           self.options.split, set_path(self.outfile, outtype, outfile))
         jobs: list[TensorJob] = []
         for match in self.reading.found.matches:
             into = repacked.get(match.gguf[0], "")
@@ -212,7 +257,7 @@ class GgufPlanner:
             {"architecture": self.spec.name, "class": self.reading.hf_class,
              "file_type": stored, "parameters": sum(prod(t.shape) for t in tensors),
              "bits_per_weight": bits_per_weight(tensors)},
-            self.imatrix.entries if self.imatrix else {})
+            self.imatrix.entries if self.imatrix else {}, folders=made.folders)
 
 
 def plan_hf_to_gguf(folder: Path, outfile: str | Path | None, options: GgufOptions) -> ConversionPlan:
@@ -274,8 +319,10 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
     return out
 
 
-def _residue(reading: Reading, tokens: TokenizerResult, folder: Path) -> Metadata:
-    """ggufx's own key-values: what makes the way back exact."""
+def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, str], texts: tuple[str, ...],
+             other_template: bool, folder: Path) -> Metadata:
+    """ggufx's own key-values: what makes the way back exact. `repacked`: see `_repacked`; `other_template`: it is
+    not the folder's. `folder`: where the texts are."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
@@ -289,15 +336,22 @@ def _residue(reading: Reading, tokens: TokenizerResult, folder: Path) -> Metadat
                              if first_choice[str(made)] != str(m.rule.hf[0])})
     source.hf_class = reading.hf_class if reading.asked_class or not checkpoint.config.get("architectures") else ""
     source.decoded = list(dict.fromkeys(t.form for t in checkpoint.tensors.values() if isinstance(t, PackedTensor)))
-    if not source.decoded:
-        source.record_files(checkpoint.tensors, folder / "model.safetensors.index.json")
     kept = keep(checkpoint.tensors, found, source, reading.notes)
-    try:
-        generation = json_value(folder / "generation_config.json")
-    except InputError:
-        generation = {}  # said where its sampling settings are looked for
-    return {"ggufx.source": string(source.to_value()), **json_value(folder / "config.json"), **generation,
-            **tokenizer_own_keys(tokens.source, tokens.metadata), **kept}
+    packing = record(reading, repacked, source, sum(int(np.asarray(value.data).nbytes) for value in kept.values()))
+    if source.packed or not source.decoded:
+        stored = [part for t in checkpoint.tensors.values() for part in stored_of(t)]
+        index = folder / "model.safetensors.index.json"
+        source.record_files({t.name: t for t in (*stored, *checkpoint.beside.values())}, index)
+        for name in FILES if source.packed else ():
+            packing |= json_value(checkpoint.folder / name)
+    files: Metadata = {}
+    for text in texts:
+        with suppress(InputError):  # said where its settings are looked for
+            files |= json_value(folder / text)
+    if tokens.metadata and not reading.spec.draft:
+        files |= (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
+    return {"ggufx.source": string(source.to_value()), **files,
+            **kept, **packing}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:

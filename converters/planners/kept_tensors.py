@@ -7,15 +7,19 @@ that GGUF has no place for: all small. What is larger than `MAX_KEPT_BYTES` toge
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...quant import dequantize, quantize
+from ..errors import InputError
 from ..io.files import read_bytes
 from ..io.tensors import StoredTensor
-from ..io.values import Metadata
+from ..io.values import Metadata, ValueType
 from ..notes import Note
 from ..ops import Crop
+from ..plan.plan import region_bytes
 from ..rules.match import HfMatches, Match
 from ..sources.merged import MergedTensor, read_merged
 from ..sources.packed.tensor import PackedTensor
@@ -37,7 +41,7 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
         return True
 
     for match in found.matches:
-        if all(op.exact for op in match.ops):
+        if match.rule.borrowed or all(op.exact for op in match.ops):
             continue
         tensor = tensors[found.names[match.hf[0][0]]]
         if isinstance(tensor, PackedTensor):
@@ -110,3 +114,20 @@ def floats(raw: np.ndarray, kind: str) -> np.ndarray:
         with np.errstate(all="ignore"):  # what float32 does not reach does not return
             return raw.view(np.float32 if kind == "F32" else np.float64).astype(np.float32)
     return dequantize(raw.reshape(1, -1), kind)
+
+
+def kept_pieces(metadata: Metadata, file: Path, name: str, kept: Mapping[str, Any], offset: int) -> list[tuple[int, bytes]]:
+    """Where the kept bytes of a tensor at `offset` go. InputError where they do not fit the tensor."""
+    value = metadata.get(KEPT + kept.get("key", name))
+    shape, dtype = tuple(kept["shape"]), kept["dtype"]
+    whole = region_bytes(dtype, shape)
+    step = whole // shape[0] if shape and shape[0] else whole
+    runs = kept["rows"] if kept["rows"] is not None else [[0, shape[0] if shape else 1]]
+    data = np.asarray(value.data).tobytes() if value is not None and value.item_type is ValueType.UINT8 else b""
+    if len(data) != sum(stop - start for start, stop in runs) * step:
+        raise InputError(f"{KEPT}{name} does not hold what ggufx.source says", file=file)
+    pieces = []
+    for start, stop in runs:
+        pieces.append((offset + start * step, data[: (stop - start) * step]))
+        data = data[(stop - start) * step :]
+    return pieces

@@ -19,7 +19,7 @@ from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, numbered
 from ..rules.hf_config import canonical
 from ..rules.hparams import sizes, write_hparams
-from ..rules.match import BlockHparams, expected_shape, rename
+from ..rules.match import BlockHparams, block_of, expected_shape, is_of, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
 from ..sources.hf_folder import config_only, open_adapter
@@ -64,6 +64,8 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
     problems: list[GgufxError] = []
     base_config = config_only(base, options.hf_class)
     spec = arch.for_config(base_config, f"{base}/config.json")
+    if spec.draft:
+        raise UnsupportedError(f"{spec.classes[0]} is a draft model, of which no adapter is converted", file=base)
     config = canonical(base_config, spec, f"{base}/config.json")
     keys = write_hparams(spec, config, [], problems)
     raise_all(problems)
@@ -114,9 +116,9 @@ def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hpara
     for name, tensor in tensors.items():
         weight = name.removeprefix(PREFIX).replace(".base_layer.", ".")
         copied = ".base_layer." in name and name.removesuffix("bias").removesuffix("weight") + "weight" in tensors
-        found = _find(index, spec, weight) if copied else None  # with the weight comes its bias
+        found = _find(index, spec, hp, weight) if copied else None  # with the weight comes its bias
         bias = weight.endswith(".bias")
-        if found and expected_shape(found[0], BlockHparams(hp, _block(spec, *found, hp)), bias) == tensor.shape:
+        if found and expected_shape(found[0], BlockHparams(hp, block_of(spec, *found, hp)), bias) == tensor.shape:
             notes.append(Note("copies of the base model's weights are left out", name))
         else:
             out[name] = tensor
@@ -144,7 +146,7 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
     groups: dict[tuple[str, tuple], _Group] = {}
     for pair in pairs:
         kind = EMBEDDING if pair.embedding else MATRIX
-        found = _find(index, spec, f"{pair.module}.weight")
+        found = _find(index, spec, hp, f"{pair.module}.weight")
         if found is None and parameters:
             kind, found = FUSED, _fused(index, spec, hp, pair, parameters)
         if found is None:
@@ -158,7 +160,7 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
             continue
         expert = int(holes.pop("e", 0))
         if rule.stack:
-            holes[rule.stack] = _block(spec, rule, holes, hp)
+            holes[rule.stack] = block_of(spec, rule, holes, hp)
         try:
             ops = tuple(op.bind(BlockHparams(hp, rule.block(holes))) for op in rule.ops)
         except (KeyError, ValueError) as error:
@@ -190,15 +192,11 @@ def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
     return index
 
 
-def _block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> int | None:
-    """The number that a block has in GGUF names, by the holes of an HF name."""
-    return spec.blocks(rule.stack, hp).start + int(holes.get(rule.stack, 0)) if rule.stack else None
-
-
-def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, name: str) -> tuple[TensorRule, Holes] | None:
+def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, name: str) -> tuple[TensorRule, Holes] | None:
     for spelling in rename(name, spec.aliases):
         for _, rule, holes in index.find(spelling):
-            return rule, holes
+            if is_of(spec, rule, holes, hp):
+                return rule, holes
     return None
 
 
@@ -208,7 +206,7 @@ def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: 
 
     Several parameters of one module nest, the last one outermost; where two have the same shape, that order decides.
     """
-    found = [f for p in parameters if (f := _find(index, spec, f"{pair.module}.{p}"))]
+    found = [f for p in parameters if (f := _find(index, spec, hp, f"{pair.module}.{p}"))]
     order = {id(rule): i for i, rule in enumerate(spec.tensors)}
     found.sort(key=lambda f: order[id(f[0])], reverse=True)
     fit = [f for f in found if _unfit(spec, *f, pair, FUSED, hp, False) is None]
@@ -220,7 +218,7 @@ def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: 
 def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: Pair, kind: str, hp: Hparams,
            tied: bool) -> GgufxError | None:
     """Why the rule's weight cannot take the pair; None if it can."""
-    block = _block(spec, rule, holes, hp)
+    block = block_of(spec, rule, holes, hp)
     at = BlockHparams(hp, block)
     gguf = rule.gguf[0].text
     if why := rule.no_lora or (NO_NORMS if gguf.removesuffix(".{p}").removesuffix(".weight").endswith("_norm") else None):

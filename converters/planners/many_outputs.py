@@ -33,14 +33,17 @@ class Planner(Protocol):
         """The plan of that file alone. Raises what keeps it from being made."""
 
 
-def plan_outputs(planner: Planner, outtype: str | Sequence[str]) -> tuple[ConversionPlan, tuple[Failure, ...]]:
-    """The plan of a file per type (see `outtype_names`), and the files that cannot be made, which it leaves out.
+def plan_outputs(planner: Planner, outtype: str | Sequence[str],
+                 beside: Sequence[ConversionPlan] = ()) -> tuple[ConversionPlan, tuple[Failure, ...]]:
+    """The plan of a file per type (see `outtype_names`), and the files that cannot be made, which it leaves out. `beside`:
+    plans of other files of the same source, which are made in the same pass.
 
     Raises UsageError where types or names are wrong, and what is wrong with every file where none can be made.
     """
     outtypes = outtype_names(outtype)
     if len(outtypes) == 1:
-        return planner.plan(outtypes[0]), ()
+        plan = planner.plan(outtypes[0])
+        return merged([plan, *beside]) if beside else plan, ()
     paths = _each(planner.path, outtypes)
     if twice := {p for p in paths if paths.count(p) > 1}:
         raise UsageError("several types would go to this file", file=min(twice),
@@ -53,7 +56,7 @@ def plan_outputs(planner: Planner, outtype: str | Sequence[str]) -> tuple[Conver
             failures.append(Failure(path, error))
     if not plans:
         raise_all({str(f.error): f.error for f in failures}.values())  # what concerns all is said once
-    return merged(plans), tuple(failures)
+    return merged([*plans, *beside]), tuple(failures)
 
 
 def outtype_names(outtype: str | Sequence[str]) -> list[str]:
@@ -98,7 +101,7 @@ def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
     for job in (part for plan, files in zip(plans, before, strict=False) for part in _parts(plan, files)):
         alike.setdefault((job.sources, job.ops, tuple(r.shape for r in job.outputs)), []).append(job)
     common = [note for note in first.notes if all(note in plan.notes for plan in plans)]
-    own = (note.about(plan.outputs[0].path.name) for plan in plans for note in plan.notes if note not in common)
+    own = (note.about(plan.results[0].name) for plan in plans for note in plan.notes if note not in common)
     return ConversionPlan(
         first.direction, first.inputs, tuple(replace(o, set=number) for number, plan in enumerate(plans) for o in plan.outputs),
         tuple(map(_joined, alike.values())),
@@ -107,6 +110,7 @@ def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
         {**{k: v for k, v in first.facts.items() if k not in SET_FACTS},
          "sets": [{k: plan.facts[k] for k in SET_FACTS if k in plan.facts} for plan in plans]},
         {name: values for plan in plans for name, values in plan.imatrix.items()},
+        folders=tuple(dict.fromkeys(folder for plan in plans for folder in plan.folders)),
     )
 
 

@@ -26,10 +26,8 @@ from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, TensorJob, bits_per_weight, numbered
 from ..rules.facts import GgufFacts
 from ..rules.hparams import sizes
-from ..rules.match import BlockHparams, expected_shape, rename
+from ..rules.match import BlockHparams, expected_shape
 from ..rules.runtime_defaults import with_defaults
-from ..rules.spec import TensorRule
-from ..rules.template import Holes
 from ..sources.merged import merged_tensor
 from .adapter_updates import Adapter, OpenedAdapter, Step
 from .merged_weights import changed_note, with_norms
@@ -59,7 +57,7 @@ class GgufPlaces(Places):
         super().__init__(model.tensors, spec, hp, None, spec.head and "output.weight" not in model.tensors)
 
     def of(self, weight: str) -> list[Place]:
-        for rule, holes in self._rules(weight):
+        for rule, holes in self.rules(weight):
             at = BlockHparams(self.hp, rule.block(holes))
             names = [template.format(holes) for template in rule.gguf]
             if len(rule.hf) != 1 or not all(name in self.tensors for name in names):
@@ -71,17 +69,6 @@ class GgufPlaces(Places):
             only = int(holes["e"]) if rule.stacked else -1
             return [Place(name, ops, number, only=only) for number, name in enumerate(names)]
         return [Place("token_embd.weight")] if self.tied and is_head(weight) else []
-
-    def rule(self, weight: str) -> tuple[TensorRule, Holes] | None:
-        return next(self._rules(weight), None)
-
-    def _rules(self, weight: str) -> Iterator[tuple[TensorRule, Holes]]:
-        """All layouts of a weight, with the block as GGUF counts it."""
-        for spelling in rename(weight, self.aliases):
-            for _, rule, holes in self.index.find(spelling):
-                if rule.stack and self.spec:
-                    holes = {**holes, rule.stack: self.spec.blocks(rule.stack, self.hp).start + int(holes.get(rule.stack, 0))}
-                yield rule, holes
 
     def shape(self, weight: str) -> tuple[int, ...] | None:
         known = self.rule(weight)

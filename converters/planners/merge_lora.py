@@ -16,7 +16,7 @@ from .merge_gguf import KEEP, MergePlanner
 from .merged_model import shards_of, side_files
 from .packed_sources import parts_of, source_of
 from .quantization import Quantization
-from .reading import merged
+from .reading import with_merged
 
 
 def plan_merge(base: Path, adapters: Sequence[Adapter], outfile: str | Path, outtype: str | Sequence[str] = KEEP, *,
@@ -41,7 +41,7 @@ def plan_merge_lora(base: Path, adapters: Sequence[Adapter], folder: Path, hf_cl
     """Plan `base` with `adapters` merged into it -> the checkpoint `folder`. Reads headers only."""
     if not adapters:
         raise UsageError("no adapter to merge")
-    checkpoint = merged(base, adapters, hf_class)
+    checkpoint = with_merged(base, adapters, hf_class)
     shards = shards_of(checkpoint)
     outputs: list[OutputFile] = []
     place: dict[str, Region] = {}

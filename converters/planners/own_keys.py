@@ -46,7 +46,10 @@ class Source:
     files: list[str] = field(default_factory=list)  # the safetensors files, where they are several
     places: list[tuple[int, int]] = field(default_factory=list)  # of the names in order: (index in `files`, how many)
     index: dict[str, Any] = field(default_factory=dict)  # `metadata` of the index
-    decoded: list[str] = field(default_factory=list)  # what quantized weights were stored as; their floats are here
+    decoded: list[str] = field(default_factory=list)  # what quantized weights were stored as
+    packings: list[dict] = field(default_factory=list)  # stored forms of weights that are repacked: see `original_packing`
+    packed: dict[str, list] = field(default_factory=dict)  # GGUF name -> of each part, index in `packings` and what is kept
+    beside: dict[str, list] = field(default_factory=dict)  # tensors that are no weights: type, shape, which kept content
 
     def to_value(self) -> str:
         return json.dumps({"version": VERSION, **{k: v for k, v in vars(self).items() if v}}, sort_keys=True)
@@ -121,9 +124,10 @@ class Source:
 def _sound(data: Mapping[str, Any]) -> bool:
     """Whether the fields of `Source` have the types that they are read as."""
     return (_dtype(data["dtype"]) and _text(data["hf_class"])
-            and all(isinstance(data[f], dict) and all(map(_name, data[f])) for f in ("dtypes", "names", "dropped", "kept"))
+            and all(isinstance(data[f], dict) and all(map(_name, data[f]))
+                    for f in ("dtypes", "names", "dropped", "kept", "packed", "beside"))
             and all(map(_dtype, data["dtypes"].values())) and all(map(_name, data["names"].values()))
-            and all(isinstance(data[f], list) for f in ("aliases", "layouts", "decoded"))
+            and all(isinstance(data[f], list) for f in ("aliases", "layouts", "decoded", "packings"))
             and all(map(_text, (*data["layouts"], *data["decoded"])))
             and all(isinstance(p, list) and len(p) == 2 and all(map(_text, p)) for p in data["aliases"])
             and all(map(_kept, data["kept"].values()))

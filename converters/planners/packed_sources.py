@@ -31,6 +31,11 @@ def parts_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
     return tensor.parts if isinstance(tensor, PackedTensor) else (tensor,)
 
 
+def stored_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
+    """The same, and what else a checkpoint stores of the weight, as it lies in the files."""
+    return tuple(part for _, part in tensor.stored) if isinstance(tensor, PackedTensor) else (tensor,)
+
+
 def source_of(tensor: StoredTensor, files: Mapping[Path, int], into: str = "") -> Source:
     """A weight as a job reads it; `files`: the numbers of the plan's inputs. `into`: the blocks that it is repacked in."""
     if isinstance(tensor, MergedTensor):

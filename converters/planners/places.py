@@ -4,13 +4,13 @@ layouts: an adapter of stacked experts also fits a checkpoint that stores them o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..io.files import read_bytes
 from ..io.tensors import StoredTensor
 from ..ops import Op, Shape, Transpose
-from ..rules.match import BlockHparams, HfMatches, Match, expected_shape, rename
+from ..rules.match import BlockHparams, HfMatches, Match, block_of, expected_shape, is_of, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
 from ..sources.names import HEADS, PREFIXES
@@ -129,12 +129,14 @@ class Places:
 
     def rule(self, weight: str) -> tuple[TensorRule, Holes] | None:
         """The table's row of a weight, with the block as GGUF counts it."""
+        return next(self.rules(weight), None)
+
+    def rules(self, weight: str) -> Iterator[tuple[TensorRule, Holes]]:
+        """All rows of a weight: the layouts in which a GGUF file can have it."""
         for spelling in rename(weight, self.aliases):
             for _, rule, holes in self.index.find(spelling):
-                if rule.stack and self.spec:
-                    holes = {**holes, rule.stack: self.spec.blocks(rule.stack, self.hp).start + int(holes.get(rule.stack, 0))}
-                return rule, holes
-        return None
+                if self.spec and is_of(self.spec, rule, holes, self.hp):
+                    yield rule, {**holes, rule.stack: block_of(self.spec, rule, holes, self.hp)} if rule.stack else holes
 
     def shape(self, weight: str) -> Shape | None:
         """The weight's shape, as the class has it."""

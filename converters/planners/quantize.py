@@ -12,16 +12,17 @@ from math import prod
 from pathlib import Path
 
 from ...quant.recipes.recipe import sort_key
-from ..errors import InputError, UnsupportedError, UsageError
+from ..errors import InputError, UnsupportedError
 from ..io.gguf import read_gguf_model
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, plain, text_of, u32
-from ..metadata.naming import default_file_name, output_path
+from ..metadata.naming import default_file_name, output_path, set_path
 from ..notes import grouped
 from ..ops import Shape
-from ..plan.gguf_output import gguf_output
+from ..plan.gguf_output import WHOLE, SplitLimits, gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, TensorJob, bits_per_weight, numbered
 from ..sources.recognise import expect, expect_model
+from .copied_tensors import refuse_sources
 from .nvfp4_scales import read_factors
 from .outtype import QUANTIZATION_VERSION
 from .packed_sources import source_of
@@ -38,6 +39,7 @@ class QuantizeOptions:
     outtype: str
     _: KW_ONLY
     quantization: Quantization = field(default_factory=Quantization)
+    split: SplitLimits = WHOLE
 
 
 class QuantizePlanner:
@@ -46,9 +48,9 @@ class QuantizePlanner:
     `outfile`: a file, in which `{outtype}` is filled in, or a folder.
     """
 
-    def __init__(self, path: Path, outfile: str | Path, quantization: Quantization) -> None:
+    def __init__(self, path: Path, outfile: str | Path, quantization: Quantization, split: SplitLimits = WHOLE) -> None:
         """Reads the header and the importance matrix. Raises GgufxError with what is wrong."""
-        self.source, self.outfile, self.quantization = path, outfile, quantization
+        self.source, self.outfile, self.quantization, self.split = path, outfile, quantization, split
         expect(path, "gguf")
         self.model = read_gguf_model(path)
         expect_model(path, plain(self.model.metadata), ())
@@ -70,8 +72,7 @@ class QuantizePlanner:
         """The file that this type is written to. UsageError where there is no such type."""
         kind, _ = named_type(outtype)
         outfile = output_path(self.outfile, outtype, default_file_name(self.keys, kind.name))
-        if outfile.exists() and outfile.samefile(self.source):
-            raise UsageError("input and output are the same file", file=outfile)
+        refuse_sources([outfile], self.inputs)
         return outfile
 
     def plan(self, outtype: str) -> ConversionPlan:
@@ -82,7 +83,8 @@ class QuantizePlanner:
         key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
         key_values["general.file_type"] = u32(number)
         key_values.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file))
-        made = gguf_output(outfile, key_values, planned)
+        made = gguf_output(outfile, key_values, planned, limits=self.split, set_path=set_path(self.outfile, outtype, outfile))
+        refuse_sources([o.path for o in made.files], self.inputs)
         jobs = []
         for tensor in self.tensors:
             output = made.regions[tensor.name]
@@ -92,7 +94,7 @@ class QuantizePlanner:
             "quantize", self.inputs, made.files, tuple(jobs), tuple(planned), tuple(grouped(notes)),
             {"architecture": self.architecture, "file_type": kind.name,
              "parameters": sum(prod(t.shape) for t in self.tensors), "bits_per_weight": bits_per_weight(planned)},
-            self.imatrix.entries if self.imatrix else {})
+            self.imatrix.entries if self.imatrix else {}, folders=made.folders)
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what is to be said of them. Raises as `plan`."""
@@ -103,7 +105,7 @@ class QuantizePlanner:
 
 def plan_quantize(path: Path, outfile: str | Path, options: QuantizeOptions) -> ConversionPlan:
     """Plan a GGUF file -> a GGUF file of type `options.outtype`; see QuantizePlanner."""
-    return QuantizePlanner(path, outfile, options.quantization).plan(options.outtype)
+    return QuantizePlanner(path, outfile, options.quantization, options.split).plan(options.outtype)
 
 
 def squeezed(shape: Shape) -> Shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from ..sources.packed.logical import logical
 from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
 from .adapter_updates import Adapter
+from .draft_target import Target, check_draft_tokens, of_draft
 from .keyed_tensors import to_keys
 from .merged_weights import with_adapters
 from .places import Places
@@ -65,14 +66,13 @@ class Reading:
         raise_all(self.problems)
 
 
-def read(folder: Path, hf_class: str | None = None, adapters: Sequence[Adapter] = ()) -> Reading:
-    """Headers and config.json. `hf_class`: the class to take the model for. `adapters`: what is merged into it.
+def read(folder: Path, hf_class: str | None = None, target: Target | None = None, adapters: Sequence[Adapter] = ()) -> Reading:
+    """Headers and config.json. `hf_class`: the class to take the model for; `target`: of a draft model; `adapters`: what is
+    merged into it.
 
     Raises InputError or UnsupportedError with everything that is wrong.
     """
-    stored = open_checkpoint(folder, hf_class)
-    _refuse_method(stored)
-    checkpoint = logical(stored)
+    checkpoint = open_weights(folder, hf_class)
     try:
         spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
     except UnsupportedError as error:
@@ -80,10 +80,17 @@ def read(folder: Path, hf_class: str | None = None, adapters: Sequence[Adapter] 
             error.hint = (f"model_type, tensors and their shapes are those of {alike}. If the model also computes as that "
                           f"does, convert it with --as {alike}.")
         raise
-    reading = _matched(checkpoint, spec)
+    if spec.draft:
+        target = of_draft(folder, spec, target)
+    reading = _matched(checkpoint, spec, target)
     if adapters:
         reading.raise_all()
-        reading = _matched(with_adapters(checkpoint, adapters, _places(reading)), spec)
+        checkpoint = with_adapters(checkpoint, adapters, _places(reading))
+        reading = _matched(checkpoint, spec, target)
+    if spec.draft and target is not None:
+        check_draft_tokens(reading.found, checkpoint.tensors, target, reading.problems)
+    elif target is not None:
+        reading.notes.append(f"{spec.classes[0]} takes nothing from a target: {printable(str(target.folder))} is not read")
     reading.asked_class = hf_class
     if not checkpoint.config.get("architectures"):
         reading.notes.append(f"config.json names no architecture: taken for {reading.hf_class}, by its model_type")
@@ -94,14 +101,12 @@ def read(folder: Path, hf_class: str | None = None, adapters: Sequence[Adapter] 
     return reading
 
 
-def merged(folder: Path, adapters: Sequence[Adapter], hf_class: str | None = None) -> Checkpoint:
+def with_merged(folder: Path, adapters: Sequence[Adapter], hf_class: str | None = None) -> Checkpoint:
     """The checkpoint with the adapters in it, also of a class without a table: then by the names as they stand.
 
     Raises InputError or UnsupportedError with everything that is wrong.
     """
-    stored = open_checkpoint(folder, hf_class)
-    _refuse_method(stored)
-    checkpoint = logical(stored)
+    checkpoint = open_weights(folder, hf_class)
     try:
         places = _places(read(folder, hf_class))
     except UnsupportedError:
@@ -115,16 +120,24 @@ def _places(reading: Reading) -> Places:
     return Places(reading.checkpoint.tensors, reading.spec, reading.hp, reading.found, tied)
 
 
-def _matched(checkpoint: Checkpoint, spec: ArchSpec) -> Reading:
+def _matched(checkpoint: Checkpoint, spec: ArchSpec, target: Target | None = None) -> Reading:
     """The checkpoint by its table; what does not fit is among the problems."""
-    file, config_file = str(checkpoint.folder), f"{checkpoint.folder}/config.json"
+    config_file = f"{checkpoint.folder}/config.json"
     config = canonical(checkpoint.config, spec, config_file, checkpoint.tensors.keys())
     spec = with_tied_head(spec, config, checkpoint.tensors)
-    notes, problems = list(checkpoint.notes), list[GgufxError]()
+    notes = list(checkpoint.notes)
     config.update(read_pooling(checkpoint.folder, notes))
+    if spec.draft and target is not None:
+        config["target"] = target.config
+    return matched(checkpoint, spec, config, checkpoint.tensors, notes)
+
+
+def matched(checkpoint: Checkpoint, spec: ArchSpec, config: Config, names: Iterable[str], notes: list[str]) -> Reading:
+    """These tensors of the checkpoint by the table, whose rules see `config`; what does not fit is among the problems."""
+    file, problems = str(checkpoint.folder), list[GgufxError]()
     keys = write_hparams(spec, config, notes, problems)
     hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"), config)
-    shapes = {name: t.shape for name, t in checkpoint.tensors.items()}
+    shapes = {name: checkpoint.tensors[name].shape for name in names}
     found = match_hf(spec, hp, shapes, file, problems)
     check_shapes(found, hp, shapes, file, problems)
     keys.update(to_keys(spec, hp, checkpoint.tensors, found, file, problems))
@@ -134,7 +147,7 @@ def _matched(checkpoint: Checkpoint, spec: ArchSpec) -> Reading:
 def _alike(checkpoint: Checkpoint) -> str | None:
     """The class whose model_type this config.json has and whose table it fits in every setting, name and shape."""
     for spec in arch.SPECS:
-        if spec.model_type == checkpoint.config.get("model_type") and spec.whole is None:
+        if spec.model_type == checkpoint.config.get("model_type") and spec.whole is None and not spec.draft:
             config = taken_for(checkpoint.config, spec.classes[0])
             try:
                 reading = _matched(replace(checkpoint, config=config), arch.for_config(config, ""))
@@ -145,11 +158,18 @@ def _alike(checkpoint: Checkpoint) -> str | None:
     return None
 
 
+def open_weights(folder: Path, hf_class: str | None) -> Checkpoint:
+    """The checkpoint with its weights as numbers; raises where they are stored in a form that has no plain decoding."""
+    stored = open_checkpoint(folder, hf_class)
+    _refuse_method(stored)
+    return logical(stored)
+
+
 def _refuse_method(checkpoint: Checkpoint) -> None:
     """Raise where weights are quantized in a form that has no plain decoding."""
     method = method_of(checkpoint.config, checkpoint.tensors, checkpoint.folder)
     settings = declared_settings(checkpoint.config, checkpoint.folder) if method else {}
-    if method and (found := refused(settings, checkpoint.tensors)):
+    if method and (found := refused(settings, checkpoint.tensors, checkpoint.config.get("model_type"))):
         raise _undecoded(checkpoint, found[0] or method, f": {found[1]}")
 
 
@@ -180,7 +200,7 @@ def with_tied_head(spec: ArchSpec, config: Config, names: Collection[str]) -> Ar
     transformers ties in both directions: it takes the one that is there. The embedding then is an alias of the head.
     """
     embedding = next((str(rule.hf[0]) for rule in spec.tensors if str(rule.gguf[0]) == "token_embd.weight"), None)
-    if embedding is None or not config.get("tie_word_embeddings"):
+    if embedding is None or spec.draft or not config.get("tie_word_embeddings"):
         return spec
     found = {spelling: name for name in names for spelling in rename(name, spec.aliases)}
     head = next((head for head in HEADS if head in found), None)
@@ -196,6 +216,8 @@ def _check_head(reading: Reading) -> None:
     head = next((rule for rule in reading.spec.tensors if str(rule.gguf[0]) == "output.weight"), None)
     class_name = reading.hf_class
     untied = reading.config.get("tie_word_embeddings") is False and class_name not in reading.spec.headless
+    if reading.spec.draft:
+        return  # one without a head takes its target's
     if head is not None and untied and str(head.hf[0]) not in reading.found.names:
         reading.problems.append(InputError(
             "missing, and config.json says that it is not tied to the embedding", file=reading.checkpoint.folder,

@@ -40,13 +40,14 @@ class _Planner(Protocol):
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]: ...
 
 
-def type_sizes(model: Path, outtypes: Iterable[str]) -> list[TypeSize]:
+def type_sizes(model: Path, outtypes: Iterable[str], target: Path | None = None) -> list[TypeSize]:
     """The sizes of a checkpoint, or of a GGUF file whatever its type, at each of these file types. Reads headers only.
+    `target`: of a draft model.
 
     Raises GgufxError for a model that cannot be converted at all.
     """
     asked = Quantization(require_imatrix=False, allow_requantize=True)
-    planner: _Planner = (GgufPlanner(model, None, GgufOptions(quantization=asked)) if model.is_dir()
+    planner: _Planner = (GgufPlanner(model, None, GgufOptions(target=target, quantization=asked)) if model.is_dir()
                          else QuantizePlanner(model, "{outtype}", asked))
     plan = planner.plan("bf16")
     head = plan.output_bytes - _data_bytes(plan.tensors)  # the same at every type: keys, names, shapes

@@ -15,10 +15,12 @@ from .facts import MISSING, Config, Settings, get_path, set_path
 from .hparam_rules import Seen
 from .spec import ArchSpec, Whole
 
-TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config", "thinker_config.text_config")
+TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config", "thinker_config.text_config",
+                "transformer_layer_config")
 MAX_BLOCKS = 1 << 14  # the deepest known models have some hundreds
 MAX_EXPERTS = 1 << 14  # so have the widest
-BLOCK_COUNTS = ("block_count", "decoder_block_count", "nextn_predict_layers")  # keys below the architecture's prefix
+BLOCK_COUNTS = ("block_count", "decoder_block_count", "nextn_predict_layers", "vision.block_count", "audio.block_count",
+                "vision.sam.block_count", "gen.audio.block_count")  # keys below the architecture's prefix
 LAYER_KINDS = ("full_attention", "sliding_attention")
 UNSCALED_ROPE = ("rope_type", "rope_theta", "partial_rotary_factor")  # what settings without scaling consist of
 UNSCALED_MROPE = "mrope"  # what transformers 4 calls "default" where rotary dimensions have sections
@@ -40,7 +42,7 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
     InputError where a setting has the wrong type.
     """
     out = Settings(config)
-    if inner := _nested(config):
+    if inner := text_settings(config):
         out.update({k: v for k, v in inner.items() if v is not None or k not in out})
         if "tie_word_embeddings" in config:  # the whole model's class ties its head, whatever its text part says
             out["tie_word_embeddings"] = config["tie_word_embeddings"]
@@ -63,7 +65,7 @@ def canonical(config: Mapping[str, Any], spec: ArchSpec, file: str, tensors: Col
     return out
 
 
-def _nested(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def text_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings of a text part that stand apart from those of the whole model; none where there are no others."""
     return next((inner for path in TEXT_CONFIGS if isinstance(inner := get_path(config, path), Mapping)), {})
 
@@ -72,7 +74,8 @@ def of_text_part(config: Mapping[str, Any], whole: Whole) -> Config:
     """The config.json of a multimodal model's text part alone, as its own class has it."""
     apart = {key: config[key] for key in ("dtype", "torch_dtype") if key in config}
     tied = {key: config[key] for key in ("tie_word_embeddings",) if key in config}  # the whole model's word holds
-    inner = _nested(config) or {k: v for k, v in config.items() if k == "quantization_config" or not k.endswith("_config")}
+    inner = text_settings(config) or {
+        k: v for k, v in config.items() if k == "quantization_config" or not k.endswith("_config")}
     out: Config = {**apart, **whole.settings, **inner, **tied, "architectures": [whole.text.classes[0]],
                    "model_type": whole.text.model_type}
     out.update({key: value(out) for key, value in out.items() if callable(value)})
@@ -173,6 +176,15 @@ def hub_style(config: Config, spec: ArchSpec) -> Config:
 
     Two kinds of rotary settings by layer exist in transformers 5 only, but for Gemma 3, and so do its newest classes.
     """
+    out = _hub_rope(config, spec)
+    if not spec.inside:
+        return out
+    apart = {key: out.pop(key) for key in ("architectures", "dtype", "transformers_version", *spec.outside) if key in out}
+    return {**apart, "model_type": spec.model_type, "text_config": {**out, "model_type": spec.inside}}
+
+
+def _hub_rope(config: Config, spec: ArchSpec) -> Config:
+    """The config with its rotary settings as transformers 4 has them, where it can have them."""
     out = dict(config)
     rope = out.pop("rope_parameters", None)
     if rope is None:

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import GgufxError, InputError
 from ..ops import Op, Shape, evaluate
 from ..sources.names import spellings
-from .spec import ArchSpec, Hparams, TensorRule
+from .spec import ArchSpec, Hparams, TensorRule, When
 from .template import Holes, TemplateIndex, skeletons
 
 MAX_HINTS = 200
@@ -122,7 +122,8 @@ def match_hf(
             others[part] = others.get(part, 0) + 1
             continue
         for spelling in rename(name, spec.aliases):
-            found = None if spelling in unread else next(index.find(spelling), None)
+            found = None if spelling in unread else next((f for f in index.find(spelling) if is_of(
+                spec, spec.tensors[f[1][0]], f[2], hp)), None)
             if found is not None or spelling in unread:
                 break
         if found is None:
@@ -135,8 +136,9 @@ def match_hf(
         stack = spec.tensors[r].stack
         if stack is not None:
             blocks, block = blocks_of[stack], holes.get(stack, 0)
-            holes[stack] = blocks.start + block
-            if holes[stack] not in blocks:
+            if block < len(blocks):
+                holes[stack] = blocks[block]
+            else:
                 if what := spec.stacks[stack].beyond:
                     ignored.append(name)
                     beyond[block, what] = beyond.get((block, what), 0) + 1
@@ -241,9 +243,14 @@ def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) ->
 
 
 def _needed(rule: TensorRule, hp: Hparams, block: int | None) -> bool:
-    """Whether the runtime needs the rule's tensors. What that depends on may be unfit; its own rule has reported it."""
+    """Whether the runtime needs the rule's tensors."""
+    return rule.when is None or _asked(rule.when, hp, block)
+
+
+def _asked(when: When, hp: Hparams, block: int | None) -> bool:
+    """What that depends on may be unfit, or the block beyond the last; its own rule reports it."""
     try:
-        return rule.when is None or rule.when(hp, block)
+        return when(hp, block)
     except (KeyError, TypeError, IndexError):
         return False
 
@@ -252,7 +259,23 @@ def _local(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Holes
     """The holes of the HF names: there each stack counts its blocks from 0."""
     if rule.stack is None:
         return holes
-    return {**holes, rule.stack: holes[rule.stack] - spec.blocks(rule.stack, hp).start}
+    return {**holes, rule.stack: spec.blocks(rule.stack, hp).index(holes[rule.stack])}
+
+
+def block_of(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> int | None:
+    """The number that a block has in GGUF names, by the holes of an HF name."""
+    if rule.stack is None:
+        return None
+    blocks, number = spec.blocks(rule.stack, hp), int(holes.get(rule.stack, 0))
+    return blocks[number] if number < len(blocks) else number + (blocks[0] if blocks else 0)
+
+
+def is_of(spec: ArchSpec, rule: TensorRule, local: Holes, hp: Hparams) -> bool:
+    """Whether the rule is of the block that these holes of an HF name are in."""
+    if rule.of is None:
+        return True
+    block = None if rule.stack is None else spec.blocks(rule.stack, hp).start + local.get(rule.stack, 0)
+    return _asked(rule.of, hp, block)
 
 
 def _in_stack(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> bool:
@@ -266,7 +289,7 @@ def _in_stack(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> bo
 def _other_layouts(spec: ArchSpec, match: Match) -> list[str]:
     """What the same HF tensors would be called in another layout of the GGUF file."""
     return [t.format(match.holes) for rule in spec.tensors if rule.hf == match.rule.hf and rule is not match.rule
-            for t in rule.gguf]
+            and rule.of is None for t in rule.gguf]
 
 
 @dataclass
@@ -282,7 +305,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     """Group a GGUF file's tensors by rule. `types`: tensor name -> type.
 
     Where several rules make a tensor, one named in `layouts` goes first, then table order. A rule that emits blocks of
-    a type takes only tensors of that type, and none with `packed` False.
+    a type takes only tensors of that type, and none with `packed` False, but for whole numbers.
     """
     names = list(types)
     index: TemplateIndex[int] = TemplateIndex()
@@ -299,10 +322,11 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
             continue
         options = [(rule, r, holes) for _, r, holes in index.find(name)
                    if _in_stack(spec, rule := spec.tensors[r], holes, hp)
-                   and (rule.given is None or rule.given.at(types, holes))]
+                   and (rule.given is None or rule.given.at(types, holes))
+                   and (rule.of is None or _asked(rule.of, hp, rule.block(holes)))]
         whole = [(rule, r, holes) for rule, r, holes in options
                  if all(t.format(holes) in available for t in rule.gguf)
-                 and (rule.emits is None or (packed and rule.emits == types[name]))]
+                 and (rule.emits is None or (rule.emits == types[name] and (packed or rule.emits == "I64")))]
         if not whole:
             if options:
                 parts = [t.format(options[0][2]) for t in options[0][0].gguf]

@@ -150,32 +150,34 @@ def _frequencies(dim: int, base: float) -> np.ndarray:
     return np.float32(1.0) / np.array(powers, np.float32)
 
 
-def _llama3_divisors(freqs: np.ndarray, factor: float, low: float, high: float, original: float) -> np.ndarray:
+def _llama3_divisors(freqs: np.ndarray, factor: float, low: float, high: float, original: float,
+                     steps: type[np.floating[Any]] = np.float32) -> np.ndarray:
     """What each rotary frequency is divided by: 1 for short wavelengths, `factor` for long ones, smooth between.
 
     float32 steps in the order of llama.cpp's converter: torch divides a number by a tensor as the tensor's reciprocal
-    times the number, in two roundings.
+    times the number, in two roundings. `steps`: float64 where that takes number by number.
     """
-    one, most = np.float32(1.0), np.float32(factor)
-    wavelengths = (one / freqs) * np.float32(2 * math.pi)
-    smooth = ((one / wavelengths) * np.float32(original) - np.float32(low)) / np.float32(high - low)
+    one, most = steps(1.0), steps(factor)
+    wavelengths = (one / freqs.astype(steps)) * steps(2 * math.pi)
+    smooth = ((one / wavelengths) * steps(original) - steps(low)) / steps(high - low)
     with np.errstate(divide="ignore", invalid="ignore"):  # where it is not taken
         between = one / ((one - smooth) / most + smooth)
-    divisors = np.where(wavelengths < np.float32(original / high), one,
-                        np.where(wavelengths > np.float32(original / low), most, between))
+    divisors = np.where(wavelengths < steps(original / high), one,
+                        np.where(wavelengths > steps(original / low), most, between)).astype(np.float32)
     if not (divisors > 0).all():
         raise ValueError("llama3 settings that divide a frequency by no positive number")
     return divisors
 
 
-def _make_llama3(config: Config, hp: Hparams) -> np.ndarray | None:
+def llama3_divisors(config: Config, hp: Hparams, steps: type[np.floating[Any]] = np.float32) -> np.ndarray | None:
+    """float32 [rope.dimension_count / 2]: what llama3 scaling divides the rotary frequencies by; None without it."""
     rope = full_attention_rope(config)
     if rope["rope_type"] != "llama3":
         return None
     return _llama3_divisors(
         _frequencies(hp["rope.dimension_count"], rope["rope_theta"]), rope.get("factor", 8.0),
         rope.get("low_freq_factor", 1.0), rope.get("high_freq_factor", 4.0),
-        rope.get("original_max_position_embeddings", 8192))
+        rope.get("original_max_position_embeddings", 8192), steps)
 
 
 def _recover_llama3(divisors: np.ndarray, found: GgufFacts, config: Config) -> None:
@@ -249,7 +251,7 @@ def _llama3_settings(divisors: np.ndarray, freqs: np.ndarray, factor: float) -> 
                     yield low, high, original
 
 
-LLAMA3_FREQS = Derived("rope_freqs.weight", _make_llama3, _recover_llama3)
+LLAMA3_FREQS = Derived("rope_freqs.weight", llama3_divisors, _recover_llama3)
 
 
 def _longrope(which: str) -> Derived:

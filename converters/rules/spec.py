@@ -6,7 +6,7 @@ factors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,16 +15,18 @@ import numpy as np
 
 from ..ops import Op
 from .facts import Config, Fact, GgufFacts, Has
-from .hparam_rules import HparamRule
+from .hparam_rules import Const, HparamRule
 from .template import Holes, Template
 
+CONV = "conv"  # convolutions of towers: the runtime computes with them in these two types only
 Hparams = Mapping[str, Any]  # GGUF keys without the architecture prefix, and the derived sizes of hparams.py
 When = Callable[[Hparams, Any], bool]  # of a block: its number, in a row of no stack None
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A run of blocks, which a hole of the names counts: `count` (a hyperparameter or derived size) of them.
+    """A run of blocks, which a hole of the names counts: `count` (a hyperparameter or derived size) of them, or the numbers
+    that they have in GGUF names, where `count` is a list.
 
     In GGUF names they come behind the blocks of stack `after`; in HF names each stack counts from 0. A hole that only the
     GGUF name has is the first block. `beyond`: what HF's blocks behind the last one are, which GGUF has no place for.
@@ -34,17 +36,21 @@ class Stack:
     after: str | None = None
     beyond: str | None = None
 
-    def length(self, hp: Hparams) -> int:
+    def numbers(self, hp: Hparams, start: int) -> Sequence[int]:
+        """What its blocks are called in GGUF names; those of a counted stack from `start` on."""
         count = hp.get(self.count, 0)
-        return max(0, count) if isinstance(count, int) else 0
+        if isinstance(count, (list, tuple)) and all(type(n) is int for n in count):
+            return count
+        return range(start, start + (max(0, count) if isinstance(count, int) else 0))
 
 
 @dataclass(frozen=True)
 class TensorRule:
     """GGUF tensors <-> HF tensors. A hole that only the HF side has ({e}) is a new first axis: stacked experts.
 
-    Where several rows take one HF name, the first is the layout that is written; the others are read. Where several rows
-    make one GGUF name, `given` tells them apart on the way back, else the layout that the file records, else the order.
+    Where several rows take one HF name, the first is the layout that is written; the others are read. Rows that are `of` some
+    blocks take it only there, each as another tensor. Where several rows make one GGUF name, `given` tells them apart on the
+    way back, else the layout that the file records, else the order.
     """
 
     gguf: tuple[Template, ...]
@@ -53,11 +59,13 @@ class TensorRule:
     need: bool = True
     when: When | None = None  # in which blocks the tensor is needed
     shape: str | None = None  # HF shape in sizes: "vocab_size 2*embedding_length"; checked before writing
-    type: str | None = None  # the GGUF type, whatever the file's
+    type: str | None = None  # the GGUF type, whatever the file's; CONV: F16 in a file of F16, else F32
     hf_dtype: str | None = None  # the element type in HF, whatever the model's
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
     each: str = "expert_count"  # the size that a stack's {e} runs over
+    of: When | None = None  # the blocks that have it: elsewhere its names are another row's
+    borrowed: bool = False  # the HF tensor is another part's, which holds it: read, and not written on the way back
 
     @property
     def emits(self) -> str | None:
@@ -85,11 +93,13 @@ class Derived:
     gguf: str
     make: Callable[[Config, Hparams], np.ndarray | None]
     recover: Callable[[np.ndarray, GgufFacts, Config], None]
+    most: int = 4096  # values that a stranger's may have: by far more than pairs of dimensions in a head
 
 
 @dataclass(frozen=True)
 class Keyed:
-    """A single number of each block, `shape` in HF, that GGUF holds in a key (by its full name): a float32 for each."""
+    """A single number of each block, or of the model where `hf` has no hole, `shape` in HF, that GGUF holds in a key (by its
+    full name): a float32 for each."""
 
     key: str
     hf: Template
@@ -132,6 +142,9 @@ class ArchSpec:
     absent: str = ""  # what the HF class has and GGUF has not, said on the way back
     fits: Callable[[Config], bool] | None = None  # of several tables for one class, whether this one is the config's
     whole: Whole | None = None  # the class whose text part this is
+    inside: str = ""  # the model_type of text_config, where the class has its settings there, but for those in `outside`
+    outside: tuple[str, ...] = ()
+    draft: bool = False  # a draft model: tokenizer and settings of its target (`config["target"]`) go into the file
     idle: When | None = None  # blocks that the runtime carries and does not compute with, so that no LoRA update works there
 
     @cached_property
@@ -140,16 +153,34 @@ class ArchSpec:
         taken: set[str] = set()
         out = []
         for rule in self.tensors:
-            names = {str(t) for t in rule.hf}
+            names = {str(t) for t in rule.hf} if rule.of is None else set()
             out.append(bool(names & taken))
             taken |= names
         return tuple(out)
 
-    def blocks(self, hole: str, hp: Hparams) -> range:
+    def blocks(self, hole: str, hp: Hparams) -> Sequence[int]:
         """The blocks of a stack by their numbers in GGUF names."""
         stack = self.stacks[hole]
-        start = self.blocks(stack.after, hp).stop if stack.after else 0
-        return range(start, start + stack.length(hp))
+        before = self.blocks(stack.after, hp) if stack.after else ()
+        return stack.numbers(hp, before[-1] + 1 if before else 0)
+
+
+@dataclass(frozen=True)
+class Projector(ArchSpec):
+    """What is not the language model of the classes: vision and audio towers, in a GGUF file of their own (mmproj).
+
+    Its rules see config.json as it stands, with the settings of the processor files under `processor`.
+    """
+
+    tokens: Mapping[str, str] = field(default_factory=dict)  # name -> text of a token whose id the rules see as `tokens.<name>`
+    text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
+    tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The keys that say which projector it is, with their values."""
+        return {f"clip.{rule.key}": rule.value for rule in self.hparams
+                if isinstance(rule, Const) and rule.key.endswith("projector_type")}
 
 
 @dataclass(frozen=True)
@@ -202,10 +233,13 @@ def R(
     no_lora: str | None = None,
     given: Has | None = None,
     each: str = "expert_count",
+    of: When | None = None,
+    borrowed: bool = False,
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when, shape, type, hf_dtype, no_lora, given, each)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each, of,
+                      borrowed)

@@ -33,6 +33,7 @@ from .staging import Staging, existing, misplaced, no_room, refuse_existing
 
 Progress = Callable[[int, int, str], None]
 PROGRESS_INTERVAL = 0.05  # seconds
+AS_STORED = ("gguf-to-hf", "split", "join", "edit")  # directions that give what a file holds, whatever that is
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class _Run:
         # The last output completes the set, and has the same name however the tensors are spread over shards.
         self.journal_path = plan.outputs[-1].path.with_name(plan.outputs[-1].path.name + SUFFIX)
         self.fixed = self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
+        self.made = {*self.plan.folders, *((self.plan.folder,) if self.plan.folder else ())}
         self.last_progress = 0.0
         self.bytes_read = self.bytes_written = 0
         self.failed: dict[int, GgufxError] = {}  # by set
@@ -137,11 +139,11 @@ class _Run:
         """Everything that can be refused before anything is touched."""
         with open_inputs(self.plan.inputs):
             pass  # they are as planned
-        problems = misplaced(self.plan.outputs, self.plan.folder)
+        problems = misplaced(self.plan.outputs, self.made)
         there = [o for o in self.plan.outputs if os.path.lexists(o.path)]
         if not resume or problems or (self._journal() is None and len(there) < len(self.plan.outputs)):
             problems = existing(self.plan.outputs, force, None if resume else self._resume_hint()) + problems
-        raise_all(problems or no_room(self.plan.outputs, self.plan.folder, resume))
+        raise_all(problems or no_room(self.plan.outputs, self.made, resume))
 
     def __call__(self, resume: bool, keep_partial: bool | None, force: bool, engine: Engine, checksums: bool) -> Result:
         self.refuse(resume, force)
@@ -173,6 +175,8 @@ class _Run:
                     digests = trail.finish(self.threads)
                 self._publish(staging)
                 journal.remove()
+                if self.failed:
+                    staging.discard(part for part in staging.parts if part.output.set in self.failed)
             except BaseException as error:
                 interrupted = not isinstance(error, Exception) and self.done > self.fixed
                 if journal and (resume or interrupted if keep_partial is None else keep_partial):
@@ -188,9 +192,9 @@ class _Run:
                 raise
             if self.progress:
                 self.progress(self.plan.output_bytes, self.plan.output_bytes, "")
-            written = (WrittenFile(o.path, o.size, sha256) for o, sha256 in zip(self.plan.outputs, digests, strict=True)
-                       if o.set not in self.failed)
-            failures = (Failure(self.plan.sets[number][0].path, error) for number, error in sorted(self.failed.items()))
+            sums = {o.path: sha256 for o, sha256 in zip(self.plan.outputs, digests, strict=True)}
+            written = (WrittenFile(o.path, o.size, sums[o.path]) for o in self.plan.listed if o.set not in self.failed)
+            failures = (Failure(self.plan.results[number], error) for number, error in sorted(self.failed.items()))
             return Result(tuple(written), time.monotonic() - self.begun, self.bytes_read, self.bytes_written,
                           receipts + len(kept), len(kept), bytes_kept, tuple(staging.leftovers), tuple(failures),
                           tuple(engine.devices), tuple(engine.notes))
@@ -289,7 +293,7 @@ class _Run:
         outputs = (GrowingFile(p.output.path, None if p.published else p.path, p.output.size, p.output.set)
                    for p in staging.parts)
         return Conversion(self.plan.inputs, tuple(outputs), dict(enumerate(self.jobs)), self.plan.imatrix, self.max_memory,
-                          done, sound=self.plan.direction != "gguf-to-hf")  # which gives back what a file holds
+                          done, sound=self.plan.direction not in AS_STORED)
 
     def _convert(self, conversion: Conversion, engine: Engine, journal: Journal, trail: Trail) -> int:
         """All tiles that are not kept; how many."""
@@ -307,7 +311,7 @@ class _Run:
         return count
 
     def _publish(self, staging: Staging) -> None:
-        """Set after set; of those that failed, nothing stays."""
+        """Set after set, but for those that failed."""
         sets = [list(parts) for _, parts in groupby(staging.parts, key=lambda part: part.output.set)]
         for number, parts in enumerate(sets):
             try:
@@ -316,8 +320,6 @@ class _Run:
             except (StorageError, UsageError) as error:
                 self.failed[number] = error
         self._refuse_none_left()
-        if self.failed:
-            staging.discard(part for number in self.failed for part in sets[number])
 
     def _refuse_none_left(self) -> None:
         """Raise why, if no set of outputs is left that can be made."""

@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +55,12 @@ def existing(outputs: Iterable[OutputFile], force: bool, hint: str | None = None
     return problems
 
 
-def misplaced(outputs: Sequence[OutputFile], folder: Path | None) -> list[GgufxError]:
-    """What is wrong with the places of outputs: no folder (but for `folder`, which is made), no permission to write.
+def misplaced(outputs: Sequence[OutputFile], made: Collection[Path]) -> list[GgufxError]:
+    """What is wrong with the places of outputs: no folder (but for those that are `made`), no permission to write.
 
     Nothing is written to find out, so that this can be asked for a plan as well.
     """
-    homes = {o.path: _home(o, folder) for o in outputs}
+    homes = {o.path: _home(o, made) for o in outputs}
     problems: list[GgufxError] = []
     for home in dict.fromkeys(homes.values()):
         if not home.exists():
@@ -73,14 +73,14 @@ def misplaced(outputs: Sequence[OutputFile], folder: Path | None) -> list[GgufxE
     return problems
 
 
-def no_room(outputs: Sequence[OutputFile], folder: Path | None, resume: bool) -> list[GgufxError]:
+def no_room(outputs: Sequence[OutputFile], made: Collection[Path], resume: bool) -> list[GgufxError]:
     """What is wrong where a disk has too little room for all of them together. What is there of them already takes none.
 
     The one check there is where room cannot be reserved.
     """
     needed: dict[int, int] = {}
     for output in outputs:
-        home = _home(output, folder)
+        home = _home(output, made)
         if not home.is_dir() or (resume and output.path.exists()):
             continue
         part = part_path(output.path)
@@ -94,11 +94,12 @@ def no_room(outputs: Sequence[OutputFile], folder: Path | None, resume: bool) ->
     return []
 
 
-def _home(output: OutputFile, folder: Path | None) -> Path:
+def _home(output: OutputFile, made: Collection[Path]) -> Path:
     """The folder that must be there for an output."""
-    if folder is None:
+    around = next((folder for folder in made if output.path.is_relative_to(folder)), None)
+    if around is None:
         return output.path.parent
-    return folder if os.path.lexists(folder) else folder.parent
+    return around if os.path.lexists(around) else around.parent
 
 
 class Staging:
@@ -225,10 +226,12 @@ class Staging:
     def publish(self, parts: Sequence[Part]) -> None:
         """Rename these parts, a set, in order, each complete and synced. The last one completes the set.
 
-        If that fails before the last, nothing of the set stays visible. UsageError where an output appeared meanwhile.
+        If that fails before the last, nothing of the set stays visible. UsageError where an output appeared meanwhile. What
+        takes the place of another file has its permissions.
         """
         waiting = [p for p in parts if not p.published]
         refuse_existing([p.output for p in waiting], self.force)
+        modes = {p.output.path: stat.S_IMODE(p.output.path.stat().st_mode) for p in waiting if p.output.path.is_file()}
         folders = list(dict.fromkeys(p.path.parent for p in parts))
         folders += [f.parent for f in self._folders if f.parent not in folders]
         renamed: list[Part] = []
@@ -241,6 +244,9 @@ class Staging:
                 if part is waiting[-1]:
                     _sync_folders(folders)
                 path = part.output.path
+                if path in modes:
+                    with suppress(OSError):  # some file systems have none
+                        os.fchmod(part.descriptor, modes[path])
                 os.replace(part.path, path)
                 part.published = True
                 renamed.append(part)

@@ -46,7 +46,7 @@ T = TypeVar("T")
 class Checkpoint:
     """`config` is config.json as it stands; `tensors` in file order, then header order; `notes` are for the user.
 
-    `promised`: names that the index lists and no file holds.
+    `promised`: names that the index lists and no file holds. `beside`: stored tensors that are no weights, nor parts of one.
     """
 
     folder: Path
@@ -54,6 +54,7 @@ class Checkpoint:
     tensors: dict[str, StoredTensor]
     notes: list[str] = field(default_factory=list)
     promised: tuple[str, ...] = ()
+    beside: Mapping[str, StoredTensor] = field(default_factory=dict)
 
 
 def open_checkpoint(folder: str | Path, hf_class: str | None = None) -> Checkpoint:

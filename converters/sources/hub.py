@@ -28,7 +28,7 @@ from . import quantized
 from .recognise import recognise_names, told
 from .weight_files import ADAPTER, INDEX, first_of, loose_parts
 
-What = Literal["checkpoint", "config", "adapter", "gguf"]
+What = Literal["checkpoint", "config", "target", "adapter", "gguf"]
 
 # Small files worth having where they exist, as fnmatch patterns; the weights are chosen by name from what is there.
 SIDE_FILES = (
@@ -39,6 +39,7 @@ SIDE_FILES = (
 _FILES: dict[What, tuple[str, ...]] = {
     "checkpoint": SIDE_FILES,
     "config": ("config.json",),
+    "target": ("config.json", "generation_config.json", *tokenizer_names.PATTERNS),  # of a draft: settings and tokenizer
     "adapter": ("adapter_config.json", "README.md", *tokenizer_names.PATTERNS),
     "gguf": (),
 }
@@ -193,7 +194,7 @@ def _fetch_folder(snapshot: _Snapshot, what: What) -> Path:
         weights = weight_files(snapshot.names, config, lambda index: snapshot.fetch([index]) / index)
     else:
         weights = next(([name] for name in ADAPTER if what == "adapter" and name in snapshot.names), [])
-    if not weights and what != "config":
+    if not weights and what not in ("config", "target"):
         snapshot.refuse("no weights that can be converted", expected="safetensors or PyTorch .bin files",
                         hint=_other_use(snapshot))
     if absent := [name for name in weights if name not in snapshot.names]:

@@ -54,6 +54,8 @@ class Thing:
         return _first(names, self.has)
 
 
+_ANY_WEIGHTS = (*_WEIGHTS, "*.safetensors", "pytorch_model*.bin", "model*.bin")
+_MEGATRON = "Export it to Hugging Face's format with Megatron-Bridge."
 _MLX_ADAPTER = ("adapters.safetensors", "adapters.npz")
 _ADAPTER_WAY = "Convert it with `ggufx lora-to-gguf {path}`, or merge it into its base model with `ggufx merge-lora {path}`."
 FOLDERS = (
@@ -65,14 +67,27 @@ FOLDERS = (
           without=_MLX_ADAPTER),
     Thing("Meta's original checkpoint, a file per rank", _PUBLISHED, has=("consolidated.[0-9]*.pth",)),
     Thing("Mistral's own format", _PUBLISHED, has=("consolidated*.safetensors",), also=("params.json", "tekken.json")),
+    Thing("a Megatron checkpoint", _MEGATRON, has=("common.pt",), also=("*.distcp",)),
+    Thing("a NeMo checkpoint", "Export it with NeMo: `llm.export_ckpt('{path}', target='hf', output_path='OUT')` of "
+          "nemo.collections, and convert OUT.", has=("context",), also=("weights",)),
+    Thing("a NeMo checkpoint unpacked", "Export it with NeMo's own script for the model, convert_MODEL_nemo_to_hf.py, and "
+          "convert the result.", has=("model_config.yaml",), also=("model_weights", "model_weights.ckpt")),
     Thing("a sharded FSDP checkpoint", "Join it with `accelerate merge-weights {path} OUT`, put config.json and the "
           "tokenizer files beside it, and convert OUT.", has=("*.distcp", "pytorch_model_fsdp_*"), without=("iter_*",)),
     Thing("a training state of one file per rank (verl)", "Join it with `python -m verl.model_merger merge --backend fsdp "
           "--local_dir {path} --target_dir OUT`, and convert OUT.", has=("model_world_size_*_rank_*.pt",)),
+    Thing("the folder of a run of verl", "Join a step of it with `python -m verl.model_merger merge --backend fsdp --local_dir "
+          "{member}/actor --target_dir OUT`, and convert OUT.",
+          has=("global_step_[0-9]*",), also=("latest_checkpointed_iteration.txt",)),
+    Thing("a step of a run of verl", "Join it with `python -m verl.model_merger merge --backend fsdp --local_dir {member} "
+          "--target_dir OUT`, and convert OUT.", has=("actor",), also=("data.pt", "critic")),
+    Thing("a checkpoint of GPT-NeoX, a file per layer", "Export it with gpt-neox: `python tools/ckpts/convert_neox_to_hf.py "
+          "--input_dir {path} --config_file CONFIG.yml --output_dir OUT`, and convert OUT.",
+          has=("layer_[0-9]*-model_[0-9]*-model_states.pt",)),
     Thing("a DeepSpeed ZeRO checkpoint", "Join it with its own script, `python zero_to_fp32.py {path} OUT "
           "--safe_serialization`, put config.json and the tokenizer files beside it, and convert OUT.",
           has=("zero_to_fp32.py", "global_step*", "*zero_pp_rank_*"), without=_WEIGHTS),
-    Thing("a Megatron checkpoint", "Export it to Hugging Face's format with Megatron-Bridge.",
+    Thing("a Megatron checkpoint", _MEGATRON,
           has=("mp_rank_*", "iter_*", "latest_checkpointed_iteration.txt")),
     Thing("the folder of a training run", "Give one of the checkpoints in it: {member}.", has=("checkpoint-[0-9]*",),
           without=("config.json",)),
@@ -81,10 +96,27 @@ FOLDERS = (
     Thing("a pipeline of diffusers", "ggufx converts language models.", has=("model_index.json",)),
     Thing("a folder of GGUF files", "Give one of them, as {member}: gguf-to-hf, quantize, verify and inspect take it.",
           has=("*.gguf",), without=_WEIGHTS),
+    Thing("a checkpoint of Flax", "Save it again with transformers 4: `from_pretrained('{path}', from_flax=True)"
+          ".save_pretrained('OUT')`, and convert OUT.", has=("flax_model*.msgpack",), without=_ANY_WEIGHTS),
+    Thing("a checkpoint of TensorFlow ({entry})", "Save it again with transformers 4: `from_pretrained('{path}', from_tf=True)"
+          ".save_pretrained('OUT')`, and convert OUT.", has=("tf_model.h5", "*.ckpt.index"), without=_ANY_WEIGHTS),
+    Thing("a checkpoint of MLX from before safetensors", "Save it again: `mx.save_safetensors('{path}/model.safetensors', "
+          "mx.load('{member}'))` with mlx.core as mx, and convert it.", has=("weights.npz",), without=_ANY_WEIGHTS),
+    Thing("a checkpoint of JAX (Orbax)", "Export it to safetensors with the program that it was made with.",
+          has=("_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"), without=_ANY_WEIGHTS),
+    Thing("a model as {entry} takes it, no longer a checkpoint", "Convert the checkpoint that it was made of.",
+          has=("mlc-chat-config.json", "rank[0-9]*.engine", "genai_config.json", "llm_config.json"), without=_WEIGHTS),
+    Thing("a checkpoint of LitGPT", "Convert it back with `litgpt convert_from_litgpt {path} OUT`, save OUT/model.pth as "
+          "pytorch_model.bin beside config.json and the tokenizer files, and convert that folder.",
+          has=("lit_model*.pth",), without=_WEIGHTS),
     Thing("a checkpoint with weights of another framework ({entry})", "Download or save it as safetensors: "
           "`save_pretrained` of transformers.",
-          has=("tf_model.h5", "flax_model*.msgpack", "*.onnx", "onnx", "weights.npz", "*.ckpt.index", "*.nemo",
-               "openvino_model*", "rust_model.ot", "*.mlpackage", "*.tflite"), without=(*_WEIGHTS, "*.safetensors", "*.bin")),
+          has=("*.onnx", "onnx", "*.nemo", "openvino_model*", "rust_model.ot", "*.mlpackage", "*.tflite", "*.pdparams",
+               "*.weights.h5"), without=_ANY_WEIGHTS),
+    Thing("the state of a training run without the model ({entry})", "Give the folder that the model was saved to, another "
+          "checkpoint of the run, or save it with `save_pretrained`.",
+          has=("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt"),
+          without=(*_ANY_WEIGHTS, "*.pth", "model*.pt")),
     Thing("a folder with a state of training, without config.json ({entry})", "Save the model with `save_pretrained`.",
           has=("*.pt", "*.pth", "*.ckpt"), without=(*_WEIGHTS, "config.json")),
 )  # fmt: skip

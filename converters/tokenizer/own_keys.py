@@ -22,7 +22,7 @@ from typing import Any
 
 from ..io import tokenizer_names as names
 from ..io.json_file import JsonStyle, json_bytes
-from ..io.values import Metadata, Value, ValueType, array, string, strings
+from ..io.values import Metadata, Value, ValueType, array, string, strings, text_of
 from .bpe import merge_pairs
 from .folder import Folder
 from .merges import encode_order
@@ -114,6 +114,18 @@ def residue(folder: Path | Folder, metadata: Metadata) -> Metadata:
         return {}  # nothing that a tokenizer could be loaded from (tekken.json): it is rebuilt from the standard keys
     config = _keep_config(source, metadata, spelling)
     return {TOKENIZER_KEY: string(_text(kept)), CONFIG_KEY: string(_text(config)), **extra}
+
+
+def residue_with_template(folder: Folder, metadata: Metadata) -> Metadata:
+    """The same where another template than the folder's stands under its key: that comes back, or all from standard keys."""
+    named = {key: value for key, value in metadata.items() if not key.startswith(f"{KEY}.")}
+    kept = residue(folder, named)  # named templates are kept as texts: the file has them no longer
+    return kept if follows(kept, KEY) else {}
+
+
+def follows(metadata: Metadata, key: str) -> bool:
+    """Whether the way back takes a template from this key, as it must where that is not the original's."""
+    return f'"{key}"' in text_of(metadata, CONFIG_KEY)
 
 
 def _text(data: Json) -> str:

@@ -101,6 +101,8 @@ _GLM_RANKS = Ranks("chatglm-bpe", ("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK
                                    "<|assistant|>", "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>",
                                    "<|begin_of_video|>", "<|end_of_video|>"))
 _QWEN = VocabRules(pre=("qwen2", "qwen35"))
+_GEMMA4 = VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
+    "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>')))
 _BERT = VocabRules(json_first=True, type_count=True, fairseq=True, pre=("roberta-bpe",), lstrip=("<mask>",))
 
 _PHI3 = VocabRules(json_classes=("GPT2Tokenizer",), as_written=True, pre=("dbrx", "gpt-4o"), rstrip=True)
@@ -137,8 +139,8 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "gemma3": VocabRules(space_prefix=False),
     "gemma3n": VocabRules(space_prefix=False),
     "gemma-embedding": VocabRules(space_prefix=False),
-    "gemma4": VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
-        "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'))),
+    "gemma4": _GEMMA4,
+    "gemma4-assistant": _GEMMA4,
     "bert": _BERT,
     "nomic-bert": _BERT,
     "neo-bert": _BERT,
@@ -162,6 +164,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "ernie4_5": VocabRules(prefix_from_config=True),
     "ernie4_5-moe": VocabRules(prefix_from_config=True),
     "deepseek": VocabRules(pre=("deepseek-llm",)),
+    "deepseek2-ocr": VocabRules(pre=("deepseek-v3",)),
     "deepseek32": VocabRules(json_first=True, pre=("deepseek-v3",)),
     "paddleocr": VocabRules(prefix_from_config=True),
     "exaone": VocabRules(pre=("exaone",)),
@@ -169,6 +172,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "falcon": VocabRules(pre=("falcon",)),
     "falcon-h1": VocabRules(pre=("falcon-h1",)),
     "glm4": VocabRules(pre=("glm4",), roles={"glm4": {**_GLM, "bos": "<|endoftext|>"}}),
+    "glm5-next": VocabRules(pre=("glm4",), roles=_GLM_ROLES),
     "glm-dsa": VocabRules(pre=("glm4",), roles=_GLM_ROLES),
     "glm4moe": VocabRules(pre=("glm4", "solar-open"), roles={**_GLM_ROLES, "solar-open": _SOLAR}),
     "gptneox": VocabRules(pre=("olmo",)),
@@ -177,6 +181,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "grok": VocabRules(pre=("grok-2",)),
     "hunyuan-dense": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
     "hunyuan_vl": VocabRules(pre=("hunyuan-dense",), chat_ends=True, ranks=_HUNYUAN_RANKS),
+    "hy_v4": VocabRules(pre=("hy_v4",)),
     "hunyuan-moe": VocabRules(pre=("hunyuan",), ranks=replace(_HUNYUAN_RANKS, ids={"bos": "<|bos|>"})),
     "internlm2": VocabRules(as_written=True, prefix_from_model=True, named={"eos": "<|im_end|>"}),
     "jais": VocabRules(pre=("jais",)),
@@ -189,6 +194,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "llama4": VocabRules(pre=("llama4",)),
     "minimax-01": VocabRules(pre=("minimax-m2",), silent=True),
     "minimax-m2": VocabRules(pre=("minimax-m2",)),
+    "minimax-m3": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
     "mpt": VocabRules(pre=("mpt",)),
     "maincoder": VocabRules(pre=("qwen2",)),
@@ -205,6 +211,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "stablelm": VocabRules(pre=("stablelm2",)),
     "starcoder": VocabRules(pre=("starcoder",)),
     "starcoder2": VocabRules(pre=("starcoder",)),
+    "talkie": VocabRules(pre=("talkie",)),
 }
 
 

@@ -7,9 +7,11 @@ transformers keeps them in tokenizer_config.json (one text, or a list with names
 from __future__ import annotations
 
 import string as ascii_classes
+from pathlib import Path
 
 from ..errors import InputError
 from ..io import tokenizer_names as names
+from ..io.files import read_text
 from ..io.values import Metadata, string, strings
 from .folder import Folder
 
@@ -83,6 +85,19 @@ def template_metadata(templates: dict[str, str]) -> Metadata:
     if "default" in templates:
         metadata[KEY] = string(templates["default"])
     return metadata
+
+
+def with_template(metadata: Metadata, text: str) -> Metadata:
+    """The key-values with this template in the place of all that they have: named ones are for the model's own uses."""
+    return {k: v for k, v in metadata.items() if not k.startswith(KEY)} | {KEY: string(text)}
+
+
+def read_template(path: Path) -> str:
+    """A template as transformers reads it. InputError for a file that holds no text."""
+    text = read_text(path)
+    if not text.strip():
+        raise InputError("is empty, a chat template is needed", file=path)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def template_files(templates: dict[str, str]) -> dict[str, bytes]:

@@ -245,13 +245,14 @@ def _put_rules(metadata: Metadata, rules: VocabRules, vocabulary: Vocabulary, sp
                                      "in this vocabulary it is no special token")
         for name, added in row.adds.items():
             metadata[f"{PREFIX}add_{name}_token"] = boolean(added)
-        for name, text in row.roles.get(vocabulary.pre or "", {}).items():
-            if text in vocabulary.tokens:
-                metadata.setdefault(PREFIX + ID_KEYS[name], u32(vocabulary.tokens.index(text)))
 
 
 def _with_roles(vocabulary: Vocabulary, rules: VocabRules, special: Special) -> Vocabulary:
-    """The vocabulary in which the tokens that the architecture has a role for are control tokens."""
+    """The vocabulary in which the tokens that the architecture has a role for are control tokens; `special` knows these
+    roles and those by pre-tokenizer, behind the ones that files name."""
+    for name, text in rules.roles.get(vocabulary.pre or "", {}).items():
+        if text in vocabulary.tokens:
+            special.ids.setdefault(name, vocabulary.tokens.index(text))
     types = list(vocabulary.types)
     for name, text in rules.named.items():
         if text in vocabulary.tokens:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from .. import arch
+from ..arch import projectors
 from ..errors import GgufxError
 from ..planners.adapter_updates import Adapter
-from ..planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
-from ..planners.reading import merged
+from ..planners.gguf_to_hf import HfOptions
+from ..planners.pair_to_hf import plan_model_to_hf
+from ..planners.reading import with_merged
 from ..rules.match import rename
 from ..rules.spec import ArchSpec
 from ..run.device import Device
@@ -108,7 +110,8 @@ def _take(part: Slice, found: Figures, back: Figures | None) -> None:
 
 
 def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, stack: ExitStack,
-               notes: list[str], hf_class: str | None = None, adapters: Sequence[Adapter] = ()) -> list[Pair]:
+               notes: list[str], hf_class: str | None = None, mmproj: Path | None = None,
+               adapters: Sequence[Adapter] = ()) -> list[Pair]:
     """The pairs of a checkpoint and a GGUF file, with what GGUF's names do not settle compared under the checkpoint's.
 
     That is what the file holds in another layout than the table's first, and values that the way to GGUF computes.
@@ -119,8 +122,8 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
     if (folder.form, file.form) != ("checkpoint", "gguf") or not unsettled:
         return pairs
     try:
-        checkpoint = merged(folder.path, adapters, hf_class) if adapters else open_logical(folder.path, hf_class)
-        plan = plan_gguf_to_hf(file.path, Path("verify"), HfOptions("f32"))
+        checkpoint = with_merged(folder.path, adapters, hf_class) if adapters else open_logical(folder.path, hf_class)
+        plan = plan_model_to_hf(file.path, Path("verify"), HfOptions("f32", mmproj=mmproj, hf_class=mmproj and hf_class))
     except GgufxError as error:
         notes.append(f"{file.path}: cannot be compared under the checkpoint's names as well: {error}")
         return pairs
@@ -169,9 +172,10 @@ def _covered(tensor: SideTensor) -> bool:
 def _spellings(checkpoint: Checkpoint) -> dict[str, str]:
     """The checkpoint's tensors by every name under which the table, or an own file, may know them."""
     spec: ArchSpec = arch.for_config(checkpoint.config, "")
+    towers = projectors.of_config(checkpoint.config, arch.class_of(checkpoint.config, ""))
     out: dict[str, str] = {}
     for name in checkpoint.tensors:
-        for spelling in rename(name, spec.aliases):
+        for spelling in rename(name, (*spec.aliases, *(towers.aliases if towers else ()))):
             out.setdefault(spelling, name)
     return {**out, **{name: name for name in checkpoint.tensors}}
 

@@ -152,6 +152,12 @@ def of_gguf(model: GgufFile) -> Side:
     return Side(model.path, "gguf adapter" if adapter else "gguf", "gguf", tensors, _inputs(files), keys)
 
 
+def joined_keys(first: Metadata, *more: Metadata) -> Metadata:
+    """The key-values of a model in several files: who made it, and of what type its files are, by the first."""
+    others = {k: v for keys in more for k, v in keys.items() if not k.startswith("general.")}
+    return {**others, **first} if others else first
+
+
 def of_checkpoint(checkpoint: Checkpoint, form: str = "checkpoint") -> Side:
     """A checkpoint or adapter folder by its own names."""
     files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
@@ -167,10 +173,10 @@ def of_plan(path: Path, form: str, plan: ConversionPlan) -> Side:
         metadata: Metadata = {}
         regions = _planned_safetensors(plan)
     else:
-        output = plan.outputs[0]
-        header = planned_header(output.head, output.size, path)
-        metadata = header.metadata
-        regions = {t.name: Region(0, t.offset, t.type, t.shape) for t in header.tensors.values()}
+        headers = [planned_header(output.head, output.size, path) for output in plan.outputs]
+        metadata = joined_keys(*(header.metadata for header in headers))
+        regions = {t.name: Region(number, t.offset, t.type, t.shape)
+                   for number, header in enumerate(headers) for t in header.tensors.values()}
     tensors = _put_together(plan, regions)
     return Side(path, form, "hf" if plan.direction == "gguf-to-hf" else "gguf", tensors, plan.inputs, metadata,
                 notes=plan.notes)

@@ -22,13 +22,15 @@ from .. import arch
 from ..errors import GgufxError, UsageError
 from ..io.files import open_regular
 from ..io.gguf import read_gguf_model
+from ..io.values import text_of
 from ..notes import Note, grouped
 from ..planners.adapter_updates import Adapter
-from ..planners.hf_to_gguf import GgufOptions, plan_hf_to_gguf
+from ..planners.hf_to_gguf import GgufOptions
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
 from ..planners.merged_model import beside_weights
 from ..planners.own_keys import Source
-from ..planners.reading import merged
+from ..planners.projector import plan_checkpoint
+from ..planners.reading import with_merged
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
 from ..sources.hf_folder import Checkpoint, base_of, open_adapter, open_checkpoint
@@ -36,7 +38,7 @@ from ..sources.packed.logical import logical
 from ..sources.recognise import expect, recognise
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
-from .side import Side, of_checkpoint, of_gguf, of_plan
+from .side import Side, joined_keys, of_checkpoint, of_gguf, of_plan
 from .tensors import Pair, Verdict, summary
 from .tokenizers import Probes, probe
 
@@ -52,9 +54,10 @@ class VerifyOptions:
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
-    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`: as for hf-to-gguf.
-    `adapters`: what is merged into A, a checkpoint, before that. `vocabulary` False: a checkpoint's tokenizer is not read, and
-    no key of it counts.
+    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`, `target`: as for hf-to-gguf.
+    `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts. `mmproj`: the file of the vision and
+    audio parts that belongs to the GGUF file of a text model; with it the whole of a multimodal checkpoint is compared.
+    `adapters`: what is merged into A, a checkpoint, before that.
     """
 
     base: Path | None = None
@@ -66,7 +69,9 @@ class VerifyOptions:
     made: bool = False
     pre: str | None = None
     hf_class: str | None = None
+    target: Path | None = None
     vocabulary: bool = True
+    mmproj: Path | None = None
     adapters: tuple[Adapter, ...] = ()
 
 
@@ -175,7 +180,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
-        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.adapters)
+        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.mmproj, options.adapters)
         one.check()
         two.check()
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
@@ -220,20 +225,23 @@ def base_named(a: Path, b: Path) -> str | None:
 def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[Difference]]:
     """Both under the same names, and how their settings differ."""
     forms = (form_of(a), form_of(b))
+    if options.mmproj is not None and {*forms} != {"checkpoint", "gguf"}:
+        raise UsageError("a projector belongs to a GGUF file that is compared with a checkpoint", file=options.mmproj)
     if forms == ("checkpoint", "checkpoint"):
         one_folder, other = (open_checkpoint(path, options.hf_class) for path in (a, b))
         if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
             one_folder, other = logical(one_folder), logical(other)  # one may be stored in another form
         if options.adapters:
-            one_folder = merged(a, options.adapters, options.hf_class)
+            one_folder = with_merged(a, options.adapters, options.hf_class)
         return _folders(one_folder, other, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
         return one, two, adapter_files(a, b)
     if options.adapters and forms[0] != "checkpoint":
         raise UsageError("adapters are merged into a checkpoint", file=a, hint="Give the base model's checkpoint first.")
-    one = _in_gguf_names(a, forms[0], options)
-    two = _in_gguf_names(b, forms[1], replace(options, adapters=()))
+    projector = any(form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True))
+    one = _in_gguf_names(a, forms[0], options, projector)
+    two = _in_gguf_names(b, forms[1], replace(options, adapters=()), projector)
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):
         adapter, model = (one, two) if one.form in ADAPTERS else (two, one)
         raise UsageError(f"{adapter.path} is an adapter, {model.path} is a model: they hold different things")
@@ -241,13 +249,24 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     return one, two, key_values(one.metadata, two.metadata, planned=planned)
 
 
-def _in_gguf_names(path: Path, form: str, options: VerifyOptions) -> Side:
+def _is_projector(path: Path) -> bool:
+    return text_of(read_gguf_model(path).metadata, "general.architecture") == "clip"
+
+
+def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: bool = False) -> Side:
+    """`projector`: the other side is the vision and audio parts alone."""
     if form == "gguf":
-        return of_gguf(read_gguf_model(path))
+        model = read_gguf_model(path)
+        if options.mmproj is not None:
+            seen = read_gguf_model(options.mmproj)
+            model = replace(model, tensors={**seen.tensors, **model.tensors},
+                            metadata=joined_keys(model.metadata, seen.metadata))
+        return of_gguf(model)
     if form == "checkpoint":
-        return of_plan(path, form, plan_hf_to_gguf(path, VIRTUAL, GgufOptions(
-            "f32", pre=options.pre, hf_class=options.hf_class, tokenizer=options.vocabulary, plain=True,
-            adapters=options.adapters)))
+        plan, _ = plan_checkpoint(path, VIRTUAL, GgufOptions(
+            pre=options.pre, hf_class=options.hf_class, target=options.target, tokenizer=options.vocabulary, plain=True,
+            mmproj=options.mmproj is not None, mmproj_only=projector, mmproj_type="f32", adapters=options.adapters), ["f32"])
+        return of_plan(path, form, plan)
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
                          hint="Give --base with the base model's folder or Hub id; its config.json is enough.")

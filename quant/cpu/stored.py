@@ -101,12 +101,13 @@ def scale_and_shift(codes, table, scales, biases, width, out):
 
 
 @kernel
-def scale_once(codes, table, scales, zeros, width, out):
-    """(table[code] - zero) * scale of zeros that are no whole numbers: computed in float64, rounded once."""
+def scale_once(codes, table, scales, zeros, first, height, width, out):
+    """As `scale_codes`, of zeros that are no whole numbers: computed in float64, rounded once."""
     rows, cols = codes.shape
     for r in range(rows):
+        band = (first + r) // height
         for group in range(scales.shape[1]):
-            scale, zero = np.float64(scales[r, group]), np.float64(zeros[r, group])
+            scale, zero = np.float64(scales[band, group]), np.float64(zeros[band, group])
             for c in range(group * width, min(group * width + width, cols)):
                 out[r, c] = np.float32((np.float64(table[codes[r, c]]) - zero) * scale)
 
@@ -121,4 +122,4 @@ def warmup() -> None:
     scale_codes(bytes_, table, floats, none, 0, 1, 1, out)
     scale_columns(bytes_, table, floats, floats, np.zeros(4, np.int32), out)
     scale_and_shift(bytes_, table, floats, floats, 1, out)
-    scale_once(bytes_, table, floats, floats, 1, out)
+    scale_once(bytes_, table, floats, floats, 0, 1, 1, out)

@@ -18,7 +18,8 @@ from zoo.faults import repaired  # noqa: E402
 from zoo.golden import FAMILY, GOLDEN, OUTTYPES, describe  # noqa: E402
 from zoo.kinds import vocab  # noqa: E402
 from zoo.models import MODELS  # noqa: E402
-from zoo.peers import llama_cpp_convert, missing_converter, read_peer_gguf  # noqa: E402
+from zoo.peers import llama_cpp_convert, missing_converter, of_target, read_peer_gguf  # noqa: E402
+from zoo.proof import beside  # noqa: E402
 
 
 def entry(name: str, work: Path) -> dict | None:
@@ -28,11 +29,12 @@ def entry(name: str, work: Path) -> dict | None:
         return None
     folder = build(name, work / name)
     source = repaired(folder, fault, work / f"{name}-repaired")
+    target = beside(name, lambda other: found if (found := work / other).exists() else build(other, found))
     out: dict = {"source": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(), "file_type": {}}
     tensors: dict[str, dict] = {}
     for outtype in OUTTYPES:
         pre = vocab(MODELS[name].vocab).pre
-        made = llama_cpp_convert(source, outtype, work / f"{name}-{outtype}.gguf", pre, fault.options)
+        made = llama_cpp_convert(source, outtype, work / f"{name}-{outtype}.gguf", pre, (*fault.options, *of_target(**target)))
         values, rows = describe(read_peer_gguf(made))
         made.unlink()
         out["file_type"][outtype] = values.pop("general.file_type", None)

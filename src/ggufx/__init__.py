@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from .converters.run.execute import Result
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "gguf_to_hf",
-           "hf_to_gguf", "inspect", "lora_to_gguf", "merge_lora", "quantize", "verify"]
+__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "edit",
+           "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora", "quantize", "split", "verify"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan",
               "Inspection": "inspect.inspection", "Report": "verify.verify"}
@@ -79,8 +79,15 @@ def hf_to_gguf(
     metadata_file: str | Path | None = None,
     pre: str | None = None,
     hf_class: str | None = None,
+    target: str | Path | None = None,
+    chat_template: str | Path | None = None,
     plain: bool = False,
     keep_quantized: bool = False,
+    mmproj: bool = False,
+    mmproj_only: bool = False,
+    mmproj_type: str = "f16",
+    split_max_size: int | None = None,
+    split_max_tensors: int | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -104,14 +111,22 @@ def hf_to_gguf(
     model_name    general.name; `metadata_file`: JSON with general.* key-values
     pre           the pre-tokenizer, where it is not recognised
     hf_class      the class to take the model for, whatever config.json says
+    target        of a draft model (EAGLE-3, DFlash, DSpark): the model that it guesses for, whose tokenizer it takes;
+                  folder or Hub id
+    chat_template a Jinja file in the place of the model's own template, named ones too
     plain         no ggufx.* key-values: the way back is then not exact
     keep_quantized   of a quantized checkpoint at `auto`: whole numbers of few bits stay as they are, in GGUF's blocks
+    mmproj        also write the vision and audio parts, of type `mmproj_type`, to a file mmproj-... beside; `mmproj_only`: to
+                  `outfile`, without the text model
+    split_max_size, split_max_tensors   parts as of gguf-split, with at most so many bytes of tensors, or tensors, each
 
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
-    from .converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
+    from .converters.plan.gguf_output import SplitLimits
+    from .converters.planners.hf_to_gguf import GgufOptions
     from .converters.planners.many_outputs import outtype_names
     from .converters.planners.merged_weights import resolve_adapters
+    from .converters.planners.projector import plan_checkpoint
     from .converters.sources.hub import cached_origin, resolve_model
 
     quantization = _quantization(
@@ -121,9 +136,11 @@ def hf_to_gguf(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, plain=plain, keep_quantized=keep_quantized,
-                          adapters=resolve_adapters(_several(lora)), quantization=quantization)
-    return _each_type(GgufPlanner(folder, outfile, options), outtypes, dry_run, force=force, resume=resume,
+                          hf_class=hf_class, target=_target(target), chat_template=_path(chat_template), plain=plain,
+                          keep_quantized=keep_quantized, adapters=resolve_adapters(_several(lora)), quantization=quantization,
+                          mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type,
+                          split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+    return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
 
@@ -134,6 +151,8 @@ def gguf_to_hf(
     *,
     dtype: str = "auto",
     max_shard_size: int | None = None,
+    mmproj: str | Path | None = None,
+    hf_class: str | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -146,13 +165,16 @@ def gguf_to_hf(
     """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder, which is made.
 
     `dtype`: auto (the original types where the file tells them), bf16, f16 or f32. `max_shard_size` in bytes (the files
-    as they were where the file tells that, else of 5 GB).
+    as they were where the file tells that, else of 5 GB). `mmproj`: the file of the vision and audio parts, with which the
+    whole multimodal checkpoint is made; `hf_class`: its class, where two files of others do not tell.
     """
-    from .converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
+    from .converters.planners.gguf_to_hf import HfOptions
+    from .converters.planners.pair_to_hf import plan_model_to_hf
     from .converters.sources.hub import resolve_model
 
-    options = HfOptions(dtype, max_shard_bytes=max_shard_size)
-    plan = plan_gguf_to_hf(resolve_model(model, what="gguf"), Path(folder), options)
+    projector = None if mmproj is None else resolve_model(mmproj, what="gguf")
+    options = HfOptions(dtype, max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class)
+    plan = plan_model_to_hf(resolve_model(model, what="gguf"), Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
 
@@ -226,7 +248,7 @@ def merge_lora(
     model = base_of(found[0].folder) if base is None and found else base or ""
     path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint")
     plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=_path(imatrix))
-    return _complete(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+    return _each_made(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                      max_memory=max_memory, device=device, progress=progress)
 
 
@@ -248,6 +270,8 @@ def quantize(
     fallback: bool = True,
     allow_requantize: bool = False,
     override_kv: Mapping[str, bool | int | float | str] | Sequence[str] = (),
+    split_max_size: int | None = None,
+    split_max_tensors: int | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -261,6 +285,7 @@ def quantize(
 
     `allow_requantize`: also tensors that are quantized already, which lose twice. The others as of `hf_to_gguf`.
     """
+    from .converters.plan.gguf_output import SplitLimits
     from .converters.planners.many_outputs import outtype_names
     from .converters.planners.quantize import QuantizePlanner
     from .converters.sources.hub import resolve_model
@@ -271,9 +296,111 @@ def quantize(
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv,
         allow_requantize=allow_requantize)
     outtypes = outtype_names(outtype)
-    planner = QuantizePlanner(resolve_model(model, what="gguf"), outfile, quantization)
+    planner = QuantizePlanner(resolve_model(model, what="gguf"), outfile, quantization,
+                              SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_type(planner, outtypes, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
+
+
+@checked
+def split(
+    model: str | Path,
+    out: str | Path,
+    *,
+    max_size: int | None = None,
+    max_tensors: int | None = None,
+    first_empty: bool = False,
+    dry_run: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result | ConversionPlan:
+    """A GGUF file -> parts named `out`-00001-of-0000N.gguf, with the bytes of gguf-split; the first opens them all.
+
+    `max_size`: bytes of tensors in a part; `max_tensors`: tensors in a part; of both, what is reached first. `first_empty`:
+    the first part has the key-values alone. `out`: the beginning of the names, or a folder.
+    """
+    from .converters.plan.gguf_output import SplitLimits
+    from .converters.planners.copied_tensors import plan_split
+    from .converters.sources.hub import resolve_model
+
+    limits = SplitLimits(max_bytes=max_size, max_tensors=max_tensors, first_empty=first_empty)
+    plan = plan_split(resolve_model(model, what="gguf"), out, limits)
+    return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, progress=progress)
+
+
+@checked
+def join(
+    first: str | Path,
+    outfile: str | Path,
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result | ConversionPlan:
+    """The parts of a split GGUF model, given the first, -> one file: the one that was split, but for its `split.*` keys."""
+    from .converters.planners.copied_tensors import plan_join
+    from .converters.sources.hub import resolve_model
+
+    plan = plan_join(resolve_model(first, what="gguf"), outfile)
+    return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, progress=progress)
+
+
+@checked
+def edit(
+    model: str | Path,
+    outfile: str | Path | None = None,
+    *,
+    set: Mapping[str, bool | int | float | str | Sequence[bool | int | float | str]] | Sequence[str] = (),
+    set_file: Mapping[str, str | Path] | Sequence[str] = (),
+    unset: Sequence[str] = (),
+    chat_template: str | Path | None = None,
+    tokens: Mapping[str, str] | Sequence[str] = (),
+    tokenizer_from: str | Path | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result | ConversionPlan:
+    """A GGUF file -> the same with other key-values, and the same tensors; None: in its own place, once it is complete.
+
+    set             values by key; of a key that is not known by `key:type`, as in {"my.key:u32": 5}. `set_file`: in files
+    unset           keys, with wildcards
+    chat_template   a Jinja file; `tokens`: the texts of special tokens, {"eos": "<|eot_id|>"}
+    tokenizer_from  a checkpoint's folder: vocabulary and templates anew
+
+    Of a split model the first part alone changes. Sequences: as on the command line. A file that changes in nothing stays.
+    """
+    import json
+
+    from .converters.planners.edit import EditOptions, plan_edit
+    from .converters.run.execute import Result
+    from .converters.sources.hub import resolve_model
+
+    def assigned(pairs: Any) -> tuple[str, ...]:
+        if not isinstance(pairs, Mapping):
+            return tuple(pairs)
+        return tuple(f"{k}={v if isinstance(v, (str, Path)) else json.dumps(v)}" for k, v in pairs.items())
+
+    options = EditOptions(set=assigned(set), set_file=assigned(set_file), unset=tuple(unset), tokens=assigned(tokens),
+                          chat_template=_path(chat_template), tokenizer_from=_path(tokenizer_from))
+    plan = plan_edit(resolve_model(model, what="gguf"), _path(outfile), options)
+    if outfile is None and not plan.facts["changes"] and not dry_run:
+        return Result((), 0.0, 0, 0, 0)
+    return _carried_out(plan, dry_run, force=force or outfile is None, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, progress=progress)
 
 
 @checked
@@ -290,6 +417,8 @@ def verify(
     checksums: bool = True,
     pre: str | None = None,
     hf_class: str | None = None,
+    target: str | Path | None = None,
+    mmproj: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     progress: Callable[[int, int, str], None] | None = None,
@@ -299,7 +428,8 @@ def verify(
     `base`: the base model, for an adapter folder beside a GGUF adapter; else the one that it names. `lora`: adapters that are
     merged into `a`, a checkpoint, before. `max_rmse`: relative RMSE
     allowed for quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`:
-    all others do. `pre`, `hf_class`: as of `hf_to_gguf`. `progress`: called with (bytes done, in all, name of the tensor).
+    all others do. `pre`, `hf_class`, `target`: as of `hf_to_gguf`. `mmproj`: the file of the vision and audio parts that
+    belongs to the GGUF file. `progress`: called with (bytes done, in all, name of the tensor).
     """
     from .converters.planners.merged_weights import resolve_adapters
     from .converters.sources.hub import resolve_model
@@ -310,8 +440,8 @@ def verify(
     base = base or base_named(one, two)
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
-        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class,
-        adapters=resolve_adapters(_several(lora)))
+        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=_target(target),
+        mmproj=None if mmproj is None else resolve_model(mmproj, what="gguf"), adapters=resolve_adapters(_several(lora)))
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
 
@@ -343,6 +473,13 @@ def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
 
 
+def _target(model: str | Path | None) -> Path | None:
+    """The folder of a draft's target."""
+    from .converters.sources.hub import resolve_model
+
+    return None if model is None else resolve_model(model, what="target")
+
+
 def _quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_weights: Sequence[str], tensor_types: Any,
                   tensor_type_file: Any, override_kv: Any, **rest: Any) -> Quantization:
     """What is asked of a quantized file, in the words of the command line."""
@@ -360,15 +497,13 @@ def _quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:
-    """A file of each type."""
     from .converters.planners.many_outputs import plan_outputs
 
-    plan, refused = plan_outputs(planner, outtype)
-    return _complete(plan, refused, dry_run, **run)
+    return _each_made(*plan_outputs(planner, outtype), dry_run, **run)
 
 
-def _complete(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **run: Any) -> Result | ConversionPlan:
-    """IncompleteError, with what was made or would be, where some of the files cannot be made."""
+def _each_made(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **run: Any) -> Result | ConversionPlan:
+    """A file of each type. IncompleteError, with what was made or would be, where some of them cannot be."""
     from .converters.errors import IncompleteError
 
     result = _carried_out(plan, dry_run, **run)

@@ -57,7 +57,7 @@ def opened(folder: Path) -> None:
 
 KINDS = [kind for kind, t in ELEMENT_TYPES.items() if t.width]
 SETTINGS = ("bits", "group_size", "weight_block_size", "sym", "mode", "version", "config_groups", "checkpoint_format",
-            "linear_class", M)
+            "linear_class", "num_bits", M)
 shapes = st.lists(st.sampled_from([0, 1, 2, 3, 4, 8, 16, 31, 32, 64, 96, 255, 1 << 20]), max_size=3).map(tuple)
 numbers = st.sampled_from([b"", b"\xff" * 64, bytes(range(64)), b"{}", b'{"shape": [1e9, -1], "blocksize": 0}',
                            np.array([1 << 40, -1], np.int64).tobytes(), np.array([32, 64], np.int64).tobytes()])
@@ -77,7 +77,8 @@ def checkpoints(draw) -> tuple[dict[str, tuple[str, tuple[int, ...], bytes]], di
             shape, data = draw(shapes), draw(numbers)
             if (size := ELEMENT_TYPES[kind].nbytes(int(np.prod(shape, dtype=object)))) < 1 << 34:
                 tensors[name] = kind, shape, data[:size]
-    return tensors, draw(st.dictionaries(st.sampled_from(SETTINGS), values, max_size=4))
+    declared = draw(st.dictionaries(st.sampled_from(SETTINGS), values, max_size=4))
+    return tensors, {**declared, **({"quant_method": form.methods[0]} if form.methods else {})}
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -117,6 +118,8 @@ GIANT = 1 << 36
     {f"{M}.W_q": ("U8", (1, 1), b""), f"{M}.scale": ("F32", (1,), b""), f"{M}.zero": ("F32", (1,), b""),
      f"{M}.nbits": ("I64", (1 << 28,), b""), f"{M}.group_size": ("I64", (), b"\x01" + b"\0" * 7),
      f"{M}.shape": ("I64", (2,), b""), f"{M}.axis": ("I64", (), b"")},
-], ids=range(6))  # fmt: skip
+    {"model.layers.0.mlp.switch_mlp.up_proj.weight": ("F32", (GIANT, 1), b"")},
+    {"model.layers.0.mlp.switch_mlp.up_proj.weight": ("F32", (1 << 16, GIANT >> 16), b"")},
+], ids=range(8))  # fmt: skip
 def test_giant_claims(tensors, tmp_path: Path):
     opened(write(tmp_path, tensors, {}))

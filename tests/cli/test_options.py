@@ -12,14 +12,19 @@ import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
+from ggufx.converters.plan import gguf_output
 from ggufx.converters.planners import (
     adapter_updates,
+    copied_tensors,
+    edit,
     gguf_to_hf,
     hf_to_gguf,
     lora_to_gguf,
     many_outputs,
     merge_lora,
     merged_weights,
+    pair_to_hf,
+    projector,
     quantization,
     quantize,
 )
@@ -42,6 +47,7 @@ CONVERT = {
     "--checksums": ("sums", "checksums", Path("sums")),
     "--verify": ("", "made", True),
 }
+COPY = {flag: row for flag, row in CONVERT.items() if flag != "--verify"}
 DEVICE = {"--device": ("cuda:7", "device", "cuda:7")}
 OUTPUT = {"--outfile": ("out.gguf", "outfile", "out.gguf"), "--outtype": ("f16", "outtype", "f16")}
 METADATA = {
@@ -60,24 +66,31 @@ QUANTIZE = {
     "--pure": ("", "pure", True),
     "--no-fallback": ("", "allow_fallback", False),
     "--override-kv": ("k=int:1", "override_kv", ("k=int:1",)),
+    "--split-max-size": ("48G", "max_bytes", 48 * 10**9),
+    "--split-max-tensors": ("7", "max_tensors", 7),
 }
 BASE = {"--base": ("base", "base", Path("base"))}
+TEMPLATE = {"--chat-template": ("t.jinja", "chat_template", Path("t.jinja"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
 LORA = {"--lora": ("adapter@2", "adapters", (adapter_updates.Adapter(Path("adapter"), 2.0),))}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
+TARGET = {"--target": ("larger", "target", Path("larger"))}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **TARGET, **TEMPLATE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
+        "--mmproj": ("", "mmproj", True),
+        "--mmproj-only": ("", "mmproj_only", True),
+        "--mmproj-type": ("f32", "mmproj_type", "f32"),
         "--outtype": ("f16", "outtype", ["f16"]),
     }),
     "gguf-to-hf": (["in", "out"], {
         **CONVERT, **DEVICE,
         "--dtype": ("f16", "dtype", "f16"),
         "--max-shard-size": ("1MB", "max_shard_bytes", 10**6),
-        **PRE,
+        **PRE, **AS, "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
         "--no-tokenizer": ("", "tokenizer", False),
     }),
     "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS}),
@@ -92,8 +105,23 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **CONVERT, **DEVICE, **QUANTIZE,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
+    "split": (["in", "out"], {
+        **COPY,
+        "--max-size": ("48G", "max_bytes", 48 * 10**9),
+        "--max-tensors": ("7", "max_tensors", 7),
+        "--no-tensor-first-split": ("", "first_empty", True),
+    }),
+    "join": (["in", "out.gguf"], COPY),
+    "edit": (["in", "out.gguf"], {
+        **COPY, **TEMPLATE,
+        "--set": ("a=1", "set", ("a=1",)),
+        "--set-file": ("a=b", "set_file", ("a=b",)),
+        "--unset": ("a", "unset", ("a",)),
+        "--token": ("eos=a", "tokens", ("eos=a",)),
+        "--tokenizer-from": ("folder", "tokenizer_from", Path("folder")),
+    }),
     "verify": (["a", "b"], {
-        **TALK, **RUN, **BASE, **PRE, **AS, **LORA,
+        **TALK, **RUN, **BASE, **PRE, **AS, **LORA, **TARGET,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
         "--tokenizer": ("", "tokenizer", True),
         "--strict": ("", "strict", True),
@@ -101,12 +129,13 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--html": ("page", "html", Path("page")),
         "--worst": ("4", "worst", 4),
         "--no-checksums": ("", "checksums", False),
+        "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
     }),
 }
 # Those that only print: a call with all of their options.
 PRINT = {
-    "inspect": ["{gguf}", "--context", "512", "--json", "--quiet"],
-    "types": ["{gguf}", "--json", "--quiet"],
+    "inspect": ["{gguf}", "--context", "512", "--get", "general.name", "--json", "--quiet"],
+    "types": ["{gguf}", "--target", "{gguf}", "--json", "--quiet"],
     "archs": ["--json", "--quiet"],
     "warmup": ["f32", "--device", "cpu", "--json", "--quiet"],
 }
@@ -188,14 +217,17 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
         monkeypatch.setattr(module, attribute, spy)
 
-    plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], facts={})
+    changes = [{"key": "a", "was": 1, "will_be": None}]
+    plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], results=[Path("out")], facts={"changes": changes})
     merged = SimpleNamespace(folder=Path("out"))
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
-        for module, attribute, result in ((hf_to_gguf, "GgufPlanner", None), (quantize, "QuantizePlanner", None),
-                                          (many_outputs, "plan_outputs", (plan, ())), (gguf_to_hf, "plan_gguf_to_hf", plan),
-                                          (lora_to_gguf, "plan_lora_to_gguf", plan),
-                                          (merge_lora, "plan_merge", (merged, ())), (verify, "verify", report)):
+        for module, attribute, result in ((projector, "plan_checkpoint", (plan, ())), (quantize, "QuantizePlanner", None),
+                                          (many_outputs, "plan_outputs", (plan, ())), (pair_to_hf, "plan_model_to_hf", plan),
+                                          (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report),
+                                          (merge_lora, "plan_merge", (merged, ())),
+                                          (copied_tensors, "plan_split", plan), (copied_tensors, "plan_join", plan),
+                                          (edit, "plan_edit", plan)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
         for module in (hub, merged_weights):
@@ -225,7 +257,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
 @pytest.mark.parametrize("kind", [
     quantization.Quantization, hf_to_gguf.GgufOptions, gguf_to_hf.HfOptions, lora_to_gguf.LoraOptions,
-    quantize.QuantizeOptions, verify.VerifyOptions,
+    quantize.QuantizeOptions, verify.VerifyOptions, gguf_output.SplitLimits, edit.EditOptions,
 ])
 def test_records_of_options_are_filled_by_name(kind: type):
     """One value may stand first; a second one by position would end up in another field when one is added before it."""

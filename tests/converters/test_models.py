@@ -15,7 +15,7 @@ from ggufx.converters.arch import SPECS
 from zoo import golden, peers
 from zoo.files import stored
 from zoo.models import MODELS
-from zoo.proof import OTHER_WARNINGS, TEXT_PART, forward, other_values, runtime, table_names, text_settings
+from zoo.proof import OTHER_WARNINGS, TEXT_PART, beside, forward, other_values, runtime, table_names, text_settings
 
 import ggufx
 
@@ -33,13 +33,14 @@ def test_forward_bytes_are_llama_cpps(zoo: Zoo, tmp_path: Path, name: str):
         pytest.skip(f"llama.cpp's converter {MODELS[name].fault.converter}")
     for outtype in golden.OUTTYPES:
         made = tmp_path / f"{outtype}.gguf"
-        ggufx.hf_to_gguf(zoo(name), made, outtype=outtype)
+        ggufx.hf_to_gguf(zoo(name), made, outtype=outtype, **beside(name, zoo))
         assert golden.differences(made, name, outtype) == []
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_own_files_come_back_bit_for_bit(zoo: Zoo, tmp_path: Path, name: str):
-    ggufx.hf_to_gguf(zoo(name), tmp_path / "own.gguf", outtype="f32" if MODELS[name].folded else "auto")
+    ggufx.hf_to_gguf(zoo(name), tmp_path / "own.gguf", outtype="f32" if MODELS[name].folded else "auto",
+                     **beside(name, zoo))
     ggufx.gguf_to_hf(tmp_path / "own.gguf", tmp_path / "back")
     source, back = stored(zoo(name)), stored(tmp_path / "back")
     config = json.loads((zoo(name) / "config.json").read_text())
@@ -72,7 +73,8 @@ def test_own_files_come_back_bit_for_bit(zoo: Zoo, tmp_path: Path, name: str):
 @pytest.mark.parametrize("name", MODELS)
 def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture):
     """From standard keys alone: transformers loads the folder without a warning and computes the same numbers."""
-    ggufx.hf_to_gguf(zoo(name), tmp_path / "plain.gguf", outtype="f32" if MODELS[name].folded else "auto", plain=True)
+    ggufx.hf_to_gguf(zoo(name), tmp_path / "plain.gguf", outtype="f32" if MODELS[name].folded else "auto", plain=True,
+                     **beside(name, zoo))
     plan = ggufx.gguf_to_hf(tmp_path / "plain.gguf", tmp_path / "back", dry_run=True)
     ggufx.gguf_to_hf(tmp_path / "plain.gguf", tmp_path / "back")
     assert any("no key for it" in note for note in plan.notes)
@@ -121,8 +123,8 @@ def test_llama_cpp_computes_what_transformers_does(zoo: Zoo, tmp_path: Path, nam
     row = MODELS[name]
     if row.fault.runtime:
         pytest.skip(f"llama.cpp's runtime {row.fault.runtime}")
-    ggufx.hf_to_gguf(zoo(name), tmp_path / "f32.gguf", outtype="f32")
-    got = runtime(name, tmp_path / "f32.gguf")
+    ggufx.hf_to_gguf(zoo(name), tmp_path / "f32.gguf", outtype="f32", **beside(name, zoo))
+    got = runtime(name, tmp_path / "f32.gguf", **beside(name, zoo))
     if row.shapes:  # transformers does not have the class
         assert np.isfinite(got).all()
         return

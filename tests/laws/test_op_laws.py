@@ -2,31 +2,39 @@
 
 import numpy as np
 import pytest
-from ggufx.converters.arch import SPECS
+from ggufx.converters.arch import SPECS, projectors
 from ggufx.converters.ops import (
     OPS,
     Add,
+    AddAxis,
     Arrange,
+    Axes,
+    Channels,
     Crop,
     Each,
     Factors,
+    FromPosition,
     Grid,
     Lora,
     LoraRefused,
     MlaKv,
     NegExp,
     Op,
+    Pack,
     PackMxfp4,
     Pad,
     Reshape,
     RopePermute,
     Same,
     Scale,
+    Softplus,
     Split,
     Transpose,
     Unpack,
+    Unstack,
     op_from_json,
 )  # fmt: skip
+from ggufx.converters.ops.pack import determined
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +58,10 @@ OTHERS = (
     (Scale(0.3, divide=True),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
-    (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
+    (Unstack(3),), (Unstack(20, axis=1),), (AddAxis(0),), (AddAxis(1),), (AddAxis(-1),), (Axes((1, 0, 2)),), (Axes((2, 0, 1)),),
+    (Channels(3, columns=True),), (Channels(3),), (Softplus(),),
+    (Reshape((48, 24), (48, 2, 12)), Unstack(2, axis=1)),
+    (FromPosition(),), (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
 
@@ -60,9 +71,9 @@ def apart(ops):
 
 
 CHAINS = sorted({*OTHERS, *(apart(tuple(op.bind(SIZES) for op in rule.ops))
-                            for spec in SPECS for rule in spec.tensors if rule.ops)}, key=str)
+                            for spec in (*SPECS, *projectors.SPECS) for rule in spec.tensors if rule.ops)}, key=str)
 MOVES = [ops for ops in CHAINS if all(op.moves for op in ops)]
-CANDIDATES = [(48, 24), (3, 48, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20)]
+CANDIDATES = [(48, 24), (3, 48, 24), (2, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20), (4, 3, 2, 4, 4)]
 
 
 def inputs(ops, seed=0):
@@ -70,6 +81,8 @@ def inputs(ops, seed=0):
     rng = np.random.default_rng(seed)
     if isinstance(ops[0], PackMxfp4):
         return [rng.integers(0, 256, (3, 8, 2, 16), np.uint8), rng.integers(0, 256, (3, 8, 2), np.uint8)]
+    if isinstance(ops[0], FromPosition):
+        return [rng.integers(-99, 99, 48)]
     if isinstance(ops[0], Split) and ops[0].undo:  # several arrays, which the rest of the chain takes as one
         return ops[0].inverse.forward(inputs(ops[1:], seed))
     stated = [op.hf if isinstance(op, Reshape) else (sum(op.runs), 24) for op in ops if isinstance(op, (Reshape, Scale))]
@@ -119,7 +132,7 @@ def test_shape_is_the_shape_of_the_result(ops):
     xs = inputs(ops)
     for op in ops:
         ys = op.forward(xs)
-        if op.emits:  # elements, while the array holds block bytes
+        if isinstance(op, PackMxfp4):  # elements, while the array holds block bytes
             assert op.shape([x.shape for x in xs]) == [(*y.shape[:-1], y.shape[-1] // 17 * 32) for y in ys]
         else:
             assert op.shape([x.shape for x in xs]) == [y.shape for y in ys]
@@ -200,8 +213,9 @@ def test_json_returns_the_op(ops):
 
 
 def test_every_op_is_under_the_laws():
-    """The identity needs none; `Lora`, and `Unpack` with its grids, have their own below, `Merge` in test_merge_laws.py."""
-    beside = {"Op", "Lora", "Grid", "Unpack", "Merge", "LowRank", "Shift", "Instead", "NewRows"}
+    """The identity needs none; `Lora`, and `Unpack` and `Pack` with their grids, have their own below, `Merge` in
+    test_merge_laws.py."""
+    beside = {"Op", "Lora", "Grid", "Unpack", "Pack", "Merge", "LowRank", "Shift", "Instead", "NewRows"}
     assert {type(op).__name__ for ops in CHAINS for op in ops} == set(OPS) - beside
 
 
@@ -222,7 +236,7 @@ def test_lora_is_the_ops_on_factors():
         _ = op.inverse
 
 
-WORDS, BYTES, F32 = np.uint32, np.uint8, np.float32
+WORDS, HALVES, BYTES, F32 = np.uint32, np.uint16, np.uint8, np.float32
 CODES, SCALE = ("codes", Grid("U", 4)), ("scales", Grid())
 PACKED = (  # an op of 64 rows and 96 columns, and what it takes: (element type, shape), ranges of values
     (Unpack((64, 96), (("codes", Grid("F8_E4M3")), SCALE), (24, 40)), ((BYTES, (64, 96)), (F32, (3, 3)))),
@@ -242,6 +256,14 @@ PACKED = (  # an op of 64 rows and 96 columns, and what it takes: (element type,
      ((WORDS, (64, 12)), (F32, (64, 3)), (F32, (64, 3)))),
     (Unpack((64, 96), (("codes", Grid("I")), ("scales", Grid()), ("factor", Grid())), (64, 96), after=0.5),
      ((BYTES, (64, 96)), (F32, (1, 1)), (F32, (1,)))),
+    (Unpack((64, 96), (("codes", Grid("U", 2, bands=4, high=True)), SCALE, ("zeros", Grid())), (32, 1), width=192, once=True),
+     ((BYTES, (8, 192)), (F32, (1, 192)), (F32, (1, 192)))),
+    (Unpack((64, 96), (("codes", Grid("U", 4, order=tuple(range(128))[::-1], lanes=4, word=16)), SCALE), (1, 32)),
+     ((HALVES, (16, 96)), (F32, (64, 3)))),
+    (Unpack((64, 96), (("codes", Grid("U", 7, axis=0, turned=True, planes=(4, 2, 1))), ("scales", Grid(turned=True)),
+                       ("zeros", Grid("U", 7, turned=True, planes=(4, 2, 1)))), (1, 32)),
+     ((WORDS, (21, 64)), (F32, (3, 64)), (WORDS, (3, 14)))),
+    (Unpack((64, 96), (("codes", Grid("I", 4, axis=0, word=8)), SCALE), (1, 32)), ((BYTES, (32, 96)), (F32, (64, 3)))),
     (Unpack((64, 96), (("codes", Grid("I")), SCALE, ("columns", Grid())), (1, 96)),
      ((BYTES, (64, 96)), (F32, (64, 1)), (F32, (96,)))),
 )
@@ -266,6 +288,56 @@ def test_rows_of_a_packed_weight_need_windows_of_its_parts(op, arrays, start, ro
     assert np.array_equal(made.view(np.uint32), whole[start:stop].view(np.uint32))
     with pytest.raises(LoraRefused):
         op.lora([])
+
+
+BLOCKS = (  # ops of 64 rows and 256 columns whose numbers blocks hold, and what they take
+    (Unpack((64, 256), (("codes", Grid("U-", 4)), SCALE), (1, 64)), ((WORDS, (64, 32)), (F32, (64, 4)))),
+    (Unpack((64, 256), (("codes", Grid("I")), SCALE), (16, 256)), ((BYTES, (64, 256)), (F32, (4, 1)))),
+    (Unpack((64, 256), (("codes", Grid("U-", 3)), SCALE), (1, 32)), ((WORDS, (64, 24)), (F32, (64, 8)))),
+    (Unpack((64, 256), (("codes", Grid("U", 5)), SCALE, ("biases", Grid())), (1, 32)),
+     ((WORDS, (64, 40)), (F32, (64, 8)), (F32, (64, 8)))),
+    (Unpack((64, 256), (("codes", Grid("U-", 4, axis=0, turned=True)), ("scales", Grid(turned=True))), (1, 128)),
+     ((WORDS, (32, 64)), (F32, (2, 64)))),
+    (Unpack((64, 256), (("codes", Grid("I", 4, turned=True, order=(0, 2, 4, 6, 1, 3, 5, 7))), ("scales", Grid(turned=True))),
+            (1, 32)), ((WORDS, (256, 8)), (F32, (8, 64)))),
+    (Unpack((64, 256), (("codes", Grid("U-", 6, axis=0, turned=True, planes=(4, 2))), ("scales", Grid(turned=True))), (1, 128)),
+     ((WORDS, (48, 64)), (F32, (2, 64)))),
+    (Unpack((64, 256), (("codes", Grid("T", 2, bands=4)),), (64, 256)), ((BYTES, (16, 256)),)),
+    (Unpack((64, 256), (("codes", Grid("E2M1", 4)), ("scales", Grid("F8_E8M0"))), (1, 32)),
+     ((BYTES, (64, 128)), (BYTES, (64, 8)))),
+    (Unpack((64, 256), (("codes", Grid("E2M1", 4)), ("scales", Grid("F8_E4M3"))), (1, 16)),
+     ((BYTES, (64, 128)), (BYTES, (64, 16)))),
+)
+
+
+@pytest.mark.parametrize(("op", "arrays"), BLOCKS, ids=str)
+def test_blocks_give_the_stored_arrays_back(op, arrays):
+    """Bit for bit, by pieces too; of stacks as of one; the shapes are those of the bytes."""
+    rng = np.random.default_rng(0)
+    limit = 81 if dict(op.parts)["codes"].kind == "T" else 120  # each code of BitNet's is less than 3
+    xs = [rng.integers(-128, 128, shape).astype(kind) / F32(64) if kind is F32 else
+          rng.integers(0, limit if kind is BYTES else 1 << 32, shape, kind) for kind, shape in arrays]
+    if limit == 81:
+        xs = [sum((x // 3**k % 3) << 2 * k for k in range(4)).astype(np.uint8) for x in xs]
+    blocks = op.repacked()
+    (made,) = blocks.forward(xs)
+    kinds = {role: {WORDS: "I32", BYTES: "U8", F32: "F32"}[kind] for (role, _), (kind, _) in zip(op.parts, arrays, strict=True)}
+    back = Pack(blocks, determined(blocks, kinds), tuple(kinds.values()))
+    assert back.roles == tuple(kinds)
+    ys = back.forward([made])
+    for x, y, shape in zip(xs, ys, back.shape([op.size]), strict=True):
+        assert y.shape == shape
+        assert np.array_equal(y, np.ascontiguousarray(x).view(np.uint8).reshape(len(x), -1))
+    for y, stack in zip(ys, back.forward([np.stack([made, made])]), strict=True):
+        assert np.array_equal(stack, np.stack([y, y]))
+    if cut := back.cut([op.size]):
+        first = back.forward([np.split(made, cut.runs)[0]])
+        assert all(np.array_equal(np.split(y, cut.runs)[0], part) for y, part in zip(ys, first, strict=True))
+    assert back.cut([(2, *op.size)]) == (0, 2)
+    assert op_from_json(back.to_json()) == back
+    for way in (lambda: back.inverse, lambda: back.lora([])):
+        with pytest.raises(LoraRefused):
+            way()
 
 
 @settings(max_examples=60, deadline=None)

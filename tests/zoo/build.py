@@ -37,12 +37,17 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
     Weights, configuration and tokenizer are the same on every machine and for every version of torch; another `seed`
     gives other weights.
     """
-    row = MODELS[name]
+    return build_row(MODELS[name], folder, seed)
+
+
+def build_row(row: Model, folder: Path, seed: int = 0) -> Path:
+    """The same for a row that stands elsewhere."""
     words = vocab(row.vocab)
     shapes = (_describe if row.shapes else _save)(folder, row, words)
     _write_weights(folder / "model.safetensors", row, hub_layout(shapes, row), weights_name(row, seed))
     _write_config(folder, row)
-    words.write(folder, v4=row.old)
+    if not row.target:
+        words.write(folder, v4=row.old)
     if row.pooling:
         _write_sentence_modules(folder, row, weights_name(row, seed))
     if row.card:
@@ -141,6 +146,9 @@ def _write_weights(path: Path, row: Model, shapes: Shapes, weights: str) -> None
             )
             scales = (bits(key + "/scales", int(np.prod(blocks[:3]))) >> np.uint64(62)).astype(np.uint8) + np.uint8(121)
             tensors[f"{name}_scales"] = torch.from_numpy(scales.reshape(blocks[:3]))
+            continue
+        if name in row.values:
+            tensors[name] = torch.from_numpy(row.values[name](*shape))
             continue
         values = torch.from_numpy(np.asarray(parameter(key, shape, row.zero_norms, row.ranges)))
         tensors[name] = values if name.endswith(row.float32 or ("\0",)) else values.to(getattr(torch, row.dtype))

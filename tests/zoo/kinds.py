@@ -422,6 +422,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "gpt4o": _gpt4o,
     "llama4": lambda: _gpt4o("llama4", "llama4"),
     "minimax-m2": lambda: _gpt4o("minimax-m2", "minimax-m2"),
+    "talkie": lambda: _gpt4o("talkie", "talkie"),
     "kimi-k2": lambda: _gpt4o("kimi-k2", "kimi-k2", KIMI_K2),
     "deepseek3": _deepseek3,
     "glm4": lambda: _glm4("glm4"),

@@ -17,6 +17,7 @@ WORDS = 128
 N_GPU_LAYERS, LOAD_FLAGS = 4, 18
 N_CTX, N_BATCH, N_UBATCH, N_THREADS, N_THREADS_BATCH, POOLING, FLASH, TYPE_K, TYPE_V = 0, 1, 2, 7, 8, 11, 13, 26, 27
 SWA_FULL = 35
+CTX_OTHER = 40  # a pointer: two words
 F32 = 0
 WARN = 3  # of ggml's log levels
 RANK = 4  # LLAMA_POOLING_TYPE_RANK
@@ -36,6 +37,26 @@ class Batch(ctypes.Structure):
         ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
         ("logits", ctypes.POINTER(ctypes.c_int8)),
     )
+
+
+class SeenParams(ctypes.Structure):
+    """mtmd's parameters, with slack at the end."""
+
+    _fields_ = (
+        ("use_gpu", ctypes.c_bool),
+        ("device", ctypes.c_void_p),
+        ("print_timings", ctypes.c_bool),
+        ("n_threads", ctypes.c_int32),
+        ("markers", ctypes.c_void_p * 2),
+        ("flash", ctypes.c_int32),
+        ("warmup", ctypes.c_bool),
+        ("image_tokens", ctypes.c_int32 * 2),
+        ("slack", ctypes.c_int64 * 16),
+    )
+
+
+class SeenText(ctypes.Structure):
+    _fields_ = (("text", ctypes.c_char_p), ("length", ctypes.c_size_t), ("add_special", ctypes.c_bool), ("parse", ctypes.c_bool))
 
 
 POINTERS = (
@@ -128,6 +149,91 @@ class Runtime:
         lib.llama_batch_free(batch)
         lib.llama_free(context)
         lib.llama_model_free(model)
+        return out
+
+    def features(self, path: str, mmproj: str, size: list[int], data: str) -> np.ndarray:
+        """What a projector makes of an image (`size`: width and height; `data`: RGB bytes) or of sound (`size`: samples; float32),
+        [tokens, width of what the text model takes]; float32."""
+        lib, raw = self.lib, base64.b64decode(data)
+        model = self.load(path)
+        lib.mtmd_context_params_default.restype = SeenParams
+        for name in ("mtmd_init_from_file", "mtmd_bitmap_init", "mtmd_bitmap_init_from_audio", "mtmd_input_chunks_init",
+                     "mtmd_input_chunks_get"):
+            getattr(lib, name).restype = ctypes.c_void_p
+        lib.mtmd_default_marker.restype = ctypes.c_char_p
+        lib.mtmd_input_chunks_size.restype = lib.mtmd_input_chunk_get_n_tokens.restype = ctypes.c_size_t
+        lib.mtmd_get_output_embd.restype = ctypes.POINTER(ctypes.c_float)
+        lib.mtmd_log_set(self.callback, None)
+        params = lib.mtmd_context_params_default()
+        if (params.n_threads, params.warmup) != (4, True):
+            raise RuntimeError("mtmd's parameters have changed: llama_worker.py must be adapted")
+        params.use_gpu, params.print_timings, params.n_threads, params.flash, params.warmup = False, False, 1, 0, False
+        context = ctypes.c_void_p(lib.mtmd_init_from_file(mmproj.encode(), model, params))
+        if not context:
+            raise RuntimeError("mtmd does not load the file: " + self._said())
+        if len(size) == 2:
+            bitmap = lib.mtmd_bitmap_init(ctypes.c_uint32(size[0]), ctypes.c_uint32(size[1]), raw)
+        else:
+            bitmap = lib.mtmd_bitmap_init_from_audio(ctypes.c_size_t(size[0]), raw)
+        chunks = ctypes.c_void_p(lib.mtmd_input_chunks_init())
+        marker = lib.mtmd_default_marker()
+        text = SeenText(marker, len(marker), False, True)
+        if status := lib.mtmd_tokenize(context, chunks, ctypes.byref(text), (ctypes.c_void_p * 1)(bitmap), ctypes.c_size_t(1)):
+            raise RuntimeError(f"mtmd_tokenize gave {status}: " + self._said())
+        width, found = lib.llama_model_n_embd_inp(model), []
+        for index in range(lib.mtmd_input_chunks_size(chunks)):
+            chunk = ctypes.c_void_p(lib.mtmd_input_chunks_get(chunks, ctypes.c_size_t(index)))
+            if lib.mtmd_input_chunk_get_type(chunk):
+                if status := lib.mtmd_encode_chunk(context, chunk):
+                    raise RuntimeError(f"mtmd_encode_chunk gave {status}: " + self._said())
+                count = lib.mtmd_input_chunk_get_n_tokens(chunk)
+                found.append(np.ctypeslib.as_array(lib.mtmd_get_output_embd(context), (count, width)).copy())
+        lib.mtmd_free(context)
+        lib.llama_model_free(model)
+        return np.concatenate(found)
+
+    def draft(self, path: str, target: str, ids: list[int], width: int, count: int) -> np.ndarray:
+        """Logits [len(ids), vocabulary], float32, of a draft model beside its target, for hidden states of the target that are
+        made up. `width`: of such a state as the draft reads it; `count`: how many stand side by side, 0 where each goes with
+        a token."""
+        lib = self.lib
+        contexts, models = [], []
+        for file in (target, path):
+            models.append(self.load(file))
+            words = Words.from_buffer_copy(self.context_params)
+            words.word[N_CTX] = words.word[N_BATCH] = words.word[N_UBATCH] = 64
+            words.word[N_THREADS] = words.word[N_THREADS_BATCH] = 1
+            words.word[FLASH], words.word[TYPE_K], words.word[TYPE_V] = 0, F32, F32
+            if contexts:
+                ctypes.cast(ctypes.byref(words, 4 * CTX_OTHER), ctypes.POINTER(ctypes.c_void_p))[0] = contexts[0].value
+            context = lib.llama_init_from_model(models[-1], words)
+            if not context:
+                raise RuntimeError("llama.cpp makes no context: " + self._said())
+            contexts.append(ctypes.c_void_p(context))
+        states = np.sin(np.arange(len(ids) * width * max(count, 1), dtype=np.float32))
+        places = (ctypes.c_int32 * len(ids))(*range(len(ids)))
+        tokens = (ctypes.c_int32 * len(ids))(*ids)
+        steps = [(None, states, 0), (tokens, None, len(ids))] if count else [(tokens, states, 0)]
+        for token, made, start in steps:
+            whole = lib.llama_batch_init(len(ids), 0, 1)
+            batch = Batch.from_buffer_copy(whole)
+            batch.n_tokens = len(ids)
+            batch.token = ctypes.cast(token, ctypes.POINTER(ctypes.c_int32)) if token is not None else None
+            batch.embd = made.ctypes.data if made is not None else None
+            for index in places:
+                batch.pos[index], batch.n_seq_id[index], batch.logits[index] = start + index, 1, 1
+                batch.seq_id[index][0] = 0
+            status = lib.llama_decode(contexts[1], batch)
+            lib.llama_batch_free(whole)
+            if status:
+                raise RuntimeError(f"llama_decode gave {status}: " + self._said())
+        vocab = ctypes.c_void_p(lib.llama_model_get_vocab(models[1]))
+        size = lib.llama_vocab_n_tokens(vocab)
+        out = np.stack([np.ctypeslib.as_array(lib.llama_get_logits_ith(contexts[1], index), (size,)) for index in places])
+        for context in reversed(contexts):
+            lib.llama_free(context)
+        for model in models:
+            lib.llama_model_free(model)
         return out
 
     def caches(self, path: str, length: int) -> list[str]:

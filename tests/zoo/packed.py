@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -57,6 +58,12 @@ def same(packed: Path, twin: Path, folder: Path, outtype: str = "f32") -> None:
     wrong = [name for name in made[twin] if made[packed][name] != made[twin][name]]
     assert not wrong, [(n, np.frombuffer(made[packed][n][1], np.float32)[:8], np.frombuffer(made[twin][n][1], np.float32)[:8])
                        for n in wrong[:1]]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files that hold weights, or declare how they are stored."""
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()
+            if p.suffix == ".safetensors" or p.name.startswith(("config", "quant", "hf_quant"))}
 
 
 def opened(stored: Stored, config: str, folder: Path) -> Checkpoint:

@@ -110,6 +110,11 @@ def llama_cpp_convert(folder: Path, outtype: str, out: Path, pre: str = "default
     return _convert("convert_hf_to_gguf.py", pre, out, [str(folder), "--outtype", outtype, *options])
 
 
+def of_target(target: Path | None = None) -> tuple[str, ...]:
+    """What the converter is told of a draft's target."""
+    return () if target is None else ("--target-model-dir", str(target))
+
+
 def llama_cpp_convert_lora(adapter: Path, base: Path, outtype: str, out: Path) -> Path:
     """The GGUF adapter that llama.cpp's convert_lora_to_gguf.py makes; raises PeerError with the end of its log."""
     return _convert("convert_lora_to_gguf.py", "default", out, [str(adapter), "--base", str(base), "--outtype", outtype])
@@ -148,6 +153,22 @@ def llama_embeddings(gguf: Path, ids: Sequence[int], *, pooled: bool = False, lo
 def llama_scores(gguf: Path, ids: Sequence[int], lora: Path | None = None) -> np.ndarray:
     """llama.cpp's scores [labels], of a classifier: what its rank pooling makes of the sequence."""
     return _call(call="run", path=str(gguf), ids=list(ids), lora=lora and str(lora), scale=1.0, want="scores")[0]
+
+
+def llama_features(gguf: Path, mmproj: Path, media: np.ndarray) -> np.ndarray:
+    """What llama.cpp's mtmd makes of an image (uint8 [height, width, 3]) or of sound (float32 [samples]): [tokens, width]."""
+    size = [media.shape[1], media.shape[0]] if media.ndim == 3 else [len(media)]
+    return _call(call="features", path=str(gguf), mmproj=str(mmproj), size=size, data=base64.b64encode(media.tobytes()).decode())
+
+
+def llama_draft(gguf: Path, target: Path, ids: Sequence[int]) -> np.ndarray:
+    """llama.cpp's logits [len(ids), vocabulary] of a draft model beside its target's file, for made-up hidden states."""
+    keys = read_peer_gguf(gguf).values
+    arch = keys["general.architecture"][1]
+    width = keys[f"{arch}.embedding_length"][1]
+    layers = len(keys[f"{arch}.target_layers"][1]) if arch == "dflash" else 0  # EAGLE-3 reads one that its encoder made
+    out = _call(call="draft", path=str(gguf), target=str(target), ids=list(ids), width=width, count=layers)
+    return np.where(np.isneginf(out), np.float32(0), out)  # of tokens that the draft does not have
 
 
 def tokenize(gguf: Path, texts: Sequence[str], *, special: bool = True, add_special: bool = False) -> list[list[int]]:

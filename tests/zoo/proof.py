@@ -62,6 +62,7 @@ class Loop:
         self.spec: ArchSpec = table(self.row)
         # Named by the model: general.name comes from it, by which llama.cpp knows how Phi-3 strips special tokens.
         self.folder = build(name, work / name, seed)
+        self.target = beside(name, lambda other: build(other, work / other))
 
     def __enter__(self) -> "Loop":
         return self
@@ -89,11 +90,11 @@ class Loop:
         if self.row.mxfp4:
             ggufx.gguf_to_hf(self.own, self.work / "unpacked", dtype="f32")
         source = self.work / "unpacked" if self.row.mxfp4 else self.folder
-        ggufx.hf_to_gguf(source, self.work / "f32.gguf", outtype="f32")
+        ggufx.hf_to_gguf(source, self.work / "f32.gguf", outtype="f32", **self.target)
         return self.work / "f32.gguf"
 
     def _file(self, name: str, **options: Any) -> Path:
-        ggufx.hf_to_gguf(self.folder, self.work / name, outtype="f32" if self.row.folded else "auto", **options)
+        ggufx.hf_to_gguf(self.folder, self.work / name, outtype="f32" if self.row.folded else "auto", **self.target, **options)
         return self.work / name
 
     def _back(self, gguf: Path, name: str) -> Path:
@@ -106,13 +107,22 @@ class Loop:
 
     def there(self, gguf: Path, adapter: Path | None = None) -> np.ndarray:
         """What llama.cpp computes."""
-        return runtime(self.name, gguf, adapter)
+        return runtime(self.name, gguf, adapter, **self.target)
 
 
-def runtime(name: str, gguf: Path, adapter: Path | None = None) -> np.ndarray:
-    """Logits, embeddings, or scores, that llama.cpp computes from a file of the model `name`."""
+def beside(name: str, zoo: Callable[[str], Path]) -> dict[str, Path]:
+    """The options that a conversion of the model `name` needs: the target of a draft."""
+    return {"target": zoo(MODELS[name].target)} if MODELS[name].target else {}
+
+
+def runtime(name: str, gguf: Path, adapter: Path | None = None, target: Path | None = None) -> np.ndarray:
+    """Logits, embeddings, or scores, that llama.cpp computes from a file of the model `name`. `target`: the checkpoint beside
+    which a draft runs."""
     row = MODELS[name]
     ids = sample_ids(row.vocab, 24)
+    if target is not None:
+        ggufx.hf_to_gguf(target, gguf.with_name("target.gguf"), outtype="f32", force=True)
+        return peers.llama_draft(gguf, gguf.with_name("target.gguf"), ids[:8])
     if row.scores:
         return np.stack([peers.llama_scores(gguf, ids[:length], lora=adapter) for length in LENGTHS])
     return (peers.llama_embeddings if row.embeds else peers.llama_logits)(gguf, ids, lora=adapter)
@@ -208,6 +218,8 @@ def other_values(spec: ArchSpec, folder: Path, rebuilt: Path, rounded: bool) -> 
 
 def logits(loop: Loop) -> Answer:
     """llama.cpp computes what transformers does; where that does not know the class, finite numbers."""
+    if loop.row.shapes and loop.row.fault.runtime:
+        return Answer(True, "-", (f"llama.cpp {loop.row.fault.runtime}",))
     if loop.row.shapes:
         out = loop.there(loop.f32)
         size = float(np.abs(out).max())
@@ -223,6 +235,8 @@ def tokens(loop: Loop) -> Answer:
 
     Where the runtime is known to differ from tokenizer.json, a tokenizer from standard keys may as well.
     """
+    if loop.target:
+        return Answer(True, "-", ("the tokenizer is the target's",))
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
@@ -257,6 +271,10 @@ def tokens(loop: Loop) -> Answer:
 def lora(loop: Loop) -> Answer:
     """With factors on every weight llama.cpp computes what peft does, or else the merged model in
     llama.cpp; the weights that cannot take any are refused by name."""
+    if loop.target:
+        return Answer(True, "-", ("draft models take no adapters",))
+    if loop.row.shapes and loop.row.fault.runtime:
+        return Answer(True, "-", (f"llama.cpp {loop.row.fault.runtime}",))
     skip, reasons = list(loop.spec.whole.parts if loop.spec.whole else ()), set()
     for attempt in range(3):
         adapter, merged = loop.work / f"adapter{attempt}", loop.work / f"merged{attempt}"

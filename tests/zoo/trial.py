@@ -36,7 +36,9 @@ def show(name: str, work: Path) -> list[str]:
     fault = row.fault
     source = repaired(folder, fault, work.with_name(f"{work.name}-repaired"))
     try:
-        made = peers.llama_cpp_convert(source, "f32", work.with_suffix(".gguf"), vocab(row.vocab).pre, fault.options)
+        target = proof.beside(name, lambda other: build(other, work.with_name(other)))
+        made = peers.llama_cpp_convert(source, "f32", work.with_suffix(".gguf"), vocab(row.vocab).pre,
+                                       (*fault.options, *peers.of_target(**target)))
     except peers.PeerError as error:
         return [*lines, *f"llama.cpp: {error}".splitlines()]
     file = peers.read_peer_gguf(made)
@@ -52,13 +54,14 @@ def forward_bytes(loop: Loop) -> Answer:
     if reason := peers.missing_converter():
         return Answer(True, "-", (reason,))
     source = repaired(loop.folder, fault, loop.work / "repaired")
-    why = [f"note: {note}" for note in ggufx.hf_to_gguf(loop.folder, loop.work / "plan.gguf", dry_run=True).notes]
+    why = [f"note: {note}" for note in ggufx.hf_to_gguf(loop.folder, loop.work / "plan.gguf", dry_run=True, **loop.target).notes]
     told: set[str] = set()
     count = (0, 0)
     for outtype in OUTTYPES:
         made = loop.work / f"bytes-{outtype}.gguf"
-        ggufx.hf_to_gguf(loop.folder, made, outtype=outtype, plain=True)
-        theirs = peers.llama_cpp_convert(source, outtype, made.with_suffix(".theirs"), vocab(loop.row.vocab).pre, fault.options)
+        ggufx.hf_to_gguf(loop.folder, made, outtype=outtype, plain=True, **loop.target)
+        theirs = peers.llama_cpp_convert(source, outtype, made.with_suffix(".theirs"), vocab(loop.row.vocab).pre,
+                                         (*fault.options, *peers.of_target(**loop.target)))
         mine, other = peers.read_peer_gguf(made), peers.read_peer_gguf(theirs)
         found = [row for row in gguf_differences(mine, other, fault.keys) if row[0] not in told]
         why += [f"{outtype}: {line}" for line in grouped(found)]

@@ -10,6 +10,8 @@ from ...ops import Grid
 from .tensor import PackedTensor, Parts
 
 HQQ_SETTINGS = ("nbits", "group_size", "shape", "axis")
+HQQ_OTHERS = ("packing", "compute_dtype", "view_as_float", "round_zero", "unpack_view_dtype", "stores_quant_config",
+              "channel_wise", "optimize", "offload_meta", "encoded_state_dict", "quant_scale", "quant_zero")  # fmt: skip
 BANDS = {8: 1, 4: 2, 3: 10, 2: 4, 1: 8}  # rows of codes to an element
 
 
@@ -20,14 +22,20 @@ def hqq(parts: Parts) -> PackedTensor:
     shape = parts.numbers("shape", 2)
     if bits not in BANDS or not all(0 < n < 1 << 40 for n in shape) or group < 1 or math.prod(shape) % group:
         raise parts.unfit("nbits", f"codes of {sorted(BANDS)} bits of a matrix in groups")
-    if axis != 1:
-        raise UnsupportedError("HQQ groups along axis 0 are not decoded", file=parts.codes.file, tensor=parts.codes.name)
+    if axis not in (0, 1):
+        raise parts.unfit("axis", "0 or 1")
+    for role in ("quant_scale", "quant_zero"):
+        if role in parts.stored and any(parts.values(role)):
+            raise UnsupportedError("HQQ scales that are quantized themselves are not decoded", file=parts.codes.file,
+                                   tensor=parts.codes.name)
     runs = math.prod(shape) // group
-    packed = -(-runs // BANDS[bits])
+    rows, cols = (runs, group) if axis else (group, runs)
+    packed = -(-rows // BANDS[bits])
     codes = parts.bytes_of("codes") if parts.codes.type not in ("U8", "I32") else parts
     grid = Grid("U", bits if bits < 8 else 0, bands=BANDS[bits] if bits < 8 else 0, high=True)
-    return codes.made(f"HQQ int{bits}", (shape[0], shape[1]), (1, group), ("codes", grid, (packed, group)),
-                      ("scales", Grid(), (runs, 1)), ("zeros", Grid(), (runs, 1)), width=group, once=True)
+    each = (runs, 1) if axis else (1, runs)
+    return codes.made(f"HQQ int{bits}", (shape[0], shape[1]), (1, group) if axis else (group, 1),
+                      ("codes", grid, (packed, cols)), ("scales", Grid(), each), ("zeros", Grid(), each), width=cols, once=True)
 
 
 def bitnet(parts: Parts) -> PackedTensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ...errors import InputError
 from ...ops import Grid
@@ -24,6 +25,12 @@ def fp8(parts: Parts) -> PackedTensor:
     return parts.made(form, size, shared, ("codes", Grid(parts.codes.type)), ("scales", scales, shape))
 
 
+def fp8_bytes(parts: Parts) -> PackedTensor:
+    """The same, of tools that had no type for FP8: its bits, under another name."""
+    made = fp8(replace(parts, stored={**parts.stored, "codes": replace(parts.codes, type="F8_E4M3")}))
+    return replace(made, stored=tuple(parts.stored.items()))
+
+
 def whole(parts: Parts) -> PackedTensor:
     """Whole numbers of 8 bits, with a scale per tensor, row or group, and with a zero of the same shape or without."""
     size = _size(parts)
@@ -33,8 +40,8 @@ def whole(parts: Parts) -> PackedTensor:
 
 
 def torchao(parts: Parts) -> PackedTensor:
-    """Int8Tensor, IntxUnpackedToInt8Tensor, Float8Tensor: as the above."""
-    return whole(parts) if parts.codes.type == "I8" else fp8(parts)
+    """Int8Tensor, IntxUnpackedToInt8Tensor, Float8Tensor: as the above. What they are stands in the file's metadata."""
+    return replace(whole(parts) if parts.codes.type == "I8" else fp8(parts), returns=False)
 
 
 def bitsandbytes(parts: Parts) -> PackedTensor:

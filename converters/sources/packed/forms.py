@@ -20,7 +20,8 @@ F8 = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
 
 @dataclass(frozen=True)
 class Form:
-    """A row. `parts`: role -> what it may be called; those of `needs` must be there, and `fits`, if given, hold of them."""
+    """A row. `parts`: role -> what it may be called; those of `needs` must be there, and `fits`, if given, hold of them.
+    `methods`: what must be declared, where names and shapes are those of another form too."""
 
     codes: str
     types: tuple[str, ...]
@@ -28,16 +29,18 @@ class Form:
     parts: Mapping[str, tuple[str, ...]]
     needs: tuple[str, ...] = ("scales",)
     fits: Callable[[dict[str, StoredTensor]], bool] | None = None
+    methods: tuple[str, ...] = ()
 
     @property
     def certain(self) -> bool:
         """Whether codes of this name are this form's, or another's of the same name, and nothing else."""
         return self.codes not in ("{w}",)
 
-    def holds(self, parts: dict[str, StoredTensor]) -> bool:
-        """Whether parts by role can be the form's."""
-        return all(role in parts for role in self.needs) and (self.fits is None or (
-            all(parts[role].shape for role in ("codes", *self.needs)) and self.fits(parts)))
+    def holds(self, parts: dict[str, StoredTensor], method: str) -> bool:
+        """Whether parts by role can be the form's. `method`: what is declared."""
+        if (self.methods and method not in self.methods) or not all(role in parts for role in self.needs):
+            return False
+        return self.fits is None or (all(parts[role].shape for role in ("codes", *self.needs)) and self.fits(parts))
 
     def weight(self, name: str) -> str | None:
         """The weight whose codes have this name."""
@@ -52,7 +55,8 @@ EIGHT = ("U8", "F8_E8M0")  # exponents
 SMOOTHED = {"columns": ("{m}.pre_quant_scale",)}  # ModelOpt: of inputs, where the norm before them did not take it
 GPTQ = {"scales": ("{m}.scales",), "zeros": ("{m}.qzeros",), "groups": ("{m}.g_idx",)}
 STATES = ("{w}.quant_state.bitsandbytes__nf4", "{w}.quant_state.bitsandbytes__fp4")
-HQQ = {"scales": ("{m}.scale",), "zeros": ("{m}.zero",), **{k: ("{m}." + k,) for k in bands.HQQ_SETTINGS}}
+HQQ = {"scales": ("{m}.scale",), "zeros": ("{m}.zero",),
+       **{k: ("{m}." + k,) for k in (*bands.HQQ_SETTINGS, *bands.HQQ_OTHERS)}}
 
 
 def _sixteenth(parts: dict[str, StoredTensor]) -> bool:
@@ -60,7 +64,14 @@ def _sixteenth(parts: dict[str, StoredTensor]) -> bool:
     return scales.type in EIGHT and (*scales.shape[:-1], 16 * scales.shape[-1]) == codes
 
 
+def _halved(parts: dict[str, StoredTensor]) -> bool:
+    codes, scales = parts["codes"].shape, parts["scales"]
+    return scales.type in ("F32", "F16", "BF16") and len(scales.shape) == 2 and scales.shape[0] == 2 * codes[0]
+
+
 FORMS = (
+    Form("{m}.embedding_quantized", ("U8", "I8"), ints.gemma, {"scales": ("{m}.embedding_scale",)}, methods=("gemma",)),
+    Form("{w}", ("U8", "I8"), ints.gemma, {"scales": ("{w}_scale",)}, methods=("gemma",)),
     Form("{w}_packed", ("I32",), ints.compressed, {
         "scales": SCALES, "shape": ("{w}_shape",), "zeros": ("{w}_zero_point",), "groups": ("{w}_g_idx",)},
          ("scales", "shape")),
@@ -70,12 +81,15 @@ FORMS = (
     Form("{m}.qweight", ("I32",), ints.awq, GPTQ, fits=lambda p: 8 * p["codes"].shape[-1] == p["scales"].shape[-1]),
     Form("{m}.qweight", ("I32",), ints.awq_gemv, GPTQ, ("scales", "zeros"),
          fits=lambda p: p["codes"].shape[0] == p["scales"].shape[0]),
+    Form("{m}.qweight", ("I16",), ints.awq_fast, {"scales": ("{m}.scales",), "biases": ("{m}.qzeros",)}, ("scales", "biases")),
     Form("{w}", ("I32",), ints.quark, {"scales": ("{w}_scale",), "zeros": ("{w}_zero_point",)}),
     Form("{w}", ("U32",), ints.mlx, {"scales": ("{m}.scales",), "biases": ("{m}.biases", "{m}.qbiases")}, ("scales", "biases")),
     Form("{w}", ("U32",), four_bits.mlx, {"scales": ("{m}.scales",)}),
+    Form("{w}", ("U8", "I8"), ints.modelopt, {"scales": ("{w}_scale",), "step": ("{w}_scale_2",), **SMOOTHED}, fits=_halved),
     Form("{w}", ("U8", "I8"), four_bits.nvfp4, {"scales": ("{w}_scale",), "factor": ("{w}_scale_2",), **SMOOTHED},
          ("scales", "factor")),
     Form("{w}", ("U8", "I8"), four_bits.mxfp4, {"scales": (*SCALES, "{m}.scale")}, fits=_sixteenth),
+    Form("{w}", ("U8", "I8"), eight_bits.fp8_bytes, {"scales": (*SCALES, "{m}.scale")}, methods=("fp8", "fbgemm_fp8")),
     Form("{w}", ("U8", "F32", "F16", "BF16"), four_bits.bitsandbytes, {
         "scales": ("{w}.absmax",), "values": ("{w}.quant_map",), "scale_values": ("{w}.nested_quant_map",),
         "scale_scales": ("{w}.nested_absmax",), "state": STATES}, ("scales", "values", "state")),
@@ -94,12 +108,14 @@ DROPPED = frozenset((
     "input_global_scale", "input_zero_point", "output_zero_point", "k_scale", "v_scale", "q_scale", "kv_scale",
     "k_zero_point", "v_zero_point", "prob_scale", "qscale_act", "azp_adj", "input_min", "input_max", "act_scale_ub",
     "workspace", "weight_format",
-    "packing", "compute_dtype", "view_as_float", "round_zero", "unpack_view_dtype", "stores_quant_config", "channel_wise",
-    "optimize", "offload_meta", "encoded_state_dict", "quant_scale", "quant_zero",  # HQQ's
 ))  # fmt: skip
 DROPPED_ENDINGS = ("_activation_scale", "_input_scale")
-# Companions that are part of the weight in a way that is not computed here.
+# Companions that mean nothing without their weight, by the ends of their names.
+BOUND = (".weight_scale_inv", ".weight_scale", ".weight_scale_2", ".weight_global_scale", ".weight_zero_point", ".qzeros",
+         ".scales", ".absmax", ".SCB")  # fmt: skip
+# Companions that are part of a weight in a way that is not computed here, by the ends of their names.
 KEPT_OUT = {
+    "act.scales": "AWQ divides what an activation gives, before the next weight",
     "smooth_scale": "its columns are scaled once more",
     "smoothing_scale": "its columns are scaled once more", "svdquant_lora_a": "it has a low-rank part beside its codes",
     "svdquant_lora_b": "it has a low-rank part beside its codes",

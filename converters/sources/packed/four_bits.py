@@ -1,4 +1,4 @@
-"""Stored forms with floats of 4 bits: NVFP4, MXFP4, NF4 and FP4 of bitsandbytes."""
+"""Stored forms with floats of 4 bits: NVFP4, MXFP4, NF4 and FP4 of bitsandbytes; of 6 bits, MXFP6."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ def nvfp4(parts: Parts) -> PackedTensor:
 
 
 def mxfp4(parts: Parts) -> PackedTensor:
-    """MXFP4: the same codes; 32 share a power of two."""
+    """MXFP4: the same codes; 32 share a power of two. MXFP6: four codes to three bytes."""
     rows, half = _matrix(parts)
+    if parts.shape("scales") == (rows, half // 24) and half % 24 == 0 and parts.stored["scales"].type in ("F8_E8M0", "U8"):
+        return parts.made("MXFP6", (rows, half // 3 * 4), (1, 32), ("codes", Grid("E2M3", 6)), ("scales", Grid("F8_E8M0")))
     if parts.shape("scales") != (rows, half // 16) or half % 16 or parts.stored["scales"].type not in ("F8_E8M0", "U8"):
         raise parts.unfit("scales", f"U8 {[rows, half // 16]}")
     return parts.made("MXFP4", (rows, 2 * half), (1, 32), ("codes", FP4), ("scales", Grid("F8_E8M0")))

@@ -10,10 +10,12 @@ from ...errors import GgufxError, InputError, UnsupportedError, raise_all
 from ...io.tensors import StoredTensor
 from ..hf_folder import Checkpoint, open_checkpoint
 from .declaration import declared_settings
-from .forms import DROPPED, DROPPED_ENDINGS, F8, FORMS, KEPT_OUT, Form
+from .forms import BOUND, DROPPED, DROPPED_ENDINGS, F8, FORMS, KEPT_OUT, Form
+from .mlx_stacks import STACK, unstacked
 from .tensor import PackedTensor, Parts
 
-DROPPED_NOTE = "activation and KV-cache scales are not part of GGUF: {} left out"
+OUT = tuple(f".{end}" for end in KEPT_OUT)
+DROPPED_NOTE = "activation and KV-cache scales are not part of GGUF: {} left out ({})"
 
 
 def open_logical(folder: Path, hf_class: str | None = None) -> Checkpoint:
@@ -28,11 +30,12 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint's weights: those that are packed as PackedTensor, in the place of their codes."""
     stored = checkpoint.tensors
     settings = declared_settings(checkpoint.config, checkpoint.folder)
+    method = str(settings.get("quant_method")).lower()
     made: dict[str, PackedTensor] = {}
     taken: dict[str, str] = {}
     problems: list[GgufxError] = []
     for name, tensor in stored.items():
-        if (found := _form_of(name, tensor, stored)) is None:
+        if (found := _form_of(name, tensor, stored, method)) is None:
             if any(form.certain and tensor.type in form.types and form.weight(name) for form in FORMS):
                 problems.append(InputError("other parts of the weight are missing, or do not fit it", file=tensor.file,
                                            tensor=name, found=f"{tensor.type} {list(tensor.shape)}"))
@@ -48,31 +51,52 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
         taken.update({t.name: name for t in parts.values()})
     problems += [InputError("an FP8 weight without a scale", file=t.file, tensor=name)
                  for name, t in stored.items() if t.type in F8 and name not in taken]
+    problems += [InputError("belongs to a quantized weight that is not there", file=t.file, tensor=name)
+                 for name, t in stored.items() if name not in taken and name.endswith(BOUND) and not name.endswith(OUT)]
     if not made and not problems and not settings:
         return checkpoint  # scales of activations are those of a quantized model, or weights of other ones
     raise_all(problems)
     dropped = [name for name in stored if name not in taken and _is_dropped(name)]
-    modules = {t.name.removesuffix(".weight") for t in made.values()}
-    problems += [UnsupportedError(f"is part of a quantized weight that ggufx does not decode: {KEPT_OUT[last]}",
+    problems += [UnsupportedError(f"is part of a quantized weight that ggufx does not decode: {KEPT_OUT[end]}",
                                   file=t.file, tensor=name)
-                 for name, t in stored.items() if (last := name.rpartition(".")[2]) in KEPT_OUT
-                 and name.rpartition(".")[0] in modules]
+                 for name, t in stored.items() if name not in taken
+                 and (end := next((end for end in KEPT_OUT if name.endswith(f".{end}")), None))]
     raise_all(problems)
     gone = {*taken, *dropped} - made.keys()
+    beside = _beside(made, [stored[name] for name in dropped])
     tensors: dict[str, StoredTensor] = {}
-    for name, tensor in stored.items():
-        if name in made:
-            tensors[made[name].name] = made[name]
-        elif name not in gone:
-            tensors[name] = tensor
+    for name, one in stored.items():
+        if name not in gone:
+            whole: StoredTensor = made.get(name, one)
+            each = list(unstacked(whole)) if STACK in name else [whole]
+            problems += [InputError(f"{t.name} is stored twice", file=one.file, tensor=name) for t in each if t.name in tensors]
+            tensors.update({t.name: t for t in each})
+    raise_all(problems)
     notes = list(checkpoint.notes)
     if dropped:
-        notes.append(DROPPED_NOTE.format(f"{len(dropped)} tensor{'s' * (len(dropped) != 1)}"))
-    return replace(checkpoint, tensors=tensors, notes=notes)
+        kinds = sorted({name.rpartition(".")[2] for name in dropped})
+        notes.append(DROPPED_NOTE.format(f"{len(dropped)} tensor{'s' * (len(dropped) != 1)}", ", ".join(kinds)))
+    return replace(checkpoint, tensors=tensors, notes=notes, beside=beside)
+
+
+def _beside(made: dict[str, PackedTensor], dropped: list[StoredTensor]) -> dict[str, StoredTensor]:
+    """Puts what is dropped beside the weight of its module, where it has one that is packed; the others, by name."""
+    codes = {t.name.removesuffix(".weight"): name for name, t in made.items()}
+    more: dict[str, list[tuple[str, StoredTensor]]] = {}
+    alone = {}
+    for tensor in dropped:
+        module, _, last = tensor.name.rpartition(".")
+        if module in codes:
+            more.setdefault(codes[module], []).append((f".{last}", tensor))
+        else:
+            alone[tensor.name] = tensor
+    for name, tensors in more.items():
+        made[name] = replace(made[name], stored=(*made[name].stored, *tensors))
+    return alone
 
 
 def _form_of(name: str, tensor: StoredTensor,
-             stored: Mapping[str, StoredTensor]) -> tuple[Form, str, dict[str, StoredTensor]] | None:
+             stored: Mapping[str, StoredTensor], method: str) -> tuple[Form, str, dict[str, StoredTensor]] | None:
     """The first form whose codes this tensor is, the weight, and its parts by role."""
     for form in FORMS:
         if tensor.type not in form.types or (weight := form.weight(name)) is None:
@@ -83,7 +107,7 @@ def _form_of(name: str, tensor: StoredTensor,
             names = (t.replace("{w}", weight).replace("{m}", module) for t in templates)
             if part := next((stored[n] for n in names if n in stored and n != name), None):
                 parts[role] = part
-        if form.holds(parts):
+        if form.holds(parts, method):
             return form, weight, parts
     return None
 

@@ -20,6 +20,8 @@ METHODS = {  # quant_method -> what people call it, why not
     "spinquant": ("SpinQuant", _ROTATED), "quarot": ("QuaRot", _ROTATED), "qqq": ("QQQ", _TILES), "eetq": ("EETQ", _TILES),
     "marlin": ("Marlin", _TILES), "bitblas": ("BitBLAS", _TILES), "sinq": ("SINQ", "its scales run along both axes"),
     "quanto": ("quanto", "transformers cannot load its files either"),
+    "sparse": ("compressed-tensors, sparse", "only the numbers that are not zero are stored, with a mask of bits"),
+    "int4tensor": ("torchao Int4Tensor", _TILES),
 }  # fmt: skip
 DECODED = frozenset((
     "none", "gptq", "awq", "auto-round", "intel/auto-round", "bitsandbytes", "compressed-tensors", "sparseml", "fp8",
@@ -29,24 +31,29 @@ DECODED = frozenset((
 ))  # fmt: skip
 ENDINGS = {  # of a tensor's name -> method
     ".codebooks": "aqlm", ".centroids.weight": "vptq", ".Qidxs": "quip", ".q_weight": "exl2", ".trellis": "exl3",
-    ".dense_weights": "spqr", ".B_24": "marlin", ".weight._data": "quanto",
+    ".dense_weights": "spqr", ".B_24": "marlin", ".weight._data": "quanto", ".bitmask": "sparse",
+    "._weight_scale_and_zero": "int4tensor",
 }  # fmt: skip
-MLX_LAYOUT = (".switch_mlp.", ".embed_q.", ".unembed_out.")
+MLX_LAYOUT = (".embed_q.", ".unembed_out.")
+MLX_CHANGED = ("qwen3_next", "qwen3_5")  # model types whose norms mlx-lm stores with one added, or not, as its version has it
 SETTINGS: Mapping[str, Mapping[str | bool, str]] = {  # setting -> value -> why not; True: any that says something
     "checkpoint_format": {"marlin": _TILES, "bitblas": _TILES, "qqq": _TILES, "exl3": "its weights are a trellis code",
-                          "paroquant": _ROTATED, "gptq_p": "its codes lie in planes of bits"},
-    "format": {"marlin-24": _TILES, "sparse-24-bitmask": "it is sparse", "sparse-bitmask": "it is sparse"},
+                          "paroquant": _ROTATED},
+    "format": {"marlin-24": _TILES}, "module_quant_configs": {True: "patterns of names tell the bits of its weights"},
     "is_marlin_format": {True: _TILES}, "rotation": {True: _ROTATED}, "transform_config": {True: _ROTATED},
     "adapter": {True: "it has a low-rank part beside its codes"},
-    "version": {"marlin": _TILES, "gemv_fast": "its rows are interleaved for one kernel",
-                "llm-awq": "its rows are interleaved for one kernel", "exllama": _TILES},
+    "version": {"marlin": _TILES, "exllama": _TILES},
     "is_swizzled_scales": {True: "its scales are in the order of one kernel"},
 }  # fmt: skip
 
 
-def refused(declared: Mapping[str, Any], names: Collection[str]) -> tuple[str | None, str] | None:
+AUTOROUND = ("e5m3", "mx_int")  # in the names of data types and packings
+QUARK = frozenset(("fp8_e4m3", "fp8_e5m2", "int4", "uint4", "int8", "uint8", "fp4", "mx", "float16", "bfloat16", "float32"))
+
+
+def refused(declared: Mapping[str, Any], names: Collection[str], model_type: object = None) -> tuple[str | None, str] | None:
     """Why the weights are not decoded, and what people call their form where that is not what is declared; None where they
-    can be."""
+    can be. `model_type`: config.json's."""
     method = str(declared.get("quant_method")).lower()
     found = METHODS.get(method)
     if found is None:
@@ -54,8 +61,14 @@ def refused(declared: Mapping[str, Any], names: Collection[str]) -> tuple[str | 
         found = METHODS[shown] if shown else None
     if found is not None:
         return found
-    if any(part in name for part in MLX_LAYOUT for name in names):
-        return "MLX", "its tensors are stacked and turned as mlx-lm has them, not as the model's own class"
+    words = f"{declared.get('data_type')} {declared.get('packing_format')}"
+    if (word := next((word for word in AUTOROUND if word in words), None)) is not None:
+        return None, f"{word} is a form of AutoRound's own"
+    mlx = any(name.endswith(".biases") for name in names)
+    if any(part in name for part in MLX_LAYOUT for name in names) or (mlx and str(model_type).startswith(MLX_CHANGED)):
+        return "MLX", "its tensors are stacked, turned or changed as mlx-lm has them, not as the model's own class"
+    if method == "quark" and (why := _quark(declared.get("global_quant_config"))):
+        return None, why
     for setting, values in SETTINGS.items():
         value = declared.get(setting)
         why = values.get(value.lower() if isinstance(value, str) else True) if value else None
@@ -63,3 +76,12 @@ def refused(declared: Mapping[str, Any], names: Collection[str]) -> tuple[str | 
             shown = printable(str(value), 60) if isinstance(value, str) else "set"
             return None, f"{setting} is {shown}: {why}"
     return None if method in DECODED else (None, "the method is unknown")
+
+
+def _quark(settings: object) -> str | None:
+    """Why a form of Quark's is not decoded, where that is so."""
+    weight = settings.get("weight") if isinstance(settings, Mapping) else None
+    if isinstance(weight, list):
+        return "its weights are quantized in two stages"
+    kind = weight.get("dtype") if isinstance(weight, Mapping) else None
+    return f"{printable(kind, 60)} is not decoded" if isinstance(kind, str) and kind.lower() not in QUARK else None

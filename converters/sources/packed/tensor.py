@@ -24,7 +24,9 @@ class PackedTensor(StoredTensor):
     """A weight under its own name: `type` is what it is decoded to, `shape` its own; `nbytes` of all parts together.
 
     `parts`: what `op` takes, each with the shape that it takes it in. `count`: of a stack of matrices, how many; `flat`: they
-    are packed as one. `form`: what people call the way in which it is stored.
+    are packed as one. `form`: what people call the way in which it is stored. `stored`: by role, all that belongs to it, as
+    it lies in the files; what is no part of the value under its name's ending. `returns`: whether tensors and config.json are
+    all that its library needs to read it.
     """
 
     parts: tuple[StoredTensor, ...]
@@ -32,6 +34,8 @@ class PackedTensor(StoredTensor):
     count: int | None
     form: str
     flat: bool = False
+    stored: tuple[tuple[str, StoredTensor], ...] = ()
+    returns: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Parts:
         return PackedTensor(self.name, kind or ("F16" if floats == {"F16"} else "BF16"),
                             (*lead, *size) if flat is None else (flat, size[0] // flat, size[1]), self.codes.file,
                             self.codes.offset, sum(t.nbytes for t in self.stored.values()), tuple(taken), op, flat or count,
-                            form, flat is not None)
+                            form, flat is not None, tuple(self.stored.items()))
 
     def shared(self, role: str, size: tuple[int, int], hint: tuple[int, int] | None = None) -> tuple[Shape, tuple[int, int]]:
         """How a part with a number per tensor, row, group of columns or block is shared: its shape as a matrix, and the rows

@@ -14,6 +14,15 @@ from .tensor import PackedTensor, Parts
 
 WORD = 32  # bits
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)  # which of a word's eight outputs each nibble is, the lowest first
+PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2), 7: (4, 2, 1)}  # of GPTQModel's gptq_p; 2, 4 and 8 bits are one plane
+LANES, RUN = 4, 64  # AWQ for fast products of vectors: so many columns of four rows lie together
+
+
+def _fast_order() -> tuple[int, ...]:
+    """Row and column (row * RUN + column) of each of the codes that lie together, as AutoAWQ shuffles them for its kernel:
+    pairs of a run of 32 by fours, then each eight as its even ones and its odd ones."""
+    places = np.arange(RUN).reshape(2, 4, 4, 2).transpose(0, 2, 1, 3).reshape(2, 4, 4, 2).transpose(0, 1, 3, 2).reshape(-1)
+    return tuple(int(row * RUN + column) for row in range(LANES) for column in places)
 
 
 def compressed(parts: Parts) -> PackedTensor:
@@ -82,16 +91,17 @@ def gptq(parts: Parts) -> PackedTensor:
         raise parts.unfit("scales", f"groups of {group} of {cols} columns")
     more: list[Any] = []
     symmetric = False
+    planes = PLANES.get(bits, ()) if _format(parts) == "gptq_p" else ()
     if zero_words is not None:
         if _matrix(parts, "zeros")[0] != groups:
             raise parts.unfit("zeros", f"{groups} rows")
-        plain, symmetric = _plain_zeros(parts, bits)
-        more.append(("zeros", Grid("U" if plain else "U+1", bits, turned=True)))
+        plain, symmetric = _plain_zeros(parts, Grid("U", bits, planes=planes))
+        more.append(("zeros", Grid("U" if plain else "U+1", bits, turned=True, planes=planes)))
     if "groups" in parts.stored and _reordered(parts, cols, group):
         more.append(("groups", Grid()))
-    kind = "U" if zero_words is not None else "U-"
-    return parts.made(f"GPTQ int{bits}", (rows, cols), (1, group), ("codes", Grid(kind, bits, axis=0, turned=True)),
-                      ("scales", Grid(turned=True)), *more, symmetric=symmetric)
+    codes = Grid("U" if zero_words is not None else "U-", bits, axis=0, turned=True, planes=planes)
+    return parts.made(f"GPTQ int{bits}", (rows, cols), (1, group), ("codes", codes), ("scales", Grid(turned=True)), *more,
+                      symmetric=symmetric)
 
 
 def _reordered(parts: Parts, cols: int, width: int) -> bool:
@@ -106,18 +116,21 @@ def _reordered(parts: Parts, cols: int, width: int) -> bool:
     return bool((found != np.arange(cols) // width).any())
 
 
-def _plain_zeros(parts: Parts, bits: int) -> tuple[bool, bool]:
+def _format(parts: Parts) -> str:
+    return str(parts.declared.get("checkpoint_format") or parts.declared.get("format") or "").lower()
+
+
+def _plain_zeros(parts: Parts, grid: Grid) -> tuple[bool, bool]:
     """Whether zeros are stored as they are, and whether they are symmetric: then they show it, whatever the label, being half
-    the range."""
-    stored = np.frombuffer(parts.values("zeros", parts.shape("zeros")[1] * WORD // 8), np.uint8)
-    first = np.unpackbits(stored, bitorder="little").reshape(-1, bits) @ (1 << np.arange(bits))
-    half = 1 << bits - 1
+    the range. `grid`: how a row of them is stored."""
+    words = np.frombuffer(parts.values("zeros", parts.shape("zeros")[1] * WORD // 8), "<u4")
+    first = grid.codes(words[None], len(words) * WORD // grid.bits)
+    half = 1 << grid.bits - 1
     for value, plain in ((half, True), (half - 1, False)):
         if parts.declared.get("sym", True) and (first == value).all():
             return plain, True
-    label = str(parts.declared.get("checkpoint_format") or parts.declared.get("format") or "")
     packing = str(parts.declared.get("packing_format") or parts.declared.get("backend") or "")
-    return label == "gptq_v2" or packing in ("auto_round", "auto_round:gptqmodel"), False
+    return _format(parts) in ("gptq_v2", "gptq_p") or packing in ("auto_round", "auto_round:gptqmodel"), False
 
 
 def awq(parts: Parts) -> PackedTensor:
@@ -157,14 +170,53 @@ def awq_gemv(parts: Parts) -> PackedTensor:
     cols = 8 * words
     padded = _matrix(parts, "scales")
     zero_words = _matrix(parts, "zeros")
-    size = parts.declared.get("group_size", parts.declared.get("q_group_size"))
-    group = cols if size == -1 else size
-    if type(group) is not int or group <= 0 or cols % group:
-        raise InputError(f"group_size: a divisor of {cols} is needed", file="config.json", tensor=parts.name, found=size)
+    group = _awq_group(parts, cols)
     if padded[0] != rows or padded[1] < cols // group or zero_words != (rows, padded[1] // 8):
         raise parts.unfit("scales", f"{cols // group} groups or more of {rows} rows")
     packing = Grid("U", 4)
     return parts.made("AWQ int4", (rows, cols), (1, group), ("codes", packing), ("scales", Grid()), ("zeros", packing))
+
+
+def _awq_group(parts: Parts, cols: int) -> int:
+    """The columns of a group, which the padded scales do not tell."""
+    size = parts.declared.get("group_size", parts.declared.get("q_group_size"))
+    group = cols if size == -1 else size
+    if type(group) is not int or group <= 0 or cols % group:
+        raise InputError(f"group_size: a divisor of {cols} is needed", file="config.json", tensor=parts.name, found=size)
+    return group
+
+
+def awq_fast(parts: Parts) -> PackedTensor:
+    """AWQ, gemv_fast and llm-awq: four rows lie together, shuffled; what was a zero is a float, -scale * zero."""
+    fours, cols = _matrix(parts, "codes")
+    rows, group = LANES * fours, _awq_group(parts, cols)
+    padded = _matrix(parts, "scales")
+    if cols % RUN or padded[0] < cols // group or padded[1] != rows or _matrix(parts, "biases") != padded:
+        raise parts.unfit("scales", f"{cols // group} rows or more of {rows}")
+    codes = Grid("U", 4, order=_fast_order(), lanes=LANES, word=16)
+    return parts.made("AWQ int4", (rows, cols), (1, group), ("codes", codes), ("scales", Grid(turned=True)),
+                      ("biases", Grid(turned=True)))
+
+
+def modelopt(parts: Parts) -> PackedTensor:
+    """ModelOpt's W4A16_AWQ and W4A8_AWQ: a byte holds the codes of two rows, the first in its low half."""
+    half, cols = _matrix(parts, "codes")
+    rows, groups = _matrix(parts, "scales")
+    if rows != 2 * half or cols % groups:
+        raise parts.unfit("scales", f"{2 * half} rows")
+    return parts.made("ModelOpt int4", (rows, cols), (1, cols // groups), ("codes", Grid("I", 4, axis=0, word=8)),
+                      ("scales", Grid()))
+
+
+def gemma(parts: Parts) -> PackedTensor:
+    """Gemma's own: codes of 2, 4 or 8 bits along the rows, the first in the lowest bits, a scale per row or group."""
+    rows, width = _matrix(parts, "codes")
+    bits = 8 if parts.codes.type == "I8" else parts.declared.get("num_bits", 4)
+    if bits not in (2, 4, 8):
+        raise InputError("num_bits: 2, 4 or 8 is needed", file="config.json", tensor=parts.name, found=bits)
+    shape, shared = parts.shared("scales", (rows, width * 8 // bits))
+    grid = Grid("I") if bits == 8 else Grid("U-", bits, word=8)
+    return parts.made(f"Gemma int{bits}", (rows, width * 8 // bits), shared, ("codes", grid), ("scales", Grid(), shape))
 
 
 def mlx(parts: Parts) -> PackedTensor:

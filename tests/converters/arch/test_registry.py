@@ -29,7 +29,7 @@ def test_a_gguf_architecture_that_is_only_written_otherwise(name: str, same: str
 
 
 def test_several_tables_of_one_class_are_told_apart_by_the_config(monkeypatch: pytest.MonkeyPatch):
-    (spec,) = arch.BY_CLASS["LlamaForCausalLM"]
+    spec, *_ = arch.BY_CLASS["LlamaForCausalLM"]
     small, large = (replace(spec, fits=lambda c, few=few: (c["num_hidden_layers"] < 4) is few) for few in (True, False))
     monkeypatch.setitem(arch.BY_CLASS, "LlamaForCausalLM", (small, large))
     assert arch.for_config({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2}, "config.json") is small

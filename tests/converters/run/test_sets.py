@@ -88,11 +88,11 @@ def test_all_are_made(plan, tmp_path: Path):
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_value_that_one_set_cannot_hold(plan, tmp_path: Path, resume):
-    """Its other file, which could be made, is not there either; the failure names the set by its first file."""
+    """Its other file, which could be made, is not there either; the failure names the set by its last file."""
     result = execute(plan(1e6), engine=Small(2), resume=resume)
     assert [f.path.name for f in result.files] == ["F32-0", "F32-1", "BF16-0", "BF16-1"]
     (failure,) = result.failures
-    assert failure.path == tmp_path / "F16-0"
+    assert failure.path == tmp_path / "F16-1"
     assert isinstance(failure.error, InputError)
     assert "row 18, column 7" in str(failure)
     check(tmp_path, "F32", "BF16")
@@ -111,7 +111,7 @@ def test_a_set_that_cannot_be_published(plan, tmp_path: Path, monkeypatch):
         patched.setattr(os, "replace", refuse)
         result = execute(plan())
     (failure,) = result.failures
-    assert failure.path.name == "F16-0"
+    assert failure.path.name == "F16-1"
     assert isinstance(failure.error, StorageError)
     check(tmp_path, "F32", "BF16")
 

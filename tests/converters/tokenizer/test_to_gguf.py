@@ -40,6 +40,8 @@ DEVIATIONS = {
     "gemma4": {T + "token_type": "special tokens without a name are taken for normal ones"},
     "xlmr-v": {T + "tokens": "it has no <mask> and numbers the padding from one less", T + "token_type": "no <mask>",
                T + "scores": "no <mask>"},
+    "t5": dict.fromkeys((T + "tokens", T + "scores", T + "token_type"), "it reads no added tokens of tokenizer.json"),
+    "minimax-m2-v4-MiniMaxText01": {"tokenizer.chat_template": "it puts another model's in the place of the folder's"},
     "modernbert": {T + "add_bos_token": "written first: another order"},
     "eurobert": {T + "add_bos_token": "written first: another order"},
     "xlmr-json": {T + "remove_extra_whitespaces": "it takes clean_up_tokenization_spaces for it"},

@@ -73,6 +73,9 @@ class Model:
     stands (but for the vocabulary), and `shapes` makes of that the names and shapes of its tensors, most simply by `tensors`. Then nothing
     tells what it should compute: llama.cpp's converter judges the bytes, its runtime that they load and give finite numbers.
 
+    A draft model names its `target`, a row whose folder stands beside it; it has no tokenizer of its own. `values` makes the
+    elements of tensors that are no floats.
+
     What is known: `tolerance`, how far llama.cpp's float32 results may be from transformers', as a part of the largest value;
     `fault`, what llama.cpp does wrong; `lost`, why a checkpoint made of standard keys alone computes otherwise; `rounded`, that
     it has decays behind -exp(x), which come back from there to within a rounding of float32; `folded`, that multipliers are in its
@@ -92,6 +95,8 @@ class Model:
     float32: tuple[str, ...] = ()
     extra: Callable[[Shapes], Shapes] | None = None
     shapes: Callable[[dict[str, Any]], Shapes] | None = None
+    target: str = ""
+    values: dict[str, Callable[[int], Any]] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     layout: str | None = None
     pooling: str | None = None

@@ -12,7 +12,7 @@ from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.plan.tiles import memory
 from ggufx.quant import dequantize
 from zoo import peers
-from zoo.packed import pair, same
+from zoo.packed import hashes, pair, same
 from zoo.proof import runtime
 
 import ggufx
@@ -92,7 +92,8 @@ def test_values_are_the_same_in_blocks(case: str, zoo, tmp_path: Path):
         if kinds[name] == kind:
             assert np.array_equal(kept[name], exact[name]), name
     assert ggufx.verify(packed, tmp_path / "kept.gguf").same
-    ggufx.gguf_to_hf(tmp_path / "kept.gguf", tmp_path / "back")
+    ggufx.gguf_to_hf(tmp_path / "kept.gguf", tmp_path / "back", max_memory=1 << 14)
+    assert hashes(tmp_path / "back") == hashes(packed)
 
 
 def test_mxfp4_is_kept_by_itself_and_other_types_start_from_floats(zoo, tmp_path: Path):

@@ -21,7 +21,7 @@ def stream(codes: np.ndarray, bits: int) -> np.ndarray:
     """int32 [n, words] of codes [n, m]: one after another, the first in the lowest bits."""
     n = len(codes)
     each = (codes[..., None] >> np.arange(bits) & 1).astype(np.uint8).reshape(n, -1)
-    return np.packbits(each, axis=1, bitorder="little").view(np.int32)
+    return np.ascontiguousarray(np.packbits(each, axis=1, bitorder="little")).view(np.int32)
 
 
 def gptq(bits: int = 4, group: int = 32, *, sym: bool = False, version: int = 1, order: bool = False, g_idx: str = "yes"):
@@ -33,7 +33,7 @@ def gptq(bits: int = 4, group: int = 32, *, sym: bool = False, version: int = 1,
         rows, cols = w.shape
         groups = -(-cols // group)
         q = rng.integers(0, 1 << bits, (rows, cols))
-        z = np.full((rows, groups), 1 << bits - 1) if sym else rng.integers(1, 1 << bits, (rows, groups))
+        z = np.full((rows, groups), 1 << bits - 1) if sym else rng.integers(0, 1 << bits, (rows, groups))
         s = (rng.random((rows, groups)) * 0.01 + 0.001).astype(np.float16)
         of = rng.permutation(cols) // group if order else np.arange(cols) // group
         values = s[:, of].astype(np.float32) * (q - z[:, of]).astype(np.float32)

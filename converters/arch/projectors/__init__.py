@@ -1,0 +1,67 @@
+"""The registry of projectors: what of a multimodal class is not its language model, as llama.cpp's mtmd reads it.
+
+A table is one `Projector` in a family's module, by tower; a family is one line in `FAMILIES`. Classes are
+those of the whole model. May import `errors` and `rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ...errors import UnsupportedError
+from ...rules.facts import MISSING, GgufFacts, get_path
+from ...rules.spec import Projector
+from . import (
+    gemma4,
+    glm_vl,
+    idefics,
+    intern_vit,
+    llama4,
+    minicpm_v,
+    omni,
+    pixtral,
+    qwen2_vl,
+    qwen_vl,
+    siglip,
+    speech,
+    whisper,
+)  # fmt: skip
+
+FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
+            pixtral)
+SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
+BY_CLASS: dict[str, tuple[Projector, ...]] = {
+    name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}
+if loose := [name for name, specs in BY_CLASS.items() if len(specs) > 1 and any(spec.fits is None for spec in specs)]:
+    raise AssertionError(f"{loose[0]} is in two tables")
+
+
+def of_config(config: Mapping[str, Any], hf_class: str) -> Projector | None:
+    """The table of the class's towers; the class that the vision part names comes first. None where there is none."""
+    inner = get_path(config, "vision_config.architectures.0")
+    for name in (hf_class,) if inner is MISSING else (inner, hf_class):
+        for spec in BY_CLASS.get(name, ()):
+            if spec.fits is None or spec.fits(dict(config)):
+                return spec
+    return None
+
+
+def for_config(config: Mapping[str, Any], hf_class: str, file: str) -> Projector:
+    """`of_config`; UnsupportedError where there is none."""
+    if (spec := of_config(config, hf_class)) is None:
+        raise UnsupportedError(f"the vision and audio parts of {hf_class!r} are not supported", file=file, found=hf_class,
+                               hint="Without --mmproj its language model is converted, if that is. `ggufx archs` lists all.")
+    return spec
+
+
+def classes_of(facts: GgufFacts, text_classes: Collection[str]) -> list[tuple[str, Projector]]:
+    """The classes that a pair of files may be of, the likeliest first, and the table of the projector's file.
+
+    `facts`: those of that file; `text_classes`: the classes whose language model the other file may hold.
+    """
+    found = [spec for spec in SPECS if spec.types and all(facts.keys.get(key) == value for key, value in spec.types.items())
+             and len(spec.types) == sum(key.endswith("projector_type") for key in facts.keys)]
+    fitting = [(name, spec) for spec in found for name in spec.classes if name in text_classes]
+    told = [(name, spec) for name, spec in fitting if name in spec.tells and spec.tells[name](facts)]
+    return told or [(name, spec) for name, spec in fitting if name not in spec.tells] or fitting

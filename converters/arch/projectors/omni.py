@@ -1,0 +1,126 @@
+"""Qwen's models that hear: Omni with an eye as well, and ASR.
+
+Their positions of sound are sinusoids, which transformers computes and the runtime reads as a tensor.
+Source: llama.cpp `conversion/qwenvl.py`, `conversion/qwen3vl.py`; transformers `models/qwen2_5_omni`,
+`qwen3_omni_moe`, `qwen3_asr`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...errors import InputError
+from ...rules.spec import Derived
+from .common import *
+from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, MERGE, deep, marked, period, side, whole_blocks
+from .whisper import whisper
+
+POSITIONS, TIMESCALE = 1500, 10000
+THINKER = "thinker_config."
+VISION = f"{THINKER}vision_config"
+VISUAL = (("thinker.visual.", "visual."), ("model.visual.", "visual."))
+AUDIO = (("thinker.audio_tower.", "audio_tower."), ("model.audio_tower.", "audio_tower."))
+MERGER = rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"})
+
+
+def sinusoids(width: int) -> np.ndarray:
+    """float32 [1500, width]: sines, then cosines, of position / timescale.
+
+    Timescales and angles are float32, as the models compute them; each sine is rounded once from a double, where torch's
+    float32 is a unit in the last place off in one of twenty, and not the same on every processor.
+    """
+    half = width // 2
+    step = np.float32(-math.log(TIMESCALE) / (half - 1))
+    scales = np.array([math.exp(x) for x in (step * np.arange(half, dtype=np.float32)).tolist()], np.float32)
+    angles = (np.arange(POSITIONS, dtype=np.float32)[:, None] * scales).ravel().tolist()
+    waves = [np.fromiter(map(wave, angles), np.float64, len(angles)).reshape(POSITIONS, half) for wave in (math.sin, math.cos)]
+    return np.concatenate(waves, axis=1).astype(np.float32)
+
+
+def _check(found: np.ndarray, facts: GgufFacts, config: Config) -> None:
+    if not np.allclose(found, sinusoids(facts.kv["audio.embedding_length"]).ravel(), rtol=0, atol=1e-5):
+        raise InputError("are not the sinusoids that the class computes, and it has no place for others")
+
+
+SINUSOIDS = Derived("a.position_embd.weight", lambda config, hp: sinusoids(hp["audio.embedding_length"]), _check,
+                    most=POSITIONS << 14)
+
+
+def thinking(config: Config) -> Config:
+    """The settings of the part that sees and hears, where rules of other families look for theirs."""
+    return config["thinker_config"]
+
+
+def heard(*configs: str) -> tuple[HparamRule, ...]:
+    return (*hearing(configs), Fixed(f"{configs[0]}.activation_function", "gelu", refuse=True))
+
+
+# -- Qwen2.5-Omni: both towers by one projector type ------------------------------------------------------------------
+
+QWEN25_OMNI = towered(
+    "qwen2_5_omni", ("Qwen2_5OmniModel", "Qwen2_5OmniForConditionalGeneration"),
+    hparams=(
+        *but(seeing(VISION, epsilon=None), H("vision.image_size", f"{VISION}.image_size", default=560)),
+        *heard(f"{THINKER}audio_config"), projector_type("qwen2.5o"), SILU,
+        Computed("vision.n_wa_pattern", lambda c: period(thinking(c)), f"{VISION}.fullatt_block_indexes", whole_blocks),
+        Computed(f"vision.{NORM}", lambda c: c.get("rms_norm_eps") or 1e-6, type=F32),  # the text's, as existing files have it
+        Fixed(f"{VISION}.window_size", 112, refuse=True),
+        Fixed(f"{VISION}.spatial_merge_size", MERGE, refuse=True),
+    ),
+    tensors=(
+        *FRAMES, *AROUND, *rows("v.blk.{v}.", BLOCK, {
+            **{f"attn_{x}": f"attn.{x}" for x in "qkv"}, **GATED}),
+        *MERGER,
+        *(row for row in whisper("audio_tower.") if row.gguf[0].text not in ("a.position_embd.weight", "a.post_ln.{p}")),
+        *rows("", "audio_tower.", {"a.post_ln": "ln_post", "mm.a.fc": "proj"}),
+    ),
+    text=f"{THINKER}text_config", ignore=(Template("audio_tower.audio_bos_eos_token.weight"),), derived=(SINUSOIDS,),
+    aliases=(*VISUAL, *AUDIO),
+    example="Qwen/Qwen2.5-Omni-3B",
+)
+
+# -- Qwen3: sound as an image of frequencies over time ----------------------------------------------------------------
+
+SPECTRUM = (
+    *(row for n in "123" for row in (
+        R(f"a.conv2d.{n}.weight", f"audio_tower.conv2d{n}.weight", type="F16"),
+        R(f"a.conv2d.{n}.bias", f"audio_tower.conv2d{n}.bias", AddAxis(-1), AddAxis(-1)))),
+    R("a.conv_out.weight", "audio_tower.conv_out.weight", type="F16"),
+    *rows("a.blk.{a}.", "audio_tower.layers.{a}.", WHISPER_BLOCK),
+    *rows("", "audio_tower.", {"a.post_ln": "ln_post", "mm.a.mlp.1": "proj1", "mm.a.mlp.2": "proj2"}),
+)
+DEEP = "visual.merger_list.{d}."
+QWEN3_OMNI = towered(
+    "qwen3_omni_moe", ("Qwen3OmniMoeForConditionalGeneration",),
+    hparams=(
+        *but(seeing(VISION, epsilon=None), Computed("vision.image_size", lambda c: side(thinking(c)))),
+        *heard(f"{THINKER}audio_config"), projector_type("qwen3vl_merger", "vision.projector_type"),
+        projector_type("qwen3a", "audio.projector_type"), GELU,
+        H("vision.spatial_merge_size", f"{VISION}.spatial_merge_size", default=MERGE),
+        Computed(f"vision.{NORM}", lambda c: thinking(c)["text_config"].get("rms_norm_eps") or 1e-6, type=F32),
+        Computed("vision.is_deepstack_layers", lambda c: deep(thinking(c)), f"{VISION}.deepstack_visual_indexes", marked, BOOL),
+        Seen(f"{VISION}.num_position_embeddings", size("v.position_embd.weight")),
+    ),
+    tensors=(
+        *FRAMES, R("v.patch_embd.bias", "visual.patch_embed.proj.bias"),
+        R("v.position_embd.weight", "visual.pos_embed.weight", type="F32"), *AROUND, *FUSED,
+        *rows("v.blk.{v}.", BLOCK, {"ffn_up": "mlp.linear_fc1", "ffn_down": "mlp.linear_fc2"}), *MERGER,
+        *rows("v.deepstack.{d}.", DEEP, {"norm": "ln_q", "fc1": "mlp.0", "fc2": "mlp.2"}), *SPECTRUM,
+    ),
+    text=f"{THINKER}text_config", stacks={"d": Stack("deepstack")}, sizes={"deepstack": marked}, derived=(SINUSOIDS,),
+    aliases=(*VISUAL, *AUDIO),
+    example="Qwen/Qwen3-Omni-30B-A3B-Instruct",
+)
+QWEN3_ASR = towered(
+    "qwen3_asr", ("Qwen3ASRForConditionalGeneration",),
+    hparams=(*heard(f"{THINKER}audio_config", "audio_config"), projector_type("qwen3a", "audio.projector_type")),
+    tensors=SPECTRUM, derived=(SINUSOIDS,),
+    # transformers keeps the projector apart
+    aliases=(*AUDIO, ("model.multi_modal_projector.linear_1.", "audio_tower.proj1."),
+             ("model.multi_modal_projector.linear_2.", "audio_tower.proj2.")),
+    example="Qwen/Qwen3-ASR-0.6B",
+)
+
+SPECS = (QWEN25_OMNI, QWEN3_OMNI, QWEN3_ASR)

@@ -1,0 +1,56 @@
+"""Towers of Qwen2-VL and their kin: Sarashina 2.2 Vision has the same; EXAONE 4.5 with grouped heads and a gate.
+
+Source: llama.cpp `conversion/qwenvl.py`, `conversion/sarashina2.py`, `conversion/exaone.py`; transformers `models/qwen2_vl`.
+"""
+
+from __future__ import annotations
+
+from .common import *
+from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, SEPARATE, VISUAL, merges, period, whole_blocks
+
+MERGER = rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"})
+
+QWEN2_VL = towered(
+    "qwen2_vl", ("Qwen2VLForConditionalGeneration", "Qwen2VLModel", "Sarashina2VisionForCausalLM"),
+    hparams=(
+        *but(seeing(epsilon=None), H("vision.image_size", "vision_config.image_size", default=560),
+             H("vision.embedding_length", below("vision_config", "embed_dim", "hidden_size")),
+             # the width of the text model, as existing files have it: the runtime does not look
+             H("vision.feed_forward_length", "vision_config.hidden_size")),
+        projector_type("qwen2vl_merger"), merges(),
+        Computed(f"vision.{NORM}", lambda c: c.get("rms_norm_eps") or 1e-6, type=F32),  # the text's, as existing files have it
+        Seen("vision_config.mlp_ratio", lambda facts: _ratio(facts)),
+        Fixed("vision_config.hidden_act", "quick_gelu", refuse=True),
+    ),
+    tensors=(*FRAMES, *AROUND, *SEPARATE, *rows("v.blk.{v}.", BLOCK, {"ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}), *MERGER),
+    aliases=VISUAL, example="Qwen/Qwen2-VL-2B-Instruct",
+)
+
+
+def _ratio(facts: GgufFacts) -> int | None:
+    """How much wider the feed-forward part is than the tower."""
+    width, inner = size("v.blk.0.ffn_down.weight")(facts), size("v.blk.0.ffn_up.weight")(facts)
+    return inner // width if width and inner else None
+
+
+EXAONE4_5 = towered(
+    "exaone4_5", ("Exaone4_5_ForConditionalGeneration",),
+    hparams=(
+        *but(seeing(epsilon=None), H("vision.image_size", "vision_config.image_size", default=560)),
+        projector_type("exaone4_5"), *activation("gelu", "silu"), merges(),
+        H("vision.image_min_pixels", ("processor.min_pixels", "processor.size.shortest_edge")),
+        H("vision.image_max_pixels", ("processor.max_pixels", "processor.size.longest_edge")),
+        H("vision.attention.head_count_kv", "vision_config.num_key_value_heads", need=False),
+        H(f"vision.{NORM}", ("vision_config.rms_norm_eps", "rms_norm_eps"), F32, default=1e-6),
+        H("vision.window_size", "vision_config.window_size", need=False),
+        Computed("vision.n_wa_pattern", lambda c: period(c) if "fullatt_block_indexes" in c["vision_config"] else None,
+                 "vision_config.fullatt_block_indexes", lambda kv: whole_blocks(kv) if "vision.n_wa_pattern" in kv else None),
+    ),
+    tensors=(
+        *FRAMES, *AROUND, *FUSED,
+        *rows("v.blk.{v}.", BLOCK, GATED), *MERGER,
+    ),
+    aliases=VISUAL, example="LGAI-EXAONE/EXAONE-4.5-33B",
+)
+
+SPECS = (QWEN2_VL, EXAONE4_5)

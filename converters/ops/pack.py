@@ -1,0 +1,162 @@
+"""Blocks of GGUF back into the stored arrays of a quantized checkpoint, bit for bit: what `Unpack(into=..)` made of them.
+
+Blocks hold codes and scales. What a checkpoint stores beside those (zeros that are not half the codes' range, orders of
+columns, a scale of the whole) is not in them, and is not made here.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...quant.formats import ELEMENT_TYPES
+from .base import Cut, LoraRefused, Op, Shape
+from .repack import BLOCK, numbers_of
+from .unpack import Grid, Unpack, values_of
+
+MADE = ("codes", "scales", "biases")
+EIGHT = ("MXFP4", "NVFP4")  # blocks whose scales are the stored bytes
+
+
+def determined(op: Unpack, kinds: Mapping[str, str]) -> tuple[str, ...]:
+    """The parts that blocks of `op.into` hold, by role; none where these would not come back bit for bit. `kinds`: the
+    element types of the stored arrays by role."""
+    grids = dict(op.parts)
+    held = tuple(r for r in MADE if r in grids) + ("zeros",) * op.symmetric
+    floats = [kinds[r] for r in ("scales", "biases") if r in grids and op.into not in EIGHT]
+    whole = "scales" in grids and op.into != "NVFP4" and not grids.keys().isdisjoint(("factor", "divisor"))
+    gaps = any(not grids[r].dense and 32 % grids[r].bits for r in held)  # bits that no code uses
+    lanes = any(grids[r].lanes > 1 for r in held)
+    words = any(grids[r].axis == 0 and not grids[r].turned for r in held if grids[r].bits)
+    if not op.into or whole or gaps or lanes or words or not {*floats} <= {"F32", "F16", "BF16"}:
+        return ()
+    return held
+
+
+@dataclass(frozen=True)
+class Pack(Op):
+    """Blocks of `of.into` into the bytes of the stored arrays that `of` takes as `roles`, in that order: uint8
+    [rows of the array, bytes], of stacks [matrices, rows, bytes].
+
+    kinds   element types of the arrays
+    zeros   base64 of int16 [bands of rows, groups]: the zeros that were subtracted, where they are not half the range
+    """
+
+    of: Unpack
+    roles: tuple[str, ...]
+    kinds: tuple[str, ...]
+    zeros: str = ""
+
+    @property
+    def emits(self) -> str:
+        return "U8"
+
+    @property
+    def on_blocks(self) -> bool:
+        return True
+
+    @property
+    def inverse(self) -> Op:
+        raise LoraRefused("bytes of several arrays; `of` takes their elements")
+
+    def _array(self, role: str, kind: str, rows: int) -> Shape:
+        """The shape of a part's bytes, for so many rows of the weight."""
+        grid: Grid = dict(self.of.parts)[role]
+        height, width = (1, 1) if role == "codes" else self.of.block
+        size = -(-rows // height), -(-self.of.size[1] // width)
+        n, m = size[::-1] if grid.turned else size
+        if grid.bands:
+            n = -(-n // grid.bands)
+        elif grid.bits and grid.axis == 0:
+            n = n * grid.bits // 32
+        elif grid.bits:
+            return n, m * grid.bits // 8
+        return n, m * ELEMENT_TYPES[kind].width
+
+    def shape(self, shapes):
+        (shape,) = shapes
+        if len(shape) not in (2, 3) or shape[-1] != self.of.size[1]:
+            raise ValueError(f"blocks of {list(shape)} are none of {list(self.of.size)}")
+        return [(*shape[:-2], *self._array(role, kind, shape[-2])) for role, kind in zip(self.roles, self.kinds, strict=True)]
+
+    def cut(self, shapes, axis=0):
+        (shape,) = shapes
+        if axis or self.zeros:
+            return None
+        grids = [dict(self.of.parts)[role] for role in self.roles]
+        if len(shape) == 3:
+            return Cut(0, shape[0])
+        alone = self.of.block[0] == 1 and not any(g.turned or g.bands or g.axis == 0 for g in grids)
+        return Cut(0, shape[0]) if alone else None
+
+    def lora(self, factors):
+        raise LoraRefused("a quantized weight takes no update")
+
+    def forward(self, xs):
+        (x,) = xs
+        matrices = [self._parts(each, i) for i, each in enumerate(x if x.ndim == 3 else x[None])]
+        return [np.stack(part) if x.ndim == 3 else part[0] for part in zip(*matrices, strict=True)]
+
+    def _parts(self, blocks: np.ndarray, number: int) -> list[np.ndarray]:
+        """The arrays of one matrix."""
+        op, grids = self.of, dict(self.of.parts)
+        rows, cols = len(blocks), op.size[1]
+        numbers, found = numbers_of(op.into, blocks)
+        bands = np.arange(-(-rows // op.block[0])) * op.block[0]
+        groups = np.arange(-(-cols // op.block[1]))
+        every = groups * op.block[1] // (16 if op.into == "NVFP4" else BLOCK[op.into])
+        out = []
+        for role, kind in zip(self.roles, self.kinds, strict=True):
+            grid = grids[role]
+            if role == "zeros":
+                half = np.full((len(bands), len(groups)), 1 << (grids["codes"].bits or 8) - 1, np.int16)
+                out.append(grid.stored(_codes(half, grid), ELEMENT_TYPES[kind].width))
+            elif role != "codes":
+                values = found[role][bands][:, every]
+                if op.into not in EIGHT:
+                    values = _floats(values, kind)
+                out.append(_bytes(values.T if grid.turned else values))
+            elif op.into in EIGHT:
+                out.append(grid.stored(numbers.astype(np.uint8), ELEMENT_TYPES[kind].width))
+            else:
+                values = numbers + self._zeros(number, rows, cols)
+                out.append(grid.stored(_codes(values, grid), ELEMENT_TYPES[kind].width))
+        return out
+
+    def _zeros(self, number: int, rows: int, cols: int) -> np.ndarray | int:
+        """What was subtracted from each number; of one matrix."""
+        op, grids = self.of, dict(self.of.parts)
+        if op.symmetric:
+            return 1 << (grids["codes"].bits or 8) - 1
+        if not self.zeros:
+            return 0
+        bands, groups = -(-rows // op.block[0]), -(-cols // op.block[1])
+        all_ = np.frombuffer(base64.b64decode(self.zeros), "<i2").reshape(-1, bands, groups)
+        return all_[number].repeat(op.block[0], 0)[:rows].repeat(op.block[1], 1)[:, :cols]
+
+
+def _codes(numbers: np.ndarray, grid: Grid) -> np.ndarray:
+    """uint8: the code that stands for each whole number. ValueError for one that none does."""
+    values = values_of(grid.kind, grid.bits)[: 1 << (grid.bits or 8)].astype(np.int64)
+    places = numbers.astype(np.int64) - values.min()
+    if numbers.size and not (places.min() >= 0 and places.max() < len(values)):
+        raise ValueError(f"a whole number beyond those of the codes: {numbers.min()} to {numbers.max()}")
+    return np.argsort(values).astype(np.uint8)[places]
+
+
+def _floats(halves: np.ndarray, kind: str) -> np.ndarray:
+    """Float16 as the numbers of another type, which holds them."""
+    values = halves.astype(np.float32)
+    if kind == "BF16":
+        return (np.ascontiguousarray(values).view(np.uint32) >> 16).astype(np.uint16)
+    return halves if kind == "F16" else values
+
+
+def _bytes(x: np.ndarray) -> np.ndarray:
+    """uint8 [rows, bytes]."""
+    x = np.ascontiguousarray(x)
+    return x.view(np.uint8).reshape(len(x), -1)
+

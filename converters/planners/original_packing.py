@@ -1,0 +1,291 @@
+"""The stored form of weights that are repacked without loss: recorded in a file of ours, so that they come back as they were.
+
+Blocks hold codes and scales (`ops.Pack`); whatever else a checkpoint stores of a weight is small, and kept. `ggufx.source`
+says of every GGUF tensor in which stored form its weights were, `packed`, an index into `packings`; `beside` are tensors that
+belong to no weight. All of it is used or none: a checkpoint that is packed in part only has no honest quantization_config.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...quant.formats import ELEMENT_TYPES
+from ..errors import InputError
+from ..io.files import read_bytes
+from ..io.gguf import GgufFile
+from ..io.tensors import StoredTensor
+from ..io.values import Metadata, ValueType
+from ..ops import Each, Op, Pack, Unpack, op_from_json
+from ..ops.pack import determined
+from ..plan.plan import region_bytes
+from ..rules.match import Match
+from ..sources.packed.tensor import PackedTensor
+from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
+from .reading import Reading
+
+KEY = "packed."  # behind KEPT: the bytes of small parts, each content once
+
+
+@dataclass(frozen=True)
+class Packing:
+    """A stored form: `op` makes blocks of it, of each of `count` matrices where it is a stack; `parts`: role, template of the
+    name, element type, shape of every stored array."""
+
+    op: Unpack
+    count: int | None
+    parts: tuple[tuple[str, str, str, tuple[int, ...]], ...]
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The roles of the arrays that blocks hold."""
+        return determined(self.op, {role: kind for role, _, kind, _ in self.parts})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a weight."""
+        return self.op.size if self.count is None else (self.count, *self.op.size)
+
+    @property
+    def fits(self) -> bool:
+        """Whether what comes out of blocks is what was stored: padding does not come back."""
+        kinds = {role: kind for role, _, kind, _ in self.parts}
+        sizes = {role: region_bytes(kind, shape) for role, _, kind, shape in self.parts}
+        shapes = Pack(self.op, self.made, tuple(kinds[role] for role in self.made)).shape([self.shape])
+        return bool(shapes) and [sizes[role] for role in self.made] == [prod(shape) for shape in shapes]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"op": self.op.to_json(), "count": self.count, "parts": [list(part) for part in self.parts]}
+
+
+class _Room:
+    """Contents that are kept, each once, as long as there is room."""
+
+    def __init__(self, room: int) -> None:
+        self.left, self.numbers = room, dict[bytes, int]()
+
+    def add(self, content: bytes) -> int | None:
+        if content not in self.numbers:
+            if len(content) > self.left:
+                return None
+            self.left -= len(content)
+            self.numbers[content] = len(self.numbers)
+        return self.numbers[content]
+
+    def metadata(self) -> Metadata:
+        return {f"{KEPT}{KEY}{number}": kept_value(np.frombuffer(content, np.uint8))
+                for content, number in self.numbers.items()}
+
+
+def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken: int) -> Metadata:
+    """Tells `source` how the weights were stored, where all that were packed are repacked and the rest has room; the
+    key-values that it refers to. `taken`: bytes that are kept already."""
+    room = _Room(MAX_KEPT_BYTES - taken)
+    packings: dict[Packing, int] = {}
+    packed: dict[str, list[Any]] = {}
+    for match in reading.found.matches:
+        weights = [[reading.source(name) for name in names] for names in match.hf]
+        if not any(isinstance(t, PackedTensor) for names in weights for t in names):
+            continue
+        found = [_recorded(names, packings, room) for names in weights] if match.gguf[0] in repacked else [None]
+        if None in found:
+            return {}
+        packed[match.gguf[0]] = found
+    if not packed:
+        return {}
+    beside = {}
+    for tensor in reading.checkpoint.beside.values():
+        number = room.add(_content(tensor)) if tensor.nbytes <= room.left else None
+        if number is None:
+            return {}
+        beside[tensor.name] = [tensor.type, list(tensor.shape), number]
+    source.packings, source.packed, source.beside = [p.to_json() for p in packings], packed, beside
+    return room.metadata()
+
+
+def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room) -> list[Any] | None:
+    """Number of the stored form of these, which is one and the same, and numbers of kept contents by role."""
+    tensors = [t for t in weights if isinstance(t, PackedTensor)]
+    (first, *others) = [_packing(t) for t in tensors] or [None]
+    if first is None or len(tensors) < len(weights) or any(other != first for other in others):
+        return None
+    kept = {}
+    for role, _, kind, shape in first.parts:
+        if role in first.made:
+            continue
+        if region_bytes(kind, shape) > room.left:
+            return None
+        contents = [_content(dict(t.stored)[role]) for t in tensors]
+        number = room.add(contents[0] if len(set(contents)) == 1 else b"".join(contents))
+        if number is None:
+            return None
+        kept[role] = number
+    return [packings.setdefault(first, len(packings)), kept]
+
+
+def _packing(tensor: PackedTensor) -> Packing | None:
+    """The stored form of a weight; None where blocks and small parts do not make it again."""
+    op = tensor.op.repacked()
+    if op is None or tensor.flat or not tensor.returns:
+        return None
+    module = tensor.name.removesuffix(".weight")
+    parts = []
+    for role, part in tensor.stored:
+        whole = part.name.startswith(tensor.name)
+        rest = part.name.removeprefix(tensor.name if whole else module)
+        parts.append((role, ("{w}" if whole else "{m}") + rest, part.type, part.shape))
+    made = Packing(op, tensor.count, tuple(parts))
+    return made if made.fits else None
+
+
+def _content(tensor: StoredTensor) -> bytes:
+    return read_bytes(tensor.file, tensor.offset, tensor.nbytes)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor of the checkpoint to be, of a weight that was packed. `made`: the shape of its bytes as they come out of blocks;
+    None where they are kept. `numbers`: how many of the weight's it holds."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    made: tuple[int, ...] | None
+    numbers: int = 0
+
+
+@dataclass
+class OriginalPacking:
+    """How the weights of a GGUF file were stored, by its tensors. `kept`: as `Source.kept`; `bytes_of`: the key-values that
+    these stand for."""
+
+    forms: dict[str, list[tuple[Packing, dict[str, bytes]]]]
+    matrices: dict[str, int]  # weights of each part
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bytes_of: Metadata = field(default_factory=dict)
+
+    def __contains__(self, match: Match) -> bool:
+        return match.gguf[0] in self.forms
+
+    def shape(self, match: Match, part: int) -> tuple[int, ...]:
+        """Of each weight of a part."""
+        return self.forms[match.gguf[0]][part][0].shape
+
+    def tensors(self, match: Match, part: int, number: int, weight: str) -> list[Stored]:
+        """What a weight was stored as, in the order of what `ops` make."""
+        packing, _ = self.forms[match.gguf[0]][part]
+        shapes = self._op(match, part, number).shape([packing.shape])
+        made = dict(zip(packing.made, shapes, strict=True))
+        out = []
+        for role, template, kind, shape in sorted(packing.parts, key=lambda p: (*made, p[0]).index(p[0])):
+            name = template.replace("{w}", weight).replace("{m}", weight.removesuffix(".weight"))
+            numbers = prod(packing.shape) if role == "codes" else 0
+            out.append(Stored(name, kind, shape, made.get(role), numbers))
+            if role not in made:
+                self.keep(name, kind, shape, self._content(match, part, number, role))
+        return out
+
+    def keep(self, name: str, kind: str, shape: tuple[int, ...], content: bytes) -> None:
+        """A tensor that is there as it was."""
+        self.kept[name] = {"dtype": kind, "shape": list(shape), "rows": None}
+        self.bytes_of[KEPT + name] = kept_value(np.frombuffer(content, np.uint8))
+
+    def ops(self, match: Match, number: int) -> tuple[Op, ...]:
+        """What makes the stored arrays of a match's weights of the blocks."""
+        made = tuple(self._op(match, part, number) for part in range(len(match.hf)))
+        return made if len(made) == 1 else (Each(made),)
+
+    def _op(self, match: Match, part: int, number: int) -> Pack:
+        packing, kept = self.forms[match.gguf[0]][part]
+        kinds = {role: kind for role, _, kind, _ in packing.parts}
+        zeros = ""
+        if "zeros" in kept and "zeros" in dict(packing.op.parts):
+            content = self._content(match, part, number, "zeros")
+            zeros = base64.b64encode(_zeros(packing, content, kinds["zeros"]).astype("<i2").tobytes()).decode()
+        return Pack(packing.op, packing.made, tuple(kinds[role] for role in packing.made), zeros)
+
+    def _content(self, match: Match, part: int, number: int, role: str) -> bytes:
+        packing, kept = self.forms[match.gguf[0]][part]
+        size = next(region_bytes(kind, shape) for r, _, kind, shape in packing.parts if r == role)
+        content = kept[role]
+        return content if len(content) == size else content[number * size : (number + 1) * size]
+
+
+def _zeros(packing: Packing, content: bytes, kind: str) -> np.ndarray:
+    """float32 [matrices, bands, groups] of the whole numbers that zeros stand for."""
+    op, grid = packing.op, dict(packing.op.parts)["zeros"]
+    bands, groups = -(-op.size[0] // op.block[0]), -(-op.size[1] // op.block[1])
+    rows = groups if grid.turned else bands
+    rows = -(-rows * grid.bits // 32) if grid.bits and grid.axis == 0 else rows
+    x = np.frombuffer(content, f"<u{ELEMENT_TYPES[kind].width}")
+    return np.stack([grid.numbers(each, groups)[:bands] for each in x.reshape(packing.count or 1, rows, -1)])
+
+
+def original_packing(model: GgufFile, own: Source, matches: Iterable[Match]) -> OriginalPacking | None:
+    """How a file of ours says that its weights were stored; None where it does not, or its tensors are no longer the blocks
+    that were made of them. InputError where what it says cannot be."""
+    if not own.packed:
+        return None
+    by_name = {match.gguf[0]: match for match in matches}
+    types = {name: tensor.type for name, tensor in model.tensors.items()}
+    try:
+        packings = [_sound(data) for data in own.packings]
+        forms = {name: [(packings[number], {role: _kept(model, k) for role, k in kept.items()}) for number, kept in parts]
+                 for name, parts in own.packed.items()}
+        if any(types.get(name) != packing.op.into for name, parts in forms.items() for packing, _ in parts):
+            return None
+        matrices = {name: len(by_name[name].hf[0]) for name in forms}
+        found = OriginalPacking(forms, matrices)
+        for name, parts in forms.items():
+            _check(by_name[name], parts, matrices[name])
+        for name, (kind, shape, number) in own.beside.items():
+            content = _kept(model, number)
+            _fits(region_bytes(kind, tuple(shape)) == len(content))
+            found.keep(name, kind, tuple(shape), content)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InputError("ggufx.source is damaged: how the weights were stored", file=model.path,
+                         hint="Without it (and the other ggufx.* keys) the file is read as any other maker's.") from error
+    return found
+
+
+def _fits(holds: bool) -> None:
+    if not holds:
+        raise ValueError("does not fit")
+
+
+def _sound(data: Mapping[str, Any]) -> Packing:
+    """A packing whose op repacks what its parts are, and whose parts have the sizes that the op gives them."""
+    op, count = op_from_json(data["op"]), data["count"]
+    _fits(isinstance(op, Unpack) and op.sound and (count is None or (type(count) is int and count > 0)))
+    parts = tuple((role, template, kind, tuple(shape)) for role, template, kind, shape in data["parts"])
+    _fits(isinstance(op, Unpack) and replace(op, into="").repacked() == op)
+    for role, template, kind, shape in parts:
+        _fits(isinstance(role, str) and template[:3] in ("{w}", "{m}") and template.isprintable() and kind in ELEMENT_TYPES)
+        _fits(all(type(n) is int and n >= 0 for n in shape))
+    _fits(isinstance(op, Unpack) and len({p[0] for p in parts}) == len(parts) and len({p[1] for p in parts}) == len(parts))
+    packing = Packing(op, count, parts)  # type: ignore[arg-type]
+    _fits(packing.fits)
+    return packing
+
+
+def _check(match: Match, parts: list[tuple[Packing, dict[str, bytes]]], matrices: int) -> None:
+    _fits(len(parts) == len(match.hf))
+    for packing, kept in parts:
+        _fits(kept.keys() == {p[0] for p in packing.parts} - set(packing.made))
+        for role, _, kind, shape in packing.parts:
+            size = region_bytes(kind, shape)
+            _fits(role not in kept or len(kept[role]) in (size, size * matrices))
+        if "zeros" in kept:
+            kind = next(p[2] for p in packing.parts if p[0] == "zeros")
+            _zeros(packing, kept["zeros"][: region_bytes(kind, next(p[3] for p in packing.parts if p[0] == "zeros"))], kind)
+
+
+def _kept(model: GgufFile, number: int) -> bytes:
+    value = model.metadata[f"{KEPT}{KEY}{int(number)}"]
+    _fits(value.item_type is ValueType.UINT8)
+    return np.asarray(value.data).tobytes()

@@ -1,0 +1,203 @@
+"""A text model and its projector, two GGUF files -> the checkpoint of the whole multimodal model.
+
+Each file is read by its own table; the tensors of both go into one checkpoint. Of ggufx's own files the settings are those
+that the projector's keeps: config.json and the processor files as they were. Of others, config.json has the class that the
+projector's type and the text architecture tell, the settings of each part in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import arch
+from ..arch import projectors
+from ..errors import InputError, UnsupportedError, UsageError, raise_all
+from ..io.gguf import GgufFile, read_gguf_model
+from ..io.json_file import json_bytes, parse_object
+from ..io.values import plain
+from ..notes import Note
+from ..plan.plan import ConversionPlan
+from ..rules.facts import Config, GgufFacts, set_path
+from ..rules.spec import ArchSpec, Projector
+from ..sources.hf_folder import taken_for
+from ..sources.quantized import without_quantization
+from ..sources.recognise import expect, expect_model
+from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
+from .gguf_to_hf import (
+    GgufReading,
+    HfOptions,
+    convertible,
+    foreign_config,
+    main_dtype,
+    original_of,
+    plan_gguf_to_hf,
+    with_dtype,
+)
+from .hf_files import assemble, index_of, shards_of, side_files
+from .own_keys import KEPT, Source
+
+OWN_FILES = ("preprocessor_config", "processor_config", "video_preprocessor_config")
+
+
+@dataclass
+class Part:
+    """One of the two files."""
+
+    model: GgufFile
+    keys: Mapping[str, Any]
+    own: Source | None
+
+    @classmethod
+    def read(cls, path: Path) -> Part:
+        expect(path, "gguf")
+        model = read_gguf_model(path)
+        raise_all(InputError("a weight has dimensions, and none of them is 0", file=t.file, tensor=t.name, found=list(t.shape))
+                  for t in model.tensors.values() if not t.shape or not all(t.shape))
+        return cls(model, plain(model.metadata), Source.of(model.metadata, path))
+
+    @property
+    def facts(self) -> GgufFacts:
+        return GgufFacts.of(self.keys, self.model.tensors)
+
+
+def plan_model_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionPlan:
+    """Plan a GGUF file, and its projector's where the options name one, -> `folder`. Raises as `plan_gguf_to_hf`, and for
+    two files that do not belong together."""
+    return plan_gguf_to_hf(path, folder, options) if options.mmproj is None else _pair(path, options.mmproj, folder, options)
+
+
+def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> ConversionPlan:
+    hf_class = options.hf_class
+    text, seen = Part.read(path), Part.read(mmproj)
+    expect_model(path, text.keys, text.model.tensors)
+    if seen.keys.get("general.architecture") != "clip":
+        raise UsageError("is no projector (mmproj)", file=mmproj, found=seen.keys.get("general.architecture"),
+                         hint="Give the text model first, and its projector to --mmproj.")
+    notes: list[str] = []
+    config = _kept_config(seen) or _kept_config(text)
+    if config is not None:
+        config = taken_for(config, hf_class or (seen.own and seen.own.hf_class) or None)
+        name = arch.class_of(config, str(mmproj))
+        spec, towers = arch.for_config(config, str(mmproj)), projectors.for_config(config, name, str(mmproj))
+        if text.own is None or seen.own is None:
+            notes.append("one of the two files is not ggufx's: config.json is that which the other keeps")
+    else:
+        name, spec, towers = _told(text, seen, hf_class, notes)
+    if spec.name != text.keys.get("general.architecture"):
+        raise InputError("the two files are not of one model", file=mmproj, found=f"the projector of a {spec.name} model",
+                         expected=f"that of a {text.keys.get('general.architecture')} model")
+    _check_widths(text, seen, mmproj)
+
+    texts = tokenizer_files(text.model.metadata, arch=spec.name, pre=options.pre, file=path) if options.tokenizer else \
+        TokenizerFiles({}, ["the tokenizer is left out, as asked"])
+    notes += texts.notes
+    original, _ = original_of(text.model, text.own, path) or (None, None)
+    words = GgufReading(text.model, spec, text.own, options, _preferred(spec), notes)
+    images = GgufReading(seen.model, towers, seen.own, options, notes=notes)
+    text_tensors, text_config, text_found, _ = convertible(words, original)
+    seen_tensors, seen_config, seen_found, _ = convertible(images, config)
+    tensors = [*text_tensors, *seen_tensors]
+    if config is None:
+        inner = foreign_config(words, text_config, text_tensors, text.keys)
+        config, processor = _joined(name, spec, towers, inner, seen_config)
+        for found in (text_found, seen_found):
+            notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items()
+                         if not key.startswith("tokens."))
+        processors = {"preprocessor_config.json": json_bytes(processor, indent=2, sort_keys=True)} if processor else {}
+        if processor:
+            notes.append("preprocessor_config.json holds what the projector's file tells of it")
+        whole = False
+    else:
+        processors = {f"{stem}.json": _text(seen, f"ggufx.{stem}") for stem in OWN_FILES if f"ggufx.{stem}" in seen.keys}
+        config = config if options.dtype == "auto" else with_dtype(config, main_dtype(words))
+        if text.own and text.own.decoded and not words.packing:
+            config = without_quantization(config)
+        whole = True
+    kept: dict[str, Any] = {}
+    for part in (text, seen):
+        if part.own and options.dtype == "auto":
+            kept |= part.own.kept
+    if words.packing:
+        kept |= words.packing.kept
+    both = replace(text.model, tensors={**text.model.tensors, **seen.model.tensors}, metadata={
+        **{k: v for k, v in seen.model.metadata.items() if k.startswith(KEPT) or k == "ggufx.config"}, **text.model.metadata,
+        **(words.packing.bytes_of if words.packing else {})})
+    own = text.own if options.dtype == "auto" else None
+    shards = shards_of(tensors, kept, own, options.max_shard_bytes)
+    files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, words.packing)}
+    return assemble(folder, both, kept, shards, notes, tensors, files, {
+        "architecture": spec.name, "class": name, "dtype": main_dtype(words),
+        "parameters": sum(t.parameters for t in tensors)}, words.packing)
+
+
+def _kept_config(part: Part) -> Config | None:
+    """The whole model's config.json, as ggufx kept it."""
+    if part.own is None or "ggufx.config" not in part.keys:
+        return None
+    return parse_object(_text(part, "ggufx.config"), part.model.path, non_finite=True)
+
+
+def _text(part: Part, key: str) -> bytes:
+    raw = str(part.keys[key]).encode()
+    parse_object(raw, part.model.path, non_finite=True)
+    return raw
+
+
+def _told(text: Part, seen: Part, hf_class: str | None, notes: list[str]) -> tuple[str, ArchSpec, Projector]:
+    """Class and tables of a pair of others: by the projector's type and the text architecture."""
+    name = text.keys.get("general.architecture")
+    known = {c: spec for spec in arch.SPECS if spec.name == name for c in spec.classes}
+    found = projectors.classes_of(seen.facts, known)
+    types = ", ".join(str(v) for k, v in seen.keys.items() if k.endswith("projector_type"))
+    if not found:
+        raise UnsupportedError(f"no class has a projector of type {types or 'none'} beside a {name} model",
+                               file=seen.model.path)
+    if hf_class is not None:
+        found = [(c, spec) for c, spec in found if c == hf_class] or _not_of(hf_class, [c for c, _ in found])
+    elif len(found) > 1:
+        others = ", ".join(c for c, _ in found[1:])
+        notes.append(f"taken for {found[0][0]}; {others} would have the same files: --as says which it is")
+    chosen, towers = found[0]
+    return chosen, known[chosen], towers
+
+
+def _not_of(hf_class: str, known: list[str]) -> list[tuple[str, Projector]]:
+    raise UsageError("no class of these two files", expected=" or ".join(known), found=hf_class)
+
+
+def _check_widths(text: Part, seen: Part, file: Path) -> None:
+    """The features that the projector makes must be as wide as the text model."""
+    width = text.keys.get(f"{text.keys.get('general.architecture')}.embedding_length")
+    for part in ("vision", "audio"):
+        made = seen.keys.get(f"clip.{part}.projection_dim")
+        if made is not None and width is not None and made != width:
+            raise InputError("the two files are not of one model", file=file, found=f"features of {made} values",
+                             expected=f"as many as the text model's {width}")
+
+
+def _preferred(spec: ArchSpec) -> tuple[tuple[str, str], ...]:
+    """How the class spells the names of its text part's table: one prefix for those of the base model."""
+    aliases = spec.aliases if spec.whole else ()
+    return (next((a for a in aliases if a[1]), None) or next(iter(aliases), ("", "")),)
+
+
+def _joined(name: str, spec: ArchSpec, towers: Projector, text: Config, seen: Config) -> tuple[Config, Config]:
+    """config.json of the whole, and what its preprocessor is told."""
+    seen = {k: v for k, v in seen.items() if k not in ("architectures", "model_type")}
+    processor = seen.pop("processor", {})
+    seen.pop("tokens", None)
+    model_type = spec.whole.model_type if spec.whole else spec.model_type
+    outer = {"architectures": [name], "model_type": model_type, "dtype": text["dtype"],
+             "transformers_version": text["transformers_version"]}
+    if not towers.text:
+        return {**text, **seen, **outer}, processor
+    for key in ("tie_word_embeddings",):
+        if key in text:
+            outer[key] = text[key]
+    inner = {k: v for k, v in text.items() if k not in ("architectures", "transformers_version")}
+    config = {**seen, **outer}
+    set_path(config, towers.text, inner)
+    return config, processor

@@ -1,0 +1,84 @@
+"""`split`, `join`, `edit` and `inspect --get` as a user and a script meet them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ggufx.cli.exit import ExitStatus
+from ggufx.cli.main import app
+from typer.testing import CliRunner, Result
+
+import ggufx
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def model(zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pieces") / "m.gguf"
+    ggufx.hf_to_gguf(zoo("llama"), path)
+    return path
+
+
+def test_apart_and_together(model: Path, tmp_path: Path):
+    (tmp_path / "parts").mkdir()
+    done = call("split", model, tmp_path / "parts", "--max-tensors", "8", "--json")
+    document = json.loads(done.stdout)
+    first = tmp_path / "parts" / "m-00001-of-00003.gguf"
+    assert [file["path"] for file in document["files"]] == [str(first.with_name(f"m-0000{n}-of-00003.gguf")) for n in (1, 2, 3)]
+    assert (document["direction"], document["ok"]) == ("split", True)
+    done = call("join", first, tmp_path)
+    assert done.exit_code == 0, done.output
+    assert f"next: ggufx verify {first} {tmp_path / 'm.gguf'}" in done.stderr
+    assert (tmp_path / "m.gguf").read_bytes() == model.read_bytes()
+    first.with_name("m-00002-of-00003.gguf").unlink()
+    done = call("join", first, tmp_path / "again.gguf")
+    assert done.exit_code == ExitStatus.BAD_INPUT
+    assert done.stderr == f"error: {first}: 1 of the 3 parts are missing: m-00002-of-00003.gguf\n"
+
+
+def test_a_dry_run_lists_the_parts(model: Path, tmp_path: Path):
+    done = call("split", model, tmp_path / "p", "--max-size", "100KB", "--dry-run")
+    assert [line.split()[0] for line in done.stdout.splitlines() if "-of-" in line] \
+        == [str(tmp_path / f"p-0000{n}-of-00003.gguf") for n in (1, 2, 3)]
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_an_edit_says(model: Path, tmp_path: Path):
+    out = tmp_path / "new.gguf"
+    done = call("edit", model, out, "--set", "general.name=Other\nname", "--unset", "general.size_label")
+    assert done.exit_code == 0, done.output
+    assert [line.split() for line in done.stdout.splitlines()[:3]] == [
+        ["key", "was", "will", "be"], ["general.name", "Llama", "Other\\nname"], ["general.size_label", "116K", "-"]]
+    document = json.loads(call("edit", out, "--set", "general.name=x", "--dry-run", "--json").stdout)
+    assert document["changes"] == [{"key": "general.name", "was": "Other\nname", "will_be": "x"}]
+    assert call("edit", out, "--set", "general.name=x", "-q").output == ""
+    before = out.stat().st_ino
+    document = json.loads(call("edit", out, "--set", "general.name=x", "--json").stdout)
+    assert (document["changes"], document["files"], out.stat().st_ino) == ([], [], before)
+    done = call("edit", out, "--set", "llama.block_count=3")
+    assert done.exit_code == ExitStatus.BAD_INPUT
+    assert "llama.block_count: the file would contradict itself: " in done.stderr
+
+
+def test_one_value_as_it_is(model: Path, tmp_path: Path):
+    text = "{{ x }}\x1b[31m\té\n\n"
+    ggufx.edit(model, tmp_path / "m.gguf", set={"tokenizer.chat_template": text, "general.tags": ["a", "é"]})
+
+    def get(key: str, *options: str) -> Result:
+        return call("inspect", tmp_path / "m.gguf", "--get", key, *options)
+
+    assert get("tokenizer.chat_template").stdout_bytes == text.encode()
+    assert get("general.tags").stdout == '["a", "é"]\n'
+    assert get("llama.context_length").stdout == "256\n"
+    assert get("tokenizer.ggml.add_bos_token").stdout == "true\n"
+    assert json.loads(get("general.tags", "--json").stdout)["value"] == ["a", "é"]
+    absent = get("general.tag")
+    assert (absent.exit_code, absent.stdout) == (ExitStatus.NO, "")
+    assert "Did you mean general.tags?" in absent.stderr
+
+
+def test_get_of_a_folder(zoo):
+    assert call("inspect", zoo("llama"), "--get", "model_type").exit_code == ExitStatus.USAGE

@@ -1,0 +1,57 @@
+"""Every class of whose towers llama.cpp's converter makes an mmproj file has a table, or stands here with the reason why not.
+
+tests/golden/classes.json holds the converter's classes (scripts/golden/classes.py).
+"""
+
+import json
+from pathlib import Path
+
+from ggufx.converters.arch.projectors import BY_CLASS
+
+PEER = set(json.loads((Path(__file__).parents[3] / "golden" / "classes.json").read_text(encoding="utf-8"))["projectors"])
+NOT_CARRIED: dict[str, set[str]] = {
+    "not yet": {
+        "BailingMoeV3VLForConditionalGeneration",
+        "CogVLMForCausalLM",
+        "DeepseekOCR2ForCausalLM",
+        "DeepseekOCRForCausalLM",
+        "DeepseekV4ForCausalLM",
+        "Dots3NoteForCausalLM",
+        "Dots3NoteForConditionalGeneration",
+        "DotsOCRForCausalLM",
+        "Gemma3nForConditionalGeneration",
+        "Glm5NextForConditionalGeneration",
+        "Glm5vForConditionalGeneration",
+        "Granite4VisionForConditionalGeneration",
+        "GraniteSpeechForConditionalGeneration",
+        "GraniteSpeechPlusForConditionalGeneration",
+        "HunYuanVLForConditionalGeneration",
+        "JanusForConditionalGeneration",
+        "KimiK25ForConditionalGeneration",
+        "KimiVLForConditionalGeneration",
+        "Lfm2AudioForConditionalGeneration",
+        "Lfm2VlForConditionalGeneration",
+        "LightOnOCRForConditionalGeneration",
+        "MiMoV2ForCausalLM",
+        "MiniMaxM3SparseForConditionalGeneration",
+        "MuseGlimmerForConditionalGeneration",
+        "NemotronH_Nano_VL_V2",
+        "PaddleOCRVisionModel",
+        "Phi4ForCausalLMV",
+        "PocketTTSModel",
+        "Qwen3TTSForConditionalGeneration",
+        "Qwen4ExpForConditionalGeneration",
+        "RADIOModel",
+        "Step3p7ForConditionalGeneration",
+        "StepVLForConditionalGeneration",
+        "UnlimitedOCRForCausalLM",
+        "YoutuVLForConditionalGeneration",
+    },
+}
+
+
+def test_no_class_of_llama_cpps_converter_is_forgotten():
+    named = set().union(*NOT_CARRIED.values())
+    assert sorted(PEER - set(BY_CLASS) - named) == []
+    assert sorted(named & set(BY_CLASS)) == [], "carried by now"
+    assert sorted(named - PEER) == [], "no class of llama.cpp's"

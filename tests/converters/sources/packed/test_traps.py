@@ -1,0 +1,178 @@
+"""Traps of published quantized checkpoints: labels that lie, shapes that vary, parts of other hands. Each by the values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ggufx.converters.errors import GgufxError
+from zoo.packed import decoded, opened, pair, same
+
+import ggufx
+
+from .test_fp8 import F8, shaped
+from .test_hub_models import E2M1, int4, nf4, nvfp4
+from .test_repack import grouped
+from .test_whole_numbers import M, compressed, gptq, settings, stream
+
+W = f"{M}.weight"
+CT = {"quantization_config": {"quant_method": "compressed-tensors"}}
+
+
+def value(stored: dict[str, torch.Tensor], folder: Path, config: dict | None = None) -> torch.Tensor:
+    return decoded(opened({f"{M}.{k}": v for k, v in stored.items()}, json.dumps(config or {}), folder).tensors[W])
+
+
+def test_exponents_as_plain_bytes(tmp_path: Path):
+    q, e = torch.randn(64, 64).to(F8), torch.randint(118, 124, (2, 2), dtype=torch.uint8)
+    made = value({"weight": q, "weight_scale_inv": e}, tmp_path, {"quantization_config": {"weight_block_size": [32, 32]}})
+    assert torch.equal(made, q.float() * torch.exp2(e.float() - 127).repeat_interleave(32, 0).repeat_interleave(32, 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1, 2, 1)])
+def test_blocks_with_axes_of_one_between(shape: tuple[int, ...], tmp_path: Path):
+    """ModelOpt's FP8_PB_WO; and blocks that only their number tells."""
+    q, s = torch.randn(64, 96).to(F8), torch.rand(shape)
+    if len(shape) > 2:
+        config = {"quantization_config": {"weight_block_size": [32, 48]}}
+        each = s.reshape(2, 2).repeat_interleave(32, 0).repeat_interleave(48, 1)
+    else:
+        config, each = {}, s
+    assert torch.equal(value({"weight": q, "weight_scale": s}, tmp_path, config), q.float() * each)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 24), (3, 24, 1)])
+def test_stacks_of_experts_with_a_scale_each_or_each_row(shape: tuple[int, ...], tmp_path: Path):
+    q, s = torch.randn(3, 24, 40).to(F8), torch.rand(shape)
+    tensors = opened({"experts.up": q, "experts.up_scale": s}, "{}", tmp_path).tensors
+    assert torch.equal(decoded(tensors["experts.up"]), q.float() * s.reshape(3, -1, 1))
+
+
+def test_stacks_of_nvfp4_with_a_factor_each(tmp_path: Path):
+    codes = torch.randint(0, 256, (3, 8, 32), dtype=torch.uint8)
+    s, g = torch.rand(3, 8, 4).to(F8), torch.rand(3)
+    tensors = opened({"experts.up": codes, "experts.up_scale": s, "experts.up_scale_2": g}, "{}", tmp_path).tensors
+    values = E2M1[torch.stack([codes & 15, codes >> 4], -1).long()].reshape(3, 8, 64)
+    assert torch.equal(decoded(tensors["experts.up"]), values * (s.float() * g[:, None, None]).repeat_interleave(16, 2))
+
+
+def test_groups_of_different_bits_and_presets(zoo, tmp_path: Path):
+    """Two groups, one named by a preset; modules to ignore that do not exist; a cache's scheme."""
+    def change(module: str, w: torch.Tensor):
+        return int4(module.replace("mlp", ".experts."), w) and _named(module, w) if "mlp" in module else \
+            grouped("int8")(module, w)
+
+    def _named(module: str, w: torch.Tensor):
+        stored, values = int4(".experts.", w)
+        return {name.replace(".experts..", f"{module}."): t for name, t in stored.items()}, values
+    groups = {"W4A16": ["re:.*mlp.*"], "group_1": {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "int"}}}
+    config = {"quantization_config": {**CT["quantization_config"], "config_groups": groups,
+                                      "ignore": ["model.nowhere", "re:.*x"]}}
+    packed, twin = pair(zoo("llama"), tmp_path, change, config)
+    same(packed, twin, tmp_path)
+
+
+def test_an_order_of_groups_that_was_never_set(tmp_path: Path):
+    stored, values = compressed()
+    stored[f"{M}.weight_g_idx"] = torch.full((60,), -1, dtype=torch.int32)
+    config = json.dumps({"quantization_config": {"version": "0.18.0"}})
+    assert torch.equal(decoded(opened(stored, config, tmp_path).tensors[W]), values)
+
+
+def test_bits_by_module(zoo, tmp_path: Path):
+    """GPTQ's `dynamic` and AutoRound's `extra_config`: the shapes say it anyway."""
+    def change(module: str, w: torch.Tensor):
+        return gptq(8 if "down" in module else 3 if "up" in module else 4)(module, w)
+    packed, twin = pair(zoo("llama"), tmp_path, change, settings(sym=False, dynamic={"+:.*down.*": {"bits": 8}}))
+    same(packed, twin, tmp_path)
+
+
+def test_mlx_with_settings_by_module(zoo, tmp_path: Path):
+    """Others bits here, none there."""
+    def change(module: str, w: torch.Tensor):
+        if "down" not in module:
+            return None if "up" in module else grouped("mlx")(module, w)
+        if (made := grouped("mlx")(module, w)) is None:
+            return None
+        words = torch.from_numpy(stream(np.random.default_rng(3).integers(0, 256, w.shape), 8).view(np.uint32))
+        q = torch.from_numpy(words.numpy().view(np.uint8)).float()
+        s, b = (made[0][f"{module}.{k}"].float().repeat_interleave(32, 1) for k in ("scales", "biases"))
+        return {**made[0], f"{module}.weight": words}, q * s + b
+    each = {f"model.layers.{n}.mlp.down_proj": {"bits": 8, "group_size": 32} for n in range(2)}
+    plain = {f"model.layers.{n}.mlp.up_proj": False for n in range(2)}
+    packed, twin = pair(zoo("llama"), tmp_path, change, {"quantization": {"bits": 4, "group_size": 32, **each, **plain}})
+    same(packed, twin, tmp_path)
+
+
+@pytest.mark.parametrize("linear", ["bitlinear", "autobitlinear"])
+def test_bitnet_divides_or_multiplies(linear: str, tmp_path: Path):
+    q, s = torch.randint(0, 3, (8, 32)), torch.tensor([0.3])
+    codes = (q.reshape(4, 2, 32) << torch.arange(0, 8, 2)[:, None, None]).sum(0).to(torch.uint8)
+    made = value({"weight": codes, "weight_scale": s}, tmp_path,
+                 {"quantization_config": {"quant_method": "bitnet", "linear_class": linear}})
+    assert torch.equal(made, (q - 1) / s if linear == "bitlinear" else (q - 1) * s)
+
+
+def test_declared_by_a_file_beside_config_json_only(zoo, tmp_path: Path):
+    packed, twin = pair(zoo("llama"), tmp_path, nvfp4)
+    (packed / "hf_quant_config.json").write_text(json.dumps({"producer": {"name": "modelopt"}, "quantization": {
+        "quant_algo": "NVFP4", "group_size": 16, "exclude_modules": ["lm_head"]}}))
+    same(packed, twin, tmp_path)
+
+
+def test_scales_of_zero_and_the_smallest(tmp_path: Path):
+    q, s = torch.randint(-128, 128, (4, 32), dtype=torch.int8), torch.tensor([[0.0], [2.0**-149], [1.0], [-1.0]])
+    assert torch.equal(value({"weight": q, "weight_scale": s}, tmp_path), q.float() * s)
+
+
+def test_what_a_weight_came_without_or_with(zoo, tmp_path: Path):
+    """A part that is missing, a part without its weight, a layout of another kernel: one error that names it."""
+    def without(*parts: str):
+        def change(module: str, w: torch.Tensor):
+            made = gptq()(module, w)
+            return made and ({n: t for n, t in made[0].items() if not n.endswith(parts)}, made[1])
+        return change
+
+    def columns(module: str, w: torch.Tensor):
+        return ({f"{module}.weight": w.to(torch.int8), f"{module}.SCB": torch.rand(len(w)),
+                 f"{module}.weight_format": torch.tensor(1, dtype=torch.uint8)}, w) if "proj" in module else None
+    cases = {"scales": (without(".scales"), r"other parts of the weight .*qweight"),
+             "weights": (without(".qweight"), "a quantized weight that is not there"),
+             "layout": (columns, "rows one after another"),
+             "alone": (lambda m, w: ({f"{m}.weight": w, f"{m}.weight_scale_inv": torch.ones(1, dtype=torch.uint8)}, w),
+                       "a quantized weight that is not there")}
+    for case, (change, message) in cases.items():
+        packed, _ = pair(zoo("llama"), tmp_path / case, change, settings())
+        with pytest.raises(GgufxError, match=message):
+            ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
+    assert not (tmp_path / "a.gguf").exists()
+
+
+def test_a_negative_scale_of_nvfp4_is_decoded_but_not_kept(zoo, tmp_path: Path):
+    def change(module: str, w: torch.Tensor):
+        made = nvfp4(module, w)
+        if made and module.endswith("1.mlp.up_proj"):
+            made[0][f"{module}.weight_scale"].view(torch.uint8)[3, 1] |= 0x80
+            made[1][3, 16:32] *= -1
+        return made
+    packed, twin = pair(zoo("llama-256"), tmp_path, change)
+    same(packed, twin, tmp_path)
+    with pytest.raises(GgufxError, match="NaN or negative"):
+        ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
+
+
+@pytest.mark.parametrize("case", ["FP8", "NF4", "GPTQ", "int4 experts"])
+def test_commands_take_packed_checkpoints(case: str, zoo, tmp_path: Path):
+    """inspect, --dry-run, verify, an adapter's base, merge-lora's base."""
+    model, change, declared = {
+        "FP8": ("llama", shaped((), "{m}.weight_scale_inv"), {}), "NF4": ("llama", nf4, {}),
+        "GPTQ": ("llama", gptq(sym=True), settings(sym=True)), "int4 experts": ("deepseek3", int4, CT)}[case]
+    packed, twin = pair(zoo(model), tmp_path, change, declared)
+    assert ggufx.inspect(packed).parameters == ggufx.inspect(twin).parameters
+    assert ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True).facts["parameters"] == ggufx.inspect(twin).parameters
+    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", outtype="f32")
+    assert ggufx.verify(packed, tmp_path / "a.gguf").same
+    assert ggufx.verify(packed, twin).same

@@ -1,0 +1,153 @@
+"""One tower of the zoo against the live peers, with everything that differs spelt out: what scripts/try_mmproj prints."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from ggufx.converters import arch
+from ggufx.converters.arch import projectors
+from ggufx.converters.planners.gguf_to_hf import HfOptions
+from ggufx.converters.planners.hf_to_gguf import GgufOptions
+from ggufx.converters.planners.pair_to_hf import plan_model_to_hf
+from ggufx.converters.planners.projector import ProjectorPlanner
+from ggufx.converters.rules.match import rename
+from ggufx.converters.run.execute import execute
+
+import ggufx
+
+from . import peers
+from .differences import gguf_differences, grouped, setting_differences
+from .files import stored
+from .golden import OUTTYPES
+from .towers import Tower, build_tower
+
+CHECKS = ("bytes", "own", "foreign", "features")
+Answer = tuple[bool, str, list[str]]
+TOWER_CONFIGS = ("vision_config", "audio_config")
+
+
+def make_projector(folder: Path, outfile: Path, outtype: str, plain: bool = False) -> Path:
+    """The mmproj file of a checkpoint."""
+    execute(ProjectorPlanner(folder, outfile, GgufOptions(plain=plain)).plan(outtype))
+    return outfile
+
+
+class Trial:
+    def __init__(self, row: Tower, work: Path) -> None:
+        self.row, self.work = row, work
+        self.folder = build_tower(row, work / "model")
+
+    def show(self) -> Answer:
+        lines = grouped((n, "HF", f"{kind} {list(shape)}") for n, (kind, shape, _) in stored(self.folder).items())
+        lines += [f"{k}: {v}" for k, v in json.loads((self.folder / "config.json").read_text()).items()]
+        theirs = peers.llama_cpp_convert(self.folder, "f32", self.work / "theirs.gguf", options=("--mmproj",))
+        file = peers.read_peer_gguf(theirs)
+        lines += [f"{k} = {v}" for k, v in peers.runtime_values(file.values).items()]
+        return True, "", lines + grouped((n, "GGUF", f"{kind} {list(shape)}") for n, (kind, shape, _) in file.tensors.items())
+
+    def bytes(self) -> Answer:
+        if self.row.hopeless:
+            made = make_projector(self.folder, self.work / "ours.gguf", "f32", plain=True)
+            return True, "-", [f"llama.cpp's converter {self.row.fault}", f"{len(peers.read_peer_gguf(made).tensors)} tensors"]
+        why: list[str] = []
+        told: set[str] = set()
+        count = 0
+        for outtype in OUTTYPES:
+            mine = make_projector(self.folder, self.work / f"{outtype}.gguf", outtype, plain=True)
+            theirs = peers.llama_cpp_convert(self.folder, outtype, self.work / f"{outtype}.theirs", options=("--mmproj",))
+            ours, other = peers.read_peer_gguf(mine), peers.read_peer_gguf(theirs)
+            found = [row for row in gguf_differences(ours, other, self.row.drop) if row[0] not in told]
+            if ours.values["general.type"] != other.values["general.type"]:
+                found.append(("general.type", "key differs", str(ours.values["general.type"])))
+            why += [f"{outtype}: {line}" for line in grouped(found)]
+            told |= {row[0] for row in found}
+            count = len(other.tensors)
+        return not told, f"{count} tensors" if not told else f"{len(told)} differ", why
+
+    def _pair(self, plain: bool, outtype: str = "f16") -> tuple[Path, Path]:
+        text, projector = self.work / f"text-{plain}.gguf", self.work / f"mmproj-{plain}-{outtype}.gguf"
+        if not text.exists():
+            ggufx.hf_to_gguf(self.folder, text, plain=plain)
+        if not projector.exists():
+            make_projector(self.folder, projector, outtype, plain)
+        return text, projector
+
+    def own(self) -> Answer:
+        if self.row.model.cls not in arch.BY_CLASS:
+            return True, "-", ["its language model has no table"]
+        back = self.work / "own"
+        text, projector = self._pair(False)
+        execute(plan_model_to_hf(text, back, HfOptions(mmproj=projector)))
+        why = _different(stored(self.folder), stored(back))
+        for name in sorted({str(p.relative_to(root)) for root in (self.folder, back) for p in root.rglob("*") if p.is_file()}):
+            one, two = self.folder / name, back / name
+            if name in ("model.safetensors", "README.md") or one.is_dir():
+                continue
+            if not one.exists() or not two.exists():
+                why.append(f"{name} is {'extra' if two.exists() else 'missing'}")
+            elif name.endswith(".json") and one.read_bytes() != two.read_bytes() and json.loads(one.read_bytes()) != json.loads(two.read_bytes()):
+                why += [f"{name}: {line}" for line in setting_differences(json.loads(two.read_bytes()), json.loads(one.read_bytes()))]
+        return not why, "bit for bit" if not why else "differs", why
+
+    def foreign(self) -> Answer:
+        if self.row.model.cls not in arch.BY_CLASS:
+            return True, "-", ["its language model has no table"]
+        back = self.work / "foreign"
+        text, projector = self._pair(True, "f32")
+        plan = plan_model_to_hf(text, back, HfOptions("bf16", mmproj=projector))
+        if any(f"{self.row.model.cls} would have the same files" in note or f"{self.row.model.cls}, " in note for note in plan.notes):
+            plan = plan_model_to_hf(text, back, HfOptions("bf16", mmproj=projector, hf_class=self.row.model.cls))
+        execute(plan)
+        made, config = stored(back), json.loads((back / "config.json").read_text())
+        why = [f"class {config['architectures']}"] if config["architectures"] != [self.row.model.cls] else []
+        table = projectors.BY_CLASS[self.row.model.cls][0]
+        renamed = {next((table_name for table_name in rename(n, table.aliases) if table_name in made), n): v
+                   for n, v in stored(self.folder).items()}
+        renamed = {n: v for n, v in renamed.items() if all(t.match(s) is None for t in table.ignore for s in rename(n, table.aliases))}
+        text = arch.BY_CLASS[self.row.model.cls][0]
+        source = json.loads((self.folder / "config.json").read_text())
+        for part in TOWER_CONFIGS:  # what the keys say is in its place
+            held, read = source.get(part) or {}, config.get(part, {})
+            why += [f"{part}.{k} = {read[k]!r}, expected {v!r}" for k, v in held.items() if k in read and read[k] != v]
+        why += _different({_text_name(n, text, made): v for n, v in renamed.items()}, made)
+        return not why, "bit for bit" if not why else "differs", [*why, *(f"note: {note}" for note in plan.notes)]
+
+    def features(self) -> Answer:
+        """What llama.cpp's mtmd makes of a picture or a sound; against transformers' where it can be told."""
+        if reason := peers.missing_runtime():
+            return True, "-", [reason]
+        text, projector = self._pair(True, "f32")
+        made = peers.llama_features(text, projector, self.row.media)
+        figure = "x".join(map(str, made.shape))
+        if not np.isfinite(made).all():
+            return False, figure, ["not finite"]
+        if self.row.features is None:
+            return True, figure, ["loads; not compared"]
+        expected = self.row.features(self.folder, self.row.media)
+        if len(self.row.size) == 1:
+            made = made[: len(expected)]  # the runtime hears a second, empty window behind one that is full
+        if expected.shape != made.shape:
+            return False, figure, [f"transformers makes {expected.shape}"]
+        off = float(np.abs(made - expected).max() / expected.std())
+        return off <= self.row.tolerance, f"{figure} off by {off:.1e}", []
+
+
+def _text_name(name: str, spec, made) -> str:
+    """The name under which the way back spells a tensor of the text part."""
+    found, table = next((a for a in spec.aliases if a[1]), ("", "")) if spec.whole else ("", "")
+    for spelling in rename(name, spec.aliases):
+        back = found + spelling.removeprefix(table) if spelling.startswith(table) else spelling
+        if back in made:
+            return back
+    return name
+
+
+def _different(source: dict, back: dict) -> list[str]:
+    found = []
+    for name in sorted(source.keys() | back.keys()):
+        if name not in back or name not in source:
+            found.append((name, "tensor missing" if name not in back else "tensor extra", ""))
+        elif source[name] != back[name]:
+            kinds = [f"{kind} {list(shape)}" for kind, shape, _ in (back[name], source[name])]
+            found.append((name, "tensor differs", f"{kinds[0]}, expected {kinds[1]}" if kinds[0] != kinds[1] else "values"))
+    return grouped(found)
