@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from .compile import kernel
 
-WIDTH = 1024  # columns whose sums stay in the first-level cache
+WIDTH = 256  # columns whose sums stay in the first-level cache
 
 
 @intrinsic
@@ -25,28 +25,39 @@ def fma(typing_context, a, b, c):
 
 @kernel
 def product(b, a, scale, out):
-    """(b @ a) * scale, the scale after the sum: float32 [rows, r], [r, cols] -> [rows, cols]."""
+    """(b @ a) * scale, the scale after the sum: float32 [rows, r], [r, cols] -> [rows, cols].
+
+    Two rows at a time share what is read of `a`; their sums are arrays of their own, so that the compiler knows that they are
+    apart from it.
+    """
     rows, cols = out.shape
     rank = b.shape[1]
+    upper, lower = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     for start in range(0, cols, WIDTH):
-        stop = min(start + WIDTH, cols)
-        for i in range(rows):
-            for j in range(start, stop):
-                out[i, j] = np.float32(0)
+        count = min(WIDTH, cols - start)
+        for i in range(0, rows, 2):
+            other = min(i + 1, rows - 1)  # of an odd number of rows the last one twice
+            for j in range(count):
+                upper[j] = lower[j] = np.float32(0)
             k = 0
             while k + 4 <= rank:
-                b0, b1, b2, b3 = b[i, k], b[i, k + 1], b[i, k + 2], b[i, k + 3]
-                for j in range(start, stop):
-                    sum = fma(b1, a[k + 1, j], fma(b0, a[k, j], out[i, j]))
-                    out[i, j] = fma(b3, a[k + 3, j], fma(b2, a[k + 2, j], sum))
+                p0, p1, p2, p3 = b[i, k], b[i, k + 1], b[i, k + 2], b[i, k + 3]
+                q0, q1, q2, q3 = b[other, k], b[other, k + 1], b[other, k + 2], b[other, k + 3]
+                for j in range(count):
+                    at = start + j
+                    a0, a1, a2, a3 = a[k, at], a[k + 1, at], a[k + 2, at], a[k + 3, at]
+                    upper[j] = fma(p3, a3, fma(p2, a2, fma(p1, a1, fma(p0, a0, upper[j]))))
+                    lower[j] = fma(q3, a3, fma(q2, a2, fma(q1, a1, fma(q0, a0, lower[j]))))
                 k += 4
             while k < rank:
-                b0 = b[i, k]
-                for j in range(start, stop):
-                    out[i, j] = fma(b0, a[k, j], out[i, j])
+                p0, q0 = b[i, k], b[other, k]
+                for j in range(count):
+                    upper[j] = fma(p0, a[k, start + j], upper[j])
+                    lower[j] = fma(q0, a[k, start + j], lower[j])
                 k += 1
-            for j in range(start, stop):
-                out[i, j] *= scale
+            for j in range(count):
+                out[i, start + j] = upper[j] * scale
+                out[other, start + j] = lower[j] * scale
 
 
 @kernel

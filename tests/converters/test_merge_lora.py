@@ -9,7 +9,7 @@ import pytest
 from ggufx.converters.errors import GgufxError, InputError, UnsupportedError, UsageError
 from ggufx.converters.planners.adapter_updates import Adapter
 from ggufx.converters.planners.merged_weights import resolve_adapters
-from zoo import peers
+from zoo import packed, peers
 from zoo.adapters import make_adapter, merged_by_peft
 from zoo.files import changed_copy, load_folder, stored
 
@@ -156,6 +156,33 @@ def test_in_one_step_as_in_two(case, outtype, zoo, tmp_path):
     assert ggufx.verify(zoo(name), tmp_path / "one.gguf", lora=adapter).same
     assert ggufx.verify(zoo(name), tmp_path / "merged" / "tuned", lora=adapter).same
     assert not ggufx.verify(zoo(name), tmp_path / "merged" / "tuned").same
+
+
+def test_a_quantized_base(zoo, tmp_path):
+    """Its weights are decoded, and those that change are rounded once; config.json says no more that they are quantized."""
+    import torch
+
+    def fp8(module: str, w):
+        if "proj" not in module:
+            return None
+        scale = w.float().abs().amax(1, keepdim=True) / 448
+        codes = (w.float() / scale).to(torch.float8_e4m3fn)
+        return {f"{module}.weight": codes, f"{module}.weight_scale": scale}, codes.float() * scale
+
+    settings = {"quantization_config": {"quant_method": "compressed-tensors"}}
+    base, twin = packed.pair(zoo("llama"), tmp_path, fp8, settings)
+    adapter = make_adapter(zoo("llama"), tmp_path / "tuned", {"target_modules": ["q_proj"]})
+    (tmp_path / "merged").mkdir()
+    out = tmp_path / "merged" / "tuned"
+    ggufx.merge_lora(adapter, out, base=base)
+    assert "quantization_config" not in json.loads((out / "config.json").read_text())
+    ggufx.merge_lora(adapter, tmp_path / "exact", base=in_dtype(twin, tmp_path / "wide", "float32"))
+    ours, exact = load_folder(out), load_folder(tmp_path / "exact")
+    assert all(torch.equal(value, exact[name].to(value.dtype)) for name, value in ours.items())
+    assert {value.dtype for value in ours.values()} == {torch.bfloat16}
+    two = ggufx.hf_to_gguf(out, tmp_path / "two.gguf", outtype="q8_0")
+    one = ggufx.hf_to_gguf(base, tmp_path / "one.gguf", lora=adapter, outtype="q8_0")
+    assert one.files[0].sha256 == two.files[0].sha256
 
 
 def test_threads_and_memory_change_no_byte(zoo, tmp_path):
