@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..converters.errors import Failure
+from ..converters.errors import Failure, UsageError
 from ..converters.notes import Note
 from ..converters.plan.plan import ConversionPlan
 from .exit import ExitStatus, status_of
@@ -26,12 +26,13 @@ RESULT = "<RESULT>"  # in a command: what was written
 
 def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = (), *, source: str, then: Sequence[Sequence[str]],
               dry_run: bool, checksums: Path | None, after: Mapping[Path, Callable[[Progress], Report]] | None = None,
-              **run: Any) -> ExitStatus:
+              modelfile: bool | Path | None = None, **run: Any) -> ExitStatus:
     """Print the plan (`dry_run`), or execute it with progress and print what was written.
 
     `refused`: files that were asked for and are not part of the plan. `after` compares what was written with its source.
     `source`: what was converted, as it was named. `then`: commands for what to do next, of which the first verifies;
-    RESULT stands for what was written. The status is that of the first failure, or NO where a comparison says that the two
+    RESULT stands for what was written. `modelfile`: whether each file gets Ollama's Modelfile beside it; a path: of that
+    model, with the file as its adapter. The status is that of the first failure, or NO where a comparison says that the two
     differ.
     """
     from ..converters.run.execute import execute, refuse
@@ -39,6 +40,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     out.failures(refused)
     out.notes([*plan.notes, *_fallbacks(plan)])
     check_writable(checksums, run["force"])
+    modelfiles = _modelfiles(plan, modelfile, run["force"])
     if dry_run:
         refuse(plan, **run)
         _print_plan(out, plan, refused)
@@ -58,10 +60,14 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
             out.notes(["nothing to verify: no tensors were written"])
         elif written not in {f.path for f in failures}:
             reports[written] = _compare(out, plan, compare)
+    for file in result.files:
+        if file.path in modelfiles:
+            _write_modelfile(out, plan, file.path, modelfile, modelfiles[file.path])
     if result.files:
         _print_next(out, str(plan.folder or result.files[0].path), then[1:] if after else then)
     facts = _facts_by_file(plan)
-    files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path]} for f in result.files]
+    files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path],
+              **({"modelfile": str(modelfiles[f.path])} if f.path in modelfiles else {})} for f in result.files]
     document = {**_document(plan, failures), "source": source, "files": files, "seconds": round(result.seconds, 3),
                 "bytes_kept": result.bytes_kept, "devices": list(result.devices)}
     document["notes"] += [Note.of(note).to_json() for note in result.notes]
@@ -72,6 +78,42 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     status = _status(failures) if failures else ExitStatus.DONE if same else ExitStatus.NO
     out.document({**document, "exit_code": int(status)})
     return status
+
+
+def _modelfiles(plan: ConversionPlan, asked: bool | Path | None, force: bool) -> dict[Path, Path]:
+    """The Modelfile of each output but projectors, which belong to a model. Raises ahead of the work what would keep one from
+    being written."""
+    if not asked:
+        return {}
+    from ..converters.metadata.modelfile import check_model
+
+    if isinstance(asked, Path):
+        check_model(asked)
+    paths = [path for path in plan.results if path not in _projectors(plan)]
+    if not paths:
+        raise UsageError("a Modelfile is of a model, and no model is made", hint="Leave out --modelfile.")
+    found = {path: path.with_suffix(".Modelfile") if len(paths) > 1 else path.with_name("Modelfile") for path in paths}
+    for path in found.values():
+        check_writable(path, force)
+    return found
+
+
+def _projectors(plan: ConversionPlan) -> list[Path]:
+    from ..converters.io.gguf import planned_header
+    from ..converters.metadata.modelfile import is_projector
+
+    return [o.path for o in plan.outputs if is_projector(planned_header(o.head, o.size, o.path).metadata)]
+
+
+def _write_modelfile(out: Output, plan: ConversionPlan, written: Path, asked: bool | Path | None, path: Path) -> None:
+    from ..converters.metadata.modelfile import make_modelfile
+    from .modelfile import publish
+
+    if isinstance(asked, Path):
+        made = make_modelfile(asked, written, path.parent)
+    else:
+        made = make_modelfile(written, None, path.parent, _projectors(plan))
+    publish(out, made, path)
 
 
 def _print_next(out: Output, written: str, then: Sequence[Sequence[str]]) -> None:

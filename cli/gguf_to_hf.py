@@ -36,6 +36,7 @@ EXAMPLES = """\
 $ ggufx gguf-to-hf model.gguf model/
 $ ggufx gguf-to-hf model.gguf model/ --mmproj mmproj-model-f16.gguf
 $ ggufx gguf-to-hf org/repo:model-q8_0.gguf model/ --dtype bf16
+$ ggufx gguf-to-hf adapter.gguf adapter/ --base org/model
 """
 
 
@@ -51,6 +52,10 @@ def command(
     max_shard_size: Annotated[
         int | None, typer.Option("--max-shard-size", parser=byte_size, metavar="SIZE", rich_help_panel=OUTPUT,
                                  help="Largest safetensors file. Default: the files as they were, else 5G.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="MODEL", rich_help_panel=OUTPUT, show_default="the adapter's",
+                                 help="Base model of an adapter: a folder (its config.json is enough) or a Hub id.")
     ] = None,
     mmproj: Annotated[
         str | None, typer.Option("--mmproj", metavar="MMPROJ.gguf", rich_help_panel=OUTPUT,
@@ -73,7 +78,8 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> ExitStatus:
-    """Convert a GGUF file back to safetensors, config and tokenizer."""
+    """Convert a GGUF file back to safetensors, config and tokenizer; a GGUF adapter to a PEFT adapter."""
+    from ..converters.planners.adapter_to_hf import base_of_gguf, hub_id, is_adapter, plan_adapter_to_hf
     from ..converters.planners.gguf_to_hf import HfOptions
     from ..converters.planners.pair_to_hf import plan_model_to_hf
     from ..converters.sources.hub import resolve_model
@@ -85,10 +91,19 @@ def command(
     options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class, pre=pre,
                         tokenizer=not no_tokenizer)
     path = resolve_model(model, what="gguf", progress=not quiet)
-    plan = plan_model_to_hf(path, folder, options)
-    compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory,
-                                  pre=pre, hf_class=hf_class, mmproj=projector, vocabulary=not no_tokenizer)} if after else None
-    pair = () if projector is None else ("--mmproj", str(projector))
+    base_folder = None
+    if is_adapter(path) or base is not None:
+        if base is None:
+            base = base_of_gguf(path)
+            out.notes([f"the base model is {base}, as the adapter says"])
+        base_folder = resolve_model(base, what="config", progress=not quiet)
+        plan = plan_adapter_to_hf(path, base_folder, folder, options, hub_id(base))
+    else:
+        plan = plan_model_to_hf(path, folder, options)
+    compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory, base=base_folder,
+                                  pre=pre, hf_class=hf_class, projector=projector,
+                                  vocabulary=not no_tokenizer)} if after else None
+    beside = ("--base", base) if base else () if projector is None else ("--mmproj", str(projector))
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
-                     then=(("ggufx", "verify", model, RESULT, *pair),), threads=threads,
+                     then=(("ggufx", "verify", model, RESULT, *beside),), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -31,6 +31,7 @@ from .options import (
     Mmproj,
     MmprojOnly,
     MmprojType,
+    ModelfileToo,
     ModelName,
     NoFallback,
     Outfile,
@@ -77,6 +78,7 @@ def command(
     split_max_size: SplitMaxSize = None,
     split_max_tensors: SplitMaxTensors = None,
     checksums: Checksums = None,
+    modelfile: ModelfileToo = False,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006
     exclude_weights: ExcludeWeights = [],  # noqa: B006
@@ -135,9 +137,9 @@ def command(
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
-                                target=beside, ignore=overridden(override_kv), adapters=adapters)
+                                target=beside, ignore=overridden(override_kv, chat_template), adapters=adapters)
                for path in plan.results} if after else None
-    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
+    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ()),
                             *(("--target", target) if target else ()),
                             *(text for adapter in lora for text in ("--lora", adapter))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from .options import (
     MetadataFile,
     ModelName,
     Outfile,
+    Plain,
     Quiet,
     Resume,
     Threads,
@@ -49,9 +51,14 @@ def command(
                           help="f32, f16, bf16 or q8_0.")
     ] = "f32",
     checksums: Checksums = None,
+    modelfile: Annotated[
+        Path | None, typer.Option("--modelfile", metavar="MODEL.gguf", rich_help_panel=OUTPUT,
+                                  help="Also write Ollama's Modelfile for this GGUF file of the base model with the adapter.")
+    ] = None,
     model_name: ModelName = None,
     metadata: MetadataFile = None,
     hf_class: HfClass = None,
+    plain: Plain = False,
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
@@ -62,7 +69,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> ExitStatus:
-    """Convert a PEFT LoRA adapter to a GGUF adapter."""
+    """Convert a LoRA adapter of PEFT or mlx-lm to a GGUF adapter."""
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from ..converters.sources.hf_folder import base_of
     from ..converters.sources.hub import cached_origin, resolve_model
@@ -76,12 +83,12 @@ def command(
         out.notes([f"the base model is {base}, as adapter_config.json says"])
     base_folder = resolve_model(base, what="config", progress=not quiet)
     options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder),
-                          hf_class=hf_class)
+                          hf_class=hf_class, plain=plain)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
                                 base=base_folder, hf_class=hf_class)} if after else None
-    return carry_out(out, plan, source=adapter, dry_run=dry_run, checksums=checksums, after=compare,
+    return carry_out(out, plan, source=adapter, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", adapter, RESULT, "--base", base),
                            ("llama-server", "-m", "BASE.gguf", "--lora", RESULT)), threads=threads,
                      max_memory=max_memory, resume=resume, force=force)

@@ -148,6 +148,7 @@ from . import (  # noqa: E402 they register on `app`
     join,
     lora_to_gguf,
     merge_lora,
+    modelfile,
     quantize,
     split,
     types,
@@ -156,6 +157,6 @@ from . import (  # noqa: E402 they register on `app`
 )
 
 for _module in (hf_to_gguf, gguf_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, inspect, archs, types,
-                warmup):
+                modelfile, warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
         guarded(_module.command))

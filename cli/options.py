@@ -99,6 +99,10 @@ Checksums = Annotated[
     Path | None, typer.Option("--checksums", metavar="FILE", rich_help_panel=OUTPUT,
                               help="Also write SHA-256 sums that `sha256sum -c` accepts."),
 ]
+ModelfileToo = Annotated[
+    bool, typer.Option("--modelfile", rich_help_panel=OUTPUT,
+                       help="Also write Ollama's Modelfile beside it; of several files, one each, with their names.")
+]
 After = Annotated[
     bool, typer.Option("--verify", rich_help_panel=RUN,
                        help="Then verify what was written against the source; exit 1 where it differs."),

@@ -23,6 +23,7 @@ from .options import (
     Json,
     LeaveOutputTensor,
     MaxMemory,
+    ModelfileToo,
     NoFallback,
     OutputTensorType,
     OverrideKv,
@@ -62,6 +63,7 @@ def command(
     split_max_size: SplitMaxSize = None,
     split_max_tensors: SplitMaxTensors = None,
     checksums: Checksums = None,
+    modelfile: ModelfileToo = False,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
     exclude_weights: ExcludeWeights = [],  # noqa: B006
@@ -109,6 +111,6 @@ def command(
     plan, refused = plan_outputs(planner, outtypes)
     compare = {written: afterwards(path, written, threads=threads, max_memory=max_memory,
                                   ignore=overridden(override_kv)) for written in plan.results} if after else None
-    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, after=compare,
+    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -25,9 +25,9 @@ def afterwards(source: Path, written: Path, *, threads: int | None, max_memory: 
     return lambda progress: verify(source, written, chosen, threads=threads, max_memory=max_memory, progress=progress)
 
 
-def overridden(override_kv: list[str]) -> tuple[str, ...]:
-    """The keys that a command was told to set to another value than the source's."""
-    return tuple(text.partition("=")[0] for text in override_kv)
+def overridden(override_kv: list[str], chat_template: Path | None = None) -> tuple[str, ...]:
+    """The keys that a command was told to set to another value than the source's, with wildcards."""
+    return (*(text.partition("=")[0] for text in override_kv), *(("tokenizer.chat_template*",) if chat_template else ()))
 
 
 def show(out: Output, report: Report, worst: int = 10) -> None:

@@ -92,7 +92,7 @@ def command(
                             checksums=checksums, pre=pre, hf_class=hf_class,
                             adapters=resolve_adapters(lora, progress=not quiet),
                             target=None if target is None else resolve_model(target, what="target", progress=not quiet),
-                            mmproj=None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet))
+                            projector=None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet))
     with out.compiling(), out.progress("verify") as progress:
         report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ggufx.converters.arch import SPECS
+from ggufx.converters.arch import SPECS, projectors
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- support table: scripts/support_table.py -->", "<!-- end of the support table -->"
@@ -12,12 +12,25 @@ BEGIN, END = "<!-- support table: scripts/support_table.py -->", "<!-- end of th
 def table() -> str:
     """One row per table of the registry."""
     classes, names = {c for spec in SPECS for c in spec.classes}, {spec.name for spec in SPECS}
-    rows = [f"{len(classes)} classes, which are {len(names)} architectures in GGUF, each in all directions.", "",
-            "| HF classes | GGUF architecture | example |", "|---|---|---|"]
+    seeing = [name for name in projectors.BY_CLASS if "vision" in projectors.parts_of(name)]
+    hearing = [name for name in projectors.BY_CLASS if "audio" in projectors.parts_of(name)]
+    rows = [f"{len(classes)} classes, which are {len(names)} architectures in GGUF, each in all directions. Of {len(seeing)} "
+            f"classes that see and {len(hearing)} that hear the whole model, with its projector (mmproj), both ways.", "",
+            "| HF classes | GGUF architecture | vision | audio | example |", "|---|---|---|---|---|"]
     for spec in SPECS:
-        listed = ", ".join(f"`{name}`" for name in spec.classes)
-        rows.append(f"| {listed}{' (text part)' if spec.whole else ''} | `{spec.name}` | `{spec.example}` |")
+        rows.append(row(spec.classes, spec.name, spec.example, bool(spec.whole)))
+    others = [(spec.classes, spec.example) for spec in projectors.SPECS if not classes & {*spec.classes}]
+    rows += [row(names, "", example, True) for names, example in others]
     return "\n".join(rows)
+
+
+def row(classes: tuple[str, ...], name: str, example: str, whole: bool) -> str:
+    """`whole`: a class that holds more than text."""
+    parts = {part for cls in classes for part in projectors.parts_of(cls)}
+    cells = ["both ways" if part in parts else "" for part in ("vision", "audio")]
+    left_out = " (text part)" if whole and not parts else ""
+    listed = ", ".join(f"`{cls}`" for cls in classes)
+    return f"| {listed}{left_out} | {f'`{name}`' if name else '(no text)'} | {cells[0]} | {cells[1]} | `{example}` |"
 
 
 def main() -> None:

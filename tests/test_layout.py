@@ -37,8 +37,8 @@ LAW = {
     "run": ("notes", "errors", "ops", "io", "plan", "quant"),
     "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan", "planners",
                "sources.packed", "sources.merged", "run", "quant"),
-    "cli": ("notes", "errors", "io", "sources", "arch", "inspect", "plan", "planners", "run", "verify", "quant",
-            "quant.recipes"),
+    "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
+            "verify", "quant", "quant.recipes"),
 }
 
 
@@ -139,7 +139,8 @@ def test_the_wheel_holds_everything(tmp_path: Path):
     assert not any(name.startswith(("cli/", "converters/", "quant/", "tests/")) for name in names)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["archs"], ["types"], ["hf-to-gguf", "--help"], ["inspect", "/nonexistent"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["archs"], ["types"], ["hf-to-gguf", "--help"], ["inspect", "/nonexistent"],
+                                       ["modelfile", "/nonexistent"]])
 def test_light_commands_import_nothing_heavy(arguments: list[str]):
     code = ("import sys\nfrom ggufx.cli.main import app\n"
             f"try: app({arguments!r})\nexcept SystemExit: pass\n"

@@ -25,6 +25,7 @@ from . import (
     baichuan,
     bailing,
     bert,
+    bitnet,
     bloom,
     chameleon,
     codeshell,
@@ -37,6 +38,7 @@ from . import (
     deepseek_ocr,
     diffusion,
     dots,
+    dots3_note,
     drafts,
     ernie,
     eurobert,
@@ -65,6 +67,7 @@ from . import (
     jais,
     jamba,
     jina_bert,
+    kimi_k3,
     kimi_linear,
     laguna,
     lfm2,
@@ -107,6 +110,7 @@ from . import (
     talkie,
     xverse,
 )  # fmt: skip
+from .refused import WHY
 
 FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepseek, bloom, t5, mamba, falcon_h1, arcee,
             seed_oss, exaone, lfm2, cohere, granite, olmo, falcon, gptneox, starcoder, orion, stablelm, nemotron, mpt,
@@ -115,7 +119,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             dots, cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
             arctic, grovemoe, chameleon, grok, kimi_linear, talkie, step, hy_v4, glm5_next, deepseek_ocr, drafts,
-            gemma4_assistant)
+            gemma4_assistant, dots3_note, kimi_k3, bitnet)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
@@ -165,7 +169,8 @@ def for_config(config: Mapping[str, Any], file: str) -> ArchSpec:
     """The table for a config.json, by its class. UnsupportedError names one of the same model, if there is one."""
     hf_class = class_of(config, file)
     if hf_class not in BY_CLASS:
-        raise UnsupportedError(f"architecture {hf_class!r} is not supported", file=file, found=hf_class,
+        why = f": {WHY[hf_class]}" if hf_class in WHY else ""
+        raise UnsupportedError(f"architecture {hf_class!r} is not supported{why}", file=file, found=hf_class,
                                hint=_nearest(hf_class, BY_CLASS))
     tables = BY_CLASS[hf_class]
     for spec in tables:

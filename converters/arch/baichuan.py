@@ -17,16 +17,17 @@ BAICHUAN = ArchSpec(
         H("context_length", ("max_position_embeddings", "model_max_length")),
         Const("tensor_data_layout", "Meta AI original pth", ValueType.STRING),
         Fixed("tie_word_embeddings", False, refuse=True),
-        Note("Baichuan 2 norms the rows of its head when it computes, which the runtime does not",
-             lambda c: c["vocab_size"] == 125696),
     ),
     tensors=(
         *EMBED, *NORMS,
         R(("blk.{b}.attn_q.weight", "blk.{b}.attn_k.weight", "blk.{b}.attn_v.weight"), L + "self_attn.W_pack.weight",
           Split(3), Each((ROPE, ROPE, Op())), shape="3*embedding_length embedding_length"),
-        ATTN[3], *FFN, *OUT_NORM, R("output.weight", "lm_head.weight", shape="vocab_size embedding_length"),
+        ATTN[3], *FFN, *OUT_NORM,
+        R("output.weight", "lm_head.weight", UnitNorm("normed"), shape="vocab_size embedding_length"),
     ),
-    sizes=SIZES, ignore=INV_FREQ, example="baichuan-inc/Baichuan2-7B-Chat",
+    # The second version, which is known by its vocabulary, norms the rows of its head when it computes.
+    sizes={**SIZES, "normed": lambda hp: int(hp["vocab_size"] == 125696)}, ignore=INV_FREQ,
+    example="baichuan-inc/Baichuan2-7B-Chat",
 )
 
 SPECS = (BAICHUAN,)

@@ -1,5 +1,5 @@
-"""Ant's Bailing (Ling, Ring), versions 1 and 2: q, k and v in one weight, experts, of version 2 a biased router; Sarvam. Version 3:
-delta attention in most blocks, DeepSeek's latent attention in the others.
+"""Ant's Bailing (Ling, Ring), versions 1 and 2: q, k and v in one weight, experts, of version 2 a biased router; Sarvam.
+Version 3: delta attention in most blocks, DeepSeek's latent attention in the others.
 
 Source: inclusionAI's `modeling_bailing_moe.py`, `modeling_bailing_moe_v2.py`; llama.cpp `src/models/bailingmoe*.cpp`,
 `conversion/bailingmoe.py`.
@@ -47,16 +47,19 @@ BAILING = ArchSpec(
         Const("leading_dense_block_count", 0),
         Fixed("first_k_dense_replace", 0, refuse=True),
         Const("expert_weights_scale", 1.0, F32),
-        Fixed("norm_head", False, refuse=True), Fixed("norm_softmax", False, refuse=True),
+        Fixed("norm_softmax", False, refuse=True),
     ),
     tensors=(
         *EMBED, *NORMS,
         R(("blk.{b}.attn_q.weight", "blk.{b}.attn_k.weight", "blk.{b}.attn_v.weight"), A + "query_key_value.weight",
           Split(("attention.head_count", "attention.head_count_kv", "attention.head_count_kv")), Each((ROPE, ROPE, Op())),
           shape=QKV),
-        *OUTPUT, *ROUTER, *SEPARATE_EXPERTS, *SHARED_EXPERTS, *OUT_NORM, *HEAD,
+        *OUTPUT, *ROUTER, *SEPARATE_EXPERTS, *SHARED_EXPERTS, *OUT_NORM,
+        replace(HEAD[0], ops=(UnitNorm("normed", columns=True, more=1e-7),)),
     ),
-    defaults=DECODER_DEFAULTS, sizes=BAILING_SIZES, example="inclusionAI/Ling-lite",
+    constants={"norm_head": Constant("norm_head", neutral=False)},
+    sizes={**BAILING_SIZES, "normed": lambda hp: int(bool(hp["norm_head"]))},
+    defaults=DECODER_DEFAULTS, example="inclusionAI/Ling-lite",
 )
 
 BAILING2 = ArchSpec(
@@ -138,7 +141,8 @@ BAILING3 = ArchSpec(
           for row in its(*LATENT) if "q_proj" not in row.hf[0].text),
         R("blk.{b}.attn_gate.weight", A + "g_proj.weight", shape="attention.head_count embedding_length",
           no_lora=NO_ADAPTERS, of=attends),
-        R("blk.{b}.attn_output.weight", A + "dense.weight", shape="embedding_length value_rows", no_lora=NO_ADAPTERS, of=attends),
+        R("blk.{b}.attn_output.weight", A + "dense.weight", shape="embedding_length value_rows", no_lora=NO_ADAPTERS,
+          of=attends),
         *where(convolves, *its(*(conv(part) for part in "qkv")),
                R("blk.{b}.attn_k.weight", A + "k_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
                R("blk.{b}.attn_v.weight", A + "v_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
@@ -148,14 +152,16 @@ BAILING3 = ArchSpec(
                R("blk.{b}.ssm_beta.weight", A + "b_proj.weight", shape="attention.head_count embedding_length",
                  no_lora=NO_ADAPTERS),
                # Without the sign that other architectures give the decay.
-               R("blk.{b}.ssm_a", A + "A_log", NegExp(), Scale(-1.0), Reshape(("attention.head_count",), ("attention.head_count", 1)),
-                 shape="attention.head_count", type="F32", hf_dtype="F32"),
+               R("blk.{b}.ssm_a", A + "A_log", NegExp(), Scale(-1.0),
+                 Reshape(("attention.head_count",), ("attention.head_count", 1)), shape="attention.head_count",
+                 type="F32", hf_dtype="F32"),
                R("blk.{b}.ssm_dt.bias", A + "dt_bias", shape="delta_rows", hf_dtype="F32"),
                R("blk.{b}.ssm_norm.weight", A + "o_norm.weight", shape="kda.head_dim"),
                R("blk.{b}.attn_output.weight", A + "o_proj.weight", shape="embedding_length delta_rows", no_lora=NO_ADAPTERS,
                  of=convolves)),
-        *where(dense, *FFN), *where(sparse, *ROUTER, *SEPARATE_EXPERTS, *SHARED_EXPERTS,
-                                    R("blk.{b}.exp_probs_b.bias", L + "mlp.gate.expert_bias", shape="expert_count", hf_dtype="F32")),
+        *where(dense, *FFN),
+        *where(sparse, *ROUTER, *SEPARATE_EXPERTS, *SHARED_EXPERTS,
+               R("blk.{b}.exp_probs_b.bias", L + "mlp.gate.expert_bias", shape="expert_count", hf_dtype="F32")),
         *where(predicting, R("blk.{b}.layer_output_norm.weight", L + "final_layernorm.weight", shape="embedding_length")),
         *NEXTN, *OUT_NORM,
         R("output.weight", "lm_head.weight", need=False, shape="vocab_size embedding_length", no_lora=NO_ADAPTERS),

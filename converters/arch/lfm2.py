@@ -11,6 +11,7 @@ from typing import Any
 
 from ..rules.words import *
 from .common import *
+from .llama import MULTIMODAL
 from .qwen import heads_or
 
 KINDS = ("conv", "full_attention")
@@ -145,4 +146,7 @@ LFM2_EMBED = replace(
 )
 
 BACK = {"lfm2": choice(LFM2, (LFM2_EMBED, says("lfm2.attention.causal", False)))}
-SPECS = (LFM2, LFM2MOE, LFM2_EMBED)
+LFM2_VL = Whole("Lfm2VlForConditionalGeneration", "lfm2_vl", LFM2, MULTIMODAL, dict.fromkeys((
+    "vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")),
+    example="LiquidAI/LFM2-VL-450M")
+SPECS = (LFM2, LFM2MOE, LFM2_EMBED, LFM2_VL)

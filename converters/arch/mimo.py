@@ -6,7 +6,7 @@ The published config names other settings than transformers'. Source: transforme
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,9 +40,12 @@ def rope(config: Config) -> dict[str, Any] | None:
             for kind, base in (("full_attention", theta), ("sliding_attention", local))}
 
 
+def sliding_heads(config: Config) -> int:
+    return config.get("swa_num_key_value_heads") or 2 * config["num_key_value_heads"]
+
+
 def kv_heads(config: Config) -> list[int]:
-    full = config["num_key_value_heads"]
-    return [config.get("swa_num_key_value_heads") or 2 * full if s else full for s in sliding(config)]
+    return [sliding_heads(config) if s else config["num_key_value_heads"] for s in sliding(config)]
 
 
 def window(config: Config) -> int:
@@ -66,32 +69,61 @@ def slides(hp: Hparams, b: int) -> bool:
     return bool(hp["attention.sliding_window_pattern"][b])
 
 
-# Layers of multi-token prediction, which are left out.
-MTP = tuple(Template(f"model.mtp.layers.{{m}}.{name}") for name in (
-    *(f"{part}.weight" for part in ("eh_proj", "enorm", "hnorm", "final_layernorm", "input_layernorm", "pre_mlp_layernorm",
-                                    "post_attention_layernorm")),
-    *(f"self_attn.{part}_proj.weight" for part in "qkvo"), "self_attn.attention_sink_bias",
-    *(f"mlp.{part}_proj.weight" for part in ("gate", "up", "down"))))
+# Layers of multi-token prediction: dense, and they slide.
+P = "model.mtp.layers.{m}."
+
+
+def predicted(config: Config, names: Collection[str]) -> int:
+    """How many there are, which no setting says."""
+    template = Template(P + "eh_proj.weight")
+    return sum(template.match(name) is not None for name in names)
+
+
+def with_predicted(of: Callable[[Config], list[Any]], one: Callable[[Config], Any]) -> Callable[[Config], list[Any]]:
+    """A value per block, the predicted ones included."""
+    return lambda config: [*of(config), *[one(config)] * config["num_nextn_predict_layers"]]
+
+
+MTP = (
+    R("blk.{m}.attn_norm.weight", P + "input_layernorm.weight", shape="embedding_length"),
+    R("blk.{m}.ffn_norm.weight", P + "pre_mlp_layernorm.weight", shape="embedding_length"),
+    R("blk.{m}.ffn_norm.weight", P + "post_attention_layernorm.weight", need=False, shape="embedding_length"),
+    R("blk.{m}.attn_q.weight", P + "self_attn.q_proj.weight", shape="head_rows embedding_length"),
+    R("blk.{m}.attn_k.weight", P + "self_attn.k_proj.weight", shape="key_rows embedding_length"),
+    R("blk.{m}.attn_v.weight", P + "self_attn.v_proj.weight", shape="value_rows embedding_length"),
+    R("blk.{m}.attn_output.weight", P + "self_attn.o_proj.weight", shape="embedding_length output_columns"),
+    R("blk.{m}.attn_sinks.weight", P + "self_attn.attention_sink_bias", need=False, shape="attention.head_count"),
+    R("blk.{m}.ffn_gate.weight", P + "mlp.gate_proj.weight", shape="feed_forward_length embedding_length"),
+    R("blk.{m}.ffn_up.weight", P + "mlp.up_proj.weight", shape="feed_forward_length embedding_length"),
+    R("blk.{m}.ffn_down.weight", P + "mlp.down_proj.weight", shape="embedding_length feed_forward_length"),
+    R("blk.{m}.nextn.eh_proj.weight", P + "eh_proj.weight", shape="embedding_length 2*embedding_length"),
+    R("blk.{m}.nextn.enorm.weight", P + "enorm.weight", shape="embedding_length"),
+    R("blk.{m}.nextn.hnorm.weight", P + "hnorm.weight", shape="embedding_length"),
+    R("blk.{m}.layer_output_norm.weight", P + "final_layernorm.weight", need=False, shape="embedding_length"),
+)
 
 MIMO2 = ArchSpec(
     "mimo2", ("MiMoV2FlashForCausalLM",), "mimo_v2_flash",
     hparams=(
-        BLOCK_COUNT, CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT, Rope(default_sliding_theta=10000.0),
-        Computed("attention.head_count_kv", kv_heads, "num_key_value_heads", full_heads),
+        Computed("block_count", lambda c: c["num_hidden_layers"] + c["num_nextn_predict_layers"], "num_hidden_layers", main_blocks),
+        Seen("num_nextn_predict_layers", lambda facts: None, names=predicted),
+        Computed("nextn_predict_layers", lambda c: c["num_nextn_predict_layers"] or None), CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT, Rope(default_sliding_theta=10000.0),
+        Computed("attention.head_count_kv", with_predicted(kv_heads, sliding_heads), "num_key_value_heads", full_heads),
         H("attention.layer_norm_rms_epsilon", ("rms_norm_eps", "layernorm_epsilon"), F32),
         H("attention.key_length", "head_dim"), H("attention.value_length", "v_head_dim"),
         Computed("rope.dimension_count", lambda c: int(c["head_dim"] * full_attention_rope(c)["partial_rotary_factor"])),
         Seen("rope_parameters.full_attention.partial_rotary_factor", lambda facts: share(facts.kv)),
         Seen("rope_parameters.sliding_attention.partial_rotary_factor", lambda facts: share(facts.kv)),
         Computed("attention.sliding_window", window, "sliding_window", lambda kv: kv["attention.sliding_window"]),
-        Computed("attention.sliding_window_pattern", lambda c: [int(s) for s in sliding(c)], "layer_types",
-                 lambda kv: layer_types([bool(s) for s in kv["attention.sliding_window_pattern"]])),
+        Computed("attention.sliding_window_pattern", with_predicted(lambda c: [int(s) for s in sliding(c)], lambda c: 1),
+                 "layer_types",
+                 lambda kv: layer_types([bool(s) for s in kv["attention.sliding_window_pattern"]][:main_blocks(kv)])),
         H("attention.value_scale", "attention_value_scale", F32, default=1.0),
         H("expert_count", "n_routed_experts"), EXPERTS[1], EXPERT_LENGTH,
         H("expert_gating_func", "scoring_func", codec=GATING, default="sigmoid"),
         H("expert_group_count", "n_group", default=1), H("expert_group_used_count", "topk_group", default=1),
         Seen("mlp_layer_types", lambda facts: [
-            "sparse" if f"blk.{b}.ffn_gate_inp.weight" in facts.tensors else "dense" for b in range(facts.kv["block_count"])]),
+            "sparse" if f"blk.{b}.ffn_gate_inp.weight" in facts.tensors else "dense" for b in range(main_blocks(facts.kv))]),
         Fixed("norm_topk_prob", True, refuse=True), Fixed("routed_scaling_factor", 1.0, refuse=True),
         Fixed("attention_bias", False, refuse=True), TIED, SILU, VOCAB_ROWS,
     ),
@@ -104,16 +136,17 @@ MIMO2 = ArchSpec(
         R("blk.{b}.attn_sinks.weight", L + "self_attn.attention_sink_bias", shape="attention.head_count", when=slides),
         R("blk.{b}.attn_sinks.weight", L + "self_attn.sinks", shape="attention.head_count", when=slides),
         *(replace(row, need=False) for row in (*FFN, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS, *ROUTER_BIAS)),
-        *OUT_NORM, R("output.weight", "lm_head.weight", shape="vocab_size embedding_length"),
+        *MTP, *OUT_NORM, R("output.weight", "lm_head.weight", shape="vocab_size embedding_length"),
     ),
+    stacks={"b": Stack("main_blocks"), "m": Stack("nextn_predict_layers", after="b")}, idle=predicting,
     sizes={
-        **SIZES,
+        **SIZES, "main_blocks": main_blocks,
         "key_rows": lambda hp: [n * hp["attention.key_length"] for n in hp["attention.head_count_kv"]],
         "value_rows": lambda hp: [n * hp["attention.value_length"] for n in hp["attention.head_count_kv"]],
         "output_columns": lambda hp: hp["attention.head_count"] * hp["attention.value_length"],
     },
-    ignore=MTP, defaults={
-        "num_key_value_heads": 4, "head_dim": 192, "v_head_dim": 128, "max_position_embeddings": 131072, "sliding_window": 129,
+    defaults={
+        "num_nextn_predict_layers": 0, "num_key_value_heads": 4, "head_dim": 192, "v_head_dim": 128, "max_position_embeddings": 131072, "sliding_window": 129,
         "routed_scaling_factor": 1.0, "layer_types": kinds, "mlp_layer_types": feed_forwards, "rope_parameters": rope},
     example="XiaomiMiMo/MiMo-V2-Flash",
 )

@@ -57,6 +57,9 @@ QWEN2_AUDIO = Whole("Qwen2AudioForConditionalGeneration", "qwen2_audio", QWEN2, 
                     example="Qwen/Qwen2-Audio-7B-Instruct")
 AUDIO_FLAMINGO3 = replace(QWEN2_AUDIO, name="AudioFlamingo3ForConditionalGeneration", model_type="audioflamingo3",
                           example="nvidia/audio-flamingo-3-hf")
+LIGHTON_OCR = Whole("LightOnOcrForConditionalGeneration", "lighton_ocr", QWEN3, MULTIMODAL,
+                    parts("vision_encoder", "vision_projection"), example="lightonai/LightOnOCR-1B-1025")
+LIGHTON_OCR_OLD = replace(LIGHTON_OCR, name="LightOnOCRForConditionalGeneration")
 DOTS_OCR = Whole("DotsOCRForCausalLM", "dots_ocr", QWEN2, (), parts("vision_tower"), example="rednote-hilab/dots.ocr")
 STEP3_VL = Whole("StepVLForConditionalGeneration", "step_robotics", QWEN3, MULTIMODAL,
                  parts("vision_model", "vit_large_projector"), example="stepfun-ai/Step3-VL-10B")
@@ -82,4 +85,4 @@ KORMO = replace(
 
 BACK = {"qwen2": choice(QWEN2, (KORMO, lacks("blk.0.attn_q.bias")))}
 SPECS = (LLAVA, VOXTRAL, JANUS, IDEFICS3, SMOLVLM, VLLAMA3, SARASHINA2, GRANITE_SPEECH, GRANITE_SPEECH_PLUS, PHI4V, QWEN2_AUDIO,
-         AUDIO_FLAMINGO3, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, EXAONE4_5, IQUEST, KORMO)
+         AUDIO_FLAMINGO3, LIGHTON_OCR, LIGHTON_OCR_OLD, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, EXAONE4_5, IQUEST, KORMO)

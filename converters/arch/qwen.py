@@ -50,7 +50,7 @@ QWEN3 = ArchSpec(
     hparams=(*DECODER, FULL_ATTENTION, NO_BIAS, POOLING),
     tensors=(*EMBED, *NORMS, *ATTN, *QK_NORM, *FFN, *OUT_NORM, *HEAD),
     defaults={**DEFAULTS, "num_key_value_heads": heads_or(32), "head_dim": 128},
-    sizes=SIZES, example="Qwen/Qwen3-0.6B",
+    sizes=SIZES, again=("cls.output.weight",), example="Qwen/Qwen3-0.6B",
 )
 
 QWEN3MOE = ArchSpec(

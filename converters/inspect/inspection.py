@@ -19,8 +19,9 @@ from ..io.values import Metadata, plain
 from ..rules.facts import GgufFacts
 from ..rules.hf_config import canonical
 from ..rules.hparams import read_hparams, write_hparams
-from ..sources.hf_folder import Checkpoint, open_adapter, open_checkpoint
+from ..sources.hf_folder import Checkpoint, open_checkpoint
 from ..sources.packed.logical import logical
+from ..sources.packed.mlx_adapter import open_adapter
 from ..sources.packed.tensor import PackedTensor
 from ..sources.recognise import GGUFS, expect, recognise
 from ..tokenizer.folder import Folder

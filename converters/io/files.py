@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -84,6 +84,28 @@ def read_bytes(path: Path, offset: int, count: int) -> bytes:
     """`count` bytes of a file that is not open yet. Raises as `open_regular` and `read_at`."""
     with open_regular(path) as (file, _):
         return read_at(file, offset, count, path)
+
+
+class Reader:
+    """Small reads here and there, as `read_bytes`: the file of the last one stays open. A context."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._path: Path | None = None
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def __call__(self, path: Path, offset: int, count: int) -> bytes:
+        if path != self._path or self._file is None:
+            self._stack.close()
+            self._file, _ = self._stack.enter_context(open_regular(path))
+            self._path = path
+        return read_at(self._file, offset, count, path)
 
 
 def read_text(path: Path) -> str:

@@ -124,6 +124,12 @@ def _load_on_meta(path: Path) -> dict[str, torch.Tensor]:
                          hint=_HINT) from None
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise InputError("not a state dict", file=path, found=type(state).__name__)
+    inner = next((name for name, held in state.items() if name.isprintable() and isinstance(held, dict) and held
+                  and all(isinstance(value, torch.Tensor) for value in held.values())), None)
+    if inner is not None:
+        raise InputError(f"a state of training, which has the weights under {inner!r}", file=path,
+                         hint=f"Take them out: `torch.save(torch.load('{path}')[{inner!r}], 'OUT/pytorch_model.bin')`, with "
+                              "config.json and the tokenizer files beside.")
     return state
 
 

@@ -1,4 +1,4 @@
-"""The `general.*` key-values of a GGUF file, model cards, and the names of files.
+"""The `general.*` key-values of a GGUF file, model cards, the names of files, Ollama's Modelfile.
 
 May import `errors`, `io` and `sources`.
 """

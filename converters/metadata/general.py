@@ -88,7 +88,8 @@ def general_metadata(
     label = hub_id.rpartition("/")[2] if hub_id else Path(os.path.abspath(folder)).name
     card = read_card(folder, notes)
     if kind == "adapter" and not any(key in card for key in BASE_MODELS):
-        base = _optional_json(folder / "adapter_config.json", notes).get("base_model_name_or_path")
+        config = _optional_json(folder / "adapter_config.json", notes)
+        base = config.get("base_model_name_or_path", config.get("model"))  # the latter of mlx-lm
         if isinstance(base, str) and is_id(base) and base.count("/") == 1 and not is_path(base):
             card["base_model"] = [base]
     given = hub_id or _optional_json(folder / "config.json", notes).get("_name_or_path")

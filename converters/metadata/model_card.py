@@ -104,7 +104,7 @@ def model_card(metadata: Metadata) -> bytes | None:
     front = {key: value for key, value in front.items() if value}
     if not front:
         return None
-    front["library_name"] = "transformers"
+    front["library_name"] = "peft" if of("type") == "adapter" else "transformers"
     text = yaml.safe_dump(front, allow_unicode=True, sort_keys=False, width=1 << 20)
     title = printable(" ".join(str(of("name") or "Model").split()), 200)
     return f"---\n{text}---\n\n# {title}\n\nConverted from a GGUF file with ggufx.\n".encode()

@@ -67,6 +67,11 @@ class Op:
         return None
 
     @property
+    def loses(self) -> str:
+        """What no way back has, of an op that is for good."""
+        return ""
+
+    @property
     def on_blocks(self) -> bool:
         """Whether the op works on rows of packed blocks as on rows of elements."""
         return type(self) is Op

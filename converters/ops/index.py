@@ -76,7 +76,7 @@ class IndexMap(Op):
         return [out]
 
     def lora(self, factors):
-        if self.undo and len(factors) > 1:
+        if self.undo and len(factors) > 1 and (self.columns or any(f.a is not factors[0].a for f in factors)):
             raise LoraRefused("factors of separate projections do not join into one pair of the same rank")
         on_matrix = replace(self, vector=False)
         if self.columns:

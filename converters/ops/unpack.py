@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -225,6 +226,7 @@ class Unpack(Op):
 
     parts   of each array its role, and how it is stored:
             codes, scales, zeros, biases   matrices; of the last three, a row per `block` rows
+            floats                         in the place of all others: the weight itself
             factor, divisor                one number for all scales
             groups                         of each column, in place of blocks of them; I32
             values                         what the codes stand for
@@ -255,10 +257,13 @@ class Unpack(Op):
     def emits(self) -> str:
         return self.into or "F32"
 
+    @cached_property
     def repacked(self) -> Unpack | None:
         """The same into blocks of GGUF that hold the very numbers; None where no type's do. In NVFP4 but for a factor (or
         divisor) of the whole weight, which GGUF keeps in a tensor beside it."""
         grids = dict(self.parts)
+        if "codes" not in grids:
+            return None
         codes, zeros = grids["codes"], grids.get("zeros")
         if self.width or self.once or self.after != 1 or {"groups", "values", "scale_values", "columns"} & grids.keys():
             return None
@@ -314,7 +319,7 @@ class Unpack(Op):
         start, stop = self._coded[:2]
         found: list[Window | None] = []
         for (role, grid), shape in zip(self.parts, shapes, strict=True):
-            if role == "codes":
+            if role in ("codes", "floats"):
                 found.append(grid.window(shape, start, stop))
             elif role in SHARED:
                 found.append(grid.window(shape, start // self.block[0], -(-stop // self.block[0])))
@@ -335,6 +340,8 @@ class Unpack(Op):
         from ...quant.cpu.stored import scale_and_shift, scale_codes, scale_columns, scale_once
 
         start, stop, cols, skip = self._coded
+        if self.parts[0][0] == "floats":
+            return [np.ascontiguousarray(self.parts[0][1].numbers(xs[0], cols)[: stop - start])]
         codes, values, found = self._numbers(xs)
         if self.into:
             return [self._blocks(codes, values, found)]

@@ -128,7 +128,7 @@ class Merged:
     """A weight that the updates of adapters are merged into: `op` of the `base` and the `parts`, which stay whole."""
 
     base: Region | Packed
-    parts: tuple[Region, ...]
+    parts: tuple[Region | Packed, ...]
     op: Merge
 
     @property
@@ -156,7 +156,7 @@ class Merged:
 
     @property
     def regions(self) -> tuple[Region, ...]:
-        return *self.base.regions, *self.parts
+        return *self.base.regions, *(region for part in self.parts for region in part.regions)
 
     def rows(self, start: int, stop: int) -> Merged:
         """As `Region.rows`."""
@@ -318,12 +318,19 @@ class ConversionPlan:
         def source(r: dict[str, Any]) -> Source:
             if "parts" not in r:
                 return region(r)
-            op, parts = op_from_json(r["op"]), tuple(map(region, r["parts"]))
-            if isinstance(op, Merge) and not isinstance(base := source(r["base"]), Merged):
-                return Merged(base, parts, op)
+            op = op_from_json(r["op"])
+            if isinstance(op, Merge):
+                base, *parts = (unmerged(part) for part in (r["base"], *r["parts"]))
+                return Merged(base, tuple(parts), op)
             if not isinstance(op, Unpack):
                 raise ValueError(f"{type(op).__name__} unpacks nothing")
-            return Packed(parts, op, r["count"], r["flat"])
+            return Packed(tuple(map(region, r["parts"])), op, r["count"], r["flat"])
+
+        def unmerged(r: dict[str, Any]) -> Region | Packed:
+            found = source(r)
+            if isinstance(found, Merged):
+                raise ValueError("a part is merged itself")
+            return found
 
         return cls(
             data["direction"],

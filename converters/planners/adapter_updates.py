@@ -16,10 +16,11 @@ from ..io.tensors import StoredTensor
 from ..ops import Factors, IndexMap, Instead, LoraRefused, LowRank, NewRows, Shift, Transpose
 from ..ops.lora import EMBEDDING, FUSED, MATRIX
 from ..ops.merge import FLOAT_WIDTH, Update
-from ..sources.hf_folder import open_adapter
 from ..sources.hub import cached_origin
+from ..sources.packed.mlx_adapter import open_adapter
 from .adapter_config import MERGE_BY_PEFT, AdapterSettings, read_settings
-from .adapter_weights import PREFIX, AdapterWeights, Pair, of_another_base, read_weights
+from .adapter_keys import PREFIX
+from .adapter_weights import AdapterWeights, Pair, of_another_base, read_weights
 from .places import Place, Places, is_head
 
 Step = tuple[bool, str, Update, tuple[StoredTensor, ...]]  # whether of the head, the weight's name, the update, its parts

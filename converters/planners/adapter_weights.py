@@ -15,8 +15,8 @@ from ..io.files import printable
 from ..io.tensors import StoredTensor
 from ..sources.hf_folder import Checkpoint
 from ..sources.hub import cached_origin
+from .adapter_keys import PREFIX
 
-PREFIX = "base_model.model."
 FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?:\.default)?(?:\.weight)?")
 _MAGNITUDE = re.compile(r"(?P<module>.+)\.lora_magnitude_vector(?:\.default)?(?:\.weight)?")
 _FACTOR_BIAS = re.compile(r"(?P<module>.+)\.lora_B(?:\.default)?\.bias")

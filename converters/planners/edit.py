@@ -33,6 +33,7 @@ from ..tokenizer.to_gguf import tokenizer_metadata
 from .consistency import contradictions
 from .copied_tensors import copies
 from .key_types import TOKENS, kind_of, near, split_assignment, value_of
+from .silent_tokens import KEY as SILENT
 
 # Keys that are what the file is, by pattern, and why they do not change.
 FIXED = {
@@ -165,12 +166,18 @@ def _token(text: str, metadata: Metadata) -> tuple[str, int]:
     name, equals, token = text.partition("=")
     if not equals or name not in TOKENS:
         raise UsageError(f"--token {text}: NAME=TEXT is needed", expected=f"a NAME of {', '.join(TOKENS)}")
-    tokens = metadata[PREFIX + "tokens"].data if PREFIX + "tokens" in metadata else ()
+    tokens = _tokens(metadata)
     try:
-        return PREFIX + TOKENS[name], list(tokens).index(token)
+        return PREFIX + TOKENS[name], tokens.index(token)
     except ValueError:
         raise InputError(f"--token {name}: the vocabulary has no such token", found=token,
                          hint=near(token, {t: None for t in tokens if t[:1] == token[:1]})) from None
+
+
+def _tokens(metadata: Metadata) -> list[str]:
+    """The vocabulary; empty where there is none that can be read."""
+    value = metadata.get(PREFIX + "tokens")
+    return list(value.data) if value is not None and value.item_type is ValueType.STRING else []
 
 
 def _with_tokenizer(model: GgufFile, folder: Path) -> tuple[Metadata, list[str]]:
@@ -182,7 +189,7 @@ def _with_tokenizer(model: GgufFile, folder: Path) -> tuple[Metadata, list[str]]
                               hf_class=str((config.get("architectures") or ["this model"])[0]), config=config,
                               vocab_size=_vocab_rows(model))
     own = residue(made.source, made.metadata) if "ggufx.source" in model.metadata else {}
-    rest = {k: v for k, v in model.metadata.items() if not k.startswith(("tokenizer.", "ggufx.tokenizer"))}
+    rest = {k: v for k, v in model.metadata.items() if k == SILENT or not k.startswith(("tokenizer.", "ggufx.tokenizer"))}
     return rest | made.metadata | own, list(made.notes)
 
 
@@ -201,7 +208,7 @@ def _changes(before: Metadata, after: Metadata) -> list[dict[str, Any]]:
 
 
 def _same(a: Value | None, b: Value | None) -> bool:
-    if a is None or b is None or (a.type, a.item_type) != (b.type, b.item_type):
+    if a is b or a is None or b is None or (a.type, a.item_type) != (b.type, b.item_type):
         return a is b
     return list(a.data) == list(b.data) if a.type is ValueType.ARRAY else a.data == b.data
 
@@ -231,14 +238,15 @@ def _check(before: GgufFile, after: GgufFile, changed: Sequence[str]) -> None:
     keys = {key: after.metadata[key] for key in changed if key in after.metadata}
     problems: list[GgufxError] = []
     arch = text_of(after.metadata, "general.architecture")
-    was, count = (len(m.metadata[PREFIX + "tokens"].data) if PREFIX + "tokens" in m.metadata else 0 for m in (before, after))
-    if was and was != count:
+    was, count = (len(_tokens(m.metadata)) for m in (before, after))
+    embedding = after.tensors.get("token_embd.weight")
+    if was and count not in (was, *(embedding.shape[:1] if embedding else ())):
         problems.append(InputError(f"{PREFIX}tokens: a vocabulary of another length", expected=was, found=count))
     problems += [InputError(f"{key}: one for each token is needed", expected=count, found=len(keys[key].data))
                  for key in (PREFIX + "scores", PREFIX + "token_type") if key in keys and len(keys[key].data) != count]
     problems += [InputError(f"{key}: no token of the vocabulary has this id", expected=f"below {count}", found=value.data)
                  for key, value in keys.items() if key.startswith(PREFIX) and key.endswith("_token_id")
-                 and not 0 <= value.data < count]
+                 and not (isinstance(value.data, int) and 0 <= value.data < count)]
     if pre := text_of(keys, PREFIX + "pre"):
         problems += _raised(lambda: check_name(pre))
     numbers = {row.number: row.name for row in FILE_TYPES.values() if row.number is not None}

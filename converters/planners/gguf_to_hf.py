@@ -121,6 +121,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         reading.notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items())
         if spec.absent:
             reading.notes.append(spec.absent)
+        if any(name in model.tensors for name in spec.again) and "output.weight" not in model.tensors:
+            reading.notes.append("of the head the file has the rows of a classifier alone: config.json says that the head is "
+                                 "tied to the embedding, as that of Qwen3's smaller rerankers is")
     kept = dict(own.kept) if own and options.dtype == "auto" else {}
     if reading.packing:
         kept |= reading.packing.kept
@@ -130,7 +133,7 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
         model.metadata.update(bytes_of)
     shards = shards_of(tensors, kept, own if options.dtype == "auto" else None, options.max_shard_bytes)
     files = {**index_of(shards, own), **texts.files, **pooling,
-             **side_files(model, config, original is not None, reading.packing)}
+             **side_files(model, config, original is not None, reading.notes, reading.packing)}
     return assemble(folder, model, kept, shards, reading.notes, tensors, files, {
         "architecture": spec.name, "class": (own and own.hf_class) or arch.class_of(config, str(path)),
         "dtype": main_dtype(reading),

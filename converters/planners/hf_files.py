@@ -24,6 +24,8 @@ from .kept_tensors import kept_pieces
 from .nvfp4_scales import read_factors
 from .original_packing import OriginalPacking
 from .own_keys import Source
+from .published import published
+from .rounded_values import restore
 
 DEFAULT_SHARD_BYTES = 5 * 10**9
 
@@ -52,7 +54,8 @@ def back(ops: tuple[Op, ...]) -> tuple[Op, ...]:
     return tuple(op.inverse for op in reversed(ops) if not isinstance(op, Crop))
 
 
-def side_files(model: GgufFile, config: Config, original: bool, packing: OriginalPacking | None) -> dict[str, bytes]:
+def side_files(model: GgufFile, config: Config, original: bool, notes: list[str],
+               packing: OriginalPacking | None) -> dict[str, bytes]:
     """generation_config.json, the model card, and config.json: last, since it makes the folder a model. Beside weights that are
     stored as they were, what else declares that."""
     files: dict[str, bytes] = {}
@@ -67,7 +70,7 @@ def side_files(model: GgufFile, config: Config, original: bool, packing: Origina
     elif not original:
         ids = {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(k) is not None}
         files["generation_config.json"] = json_bytes({**ids, **sampling_parameters(model.metadata)}, indent=2, sort_keys=True)
-    if (card := model_card(model.metadata)) is not None:
+    if (card := model_card(published(model.metadata, notes))) is not None:
         files["README.md"] = card
     kept = str(model.metadata["ggufx.config"].data) if original else ""
     files["config.json"] = kept.encode() if original and json.loads(kept) == config else \
@@ -110,23 +113,28 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
 
     numbers = numbered(t.file for t in model.tensors.values())
     factors = read_factors(model)
-    jobs: dict[tuple[str, int], tuple[Match, list[Region]]] = {}
+    jobs: dict[tuple[str, int], tuple[Match, list[HfTensor], list[Region]]] = {}
     for t in tensors:
         if t.name in kept and kept[t.name]["rows"] is None:
             continue  # the kept bytes are the whole tensor
         output, offset = place[t.name]
         offset += t.first and t.first * (region_bytes(t.dtype, t.shape) // t.shape[0])
         kind = t.dtype if t.numbers is None else "U8"
-        jobs.setdefault((t.match.gguf[0], t.expert), (t.match, []))[1].append(Region(output, offset, kind, t.made))
-    def ops(match: Match, expert: int) -> tuple[Op, ...]:
+        _, held, regions = jobs.setdefault((t.match.gguf[0], t.expert), (t.match, [], []))
+        held.append(t)
+        regions.append(Region(output, offset, kind, t.made))
+
+    def ops(match: Match, expert: int, held: list[HfTensor]) -> tuple[Op, ...]:
         if packing and match in packing:
             return (*back(match.ops), *packing.ops(match, expert))
-        return (*factors.ops(match.gguf, expert if match.rule.stacked else None), *back(match.ops))
+        return (*factors.ops(match.gguf, expert if match.rule.stacked else None), *back(match.ops),
+                *restore(model, [(t.name, prod(t.made)) for t in held]))
 
     return ConversionPlan(
         "gguf-to-hf", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
-        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers), ops(match, expert), tuple(made))
-              for (_, expert), (match, made) in jobs.items()),
+        tuple(TensorJob(_job_name(match, expert), _sources(match, expert, model, numbers),
+                        ops(match, expert, held), tuple(made))
+              for (_, expert), (match, held, made) in jobs.items()),
         tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
         tuple(grouped(notes)), facts, folder=folder)
 

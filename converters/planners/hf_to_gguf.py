@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,15 +35,20 @@ from ..tokenizer.templates import read_template, with_template
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .adapter_updates import Adapter
 from .draft_target import read_target, tokens_of_target
-from .kept_tensors import dropped_notes, keep
+from .kept_tensors import dropped_notes, keep, lost
 from .merged_model import beside_weights
 from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
-from .own_keys import Source, json_value
+from .own_keys import MAX_KEPT_BYTES, Source, json_value
 from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of, stored_of
+from .published import published
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
+from .reranker import CLASSIFIER, reranker
 from .silent_tokens import suppressed
+
+NO_WAY_BACK = ("gguf-to-hf will make floats of this file: not all weights that were packed can be made again of blocks and "
+               f"{MAX_KEPT_BYTES >> 20} MiB beside them")
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class GgufOptions:
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
     the class to take the model for. `target`: the folder of the model that a draft guesses for. `adapters`: what is merged
     into it first. `chat_template`: a file in the place of the model's own. `mmproj`: the vision and audio parts are written,
-    too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is."""
+    too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is. `split`: what a file holds at most, but
+    for that of `mmproj`."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -110,6 +117,11 @@ class GgufPlanner:
         checkpoint, notes = reading.checkpoint, reading.notes
         tokens = self._tokenizer(folder)
         self.tokens = {k: v for k, v in (tokens.metadata | suppressed(reading, tokens)).items() if k not in self.keys}
+        self.reranker = reranker(reading, {t.name: t for t in self.tensors}, self.tokens, options.hub_id)
+        if self.reranker is not None:
+            self.tensors.append(self.reranker.tensor)
+            self.keys = self.keys | self.reranker.keys
+            self.tokens = self.tokens | self.reranker.templates(self.tokens)
         if options.chat_template is not None:
             self.tokens = with_template(self.tokens, read_template(options.chat_template))
         self.general = general_metadata(
@@ -122,12 +134,12 @@ class GgufPlanner:
                      for (block, what), count in reading.found.beyond.items())
         if options.plain:
             notes.extend(dropped_notes(reading.found.ignored))
+            notes.extend(note for match in reading.found.matches for note in lost(match))
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
-        self.residue = {kept: {} if options.plain else _residue(reading, tokens, self.repacked if kept else {}, self.texts,
-                                                        options.chat_template is not None, folder)
-                        for kept in {False, bool(self.repacked)}}
+        self.residue = {} if options.plain else _residue(reading, tokens, self.repacked, self.texts,
+                                                         options.chat_template is not None, folder)
 
     def _read(self, folder: Path) -> Reading:
         return read(folder, self.options.hf_class, self.target, self.options.adapters)
@@ -166,11 +178,16 @@ class GgufPlanner:
         }
         key_values = override(key_values, self.options.quantization)
         if self._recipe(outtype):
-            key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file))
+            key_values.update(imatrix_keys(self.imatrix, self.options.quantization.imatrix_file, notes))
         elif self.imatrix:
             notes = [*notes, f"the importance matrix is of no use for {stored}, and left alone"]
-        key_values.update(self.residue[bool(self._repacked(outtype))])
+        notes = list(notes)
+        key_values = published({**key_values, **self._own(outtype, tensors, notes)}, notes)
         return self._assemble(outtype, tensors, key_values, self.path(outtype), stored, grouped((*self.reading.notes, *notes)))
+
+    def _own(self, outtype: str, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
+        """ggufx's key-values for these tensors; what they do not keep is said in `notes`."""
+        return self.residue.get(bool(self._repacked(outtype)), {})
 
     def tensors_of(self, outtype: str) -> tuple[list[PlannedTensor], list[str]]:
         """The tensors of a file of this type, in order, and what their types cost. Raises as `plan`."""
@@ -252,6 +269,8 @@ class GgufPlanner:
             into = repacked.get(match.gguf[0], "")
             parts = _jobs(match, self.reading, self.files, [made.regions[n] for n in match.gguf], into)
             jobs.extend(with_weights(parts, match.gguf, self.imatrix))
+            if self.reranker is not None and self.reranker.head in match.gguf:
+                jobs.extend(self.reranker.jobs(parts[0].sources[0], made.regions[CLASSIFIER]))
         return ConversionPlan(
             "hf-to-gguf", self.inputs, made.files, tuple(jobs), tuple(tensors), tuple(notes),
             {"architecture": self.spec.name, "class": self.reading.hf_class,
@@ -320,9 +339,9 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
 
 
 def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, str], texts: tuple[str, ...],
-             other_template: bool, folder: Path) -> Metadata:
-    """ggufx's own key-values: what makes the way back exact. `repacked`: see `_repacked`; `other_template`: it is
-    not the folder's. `folder`: where the texts are."""
+             other_template: bool, folder: Path) -> dict[bool, Metadata]:
+    """ggufx's own key-values: what makes the way back exact; of files whose weights are `repacked` (see `_repacked`) under
+    True. `other_template`: it is not the folder's. `folder`: where the texts are."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
@@ -337,21 +356,27 @@ def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, s
     source.hf_class = reading.hf_class if reading.asked_class or not checkpoint.config.get("architectures") else ""
     source.decoded = list(dict.fromkeys(t.form for t in checkpoint.tensors.values() if isinstance(t, PackedTensor)))
     kept = keep(checkpoint.tensors, found, source, reading.notes)
-    packing = record(reading, repacked, source, sum(int(np.asarray(value.data).nbytes) for value in kept.values()))
-    if source.packed or not source.decoded:
-        stored = [part for t in checkpoint.tensors.values() for part in stored_of(t)]
-        index = folder / "model.safetensors.index.json"
-        source.record_files({t.name: t for t in (*stored, *checkpoint.beside.values())}, index)
-        for name in FILES if source.packed else ():
-            packing |= json_value(checkpoint.folder / name)
+    index = folder / "model.safetensors.index.json"
+    if not source.decoded:
+        source.record_files(checkpoint.tensors, index)
     files: Metadata = {}
     for text in texts:
         with suppress(InputError):  # said where its settings are looked for
             files |= json_value(folder / text)
     if tokens.metadata and not reading.spec.draft:
         files |= (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
-    return {"ggufx.source": string(source.to_value()), **files,
-            **kept, **packing}
+    own = {False: {"ggufx.source": string(source.to_value()), **files, **kept}}
+    if not repacked:
+        return own
+    packing = record(reading, repacked, source, sum(int(np.asarray(value.data).nbytes) for value in kept.values()))
+    if source.packed:
+        stored = [part for t in checkpoint.tensors.values() for part in stored_of(t)]
+        source.record_files({t.name: t for t in (*stored, *checkpoint.beside.values())}, index)
+        for name in FILES:
+            packing |= json_value(checkpoint.folder / name)
+    else:
+        reading.notes.append(NO_WAY_BACK)
+    return own | {True: {"ggufx.source": string(source.to_value()), **files, **kept, **packing}}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:

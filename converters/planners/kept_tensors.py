@@ -43,7 +43,13 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
     for match in found.matches:
         if match.rule.borrowed or all(op.exact for op in match.ops):
             continue
-        tensor = tensors[found.names[match.hf[0][0]]]
+        sources = [tensors[found.names[name]] for names in match.hf for name in names]
+        if len(match.hf) > 1:  # factors of a product, which does not tell them: all or none
+            if sum(tensor.nbytes for tensor in sources) <= room and not any(isinstance(t, PackedTensor) for t in sources):
+                for tensor in sources:
+                    add(tensor.name, read_tensor(tensor), None)
+            continue
+        tensor = sources[0]
         if isinstance(tensor, PackedTensor):
             continue  # comes back as floats, to within a rounding
         crop = next((op for op in match.ops if isinstance(op, Crop)), None)
@@ -53,6 +59,8 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
                 notes.append(Note("rows that are not in GGUF do not come back", f"{tensor.name} {outside}"))
         elif tensor.nbytes <= room and not returns(match, tensor):
             add(tensor.name, read_tensor(tensor), None)
+        elif tensor.nbytes > room:
+            notes.extend(lost(match))
     if (sum(tensors[name].nbytes for name in found.ignored) <= room
             and not any(isinstance(tensors[name], PackedTensor) for name in found.ignored)):
         for name in found.ignored:
@@ -62,6 +70,11 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
         notes.extend(dropped_notes(found.ignored))
     source.dropped.update({f"{part}*": "another part of the model" for part in found.parts})
     return out
+
+
+def lost(match: Match) -> list[Note]:
+    """What to say of a tensor whose ops are for good."""
+    return [Note(f"does not come back with {op.loses}", match.hf[0][0]) for op in match.ops if op.loses]
 
 
 def dropped_notes(names: list[str]) -> list[str]:

@@ -86,7 +86,7 @@ def kind_of(key: str, stated: str, metadata: Metadata) -> Kind:
         if known is not None and kind != known and (kind[1] is None or known[1] is not None or key in _KNOWN):
             raise UsageError(f"{key}: of another type than its readers expect", expected=spelled(known), found=stated)
         return kind
-    if key in metadata:
+    if key in metadata and key not in _KNOWN:
         return metadata[key].type, metadata[key].item_type
     if known is None:
         raise UsageError(f"{key}: the file has no such key, and it is none that is known",

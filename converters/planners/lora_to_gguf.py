@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
@@ -16,16 +20,20 @@ from ..notes import Note, grouped
 from ..ops import LoraRefused, Op, Transpose
 from ..ops.lora import EMBEDDING, FUSED, MATRIX, Lora
 from ..plan.gguf_output import gguf_output
-from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, numbered
+from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, TensorJob, numbered
 from ..rules.hf_config import canonical
 from ..rules.hparams import sizes, write_hparams
-from ..rules.match import BlockHparams, block_of, expected_shape, is_of, rename
+from ..rules.match import BlockHparams, block_of, expected_shape, is_of, local_holes, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
-from ..sources.hf_folder import config_only, open_adapter
+from ..sources.hf_folder import config_only
+from ..sources.packed.mlx_adapter import open_adapter
 from .adapter_config import MERGE, AdapterSettings, read_settings
-from .adapter_weights import FACTOR, PREFIX, Pair, of_another_base, pairs_of
+from .adapter_keys import PREFIX, Record
+from .adapter_weights import FACTOR, Pair, of_another_base, pairs_of
 from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
+from .packed_sources import source_of
+from .published import published
 
 NO_NORMS = "the runtime normalises without looking for adapters"  # norms of each head are matrices, too
 NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save", "one of modules_to_save"),
@@ -34,7 +42,8 @@ NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save",
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """How an adapter is made. `hf_class`: the class to take the base for. UsageError for a type that adapters do not have."""
+    """How an adapter is made. `hf_class`: the class to take the base for. `plain`: no ggufx.* key-values. UsageError for a
+    type that adapters do not have."""
 
     outtype: str = "f32"
     _: KW_ONLY
@@ -42,6 +51,7 @@ class LoraOptions:
     metadata_file: Path | None = None
     hub_id: str | None = None
     hf_class: str | None = None
+    plain: bool = False
 
     def __post_init__(self) -> None:
         if self.outtype not in OUTTYPES:
@@ -62,7 +72,62 @@ class _Group:
 def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, options: LoraOptions) -> ConversionPlan:
     """Plan `adapter` -> a GGUF adapter for the model in `base`, whose config.json is enough."""
     problems: list[GgufxError] = []
-    base_config = config_only(base, options.hf_class)
+    spec, hp, tied, _ = read_base(base, options.hf_class)
+    checkpoint = open_adapter(adapter)
+    settings = read_settings(checkpoint.config, str(adapter), problems)
+    notes = list(checkpoint.notes)
+    pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
+    unfit: list[GgufxError] = []
+    groups = _groups(spec, hp, pairs, settings, str(adapter), unfit, tied)
+    raise_all([*problems, *of_another_base(unfit, base, checkpoint)])
+
+    alpha = _alpha_of_most(groups, hp, settings)
+    jobs_parts = [(g, _lora_op(g, hp, settings, alpha)) for g in groups]
+    planned = _targets(jobs_parts, options.outtype, str(adapter), problems)
+    raise_all(problems)
+    general = general_metadata(
+        adapter, arch=spec.name, kind="adapter", model_name=options.model_name, override_file=options.metadata_file,
+        hub_id=options.hub_id, tensors_params=count_parameters([(t.name, t.shape) for t in planned]), notes=notes)
+    key_values: Metadata = {**general, "adapter.lora.alpha": f32(alpha)}
+    if settings.invocation_tokens:
+        key_values["adapter.alora.invocation_tokens"] = array(ValueType.UINT32, list(settings.invocation_tokens))
+    key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
+    if not options.plain:
+        record = Record(spec, options.hf_class)
+        for group, op in jobs_parts:
+            record.add(group.rule, op, [(_of_hf(spec, group, expert, hp), pair.a, pair.b)
+                                        for expert, pair in sorted(group.pairs.items())],
+                       group.rule.gguf[0].format({**group.holes, "p": "weight"}), OUTTYPES[options.outtype], notes)
+        key_values |= record.keys(checkpoint, checkpoint.tensors.keys() - {t.name for p in pairs for t in (p.a, p.b)})
+
+    path = output_path(outfile, options.outtype, default_file_name(general, OUTTYPES[options.outtype], "adapter"))
+    key_values = published(key_values, notes)
+    made = gguf_output(path, key_values, planned)
+    files = numbered(t.file for t in checkpoint.tensors.values())
+    jobs = []
+    for group, op in jobs_parts:
+        sources = tuple(source_of(t, files)
+                        for _, pair in sorted(group.pairs.items()) for t in (pair.a, pair.b))
+        jobs.append(TensorJob(_names(group)[0], sources, (op,), tuple(made.regions[n] for n in _names(group))))
+    return ConversionPlan(
+        "lora-to-gguf", tuple(InputFile.of(path) for path in files), made.files, tuple(jobs),
+        tuple(planned), tuple(grouped(notes)),
+        {"architecture": spec.name, "class": spec.classes[0], "alpha": settings.alpha, "modules": len(pairs)})
+
+
+class BaseModel(NamedTuple):
+    """What is to be known of a base model. `tied`: whether its head is its embedding."""
+
+    spec: ArchSpec
+    hp: Hparams
+    tied: bool
+    hf_class: str
+
+
+def read_base(base: Path, hf_class: str | None) -> BaseModel:
+    """A base model by its config.json."""
+    problems: list[GgufxError] = []
+    base_config = config_only(base, hf_class)
     spec = arch.for_config(base_config, f"{base}/config.json")
     if spec.draft:
         raise UnsupportedError(f"{spec.classes[0]} is a draft model, of which no adapter is converted", file=base)
@@ -70,39 +135,9 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
     keys = write_hparams(spec, config, [], problems)
     raise_all(problems)
     hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"), config)
-    checkpoint = open_adapter(adapter)
-    settings = read_settings(checkpoint.config, str(adapter), problems)
-    headless = arch.class_of(base_config, f"{base}/config.json") in spec.headless  # the embedding stands in
-    tied = (bool(config.get("tie_word_embeddings")) or headless) and spec.head
-    notes = list(checkpoint.notes)
-    pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
-    unfit: list[GgufxError] = []
-    groups = _groups(spec, hp, pairs, settings, str(adapter), unfit, tied)
-    raise_all([*problems, *of_another_base(unfit, base, checkpoint)])
-
-    jobs_parts = [(g, _lora_op(g, hp, settings)) for g in groups]
-    planned = _targets(jobs_parts, options.outtype, str(adapter), problems)
-    raise_all(problems)
-    general = general_metadata(
-        adapter, arch=spec.name, kind="adapter", model_name=options.model_name, override_file=options.metadata_file,
-        hub_id=options.hub_id, tensors_params=count_parameters([(t.name, t.shape) for t in planned]))
-    key_values: Metadata = {**general, "adapter.lora.alpha": f32(settings.alpha)}
-    if settings.invocation_tokens:
-        key_values["adapter.alora.invocation_tokens"] = array(ValueType.UINT32, list(settings.invocation_tokens))
-    key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
-
-    path = output_path(outfile, options.outtype, default_file_name(general, OUTTYPES[options.outtype], "adapter"))
-    made = gguf_output(path, key_values, planned)
-    files = numbered(t.file for t in checkpoint.tensors.values())
-    jobs = []
-    for group, op in jobs_parts:
-        sources = tuple(Region(files[t.file], t.offset, t.type, t.shape)
-                        for _, pair in sorted(group.pairs.items()) for t in (pair.a, pair.b))
-        jobs.append(TensorJob(_names(group)[0], sources, (op,), tuple(made.regions[n] for n in _names(group))))
-    return ConversionPlan(
-        "lora-to-gguf", tuple(InputFile.of(path) for path in files), made.files, tuple(jobs),
-        tuple(planned), tuple(grouped(notes)),
-        {"architecture": spec.name, "class": spec.classes[0], "alpha": settings.alpha, "modules": len(pairs)})
+    name = arch.class_of(base_config, f"{base}/config.json")
+    headless = name in spec.headless  # the embedding stands in
+    return BaseModel(spec, hp, (bool(config.get("tie_word_embeddings")) or headless) and spec.head, name)
 
 
 def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hparams,
@@ -153,7 +188,7 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
             problems.append(_no_place(spec, f"{pair.module}.weight", file, pair.a.name))
             continue
         rule, holes = found
-        problem = _unfit(spec, rule, holes, pair, kind, hp, tied)
+        problem = unfit_pair(spec, rule, holes, pair, kind, hp, tied)
         if problem is not None:
             problem.file, problem.tensor = file, pair.a.name
             problems.append(problem)
@@ -209,13 +244,13 @@ def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: 
     found = [f for p in parameters if (f := _find(index, spec, hp, f"{pair.module}.{p}"))]
     order = {id(rule): i for i, rule in enumerate(spec.tensors)}
     found.sort(key=lambda f: order[id(f[0])], reverse=True)
-    fit = [f for f in found if _unfit(spec, *f, pair, FUSED, hp, False) is None]
+    fit = [f for f in found if unfit_pair(spec, *f, pair, FUSED, hp, False) is None]
     if len(fit) > 1 and len(fit) == len(found):
         return fit[min(pair.depth, len(fit) - 1)]
     return fit[0] if fit else (found[0] if found else None)
 
 
-def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: Pair, kind: str, hp: Hparams,
+def unfit_pair(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: Pair, kind: str, hp: Hparams,
            tied: bool) -> GgufxError | None:
     """Why the rule's weight cannot take the pair; None if it can."""
     block = block_of(spec, rule, holes, hp)
@@ -251,19 +286,39 @@ def _unfit(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: Pair, kind: str
     return None
 
 
-def _lora_op(group: _Group, hp: Hparams, settings: AdapterSettings) -> Lora:
-    """The op that makes the GGUF factors, with everything that the runtime's `alpha / rank` does not say folded in."""
+def _of_hf(spec: ArchSpec, group: _Group, expert: int, hp: Hparams) -> Holes:
+    """The holes of the HF name of one of the group's weights."""
+    return {**local_holes(spec, group.rule, group.holes, hp), "e": expert}
+
+
+def _scales(group: _Group, hp: Hparams, settings: AdapterSettings) -> tuple[int, int, list[float]]:
+    """Experts, or 0; the rank of the GGUF factors; what peft multiplies the update of each pair with."""
     at = BlockHparams(hp, group.rule.block(group.holes))
     fused = group.kind == FUSED
     experts = at[group.rule.each] if group.rule.stacked or fused else 0
-    pairs = sorted(group.pairs.items())
-    ranks = [p.a.shape[0] // (experts if fused else 1) for _, p in pairs]
-    rank = max(ranks)
+    pairs = [pair for _, pair in sorted(group.pairs.items())]
+    ranks = [p.a.shape[0] // (experts if fused else 1) for p in pairs]
     parameter = str(group.rule.hf[0]).rpartition(".")[2] if fused else "weight"
-    scales = [settings.scaling(pair.module, parameter, r) for (_, pair), r in zip(pairs, ranks, strict=True)]
-    runtime = settings.alpha / rank if settings.alpha else 1.0
-    return Lora(group.ops, group.kind, tuple(s / runtime for s in scales), rank, experts,
-                tuple(e for e, _ in pairs) if group.rule.stacked else ())
+    return experts, max(ranks), [settings.scaling(p.module, parameter, r) for p, r in zip(pairs, ranks, strict=True)]
+
+
+def _alpha_of_most(groups: list[_Group], hp: Hparams, settings: AdapterSettings) -> float:
+    """The alpha with which the runtime's `alpha / rank` is the scale of most pairs, whose factors then stay as they are."""
+    found = Counter(_single(scale * rank) for group in groups
+                    for _, rank, scales in [_scales(group, hp, settings)] for scale in scales)
+    return max(found, key=lambda alpha: (found[alpha], alpha == settings.alpha), default=settings.alpha)
+
+
+def _single(number: float) -> float:
+    """The number as float32 holds it."""
+    return float(np.float32(number))
+
+
+def _lora_op(group: _Group, hp: Hparams, settings: AdapterSettings, alpha: float) -> Lora:
+    """The op that makes the GGUF factors, with everything that the runtime's `alpha / rank` does not say folded in."""
+    experts, rank, scales = _scales(group, hp, settings)
+    return Lora(group.ops, group.kind, tuple(_single(s * rank / alpha if alpha else s) for s in scales), rank, experts,
+                tuple(sorted(group.pairs)) if group.rule.stacked else ())
 
 
 def _names(group: _Group) -> list[str]:

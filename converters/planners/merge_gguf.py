@@ -126,7 +126,7 @@ class MergePlanner(QuantizePlanner):
         planned = [PlannedTensor(t.name, self.own_types[t.name], squeezed(t.shape)) for t in tensors]
         raise_all(self._unmade())
         keys: Metadata = {k: v for k, v in self.keys.items() if not k.startswith("split.") and not self._stale(k)}
-        keys.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file))
+        keys.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file, self.notes))
         made = gguf_output(self.path(KEEP), keys, planned)
         jobs: list[TensorJob] = []
         for tensor in tensors:

@@ -147,7 +147,7 @@ def with_norms(tensor: StoredTensor, steps: list[tuple[Update, tuple[StoredTenso
     """The steps, those of DoRA with the norms of columns where magnitudes are of columns: a pass over the whole weight."""
     for update, parts in steps:
         if isinstance(update, LowRank) and update.dora and update.turned:
-            if isinstance(tensor, PackedTensor) or len(tensor.shape) != 2:
+            if any(isinstance(t, PackedTensor) for t in (tensor, *parts)) or len(tensor.shape) != 2:
                 problems.append(UnsupportedError("DoRA of a packed table is not merged", file=tensor.file, tensor=tensor.name,
                                                  hint=MERGE_BY_PEFT))
                 continue

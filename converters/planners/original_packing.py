@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from ...quant.formats import ELEMENT_TYPES
 from ..errors import InputError
-from ..io.files import read_bytes
+from ..io.files import Reader
 from ..io.gguf import GgufFile
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, ValueType
@@ -41,10 +42,25 @@ class Packing:
     count: int | None
     parts: tuple[tuple[str, str, str, tuple[int, ...]], ...]
 
-    @property
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Element types by role."""
+        return {role: kind for role, _, kind, _ in self.parts}
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Bytes by role."""
+        return {role: region_bytes(kind, shape) for role, _, kind, shape in self.parts}
+
+    @cached_property
     def made(self) -> tuple[str, ...]:
         """The roles of the arrays that blocks hold."""
-        return determined(self.op, {role: kind for role, _, kind, _ in self.parts})
+        return determined(self.op, self.kinds)
+
+    @cached_property
+    def pack(self) -> Pack:
+        """What makes these arrays, where no zeros have to be known."""
+        return Pack(self.op, self.made, tuple(self.kinds[role] for role in self.made))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,10 +70,8 @@ class Packing:
     @property
     def fits(self) -> bool:
         """Whether what comes out of blocks is what was stored: padding does not come back."""
-        kinds = {role: kind for role, _, kind, _ in self.parts}
-        sizes = {role: region_bytes(kind, shape) for role, _, kind, shape in self.parts}
-        shapes = Pack(self.op, self.made, tuple(kinds[role] for role in self.made)).shape([self.shape])
-        return bool(shapes) and [sizes[role] for role in self.made] == [prod(shape) for shape in shapes]
+        shapes = self.pack.shape([self.shape])
+        return bool(shapes) and [self.sizes[role] for role in self.made] == [prod(shape) for shape in shapes]
 
     def to_json(self) -> dict[str, Any]:
         return {"op": self.op.to_json(), "count": self.count, "parts": [list(part) for part in self.parts]}
@@ -86,13 +100,18 @@ def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken:
     """Tells `source` how the weights were stored, where all that were packed are repacked and the rest has room; the
     key-values that it refers to. `taken`: bytes that are kept already."""
     room = _Room(MAX_KEPT_BYTES - taken)
+    with Reader() as read:
+        return _record(reading, repacked, source, room, read)
+
+
+def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room: _Room, read: Reader) -> Metadata:
     packings: dict[Packing, int] = {}
     packed: dict[str, list[Any]] = {}
     for match in reading.found.matches:
         weights = [[reading.source(name) for name in names] for names in match.hf]
         if not any(isinstance(t, PackedTensor) for names in weights for t in names):
             continue
-        found = [_recorded(names, packings, room) for names in weights] if match.gguf[0] in repacked else [None]
+        found = [_recorded(names, packings, room, read) for names in weights] if match.gguf[0] in repacked else [None]
         if None in found:
             return {}
         packed[match.gguf[0]] = found
@@ -100,7 +119,7 @@ def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken:
         return {}
     beside = {}
     for tensor in reading.checkpoint.beside.values():
-        number = room.add(_content(tensor)) if tensor.nbytes <= room.left else None
+        number = room.add(_content(tensor, read)) if tensor.nbytes <= room.left else None
         if number is None:
             return {}
         beside[tensor.name] = [tensor.type, list(tensor.shape), number]
@@ -108,29 +127,29 @@ def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken:
     return room.metadata()
 
 
-def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room) -> list[Any] | None:
+def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room, read: Reader) -> list[Any] | None:
     """Number of the stored form of these, which is one and the same, and numbers of kept contents by role."""
     tensors = [t for t in weights if isinstance(t, PackedTensor)]
     (first, *others) = [_packing(t) for t in tensors] or [None]
-    if first is None or len(tensors) < len(weights) or any(other != first for other in others):
+    if first is None or len(tensors) < len(weights) or any(other != first for other in others) or not first.fits:
         return None
-    kept = {}
-    for role, _, kind, shape in first.parts:
-        if role in first.made:
+    kept, made = {}, first.made
+    for number, (role, _, kind, shape) in enumerate(first.parts):
+        if role in made:
             continue
         if region_bytes(kind, shape) > room.left:
             return None
-        contents = [_content(dict(t.stored)[role]) for t in tensors]
-        number = room.add(contents[0] if len(set(contents)) == 1 else b"".join(contents))
-        if number is None:
+        contents = [_content(t.stored[number][1], read) for t in tensors]
+        place = room.add(contents[0] if len(set(contents)) == 1 else b"".join(contents))
+        if place is None:
             return None
-        kept[role] = number
+        kept[role] = place
     return [packings.setdefault(first, len(packings)), kept]
 
 
 def _packing(tensor: PackedTensor) -> Packing | None:
-    """The stored form of a weight; None where blocks and small parts do not make it again."""
-    op = tensor.op.repacked()
+    """The stored form of a weight; None where no blocks are made of it, or its files say more of it than they hold."""
+    op = tensor.op.repacked
     if op is None or tensor.flat or not tensor.returns:
         return None
     module = tensor.name.removesuffix(".weight")
@@ -139,12 +158,11 @@ def _packing(tensor: PackedTensor) -> Packing | None:
         whole = part.name.startswith(tensor.name)
         rest = part.name.removeprefix(tensor.name if whole else module)
         parts.append((role, ("{w}" if whole else "{m}") + rest, part.type, part.shape))
-    made = Packing(op, tensor.count, tuple(parts))
-    return made if made.fits else None
+    return Packing(op, tensor.count, tuple(parts))
 
 
-def _content(tensor: StoredTensor) -> bytes:
-    return read_bytes(tensor.file, tensor.offset, tensor.nbytes)
+def _content(tensor: StoredTensor, read: Reader) -> bytes:
+    return read(tensor.file, tensor.offset, tensor.nbytes)
 
 
 @dataclass(frozen=True)
@@ -179,7 +197,7 @@ class OriginalPacking:
     def tensors(self, match: Match, part: int, number: int, weight: str) -> list[Stored]:
         """What a weight was stored as, in the order of what `ops` make."""
         packing, _ = self.forms[match.gguf[0]][part]
-        shapes = self._op(match, part, number).shape([packing.shape])
+        shapes = packing.pack.shape([packing.shape])
         made = dict(zip(packing.made, shapes, strict=True))
         out = []
         for role, template, kind, shape in sorted(packing.parts, key=lambda p: (*made, p[0]).index(p[0])):
@@ -202,17 +220,14 @@ class OriginalPacking:
 
     def _op(self, match: Match, part: int, number: int) -> Pack:
         packing, kept = self.forms[match.gguf[0]][part]
-        kinds = {role: kind for role, _, kind, _ in packing.parts}
-        zeros = ""
-        if "zeros" in kept and "zeros" in dict(packing.op.parts):
-            content = self._content(match, part, number, "zeros")
-            zeros = base64.b64encode(_zeros(packing, content, kinds["zeros"]).astype("<i2").tobytes()).decode()
-        return Pack(packing.op, packing.made, tuple(kinds[role] for role in packing.made), zeros)
+        if "zeros" not in kept or "zeros" not in dict(packing.op.parts):
+            return packing.pack
+        zeros = _zeros(packing, self._content(match, part, number, "zeros"), packing.kinds["zeros"]).astype("<i2")
+        return replace(packing.pack, zeros=base64.b64encode(zeros.tobytes()).decode())
 
     def _content(self, match: Match, part: int, number: int, role: str) -> bytes:
         packing, kept = self.forms[match.gguf[0]][part]
-        size = next(region_bytes(kind, shape) for r, _, kind, shape in packing.parts if r == role)
-        content = kept[role]
+        content, size = kept[role], packing.sizes[role]
         return content if len(content) == size else content[number * size : (number + 1) * size]
 
 
@@ -263,7 +278,7 @@ def _sound(data: Mapping[str, Any]) -> Packing:
     op, count = op_from_json(data["op"]), data["count"]
     _fits(isinstance(op, Unpack) and op.sound and (count is None or (type(count) is int and count > 0)))
     parts = tuple((role, template, kind, tuple(shape)) for role, template, kind, shape in data["parts"])
-    _fits(isinstance(op, Unpack) and replace(op, into="").repacked() == op)
+    _fits(isinstance(op, Unpack) and replace(op, into="").repacked == op)
     for role, template, kind, shape in parts:
         _fits(isinstance(role, str) and template[:3] in ("{w}", "{m}") and template.isprintable() and kind in ELEMENT_TYPES)
         _fits(all(type(n) is int and n >= 0 for n in shape))
@@ -277,12 +292,9 @@ def _check(match: Match, parts: list[tuple[Packing, dict[str, bytes]]], matrices
     _fits(len(parts) == len(match.hf))
     for packing, kept in parts:
         _fits(kept.keys() == {p[0] for p in packing.parts} - set(packing.made))
-        for role, _, kind, shape in packing.parts:
-            size = region_bytes(kind, shape)
-            _fits(role not in kept or len(kept[role]) in (size, size * matrices))
-        if "zeros" in kept:
-            kind = next(p[2] for p in packing.parts if p[0] == "zeros")
-            _zeros(packing, kept["zeros"][: region_bytes(kind, next(p[3] for p in packing.parts if p[0] == "zeros"))], kind)
+        _fits(all(len(content) in (packing.sizes[role], packing.sizes[role] * matrices) for role, content in kept.items()))
+        if "zeros" in kept and "zeros" in dict(packing.op.parts):
+            _zeros(packing, kept["zeros"][: packing.sizes["zeros"]], packing.kinds["zeros"])
 
 
 def _kept(model: GgufFile, number: int) -> bytes:

@@ -8,6 +8,7 @@ tensors do not determine. llama.cpp ignores all of them; `--plain` leaves them o
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Source:
     files: list[str] = field(default_factory=list)  # the safetensors files, where they are several
     places: list[tuple[int, int]] = field(default_factory=list)  # of the names in order: (index in `files`, how many)
     index: dict[str, Any] = field(default_factory=dict)  # `metadata` of the index
+    folded: dict[str, list] = field(default_factory=dict)  # of an adapter's weight: (expert, rank, scale in B) of each pair
     decoded: list[str] = field(default_factory=list)  # what quantized weights were stored as
     packings: list[dict] = field(default_factory=list)  # stored forms of weights that are repacked: see `original_packing`
     packed: dict[str, list] = field(default_factory=dict)  # GGUF name -> of each part, index in `packings` and what is kept
@@ -131,6 +133,7 @@ def _sound(data: Mapping[str, Any]) -> bool:
             and all(map(_text, (*data["layouts"], *data["decoded"])))
             and all(isinstance(p, list) and len(p) == 2 and all(map(_text, p)) for p in data["aliases"])
             and all(map(_kept, data["kept"].values()))
+            and isinstance(data["folded"], dict) and all(map(_folded, data["folded"].values()))
             and all(isinstance(data[f], list) for f in ("files", "places")) and isinstance(data["index"], dict)
             and all(map(_file_name, data["files"])) and len(set(data["files"])) == len(data["files"])
             and all(_counts(p) and len(p) == 2 and p[0] < len(data["files"]) for p in data["places"])
@@ -161,6 +164,12 @@ def _kept(value: Any) -> bool:
     return (isinstance(value, dict) and value.keys() == {"dtype", "shape", "rows"} and _dtype(value["dtype"])
             and _counts(value["shape"]) and (value["rows"] is None or (isinstance(value["rows"], list) and all(
                 _counts(run) and len(run) == 2 and run[0] <= run[1] for run in value["rows"]))))
+
+
+def _folded(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(
+        isinstance(pair, list) and len(pair) == 3 and _counts(pair[:2]) and isinstance(pair[2], float)
+        and math.isfinite(pair[2]) for pair in value)
 
 
 def kept_value(raw: np.ndarray) -> Value:

@@ -27,7 +27,7 @@ SCALED: Mapping[str, tuple[str, ...]] = {
 def parts_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
     """The stored tensors that a weight is made of."""
     if isinstance(tensor, MergedTensor):
-        return *parts_of(tensor.base), *tensor.parts
+        return tuple(stored for part in (tensor.base, *tensor.parts) for stored in parts_of(part))
     return tensor.parts if isinstance(tensor, PackedTensor) else (tensor,)
 
 
@@ -39,14 +39,14 @@ def stored_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
 def source_of(tensor: StoredTensor, files: Mapping[Path, int], into: str = "") -> Source:
     """A weight as a job reads it; `files`: the numbers of the plan's inputs. `into`: the blocks that it is repacked in."""
     if isinstance(tensor, MergedTensor):
-        base = source_of(tensor.base, files)
-        if isinstance(base, Merged):
+        base, *parts = (source_of(t, files) for t in (tensor.base, *tensor.parts))
+        if isinstance(base, Merged) or any(isinstance(part, Merged) for part in parts):
             raise ValueError(f"{tensor.name} is merged twice")
-        return Merged(base, tuple(Region(files[t.file], t.offset, t.type, t.shape) for t in tensor.parts), tensor.op)
+        return Merged(base, tuple(part for part in parts if not isinstance(part, Merged)), tensor.op)
     regions = tuple(Region(files[t.file], t.offset, t.type, t.shape) for t in parts_of(tensor))
     if not isinstance(tensor, PackedTensor):
         return regions[0]
-    repacked = tensor.op.repacked() if into else None
+    repacked = tensor.op.repacked if into else None
     op = repacked if repacked is not None and repacked.into == into else tensor.op
     return Packed(regions, op, tensor.count, tensor.flat)
 
@@ -81,6 +81,6 @@ def blocks_of(match: Match, sources: Iterable[StoredTensor]) -> str | None:
         return None
     found = set()
     for tensor in sources:
-        repacked = tensor.op.repacked() if isinstance(tensor, PackedTensor) else None
+        repacked = tensor.op.repacked if isinstance(tensor, PackedTensor) else None
         found.add(repacked.into if repacked else None)
     return found.pop() if len(found) == 1 else None

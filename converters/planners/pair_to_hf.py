@@ -38,8 +38,9 @@ from .gguf_to_hf import (
 )
 from .hf_files import assemble, index_of, shards_of, side_files
 from .own_keys import KEPT, Source
+from .rounded_values import KEY
 
-OWN_FILES = ("preprocessor_config", "processor_config", "video_preprocessor_config")
+OWN_FILES = ("preprocessor_config", "processor_config", "video_preprocessor_config", "chat_template")
 
 
 @dataclass
@@ -106,6 +107,10 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         for found in (text_found, seen_found):
             notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items()
                          if not key.startswith("tokens."))
+        known = {token: n for n, token in enumerate(text.keys.get("tokenizer.ggml.tokens", ()))} if towers.ids else {}
+        for key, token in towers.ids.items():
+            if token in known:
+                set_path(config, key, known[token])
         processors = {"preprocessor_config.json": json_bytes(processor, indent=2, sort_keys=True)} if processor else {}
         if processor:
             notes.append("preprocessor_config.json holds what the projector's file tells of it")
@@ -122,12 +127,13 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
             kept |= part.own.kept
     if words.packing:
         kept |= words.packing.kept
-    both = replace(text.model, tensors={**text.model.tensors, **seen.model.tensors}, metadata={
-        **{k: v for k, v in seen.model.metadata.items() if k.startswith(KEPT) or k == "ggufx.config"}, **text.model.metadata,
-        **(words.packing.bytes_of if words.packing else {})})
+    kinds = (KEPT, KEY, "ggufx.config") if options.dtype == "auto" else (KEPT, "ggufx.config")
+    keys = {key: value for key, value in seen.model.metadata.items() if key.startswith(kinds)}
+    both = replace(text.model, tensors={**text.model.tensors, **seen.model.tensors},
+                   metadata={**keys, **text.model.metadata, **(words.packing.bytes_of if words.packing else {})})
     own = text.own if options.dtype == "auto" else None
     shards = shards_of(tensors, kept, own, options.max_shard_bytes)
-    files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, words.packing)}
+    files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, notes, words.packing)}
     return assemble(folder, both, kept, shards, notes, tensors, files, {
         "architecture": spec.name, "class": name, "dtype": main_dtype(words),
         "parameters": sum(t.parameters for t in tensors)}, words.packing)

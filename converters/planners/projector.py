@@ -14,9 +14,10 @@ from .. import arch
 from ..arch import projectors
 from ..errors import Failure, InputError, UsageError
 from ..io.json_file import read_json
+from ..io.values import Metadata
 from ..metadata.naming import Kind
 from ..plan.gguf_output import WHOLE
-from ..plan.plan import ConversionPlan
+from ..plan.plan import ConversionPlan, PlannedTensor
 from ..rules.facts import MISSING, Config, Settings, get_path
 from ..rules.hf_config import canonical, check_block_count
 from ..rules.hparam_rules import OneKey
@@ -31,6 +32,7 @@ from .hf_to_gguf import GgufOptions, GgufPlanner
 from .many_outputs import outtype_names, plan_outputs
 from .quantization import Quantization
 from .reading import Reading, matched, open_weights, with_merged
+from .rounded_values import keep_rounded
 
 # What settings of images and sounds are called, the later ones winning, and where in each of them they stand apart.
 PROCESSORS = (("preprocessor_config.json", "media_proc_cfg"), ("processor_config.json", "image_processor"))
@@ -40,13 +42,18 @@ class ProjectorPlanner(GgufPlanner):
     """Plans the mmproj file of a checkpoint: `GgufPlanner` with the projector's table, without a tokenizer."""
 
     kind: Kind = "mmproj"
-    texts = ("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+    texts = ("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
+             "chat_template.json")
 
     def _read(self, folder: Path) -> Reading:
         return read_projector(folder, self.options.hf_class, self.options.pre, self.options.adapters)
 
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         return TokenizerResult({}, [], Folder(folder))
+
+    def _own(self, outtype: str, tensors: list[PlannedTensor], notes: list[Any]) -> Metadata:
+        kept = {} if self.options.plain else keep_rounded(self.reading, {t.name: t.type for t in tensors}, notes)
+        return {**super()._own(outtype, tensors, notes), **kept}
 
     def _left_out(self) -> list[str]:
         return []

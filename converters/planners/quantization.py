@@ -18,12 +18,14 @@ from ...quant.recipes.imatrix import ImportanceMatrix, UnfitEntry, from_gguf, fr
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.files import open_regular, read_at
 from ..io.gguf import MAGIC, read_gguf
+from ..io.machine_paths import without_paths
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, Value, boolean, f32, plain, string, u32
 from ..notes import Note
 from ..ops import Shape
 from ..plan.plan import PlannedTensor, TensorJob
 from ..plan.tiles import unit_count
+from .published import CUT
 
 NEEDS_IMATRIX = "tensors of a type that needs an importance matrix"
 MAX_IMATRIX_BYTES = 4 << 30
@@ -175,11 +177,14 @@ def read_imatrix(asked: Quantization, shapes: Iterable[tuple[str, Shape]]) -> Im
     return replace(found, entries=entries)
 
 
-def imatrix_keys(imatrix: ImportanceMatrix | None, path: Path | None) -> Metadata:
-    """`quantize.imatrix.*`, as llama-quantize writes them."""
+def imatrix_keys(imatrix: ImportanceMatrix | None, path: Path | None, notes: list[str]) -> Metadata:
+    """`quantize.imatrix.*`, as llama-quantize writes them, but for paths."""
     if imatrix is None:
         return {}
-    return {k: u32(v) if isinstance(v, int) else string(v) for k, v in imatrix.facts(str(path)).items()}
+    cut = replace(imatrix, datasets=tuple(map(without_paths, imatrix.datasets)))
+    if changed := [name for name in (str(path), *imatrix.datasets[:1]) if without_paths(name) != name]:
+        notes.append(Note(CUT, *changed))
+    return {k: u32(v) if isinstance(v, int) else string(v) for k, v in cut.facts(without_paths(str(path))).items()}
 
 
 def with_weights(jobs: Sequence[TensorJob], names: Sequence[str], imatrix: ImportanceMatrix | None) -> list[TensorJob]:

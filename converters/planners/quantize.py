@@ -53,7 +53,7 @@ class QuantizePlanner:
         self.source, self.outfile, self.quantization, self.split = path, outfile, quantization, split
         expect(path, "gguf")
         self.model = read_gguf_model(path)
-        expect_model(path, plain(self.model.metadata), ())
+        expect_model(path, plain(self.model.metadata), (), projector=True)
         if not self.model.tensors:
             raise InputError("the file holds no tensors", file=path)
         if factors := read_factors(self.model).of:
@@ -82,7 +82,7 @@ class QuantizePlanner:
         key_values: Metadata = {k: v for k, v in self.keys.items() if k not in DROPPED_KEYS}
         key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
         key_values["general.file_type"] = u32(number)
-        key_values.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file))
+        key_values.update(imatrix_keys(self.imatrix, self.quantization.imatrix_file, notes))
         made = gguf_output(outfile, key_values, planned, limits=self.split, set_path=set_path(self.outfile, outtype, outfile))
         refuse_sources([o.path for o in made.files], self.inputs)
         jobs = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -34,7 +35,7 @@ class Match:
     hf: tuple[tuple[str, ...], ...]
     ops: tuple[Op, ...]
 
-    @property
+    @cached_property
     def gguf(self) -> tuple[str, ...]:
         return tuple(t.format(self.holes) for t in self.rule.gguf)
 
@@ -196,7 +197,7 @@ def _grouped(spec: ArchSpec, rule: TensorRule, holes: Holes, parts: dict[tuple[i
                                    expected=f"experts 0 to {experts - 1}"))
     absent = len(rule.hf) * experts - (len(parts) - len(beyond))  # a number: config.json may claim billions of experts
     if absent:
-        local = _local(spec, rule, holes, hp)
+        local = local_holes(spec, rule, holes, hp)
         first = islice((rule.hf[t].format({**local, "e": e}) for t in range(len(rule.hf)) for e in range(experts)
                         if (t, e) not in parts), 3)
         shown = ", ".join(first) + (f" and {absent - 3} more" if absent > 3 else "")
@@ -236,7 +237,7 @@ def _missing(spec: ArchSpec, hp: Hparams, made: Mapping[str, str], file: str) ->
                 name = template.format(holes)
                 if name not in made and name not in reported:
                     reported.add(name)
-                    hf = rule.hf[0].format({**_local(spec, rule, holes, hp), "e": 0})
+                    hf = rule.hf[0].format({**local_holes(spec, rule, holes, hp), "e": 0})
                     problems.append(InputError("missing, the GGUF file cannot be made without it", file=file, tensor=hf,
                                                expected=f"the source of {name}"))
     return problems
@@ -255,7 +256,7 @@ def _asked(when: When, hp: Hparams, block: int | None) -> bool:
         return False
 
 
-def _local(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Holes:
+def local_holes(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Holes:
     """The holes of the HF names: there each stack counts its blocks from 0."""
     if rule.stack is None:
         return holes
@@ -274,11 +275,14 @@ def is_of(spec: ArchSpec, rule: TensorRule, local: Holes, hp: Hparams) -> bool:
     """Whether the rule is of the block that these holes of an HF name are in."""
     if rule.of is None:
         return True
-    block = None if rule.stack is None else spec.blocks(rule.stack, hp).start + local.get(rule.stack, 0)
+    if rule.stack is None:
+        return _asked(rule.of, hp, None)
+    blocks, number = spec.blocks(rule.stack, hp), local.get(rule.stack, 0)
+    block = blocks[number] if number < len(blocks) else number + (blocks[0] if blocks else 0)
     return _asked(rule.of, hp, block)
 
 
-def _in_stack(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> bool:
+def in_stack(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> bool:
     """Whether the rule makes this block. One whose HF name counts no blocks makes the first."""
     if rule.stack is None:
         return True
@@ -315,13 +319,13 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     derived = {d.gguf for d in spec.derived}
     matches: dict[tuple[int, tuple], Match] = {}
     count = 0
-    available = set(names) - derived
+    available = set(names) - derived - {*spec.again}
     unknown = _Unknown(index.texts, file)
     for name in names:
         if name not in available:
             continue
         options = [(rule, r, holes) for _, r, holes in index.find(name)
-                   if _in_stack(spec, rule := spec.tensors[r], holes, hp)
+                   if in_stack(spec, rule := spec.tensors[r], holes, hp)
                    and (rule.given is None or rule.given.at(types, holes))
                    and (rule.of is None or _asked(rule.of, hp, rule.block(holes)))]
         whole = [(rule, r, holes) for rule, r, holes in options
@@ -337,7 +341,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
                 problems.append(unknown(name))
             continue
         rule, r, holes = next((o for o in whole if str(o[0].hf[0]) in layouts), whole[0])
-        at, local = BlockHparams(hp, rule.block(holes)), _local(spec, rule, holes, hp)
+        at, local = BlockHparams(hp, rule.block(holes)), local_holes(spec, rule, holes, hp)
         experts = _experts(rule, at)
         count += len(rule.hf) * experts
         if count > MAX_HF_TENSORS:

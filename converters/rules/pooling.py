@@ -59,7 +59,7 @@ def read_pooling(folder: Path, notes: list[str]) -> dict[str, Any]:
 def sentence_files(config: dict[str, Any]) -> dict[str, bytes]:
     """The files that say the pooling of a foreign GGUF; takes the setting out of `config`."""
     settings: Mapping[str, Any] = config.pop("sentence_transformers", {})
-    if "pooling" not in settings:
+    if settings.get("pooling") is None:  # there is none, or it ranks, which is no pooling of theirs
         return {}
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},

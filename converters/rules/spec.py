@@ -144,6 +144,7 @@ class ArchSpec:
     whole: Whole | None = None  # the class whose text part this is
     inside: str = ""  # the model_type of text_config, where the class has its settings there, but for those in `outside`
     outside: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()  # GGUF tensors that repeat rows of others
     draft: bool = False  # a draft model: tokenizer and settings of its target (`config["target"]`) go into the file
     idle: When | None = None  # blocks that the runtime carries and does not compute with, so that no LoRA update works there
 
@@ -173,6 +174,7 @@ class Projector(ArchSpec):
     """
 
     tokens: Mapping[str, str] = field(default_factory=dict)  # name -> text of a token whose id the rules see as `tokens.<name>`
+    ids: Mapping[str, str] = field(default_factory=dict)  # config path -> text of the token whose id it is, for the way back
     text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
     tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
 

@@ -108,6 +108,8 @@ class Cpu:
                 x = self.read(files, region)
             elif window.axis == 0:
                 x = self.read(files, region.rows(window.start, window.stop))
+            elif isinstance(region, Packed):
+                x = np.ascontiguousarray(self.read(files, region)[:, window.start : window.stop])
             else:
                 x = _columns(files, region, window.start, window.stop)
             arrays.append(self.floats(x, region.type) if region.type in FLOATS else x)

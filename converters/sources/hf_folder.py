@@ -80,7 +80,8 @@ def open_checkpoint(folder: str | Path, hf_class: str | None = None) -> Checkpoi
 
 
 def open_adapter(folder: str | Path) -> Checkpoint:
-    """As `open_checkpoint`, for a PEFT adapter: adapter_config.json with adapter_model.safetensors or .bin."""
+    """As `open_checkpoint`, for an adapter: adapter_config.json with adapter_model.safetensors or .bin, or mlx-lm's
+    adapters.safetensors, as they are stored."""
     folder = Path(folder)
     expect(folder, "adapter")
     problems: list[GgufxError] = []
@@ -98,7 +99,7 @@ def base_of(adapter: str | Path) -> str:
     adapter = Path(adapter)
     expect(adapter, "adapter")
     config = _read_config(adapter, "adapter_config.json")
-    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    name, revision = config.get("base_model_name_or_path", config.get("model")), config.get("revision")  # mlx-lm: `model`
     if not isinstance(name, str) or not name:
         raise UsageError("names no base model", file=adapter, hint=_GIVE_BASE)
     if not os.path.isdir(name) and HubReference.parse(name) is None:

@@ -56,7 +56,8 @@ def method_of(config: Mapping[str, Any], tensors: Mapping[str, StoredTensor], fo
     """The method by which the tensors are quantized; None for plain ones, whatever is declared."""
     if all(t.type in PLAIN for t in tensors.values()):
         return None
-    shown = next((method for ending, method in ENDINGS if any(name.endswith(ending) for name in tensors)), None)
+    telling = [name for name in tensors if name.endswith(tuple(ending for ending, _ in ENDINGS))]
+    shown = next((method for ending, method in ENDINGS if any(name.endswith(ending) for name in telling)), None)
     eight = "FP8" if any(t.type.startswith("F8") for t in tensors.values()) else None
     return declared(config, folder) or shown or eight
 

@@ -56,15 +56,15 @@ class Thing:
 
 _ANY_WEIGHTS = (*_WEIGHTS, "*.safetensors", "pytorch_model*.bin", "model*.bin")
 _MEGATRON = "Export it to Hugging Face's format with Megatron-Bridge."
-_MLX_ADAPTER = ("adapters.safetensors", "adapters.npz")
 _ADAPTER_WAY = "Convert it with `ggufx lora-to-gguf {path}`, or merge it into its base model with `ggufx merge-lora {path}`."
 FOLDERS = (
     Thing("a model's checkpoint", "Convert it with `ggufx hf-to-gguf {path}`.", ("checkpoint", "config"),
           has=_WEIGHTS, also=("config.json",)),
-    Thing("an adapter of MLX", "Fuse it with `mlx_lm.fuse --model BASE --adapter-path {path} --save-path OUT --dequantize`, "
-          "and convert OUT with hf-to-gguf.", has=_MLX_ADAPTER),
+    Thing("an adapter of MLX of before mlx-lm 0.14", "Fuse it with `mlx_lm.fuse --model BASE --adapter-path {path} --save-path "
+          "OUT --dequantize`, and convert OUT with hf-to-gguf.", has=("adapters.npz",), without=("adapters.safetensors",)),
     Thing("a PEFT adapter", _ADAPTER_WAY, ("adapter",), has=("adapter_config.json", "adapter_model.*"),
-          without=_MLX_ADAPTER),
+          without=("adapters.*",)),
+    Thing("an adapter of mlx-lm", _ADAPTER_WAY, ("adapter",), has=("adapters.safetensors",)),
     Thing("Meta's original checkpoint, a file per rank", _PUBLISHED, has=("consolidated.[0-9]*.pth",)),
     Thing("Mistral's own format", _PUBLISHED, has=("consolidated*.safetensors",), also=("params.json", "tekken.json")),
     Thing("a Megatron checkpoint", _MEGATRON, has=("common.pt",), also=("*.distcp",)),
@@ -117,6 +117,9 @@ FOLDERS = (
           "checkpoint of the run, or save it with `save_pretrained`.",
           has=("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt"),
           without=(*_ANY_WEIGHTS, "*.pth", "model*.pt")),
+    Thing("a folder with weights under a name that no program looks for ({entry})", "Call it pytorch_model.bin if it holds the "
+          "weights alone; out of a state of training take them with torch.load and torch.save.",
+          has=("*.pt", "*.pth", "*.ckpt"), also=("config.json",), without=_ANY_WEIGHTS),
     Thing("a folder with a state of training, without config.json ({entry})", "Save the model with `save_pretrained`.",
           has=("*.pt", "*.pth", "*.ckpt"), without=(*_WEIGHTS, "config.json")),
 )  # fmt: skip
@@ -164,8 +167,9 @@ GGUFS = (
     GgufThing("an importance matrix", "Pass it as --imatrix to hf-to-gguf or quantize.", type="imatrix"),
     GgufThing("a control vector", "llama.cpp takes it as it is (--control-vector).", architecture="controlvector"),
     GgufThing("a LoRA adapter", "llama.cpp takes it beside its base model (--lora). Its type is chosen when it is made: "
-              "`ggufx lora-to-gguf --outtype`.", type="adapter"),
-    GgufThing("a multimodal projector: the vision or audio part of a model", "Give the GGUF file of the text model beside it.",
+              "`ggufx lora-to-gguf --outtype`; `ggufx gguf-to-hf` makes a PEFT adapter of it.", type="adapter"),
+    GgufThing("a multimodal projector: the vision or audio part of a model", "Give the GGUF file of the text model beside it; "
+              "gguf-to-hf takes this one as --mmproj.",
               type="mmproj", architecture="clip"),
     GgufThing("a model with its vision or audio tensors in the same file, as Ollama makes them",
               "Take the text model from a repository that keeps the projector (mmproj) apart, as llama.cpp does.",
@@ -225,11 +229,12 @@ def told(thing: Thing, entry: str, path: str, member: str) -> tuple[str, str]:
     return thing.name.format_map(words), thing.way.format_map(words)
 
 
-def expect_model(path: Path, keys: Mapping[str, Any], tensors: Iterable[str]) -> None:
-    """Raises `UnsupportedError` if a GGUF file is no model of text. `keys`: its key-values as plain values."""
+def expect_model(path: Path, keys: Mapping[str, Any], tensors: Iterable[str], projector: bool = False) -> None:
+    """Raises `UnsupportedError` if a GGUF file is no model of text; `projector`: nor the projector of one. `keys`: its
+    key-values as plain values."""
     kind, architecture = (str(keys.get(f"general.{key}", "")) for key in ("type", "architecture"))
     for thing in GGUFS:
-        if thing.seen(kind, architecture, tensors):
+        if thing.seen(kind, architecture, tensors) and not (projector and thing.type == "mmproj"):
             raise UnsupportedError(f"is {thing.name}; a model is needed", file=path, hint=thing.way)
 
 

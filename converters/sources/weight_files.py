@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 MODEL = ("model.safetensors", "pytorch_model.bin")
-ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
+MLX_ADAPTER = "adapters.safetensors"
+ADAPTER = ("adapter_model.safetensors", "adapter_model.bin", MLX_ADAPTER)
 INDEX = ".index.json"
 CHOICE = "transformers_weights"  # the key of config.json that names the file, or the index, to load
 # *.safetensors that are not a model's weights under Hugging Face names: adapters of PEFT and MLX, Mistral's own layout

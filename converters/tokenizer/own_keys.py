@@ -7,7 +7,7 @@
 Tokens are kept as ids; only a text that differs from `tokenizer.ggml.tokens` is spelled out. A few kB, but for what
 the standard keys lack altogether: `ggufx.tokenizer.merges` (the order of merges that a vocabulary implies, `merges.py`),
 `ggufx.tokenizer.scores` (scores that need float64), `ggufx.tokenizer.charsmap` (a SentencePiece BPE's character map,
-deflated).
+deflated), `ggufx.tokenizer.lines` (a tokenizer.jsonl that is spelled in its own way, deflated).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 from ..io import tokenizer_names as names
 from ..io.json_file import JsonStyle, json_bytes
 from ..io.values import Metadata, Value, ValueType, array, string, strings, text_of
+from . import plamo
 from .bpe import merge_pairs
 from .folder import Folder
 from .merges import encode_order
@@ -40,6 +41,7 @@ CONFIG_KEY = "ggufx.tokenizer_config"
 MERGES_KEY = "ggufx.tokenizer.merges"
 SCORES_KEY = "ggufx.tokenizer.scores"
 CHARSMAP_KEY = "ggufx.tokenizer.charsmap"
+LINES_KEY = "ggufx.tokenizer.lines"
 
 MODEL_FILES = (names.SENTENCEPIECE, *names.UNIGRAM)
 SMALL_FILES = (names.SPECIAL_MAP, names.ADDED, names.TEMPLATE_JSON)
@@ -106,7 +108,7 @@ def residue(folder: Path | Folder, metadata: Metadata) -> Metadata:
         kept["json"] = _keep_json(source, metadata, spelling, extra)
     if style := {name: changes for name in STYLED if source.has(name) and (changes := JsonStyle.of(source.read(name)).changes)}:
         kept["style"] = style
-    _keep_lists(source, kept, spelling, metadata)
+    _keep_lists(source, kept, spelling, metadata, extra)
     models = [name for name in MODEL_FILES if source.has(name)]
     for name in models:
         kept.setdefault("models", {})[name] = _keep_model(source, name, metadata, spelling, extra)
@@ -209,8 +211,9 @@ def _scores(metadata: Mapping[str, Value]) -> list[float]:
     return [single(score) for score in metadata[PREFIX + "scores"].data] if PREFIX + "scores" in metadata else []
 
 
-def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metadata) -> None:
-    """vocab.json, vocab.txt, RWKV's file, merges.txt: the vocabulary as ids, merges by reference where they are the same."""
+def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metadata, extra: Metadata) -> None:
+    """vocab.json, vocab.txt, RWKV's and PLaMo's files, merges.txt: the vocabulary as ids, merges by reference where they are
+    the same."""
     if document := source.document(names.VOCAB_JSON):
         entries = {i: (text, None) for text, i in document.data.items() if type(i) is int and i >= 0}
         kept[names.VOCAB_JSON] = fold(entries, spelling.text)
@@ -221,6 +224,8 @@ def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metada
         lines = source.text(names.RWKV).split("\n")
         entries = {i: (line, None) for i, line in enumerate(lines, 1)}
         kept[names.RWKV] = fold(entries, lambda i: file_line(i, spelling.text(i)))
+    if source.has(names.PLAMO):
+        kept[names.PLAMO] = _keep_rows(source, spelling, metadata, extra)
     if source.has(names.MERGES_TXT):
         lines = source.text(names.MERGES_TXT).split("\n")
         head = lines[:1] if lines and lines[0].startswith("#") else []
@@ -228,6 +233,20 @@ def _keep_lists(source: Folder, kept: Json, spelling: Spelling, metadata: Metada
         body = lines[len(head):]
         same = body[:len(stored)] == stored
         kept[names.MERGES_TXT] = {"head": head, "stored": same, "tail": body[len(stored):] if same else body}
+
+
+def _keep_rows(source: Folder, spelling: Spelling, metadata: Metadata, extra: Metadata) -> Json:
+    """tokenizer.jsonl: what the standard keys do not say of a line; the whole file where its lines are spelled otherwise."""
+    rows, text = plamo.rows_of(source), source.text(names.PLAMO)
+    end = "\n" if text.endswith("\n") else ""
+    for ascii_only in (False, True):
+        if plamo.lines(rows, ascii_only, end) == text and all(type(row[1]) is float for row in rows):
+            if any(single(row[1]) != row[1] for row in rows):
+                extra[SCORES_KEY] = array(ValueType.FLOAT64, [row[1] for row in rows])
+            folded = fold({i: (row[0], row[2:]) for i, row in enumerate(rows)}, spelling.text)
+            return {**folded, "ascii": ascii_only, "end": end}
+    extra[LINES_KEY] = array(ValueType.UINT8, zlib.compress(source.read(names.PLAMO), 9))
+    return {"deflated": True}
 
 
 def _keep_model(source: Folder, name: str, metadata: Metadata, spelling: Spelling, extra: Metadata) -> Json:

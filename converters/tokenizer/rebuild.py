@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UnsupportedError
+from . import plamo
 from .bpe import BYTE_TO_CHAR
 from .merges import merges_of_pieces
 from .pre import LSTRIP, check_name, nearest_names, pre_table
@@ -252,9 +253,22 @@ def rwkv(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
     return Rebuilt(model, None, sequence("pretokenizers", [bytes_first, split]), BYTE_LEVEL, added, notes=notes)
 
 
+def plamo2(stored: Stored, rules: VocabRules, structure: str) -> Rebuilt:
+    """plamo2: the best-scored pieces of raw text. Bytes are scored so low that a character that no piece has costs what it
+    costs in the runtime."""
+    added = _added_tokens(stored, frozenset(), rstrip=False)
+    scores = stored.scores or [0.0] * len(stored.tokens)
+    end = stored.used[-1] + 1 if stored.used else 0
+    low = plamo.UNKNOWN_SCORE + 10  # the library takes 10 off the lowest
+    entries = [[text, low if stored.types[i] == TokenType.BYTE or stored.is_padding(i) else scores[i]]
+               for i, text in enumerate(stored.tokens[:end])]
+    model = {"type": "Unigram", "unk_id": stored.ids.get("unk"), "vocab": entries, "byte_fallback": True}
+    return Rebuilt(model, None, None, sequence("decoders", [{"type": "ByteFallback"}, {"type": "Fuse"}]), added)
+
+
 KINDS: dict[str, Callable[[Stored, VocabRules, str], Rebuilt]] = {
     "gpt2": byte_level, "gemma4": spaced_bpe, "llama": sentencepiece, "bert": wordpiece, "t5": unigram,
-    "whitespace": whitespace, "rwkv": rwkv,
+    "whitespace": whitespace, "rwkv": rwkv, "plamo2": plamo2,
 }
 
 

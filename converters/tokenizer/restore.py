@@ -12,11 +12,13 @@ from ..errors import InputError
 from ..io import tokenizer_names as names
 from ..io.json_file import JsonStyle, parse_object
 from ..io.values import Value, ValueType
+from . import plamo
 from .merges import decode_order, inflated
 from .own_keys import (
     _CHARSMAP_MARK,
     CHARSMAP_KEY,
     CONFIG_KEY,
+    LINES_KEY,
     MERGES_KEY,
     MODEL_FILES,
     SCORES_KEY,
@@ -30,6 +32,7 @@ from .protobuf import SentencePieceModel, with_charsmap, write_model
 from .rwkv import file_line
 from .special import PREFIX
 
+MAX_LINES = 256 << 20  # bytes of a tokenizer.jsonl; PLaMo's have some ten MB
 MAX_CHARSMAP = 64 << 20  # bytes; SentencePiece's own are a quarter of a MB
 
 
@@ -66,6 +69,8 @@ def _restore(metadata: Mapping[str, Value]) -> dict[str, bytes]:
     if names.RWKV in kept:
         lines = [text for _, text, _ in sorted(unfold(kept[names.RWKV], lambda i: file_line(i, spelling.text(i))))]
         files[names.RWKV] = "\n".join(lines).encode("utf-8")
+    if names.PLAMO in kept:
+        files[names.PLAMO] = _rows(kept[names.PLAMO], metadata, spelling)
     if "merges.txt" in kept:
         part = kept["merges.txt"]
         stored = list(metadata[PREFIX + "merges"].data) if part["stored"] and PREFIX + "merges" in metadata else []
@@ -74,6 +79,16 @@ def _restore(metadata: Mapping[str, Value]) -> dict[str, bytes]:
         if name in MODEL_FILES:
             files[name] = _model(part, metadata, spelling)
     return files | _config(_parsed(metadata, CONFIG_KEY), metadata, spelling, style)
+
+
+def _rows(kept: Json, metadata: Mapping[str, Value], spelling: Spelling) -> bytes:
+    """tokenizer.jsonl."""
+    if kept.get("deflated"):
+        return inflated(bytes(metadata[LINES_KEY].data), MAX_LINES)
+    scores = metadata[SCORES_KEY if SCORES_KEY in metadata else PREFIX + "scores"].data
+    entries = sorted(unfold(kept, spelling.text), key=lambda entry: entry[0])
+    rows = [[text, float(scores[i]), *more] for i, text, more in entries]
+    return plamo.lines(rows, kept["ascii"] is True, "\n" if kept["end"] else "").encode("utf-8")
 
 
 def _style(kept: Json, name: str) -> JsonStyle:

@@ -23,6 +23,7 @@ RUNTIME_IDS: dict[str, dict[str, int]] = {
     "bert": {"bos": 101, "unk": 100, "sep": 102, "pad": 0, "mask": 103},
     "gpt2": {"bos": 11, "eos": 11},
     "t5": {"eos": 1, "unk": 2, "pad": 0},
+    "plamo2": {"bos": 1, "eos": 2, "unk": 0, "pad": 3},
 }
 RUNTIME_ADDS: dict[str, dict[str, bool]] = {
     "llama": {"bos": True, "eos": False}, "bert": {"bos": True, "eos": False}, "gpt2": {"bos": False, "eos": False},

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import InputError, UnsupportedError
 from ..io import tokenizer_names as names
 from ..io.values import Metadata, ValueType, array, boolean, string, strings, u32
-from . import bpe, rwkv, spm, tekken, tiktoken, unigram, wordpiece
+from . import bpe, plamo, rwkv, spm, tekken, tiktoken, unigram, wordpiece
 from .folder import Document, Folder
 from .pre import RUNTIME_LSTRIP, check_name, normalizers, pre_table, recognise
 from .protobuf import UNIGRAM, SentencePieceModel, read_model
@@ -80,6 +80,8 @@ def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
           hf_class: str) -> Vocabulary | unigram.Unigram:
     use_json = source.tokenizer is not None and (
         rules.json_first or source.config.get("tokenizer_class", str) in rules.json_classes)
+    if source.has(names.PLAMO):
+        return plamo.from_folder(source, size)
     if source.has(names.TEKKEN) and source.tokenizer is None:
         return tekken.from_folder(source, size, rules.pre)
     if source.tokenizer is None and (ranks := tiktoken.rank_file(source)) is not None:

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from ..errors import InputError, UnsupportedError
 from ..io.json_file import JsonStyle, json_bytes
+from ..io.tokenizer_names import PLAMO
 from ..io.values import Value, string
+from . import plamo
 from .protobuf import BPE, UNIGRAM, SentencePieceModel, write_model
 from .rebuild import BYTE_LEVEL, Rebuilt, rebuild, settle_names
 from .restore import NotRestorable, restore
@@ -74,6 +76,10 @@ def _files(metadata: Mapping[str, Value], arch: str, rules: VocabRules, structur
     config = _config(stored)
     files = {"tokenizer.json": JsonStyle().encode(document), "tokenizer_config.json": json_bytes(config, indent=2),
              "special_tokens_map.json": json_bytes(_special_map(config), indent=2), **template_files(stored.templates)}
+    if stored.kind == plamo.KIND:
+        scores = stored.scores or [0.0] * len(stored.tokens)
+        rows = [plamo.row_of(stored.tokens[i], scores[i], stored.types[i]) for i in stored.used]
+        files[PLAMO] = plamo.lines(rows, False, "\n").encode("utf-8")
     if stored.kind == "llama":
         files["tokenizer.model"] = write_model(_sentencepiece(stored, rebuilt, BPE))
     elif stored.kind == "t5" and rules.spiece:

@@ -123,7 +123,7 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
         return pairs
     try:
         checkpoint = with_merged(folder.path, adapters, hf_class) if adapters else open_logical(folder.path, hf_class)
-        plan = plan_model_to_hf(file.path, Path("verify"), HfOptions("f32", mmproj=mmproj, hf_class=mmproj and hf_class))
+        plan = plan_model_to_hf(file.path, Path("verify"), HfOptions("f32", mmproj=mmproj, hf_class=hf_class))
     except GgufxError as error:
         notes.append(f"{file.path}: cannot be compared under the checkpoint's names as well: {error}")
         return pairs

@@ -159,10 +159,10 @@ def tokenizers_differ(found: Iterable[Difference]) -> bool:
     return any(d.where == "tokenizer.json" and d.key for d in found)
 
 
-def adapter_files(a: Path, b: Path) -> list[Difference]:
-    """Differences of adapter_config.json of two adapter folders."""
-    x, y = ({k: sorted(map(str, v)) if k in ADAPTER_SETS and isinstance(v, list) else v
-             for k, v in _read(folder / "adapter_config.json").items()} for folder in (a, b))
+def adapter_files(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
+    """Differences of the adapter_config.json of two adapter folders."""
+    x, y = ({k: sorted(map(str, v)) if k in ADAPTER_SETS and isinstance(v, list) else v for k, v in config.items()}
+            for config in (a, b))
     return list(_documents("adapter_config.json", x, y, ADAPTER_UNCOUNTED))
 
 

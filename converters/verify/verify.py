@@ -33,8 +33,9 @@ from ..planners.projector import plan_checkpoint
 from ..planners.reading import with_merged
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
-from ..sources.hf_folder import Checkpoint, base_of, open_adapter, open_checkpoint
+from ..sources.hf_folder import Checkpoint, base_of, open_checkpoint
 from ..sources.packed.logical import logical
+from ..sources.packed.mlx_adapter import open_adapter
 from ..sources.recognise import expect, recognise
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
@@ -55,7 +56,7 @@ class VerifyOptions:
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
     case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`, `target`: as for hf-to-gguf.
-    `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts. `mmproj`: the file of the vision and
+    `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts. `projector`: the file of the vision and
     audio parts that belongs to the GGUF file of a text model; with it the whole of a multimodal checkpoint is compared.
     `adapters`: what is merged into A, a checkpoint, before that.
     """
@@ -71,7 +72,7 @@ class VerifyOptions:
     hf_class: str | None = None
     target: Path | None = None
     vocabulary: bool = True
-    mmproj: Path | None = None
+    projector: Path | None = None
     adapters: tuple[Adapter, ...] = ()
 
 
@@ -180,7 +181,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
-        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.mmproj, options.adapters)
+        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.projector, options.adapters)
         one.check()
         two.check()
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
@@ -225,8 +226,8 @@ def base_named(a: Path, b: Path) -> str | None:
 def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[Difference]]:
     """Both under the same names, and how their settings differ."""
     forms = (form_of(a), form_of(b))
-    if options.mmproj is not None and {*forms} != {"checkpoint", "gguf"}:
-        raise UsageError("a projector belongs to a GGUF file that is compared with a checkpoint", file=options.mmproj)
+    if options.projector is not None and {*forms} != {"checkpoint", "gguf"}:
+        raise UsageError("a projector belongs to a GGUF file that is compared with a checkpoint", file=options.projector)
     if forms == ("checkpoint", "checkpoint"):
         one_folder, other = (open_checkpoint(path, options.hf_class) for path in (a, b))
         if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
@@ -236,7 +237,7 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
         return _folders(one_folder, other, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
-        return one, two, adapter_files(a, b)
+        return one, two, adapter_files(one.config, two.config)
     if options.adapters and forms[0] != "checkpoint":
         raise UsageError("adapters are merged into a checkpoint", file=a, hint="Give the base model's checkpoint first.")
     projector = any(form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True))
@@ -257,15 +258,15 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: boo
     """`projector`: the other side is the vision and audio parts alone."""
     if form == "gguf":
         model = read_gguf_model(path)
-        if options.mmproj is not None:
-            seen = read_gguf_model(options.mmproj)
+        if options.projector is not None:
+            seen = read_gguf_model(options.projector)
             model = replace(model, tensors={**seen.tensors, **model.tensors},
                             metadata=joined_keys(model.metadata, seen.metadata))
         return of_gguf(model)
     if form == "checkpoint":
         plan, _ = plan_checkpoint(path, VIRTUAL, GgufOptions(
             pre=options.pre, hf_class=options.hf_class, target=options.target, tokenizer=options.vocabulary, plain=True,
-            mmproj=options.mmproj is not None, mmproj_only=projector, mmproj_type="f32", adapters=options.adapters), ["f32"])
+            mmproj=options.projector is not None, mmproj_only=projector, mmproj_type="f32", adapters=options.adapters), ["f32"])
         return of_plan(path, form, plan)
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,

@@ -150,15 +150,16 @@ def mlx() -> Iterator[Case]:
 def hqq() -> Iterator[Case]:
     from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
 
-    for bits in (8, 4, 3, 2, 1):
+    for bits, axis in ((8, 1), (4, 1), (3, 1), (2, 1), (1, 1), (4, 0), (3, 0)):
         linear = torch.nn.Linear(192, 32, bias=False)
         with torch.no_grad():
             linear.weight.copy_(weight(seed=bits))
-        settings = BaseQuantizeConfig(nbits=bits, group_size=64, axis=1)
+        settings = BaseQuantizeConfig(nbits=bits, group_size=64, axis=axis)
         made = HQQLinear(linear, settings, compute_dtype=torch.float32, device="cpu")
         made.encoded_state_dict = True
         stored = {f"m.{k}": v for k, v in made.state_dict().items() if isinstance(v, torch.Tensor)}
-        yield f"int{bits}", stored, made.dequantize(), {"quantization_config": {"quant_method": "hqq"}}
+        yield (f"int{bits}{' axis 0' * (axis == 0)}", stored, made.dequantize(),
+               {"quantization_config": {"quant_method": "hqq"}})
 
 
 CASES = {"compressed-tensors": compressed_tensors, "bitsandbytes": bitsandbytes, "torchao": torchao, "mlx": mlx, "hqq": hqq}

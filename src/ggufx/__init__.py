@@ -5,6 +5,9 @@
     ggufx.gguf_to_hf("model.gguf", "model/")
     ggufx.lora_to_gguf("adapter/", base="org/model", outfile="adapter.gguf")
     ggufx.quantize("model-bf16.gguf", "model-{outtype}.gguf", ["q4_k_m", "q6_k"])
+    ggufx.split("model.gguf", "parts/model", max_size=48 * 10**9)
+    ggufx.join("parts/model-00001-of-00003.gguf", "model.gguf")
+    ggufx.edit("model.gguf", chat_template="template.jinja", set={"general.name": "Model"})
     ggufx.verify("org/model", "model.gguf").same
     ggufx.inspect("model.gguf").memory(32768)
 
@@ -152,6 +155,7 @@ def gguf_to_hf(
     dtype: str = "auto",
     max_shard_size: int | None = None,
     mmproj: str | Path | None = None,
+    base: str | Path | None = None,
     hf_class: str | None = None,
     dry_run: bool = False,
     force: bool = False,
@@ -162,19 +166,27 @@ def gguf_to_hf(
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
-    """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder, which is made.
+    """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder, which is made; a GGUF
+    adapter -> a PEFT adapter's.
 
     `dtype`: auto (the original types where the file tells them), bf16, f16 or f32. `max_shard_size` in bytes (the files
     as they were where the file tells that, else of 5 GB). `mmproj`: the file of the vision and audio parts, with which the
-    whole multimodal checkpoint is made; `hf_class`: its class, where two files of others do not tell.
+    whole multimodal checkpoint is made; `hf_class`: its class, where two files of others do not tell. `base`: of an adapter,
+    the base model's folder or Hub id, of which config.json is enough; None: the one that the adapter names.
     """
+    from .converters.planners.adapter_to_hf import base_of_gguf, hub_id, is_adapter, plan_adapter_to_hf
     from .converters.planners.gguf_to_hf import HfOptions
     from .converters.planners.pair_to_hf import plan_model_to_hf
     from .converters.sources.hub import resolve_model
 
     projector = None if mmproj is None else resolve_model(mmproj, what="gguf")
     options = HfOptions(dtype, max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class)
-    plan = plan_model_to_hf(resolve_model(model, what="gguf"), Path(folder), options)
+    path = resolve_model(model, what="gguf")
+    if is_adapter(path) or base is not None:
+        named = base_of_gguf(path) if base is None else base
+        plan = plan_adapter_to_hf(path, resolve_model(named, what="config"), Path(folder), options, hub_id(named))
+    else:
+        plan = plan_model_to_hf(path, Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
 
@@ -189,6 +201,7 @@ def lora_to_gguf(
     model_name: str | None = None,
     metadata_file: str | Path | None = None,
     hf_class: str | None = None,
+    plain: bool = False,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -200,7 +213,8 @@ def lora_to_gguf(
     """A PEFT LoRA adapter -> a GGUF adapter. `base`: the base model's folder or Hub id; its config.json is enough.
 
     None: the one that adapter_config.json names.
-    `outfile`, `model_name`, `metadata_file`, `hf_class` (the base's) as of `hf_to_gguf`; `outtype`: f32, f16, bf16 or q8_0.
+    `outfile`, `model_name`, `metadata_file`, `hf_class` (the base's), `plain` as of `hf_to_gguf`; `outtype`: f32, f16, bf16 or
+    q8_0.
     """
     from .converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from .converters.sources.hf_folder import base_of
@@ -209,7 +223,7 @@ def lora_to_gguf(
     folder = resolve_model(adapter, what="adapter")
     base_folder = resolve_model(base_of(folder) if base is None else base, what="config")
     options = LoraOptions(outtype, model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder),
-                          hf_class=hf_class)
+                          hf_class=hf_class, plain=plain)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)
@@ -441,7 +455,7 @@ def verify(
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
         strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=_target(target),
-        mmproj=None if mmproj is None else resolve_model(mmproj, what="gguf"), adapters=resolve_adapters(_several(lora)))
+        projector=None if mmproj is None else resolve_model(mmproj, what="gguf"), adapters=resolve_adapters(_several(lora)))
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
 

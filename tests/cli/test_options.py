@@ -12,8 +12,10 @@ import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
+from ggufx.converters.io.values import string
 from ggufx.converters.plan import gguf_output
 from ggufx.converters.planners import (
+    adapter_to_hf,
     adapter_updates,
     copied_tensors,
     edit,
@@ -31,6 +33,7 @@ from ggufx.converters.planners import (
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
+from zoo.files import write_file
 
 import ggufx
 
@@ -72,13 +75,14 @@ QUANTIZE = {
 BASE = {"--base": ("base", "base", Path("base"))}
 TEMPLATE = {"--chat-template": ("t.jinja", "chat_template", Path("t.jinja"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
+MODELFILE = {"--modelfile": ("", "modelfile", True)}
 LORA = {"--lora": ("adapter@2", "adapters", (adapter_updates.Adapter(Path("adapter"), 2.0),))}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
 TARGET = {"--target": ("larger", "target", Path("larger"))}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **TARGET, **TEMPLATE,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **TARGET, **TEMPLATE, **MODELFILE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
         "--mmproj": ("", "mmproj", True),
@@ -92,8 +96,13 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--max-shard-size": ("1MB", "max_shard_bytes", 10**6),
         **PRE, **AS, "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
         "--no-tokenizer": ("", "tokenizer", False),
+        **BASE,
     }),
-    "lora-to-gguf": (["in"], {**CONVERT, **OUTPUT, **METADATA, **BASE, **AS}),
+    "lora-to-gguf": (["in"], {
+        **CONVERT, **OUTPUT, **METADATA, **BASE, **AS,
+        "--plain": ("", "plain", True),
+        "--modelfile": ("m.gguf", "modelfile", Path("m.gguf")),
+    }),
     "merge-lora": (["in", "--outfile", "merged"], {
         **CONVERT, **DEVICE, **AS,
         "--base": ("base", "a", Path("base")),
@@ -102,7 +111,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--imatrix": ("im.gguf", "imatrix", Path("im.gguf")),
     }),
     "quantize": (["in", "out.gguf", "q4_0"], {
-        **CONVERT, **DEVICE, **QUANTIZE,
+        **CONVERT, **DEVICE, **QUANTIZE, **MODELFILE,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
     "split": (["in", "out"], {
@@ -129,12 +138,14 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--html": ("page", "html", Path("page")),
         "--worst": ("4", "worst", 4),
         "--no-checksums": ("", "checksums", False),
-        "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
+        "--mmproj": ("mm.gguf", "projector", Path("mm.gguf")),
     }),
 }
 # Those that only print: a call with all of their options.
 PRINT = {
     "inspect": ["{gguf}", "--context", "512", "--get", "general.name", "--json", "--quiet"],
+    "modelfile": ["{gguf}", "--adapter", "{lora}", "--mmproj", "{seen}", "--outfile", "{gguf}.Modelfile", "--force", "--json",
+                  "--quiet"],
     "types": ["{gguf}", "--target", "{gguf}", "--json", "--quiet"],
     "archs": ["--json", "--quiet"],
     "warmup": ["f32", "--device", "cpu", "--json", "--quiet"],
@@ -180,7 +191,9 @@ def test_a_command_that_prints_takes_all_its_options(name: str, zoo, tmp_path: P
     path = tmp_path / "a.gguf"
     if "{gguf}" in PRINT[name]:
         ggufx.hf_to_gguf(zoo("llama"), path)
-    done = CliRunner().invoke(app, [name, *(text.format(gguf=path) for text in PRINT[name])])
+    lora = write_file(tmp_path / "l.gguf", {"general.architecture": string("llama"), "general.type": string("adapter")}, {})
+    seen = write_file(tmp_path / "p.gguf", {"general.architecture": string("clip"), "general.type": string("mmproj")}, {})
+    done = CliRunner().invoke(app, [name, *(text.format(gguf=path, lora=lora, seen=seen) for text in PRINT[name])])
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["ok"] is True
@@ -205,8 +218,8 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
             value = getattr(options, field.name)
             if dataclasses.is_dataclass(value):
                 record_fields(value)
-            else:
-                got[field.name] = value
+            else:  # verify, afterwards, has options of the same names
+                got.setdefault(field.name, value)
 
     def spied(module, attribute, result):
         real = getattr(module, attribute)
@@ -224,12 +237,14 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((projector, "plan_checkpoint", (plan, ())), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (pair_to_hf, "plan_model_to_hf", plan),
+                                          (adapter_to_hf, "plan_adapter_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report),
                                           (merge_lora, "plan_merge", (merged, ())),
                                           (copied_tensors, "plan_split", plan), (copied_tensors, "plan_join", plan),
                                           (edit, "plan_edit", plan)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
+        monkeypatch.setattr(adapter_to_hf, "is_adapter", lambda path: False)
         for module in (hub, merged_weights):
             monkeypatch.setattr(module, "resolve_model", lambda ref, **_: Path(ref))
         monkeypatch.setattr(verify_command, "check_writable", lambda path, force: got.update(html=path, force=force))
@@ -244,9 +259,9 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
             record(conversion_of, out, *args, **kwargs)
             talk(out)
             for compare in (after or {}).values():
-                made = got.pop("checksums", None)
+                made = {field: got.pop(field) for field in ("checksums", "mmproj") if field in got}  # a comparison has its own
                 compare(None)
-                got["checksums"] = made
+                got.update(made)
 
         conversion_of = conversion.carry_out
         monkeypatch.setattr(conversion, "carry_out", carry_out)

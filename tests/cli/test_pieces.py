@@ -82,3 +82,10 @@ def test_one_value_as_it_is(model: Path, tmp_path: Path):
 
 def test_get_of_a_folder(zoo):
     assert call("inspect", zoo("llama"), "--get", "model_type").exit_code == ExitStatus.USAGE
+
+
+def test_a_template_that_was_asked_for_is_no_difference(zoo, tmp_path: Path):
+    (tmp_path / "t").write_text("{{ x }}")
+    done = call("hf-to-gguf", zoo("llama"), "-o", tmp_path / "m.gguf", "--chat-template", tmp_path / "t", "--verify")
+    assert done.exit_code == 0, done.output
+    assert "same: tensors equal" in done.stdout

@@ -1,7 +1,9 @@
 """Adapters end to end: llama.cpp with base and adapter gives peft's logits, or the adapter is refused by name."""
 
+import functools
 import json
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from ggufx.converters.errors import GgufxError, InputError, UnsupportedError, Us
 from ggufx.converters.sources.hf_folder import base_of
 from zoo import peers
 from zoo.adapters import make_adapter
+from zoo.files import stored
 from zoo.fill import bell
 
 import ggufx
@@ -44,20 +47,51 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def adapted(zoo, tmp_path_factory):
+    """`adapted(case)`: base, adapter, and the logits that peft computes."""
+
+    @functools.cache
+    def of(case):
+        name, settings = CASES[case]
+        base = zoo(name)
+        adapter = make_adapter(base, tmp_path_factory.mktemp(case) / "adapter", settings)
+        return base, adapter, peers.transformers_logits(base, IDS, adapter)
+
+    return of
+
+
 @pytest.mark.skipif(peers.missing_runtime() is not None, reason=f"no llama.cpp: {peers.missing_runtime()}")
 @pytest.mark.parametrize("case", CASES)
-def test_llama_cpp_gives_peft_logits(case, zoo, tmp_path):
-    name, settings = CASES[case]
-    base = zoo(name)
-    adapter = make_adapter(base, tmp_path / "adapter", settings)
+def test_llama_cpp_gives_peft_logits(case, adapted, tmp_path):
+    base, adapter, expected = adapted(case)
+    name = CASES[case][0]
     ggufx.hf_to_gguf(base, tmp_path / "base.gguf", outtype="f32")
     ggufx.lora_to_gguf(adapter, base=base, outfile=tmp_path / "adapter.gguf")
-    expected = peers.transformers_logits(base, IDS, adapter)
     got = peers.llama_logits(tmp_path / "base.gguf", IDS, tmp_path / "adapter.gguf")
     plain = peers.transformers_logits(base, IDS)
     limit = 2e-3 if "gpt2" in name or "gemma" in name else 2e-4  # ggml's GELU is a table of halves
     assert peers.relative_error(plain, expected) > 30 * limit, "the adapter must make a difference"
     assert peers.relative_error(got, expected) < limit
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_adapter_comes_back(case, adapted, tmp_path):
+    """Of a file of ours every bit of the factors and the settings; of one of others what peft computes, in peft."""
+    base, adapter, expected = adapted(case)
+    ggufx.lora_to_gguf(adapter, base=base, outfile=tmp_path / "own.gguf")
+    ggufx.gguf_to_hf(tmp_path / "own.gguf", tmp_path / "own", base=base)
+    wanted = {n: t for n, t in stored(adapter).items() if ".base_layer.weight" not in n or "lora" in n}
+    assert stored(tmp_path / "own") == wanted
+    settings = [json.loads((f / "adapter_config.json").read_text()) for f in (adapter, tmp_path / "own")]
+    assert settings[1] == settings[0] | {"base_model_name_or_path": None}
+    ggufx.lora_to_gguf(adapter, base=base, outfile=tmp_path / "plain.gguf", plain=True)
+    ggufx.gguf_to_hf(tmp_path / "plain.gguf", tmp_path / "plain", base=base)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", module="peft")
+        # peft's word of patterns of parameters, which it does apply
+        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match", module="peft")
+        assert peers.relative_error(peers.transformers_logits(base, IDS, tmp_path / "plain"), expected) < 1e-5
 
 
 def test_only_some_experts(zoo, tmp_path):

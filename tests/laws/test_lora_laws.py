@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from ggufx.converters.ops import LoraRefused, RopePermute, Transpose, op_from_json
+from ggufx.converters.ops import Crop, LoraBack, LoraRefused, MlaKv, RopePermute, Scale, Split, Transpose, op_from_json
 from ggufx.converters.ops.lora import EMBEDDING, FUSED, MATRIX, Lora
 from laws.test_op_laws import CHAINS, inputs
 
@@ -61,3 +61,46 @@ def test_factors_that_do_not_fit():
         Lora((), MATRIX, (1.0,), 1).shape([(0, 8), (8, 0)])
     with pytest.raises(ValueError, match="differ"):
         Lora((), MATRIX, (1.0, 1.0), 1, 2, (0, 1)).shape([(1, 8), (8, 1), (1, 16), (8, 1)])
+
+
+@pytest.mark.parametrize(("kind", "experts", "ranks"), KINDS, ids=["matrix", "embedding", "fused", "experts"])
+@pytest.mark.parametrize("ops", CHAINS, ids=str)
+def test_the_way_back_is_the_inverse(ops, kind, experts, ranks):
+    """Every bit of what peft stores, whatever the rank that it is padded to and the power of two that is folded in."""
+    xs = pairs(ops, kind, experts, ranks)
+    if xs is None or any(getattr(op, "vector", False) for op in ops):
+        return
+    if kind == FUSED:
+        experts = inputs(ops)[0].shape[0]
+    index = (1, 3) if len(ranks) > 1 else ()
+    try:
+        made = Lora(ops, kind, (0.5,) * len(ranks), RANK, experts, index).forward(xs)
+    except LoraRefused:
+        return
+    if any(isinstance(op, Crop) for op in ops):
+        return  # rows outside of the crop are not there
+    back = LoraBack(ops, kind, (0.5,) * len(ranks), ranks, experts, index, (0,) * (len(made) // 2))
+    if any(isinstance(op, MlaKv) or (len(made) > 2 and getattr(op, "columns", False)) for op in ops):  # no row has such updates
+        with pytest.raises(LoraRefused):
+            back.forward(made)
+        return
+    returned = back.forward(made)
+    assert back.shape([x.shape for x in made]) == [x.shape for x in returned] == [x.shape for x in xs]
+    exact = not any(isinstance(op, Scale) for op in ops)
+    for x, y in zip(xs, returned, strict=True):
+        assert np.array_equal(x, y) if exact else np.allclose(x, y, rtol=1e-6)
+    assert op_from_json(back.to_json()) == back
+
+
+def test_updates_with_an_a_each_stand_below_each_other():
+    """Two projections that are one weight in HF: its update is both of theirs, at the sum of the ranks."""
+    rng = np.random.default_rng(0)
+    a, b, c, d = (rng.standard_normal(s).astype(np.float32) for s in ((2, 6), (4, 2), (3, 6), (4, 3)))
+    back = LoraBack((Split((1, 1)),), MATRIX, (1.0,), (5,), absent=(0, 0), own=(1.0, 0.5))
+    whole_a, whole_b = back.forward([a, b, c, d])
+    assert back.shape([x.shape for x in (a, b, c, d)]) == [whole_a.shape, whole_b.shape] == [(5, 6), (8, 5)]
+    np.testing.assert_allclose(whole_b @ whole_a, np.concatenate([b @ a, 0.5 * d @ c]), rtol=1e-5, atol=1e-5)
+    alone = LoraBack((Split((1, 1)),), MATRIX, (1.0,), (2,), absent=(0, 4), with_b=True)
+    np.testing.assert_array_equal(alone.forward([a, b])[1], np.concatenate([b, np.zeros((4, 2), np.float32)]))
+    with pytest.raises(LoraRefused):
+        _ = back.inverse

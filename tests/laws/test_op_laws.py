@@ -1,5 +1,7 @@
 """The laws of the ops, over every op of every table row and over ops that no table may have yet."""
 
+import base64
+
 import numpy as np
 import pytest
 from ggufx.converters.arch import SPECS, projectors
@@ -23,13 +25,17 @@ from ggufx.converters.ops import (
     Pack,
     PackMxfp4,
     Pad,
+    Product,
     Reshape,
+    Restore,
     RopePermute,
     Same,
     Scale,
     Softplus,
     Split,
+    Ternary,
     Transpose,
+    UnitNorm,
     Unpack,
     Unstack,
     op_from_json,
@@ -48,14 +54,14 @@ class Sizes(dict):
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
                "query_key_value_rows": 48, "group_length": 2, "attention.head_count_kv": 1, "expert_rows": 16,
-               "vocab_size": 24, "per_layer_rows": 16})
+               "vocab_size": 24, "per_layer_rows": 16, "img_break": 2, "img_break_end": 3})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
     (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),), (RopePermute(8, 4),),
     (RopePermute(8, turned=4),), (Transpose(),),
-    (Reshape((48, 24), (24, 48)),), (Reshape((48, 1, 4), (48, 4)),), (Same(3),), (Pad(60, 48),), (Scale(0.5),),
-    (Scale(0.3, divide=True),),
+    (Reshape((48, 24), (24, 48)),), (Reshape((48, 1, 4), (48, 4)),), (Same(3),), (Pad(60, 48),), (Product(),), (Scale(0.5),),
+    (Scale(0.3, divide=True),), (UnitNorm(),), (UnitNorm(columns=True, more=1e-7),), (UnitNorm(0),), (Ternary(),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
     (Crop(start=2, rows=48),), (Split((2, 1, 1)), Each((RopePermute(4), RopePermute(4), Op()))),
     (Unstack(3),), (Unstack(20, axis=1),), (AddAxis(0),), (AddAxis(1),), (AddAxis(-1),), (Axes((1, 0, 2)),), (Axes((2, 0, 1)),),
@@ -81,6 +87,8 @@ def inputs(ops, seed=0):
     rng = np.random.default_rng(seed)
     if isinstance(ops[0], PackMxfp4):
         return [rng.integers(0, 256, (3, 8, 2, 16), np.uint8), rng.integers(0, 256, (3, 8, 2), np.uint8)]
+    if isinstance(ops[0], Product):
+        return [rng.standard_normal(shape).astype(np.float32) for shape in ((24,), (1, 24))]
     if isinstance(ops[0], FromPosition):
         return [rng.integers(-99, 99, 48)]
     if isinstance(ops[0], Split) and ops[0].undo:  # several arrays, which the rest of the chain takes as one
@@ -116,6 +124,13 @@ def test_inverse_returns_the_bits(ops):
         crop = next(op for op in ops if isinstance(op, Crop))
         (kept,) = crop.index(xs[0].shape[0])
         assert np.array_equal(inverse(ops, forward(ops, xs))[0][kept], xs[0][kept])
+        return
+    if isinstance(ops[0], Product):  # what comes back is other factors of the same product
+        ys = forward(ops, xs)
+        assert np.array_equal(forward(ops, inverse(ops, ys))[0], ys[0])
+    if any(op.loses for op in ops):  # there is no way back, and what is there is as it was made
+        made = forward(ops, xs)
+        np.testing.assert_allclose(forward(ops, inverse(ops, made))[0], made[0], rtol=1e-6)
         return
     if not all(op.exact for op in ops):  # exact for values that the float32 arithmetic keeps: quarters
         xs = [np.round(x * 4) / 4 for x in xs]
@@ -177,7 +192,7 @@ def test_ops_of_each_only_move_elements():
 @pytest.mark.parametrize("ops", CHAINS, ids=str)
 def test_lora_factors_pass_as_the_update_does(ops):
     xs = inputs(ops)
-    if isinstance(ops[0], PackMxfp4):
+    if isinstance(ops[0], (PackMxfp4, Product)):
         with pytest.raises(LoraRefused):
             ops[0].lora([])
         return
@@ -213,10 +228,21 @@ def test_json_returns_the_op(ops):
 
 
 def test_every_op_is_under_the_laws():
-    """The identity needs none; `Lora`, and `Unpack` and `Pack` with their grids, have their own below, `Merge` in
-    test_merge_laws.py."""
-    beside = {"Op", "Lora", "Grid", "Unpack", "Pack", "Merge", "LowRank", "Shift", "Instead", "NewRows"}
-    assert {type(op).__name__ for ops in CHAINS for op in ops} == set(OPS) - beside
+    """The identity needs none; `Lora` and its way back, `Unpack` and `Pack` with their grids, `Restore`, `Merge` have their
+    own."""
+    own = {"Op", "Lora", "LoraBack", "Grid", "Unpack", "Pack", "Restore", "Merge", "LowRank", "Shift", "Instead", "NewRows"}
+    assert {type(op).__name__ for ops in CHAINS for op in ops} == set(OPS) - own
+
+
+def test_restored_values_are_in_their_places():
+    values = np.array([1, 5], "<u4").tobytes() + np.array([0.5, -2.0], "<f4").tobytes()
+    op = Restore((base64.b64encode(values).decode(), ""))
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    made = op.forward([x, x])
+    assert made[0].tolist() == [[0, 0.5, 2], [3, 4, -2]]
+    assert np.array_equal(made[1], x)
+    assert op.shape([x.shape] * 2) == [x.shape] * 2
+    assert op_from_json(op.to_json()) == op
 
 
 def test_lora_is_the_ops_on_factors():
@@ -266,6 +292,7 @@ PACKED = (  # an op of 64 rows and 96 columns, and what it takes: (element type,
     (Unpack((64, 96), (("codes", Grid("I", 4, axis=0, word=8)), SCALE), (1, 32)), ((BYTES, (32, 96)), (F32, (64, 3)))),
     (Unpack((64, 96), (("codes", Grid("I")), SCALE, ("columns", Grid())), (1, 96)),
      ((BYTES, (64, 96)), (F32, (64, 1)), (F32, (96,)))),
+    (Unpack((64, 96), (("floats", Grid(turned=True)),), (1, 1)), ((F32, (96, 64)),)),
 )
 
 
@@ -319,7 +346,7 @@ def test_blocks_give_the_stored_arrays_back(op, arrays):
           rng.integers(0, limit if kind is BYTES else 1 << 32, shape, kind) for kind, shape in arrays]
     if limit == 81:
         xs = [sum((x // 3**k % 3) << 2 * k for k in range(4)).astype(np.uint8) for x in xs]
-    blocks = op.repacked()
+    blocks = op.repacked
     (made,) = blocks.forward(xs)
     kinds = {role: {WORDS: "I32", BYTES: "U8", F32: "F32"}[kind] for (role, _), (kind, _) in zip(op.parts, arrays, strict=True)}
     back = Pack(blocks, determined(blocks, kinds), tuple(kinds.values()))

@@ -31,7 +31,7 @@ def test_one_model(tmp_path: Path):
     command = [sys.executable, SCRIPT, "--seed", "3", "--models", "llama-256", "--json", tmp_path / "rows.json"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "5 of 5 answers are yes" in done.stdout
+    assert "6 of 6 answers are yes" in done.stdout
     document = json.loads((tmp_path / "rows.json").read_text())
     (row,) = document["rows"]
     assert (document["seeds"], row["model"], row["class"]) == ([3], "llama-256", "LlamaForCausalLM")
@@ -41,6 +41,7 @@ def test_one_model(tmp_path: Path):
     assert row["tokens"]["size"] == 1
     assert row["lora"]["figure"].endswith("(14)")
     assert "ties its head" in row["lora"]["why"][0]
+    assert row["adapter"]["figure"] == "equal"
 
 
 @runtime

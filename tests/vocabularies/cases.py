@@ -58,6 +58,7 @@ CLASSES: dict[str, tuple[tuple[str, str], ...]] = {
     "llama4": (("Llama4ForCausalLM", "llama4"),),
     "minimax-m2": (("MiniMaxM2ForCausalLM", "minimax-m2"), ("MiniMaxText01ForCausalLM", "minimax-01")),
     "talkie": (("TalkieForCausalLM", "talkie"),),
+    "dots3": (("Dots3NoteTextForCausalLM", "dots3note"),),
     "kimi-k2": (("KimiLinearForCausalLM", "kimi-linear"),),
 }
 UNPADDED = ("llama-spm-json", "gemma4")  # llama.cpp's converter does not pad these

@@ -14,11 +14,12 @@ _RUN, _MASK = "cuts U+2581 out of the text as the space it stands for", "does no
 _NFC = "does not normalise (NFC)"
 _SPACE = "puts a space before every text and every part behind a special token, tokenizer.json only where there is none"
 RUNTIME_TOKENS: dict[str, tuple[str, Callable[[str], bool]]] = {
-    **dict.fromkeys(("qwen2", "qwen35", "neox", "mpt"), (_NFC, lambda text: not unicodedata.is_normalized("NFC", text))),
+    **dict.fromkeys(("qwen2", "qwen35", "dots3", "neox", "mpt"), (_NFC, lambda text: not unicodedata.is_normalized("NFC", text))),
     **dict.fromkeys(("gemma", "gemma-json"), (_RUN, lambda text: "▁▁" in text)),
     **dict.fromkeys(("xlmr", "xlmr-json", "camembert", "t5"), (_RUN, lambda text: "▁" in text)),
     "llama-spm-json": (_SPACE, lambda text: text.startswith((" ", "▁")) or "> " in text),
     "roberta": (_MASK, lambda text: " <mask>" in text),
+    "plamo2": ("drops a byte order mark", lambda text: text.startswith("\ufeff")),
     "rwkv": ("takes <s> in a text for its token", lambda text: "<s>" in text),
     "modernbert": (f"{_NFC}, and {_MASK.replace('<mask>', '[MASK]')}",
                    lambda text: not unicodedata.is_normalized("NFC", text) or " [MASK]" in text),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 from .spm import CAMEMBERT_HEAD, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
-from .vocab import Vocab, added, byte_level, byte_level_step, rwkv, split, wordpiece
+from .vocab import Vocab, added, byte_level, byte_level_step, plamo, rwkv, split, wordpiece
 
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -69,13 +69,14 @@ def _llama3(kind: str = "llama3", pre: str = "llama-bpe", **more: str) -> Vocab:
     )
 
 
-def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str], nfc: bool = True) -> Vocab:
+def _qwen(kind: str, pre: str, pattern: str, tokenizer_class: str, templates: dict[str, str], nfc: bool = True,
+          more: tuple[str, ...] = ()) -> Vocab:
     return byte_level(
         kind,
         pre,
         _regexes(pattern),
         normalizer={"type": "NFC"} if nfc else None,
-        after=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
+        after=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", *more),
         plain=(
             "<tool_call>",
             "</tool_call>",
@@ -412,6 +413,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "eurobert": lambda: _llama3("eurobert", mask_token="<|reserved_special_token_0|>"),
     "qwen2": lambda: _qwen("qwen2", "qwen2", QWEN2, "Qwen2Tokenizer", {"default": CHAT}),
     "qwen35": lambda: _qwen("qwen35", "qwen35", QWEN35, "Qwen2Tokenizer", {"default": CHAT, "tool_use": TOOLS}),
+    "dots3": lambda: _qwen("dots3", "qwen2", QWEN2, "Qwen2Tokenizer", {"default": CHAT}, more=("<|endofassistant|>",)),
     "gpt2": _gpt2,
     "neox": lambda: _gpt2("neox", "olmo", "PreTrainedTokenizerFast", {"type": "NFC"}),
     "mpt": lambda: _gpt2("mpt", "mpt", "PreTrainedTokenizerFast", {"type": "NFC"}),
@@ -447,6 +449,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "camembert": lambda: unigram("camembert", with_model=True, head=CAMEMBERT_HEAD, config={"tokenizer_class": "CamembertTokenizer"}),
     "t5": lambda: t5("t5"),
     "rwkv": lambda: rwkv("rwkv"),
+    "plamo2": lambda: plamo("plamo2"),
     "bert": lambda: wordpiece(
         "bert",
         config={

@@ -292,6 +292,7 @@ def lora(loop: Loop) -> Answer:
                 return Answer(False, "failed", (str(error),))
             reasons |= {p.message for p in problems if "base_layer" not in p.tensor}
             skip += [p.tensor.removeprefix("base_model.model.").partition(".lora_")[0].replace(".base_layer", "") for p in problems]
+    loop.adapter = adapter
     count = len(peers.read_peer_gguf(loop.work / "adapter.gguf").tensors) // 2
     if loop.row.shapes:
         ggufx.hf_to_gguf(merged, loop.work / "merged.gguf", outtype="f32")
@@ -360,12 +361,47 @@ def close(one: Any, two: Any) -> bool:
     return torch.allclose(one.double(), two.double(), rtol=2 * eps, atol=eps * float(two.abs().max()))
 
 
+def adapter_back(loop: Loop) -> Answer:
+    """The adapter comes back: of an own file every bit of its factors and its settings; of one without ggufx's keys what peft
+    computes, or, where transformers does not have the class, the same updates in GGUF again."""
+    adapter, base, work = loop.adapter, loop.folder, loop.work
+    ggufx.gguf_to_hf(work / "adapter.gguf", work / "adapter-own", base=base)
+    given = {name: value for name, value in stored(adapter).items() if "lora_" in name}
+    wrong = ["factors"] if stored(work / "adapter-own") != given else []
+    settings = [json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")) for folder in (adapter, work / "adapter-own")]
+    wrong += ["settings"] if settings[1] != settings[0] | {k: None for k in settings[0] if k == "base_model_name_or_path"} else []
+    ggufx.lora_to_gguf(adapter, base=base, outfile=work / "adapter-plain.gguf", plain=True)
+    ggufx.gguf_to_hf(work / "adapter-plain.gguf", work / "adapter-foreign", base=base)
+    if loop.row.shapes:
+        ggufx.lora_to_gguf(work / "adapter-foreign", base=base, outfile=work / "adapter-again.gguf", plain=True)
+        first, again = (updates(work / f"adapter-{name}.gguf") for name in ("plain", "again"))
+        error = max((peers.relative_error(again[name], first[name]) for name in first), default=0.0) if first.keys() == again.keys() \
+            else math.inf
+    else:
+        error = peers.relative_error(loop.here(base, work / "adapter-foreign"), loop.here(base, adapter))
+    wrong += ["what it computes"] if error > 1e-4 else []
+    return Answer(not wrong, "equal" if not error else f"{error:.1e}", tuple(f"{what} differ" for what in wrong), error)
+
+
+def updates(adapter: Path) -> dict[str, np.ndarray]:
+    """What a GGUF adapter adds to each weight, by its name."""
+    found = peers.read_peer_gguf(adapter)
+    alpha = found.values["adapter.lora.alpha"][1]
+    arrays = {name: np.frombuffer(raw, np.float32).reshape(shape) for name, (_, shape, raw) in found.tensors.items()}
+    out = {}
+    for name in (name.removesuffix(".lora_a") for name in arrays if name.endswith(".lora_a")):
+        a, b = arrays[f"{name}.lora_a"], arrays[f"{name}.lora_b"]
+        out[name] = alpha / b.shape[-1] * (a @ b.T if name == "token_embd.weight" else b @ a)
+    return out
+
+
 QUESTIONS: dict[str, Callable[[Loop], Answer]] = {
-    "bits": bits, "foreign": foreign, "logits": logits, "tokens": tokens, "lora": lora, "merged": merged}
+    "bits": bits, "foreign": foreign, "logits": logits, "tokens": tokens, "lora": lora,
+    "adapter": adapter_back, "merged": merged}
 
 
 def answers(name: str, seed: int, work: Path) -> dict[str, Answer]:
-    """All six, whatever goes wrong in one of them."""
+    """All of them, whatever goes wrong in one of them."""
     out = {}
     with Loop(name, seed, work) as loop:
         for question, ask in QUESTIONS.items():

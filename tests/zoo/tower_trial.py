@@ -21,7 +21,7 @@ from .files import stored
 from .golden import OUTTYPES
 from .towers import Tower, build_tower
 
-CHECKS = ("bytes", "own", "foreign", "features")
+CHECKS = ("bytes", "own", "foreign", "features", "loads")
 Answer = tuple[bool, str, list[str]]
 TOWER_CONFIGS = ("vision_config", "audio_config")
 
@@ -72,13 +72,18 @@ class Trial:
             make_projector(self.folder, projector, outtype, plain)
         return text, projector
 
+    def _held(self, but: tuple[str, ...] = ()) -> dict:
+        """The tensors of the folder that the two files hold."""
+        gone = (*self.row.lost, *but)
+        return {n: v for n, v in stored(self.folder).items() if not (gone and n.startswith(gone))}
+
     def own(self) -> Answer:
         if self.row.model.cls not in arch.BY_CLASS:
             return True, "-", ["its language model has no table"]
         back = self.work / "own"
         text, projector = self._pair(False)
         execute(plan_model_to_hf(text, back, HfOptions(mmproj=projector)))
-        why = _different(stored(self.folder), stored(back))
+        why = _different(self._held(), stored(back))
         for name in sorted({str(p.relative_to(root)) for root in (self.folder, back) for p in root.rglob("*") if p.is_file()}):
             one, two = self.folder / name, back / name
             if name in ("model.safetensors", "README.md") or one.is_dir():
@@ -102,7 +107,9 @@ class Trial:
         why = [f"class {config['architectures']}"] if config["architectures"] != [self.row.model.cls] else []
         table = projectors.BY_CLASS[self.row.model.cls][0]
         renamed = {next((table_name for table_name in rename(n, table.aliases) if table_name in made), n): v
-                   for n, v in stored(self.folder).items()}
+                   for n, v in self._held(self.row.cropped).items()
+                   if not any(part in n for part in self.row.model.float32)}  # of one element type, as was asked
+        made = {n: v for n, v in made.items() if not any(part in n for part in (*self.row.cropped, *self.row.model.float32))}
         renamed = {n: v for n, v in renamed.items() if all(t.match(s) is None for t in table.ignore for s in rename(n, table.aliases))}
         text = arch.BY_CLASS[self.row.model.cls][0]
         source = json.loads((self.folder / "config.json").read_text())
@@ -114,7 +121,7 @@ class Trial:
 
     def features(self) -> Answer:
         """What llama.cpp's mtmd makes of a picture or a sound; against transformers' where it can be told."""
-        if reason := peers.missing_runtime():
+        if reason := self.row.runtime or peers.missing_runtime():
             return True, "-", [reason]
         text, projector = self._pair(True, "f32")
         made = peers.llama_features(text, projector, self.row.media)
@@ -130,6 +137,29 @@ class Trial:
             return False, figure, [f"transformers makes {expected.shape}"]
         off = float(np.abs(made - expected).max() / expected.std())
         return off <= self.row.tolerance, f"{figure} off by {off:.1e}", []
+
+
+    def loads(self) -> Answer:
+        """Whether the folder of a pair of others is the same model in transformers: the same features, nothing missing or left
+        over."""
+        if self.row.features is None:
+            return True, "-", []
+        if not (self.work / "foreign").exists():
+            self.foreign()
+        found = transformers_warnings(lambda: self.row.features(self.work / "foreign", self.row.media))
+        made, said = found
+        why = [line for line in said if "MISSING" in line or "UNEXPECTED" in line or "not initialized" in line]
+        if not np.array_equal(made, self.row.features(self.folder, self.row.media)):
+            why.append("other features")
+        return not why, "the same features" if not why else "differs", why
+
+
+def transformers_warnings(call):
+    """The result, and what transformers said meanwhile."""
+    from .trial import _warnings
+
+    with _warnings() as said:
+        return call(), said
 
 
 def _text_name(name: str, spec, made) -> str:

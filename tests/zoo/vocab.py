@@ -30,15 +30,35 @@ class Vocab:
     texts: dict[str, str] = field(default_factory=dict)
     templates: dict[str, str] = field(default_factory=dict)
     longest: tuple[bytes, ...] = ()
+    scored: tuple[tuple[str, float], ...] = ()
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, by the longest token at each place; of vocabularies that are so."""
+        """The ids of a text, by the longest token at each place, or the best-scored pieces; of vocabularies that are so."""
+        if self.scored:
+            return self._best(text)
         rest, ids = text.encode(), []
         known = {token: number for number, token in enumerate(self.longest) if token}
         while rest:
             token = next(rest[:n] for n in range(len(rest), 0, -1) if rest[:n] in known)
             ids.append(known[token])
             rest = rest[len(token):]
+        return ids
+
+    def _best(self, text: str) -> list[int]:
+        """Pieces of the highest sum of scores; a character that none has is the tokens of its bytes."""
+        known = {piece: (score, number) for number, (piece, score) in enumerate(self.scored) if not piece.startswith("<0x")}
+        first_byte = next(number for number, (piece, _) in enumerate(self.scored) if piece == "<0x00>")
+        best: list[tuple[float, int, list[int]]] = [(0.0, 0, [])]  # score, where the last piece starts, its ids
+        for end in range(1, len(text) + 1):
+            ways = [(best[end - 1][0] - 1e7, end - 1, [first_byte + byte for byte in text[end - 1].encode()])]
+            ways += [(best[start][0] + known[text[start:end]][0], start, [known[text[start:end]][1]])
+                     for start in range(max(0, end - 16), end) if text[start:end] in known]
+            best.append(max(ways, key=lambda way: way[0]))
+        ids: list[int] = []
+        end = len(text)
+        while end:
+            _, end, found = best[end]
+            ids[:0] = found
         return ids
 
     def write(self, folder: Path, *, v4: bool) -> None:
@@ -276,6 +296,21 @@ def rwkv(kind: str) -> Vocab:
     lines = [f"{number} {_literal(token)} {len(token)}" for number, token in enumerate(tokens) if token]
     return Vocab(kind, "", None, {"tokenizer_class": "RwkvTokenizer"}, {"bos": 0, "eos": 0}, len(tokens) + 3,
                  texts={"rwkv_vocab_v20230424.txt": "\n".join(lines) + "\n"}, longest=tuple(tokens))
+
+
+def plamo(kind: str) -> Vocab:
+    """PLaMo 2's tokenizer: named tokens, bytes, then characters and frequent words of raw text with scores."""
+    count = Counter(re.findall(r" ?\w+|[^\w]", CORPUS))
+    pieces = dict.fromkeys(CORPUS[:4000]) | dict.fromkeys(word for word, _ in count.most_common(120))
+    named = [f"<|plamo:{name}|>" for name in ("unk", "bos", "eos", "pad", "op")]
+    rows = [[text, 0.0, "UNKNOWN" if text == named[0] else "CONTROL", 0, False] for text in named]
+    rows += [[f"<0x{number:02X}>", 0.0, "BYTE", 0, False] for number in range(256)]
+    rows += [[text, -8.0 - number / 64 + len(text) / 2, "NORMAL", len(text), True] for number, text in enumerate(sorted(pieces))]
+    config = {"tokenizer_class": "Plamo2Tokenizer", "bos_token": named[1], "eos_token": named[2], "pad_token": named[3],
+              "unk_token": named[0]}
+    return Vocab(kind, "default", None, config, {"bos": 1, "eos": 2, "pad": 3}, len(rows) + 3,
+                 texts={"tokenizer.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)},
+                 scored=tuple((row[0], row[1]) for row in rows))
 
 
 def _literal(token: bytes) -> str:

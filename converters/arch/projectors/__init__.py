@@ -13,28 +13,39 @@ from ...errors import UnsupportedError
 from ...rules.facts import MISSING, GgufFacts, get_path
 from ...rules.spec import Projector
 from . import (
+    deepseek_ocr,
+    documents,
     gemma4,
     glm_vl,
     idefics,
     intern_vit,
     llama4,
     minicpm_v,
+    moonvit,
     omni,
+    perception,
     pixtral,
     qwen2_vl,
     qwen_vl,
     siglip,
+    siglip2,
     speech,
     whisper,
 )  # fmt: skip
 
 FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
-            pixtral)
+            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}
 if loose := [name for name, specs in BY_CLASS.items() if len(specs) > 1 and any(spec.fits is None for spec in specs)]:
     raise AssertionError(f"{loose[0]} is in two tables")
+
+
+def parts_of(hf_class: str) -> tuple[str, ...]:
+    """What of a class is carried beside its language model: vision, audio."""
+    rules = [rule for spec in BY_CLASS.get(hf_class, ()) for rule in spec.hparams]
+    return tuple(part for part in ("vision", "audio") if any(f"has_{part}_encoder" in rule.writes for rule in rules))
 
 
 def of_config(config: Mapping[str, Any], hf_class: str) -> Projector | None:

@@ -31,6 +31,11 @@ def below(config: str | tuple[str, ...], *keys: str) -> tuple[str, ...]:
     return tuple(f"{part}.{key}" for part in ((config,) if isinstance(config, str) else config) for key in keys)
 
 
+def fact(key: str) -> Callable[[GgufFacts], Any]:
+    """What one of the file's keys says, below `clip.`."""
+    return lambda facts: facts.kv.get(key)
+
+
 def text_width(config: Config) -> Any:
     return next((v for path in TEXT_WIDTH if (v := get_path(config, path)) is not MISSING), None) or config["hidden_size"]
 
@@ -115,7 +120,6 @@ def towered(name: str, classes: tuple[str, ...], hparams: tuple[HparamRule, ...]
                      example=example, **settings)
 
 
-POSITIONS = {"type": "F32"}  # tables of positions: the runtime adds them in F32
 ATTENTION = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
              "attn_out": "self_attn.out_proj"}
 GATED = {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}

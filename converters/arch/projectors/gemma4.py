@@ -6,11 +6,13 @@ Source: llama.cpp `conversion/gemma.py`; transformers `models/gemma4`, `models/g
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from .common import *
 
 EYE, EAR = "model.vision_tower.encoder.layers.{v}.", "model.audio_tower.layers.{a}."
 POOL = 3  # patches of a side that become one token, where the runtime is not told
-POOLING = Computed("vision.projector.scale_factor",
+POOLED = Computed("vision.projector.scale_factor",
                    lambda c: n if (n := c["vision_config"].get("pooling_kernel_size", POOL)) != POOL else None,
                    "vision_config.pooling_kernel_size", lambda kv: kv.get("vision.projector.scale_factor", POOL))
 CHANNELS = Channels(3, columns=True)  # pixel by pixel in HF, colour by colour in the runtime
@@ -30,7 +32,7 @@ def linears(prefix: str, hf: str, names: Mapping[str, str]) -> tuple[TensorRule,
 # -- images -----------------------------------------------------------------------------------------------------------
 
 SEEN = (
-    *but(seeing(epsilon=None), Const("vision.image_size", 224)), projector_type("gemma4v", "vision.projector_type"), POOLING,
+    *but(seeing(epsilon=None), Const("vision.image_size", 224)), projector_type("gemma4v", "vision.projector_type"), POOLED,
     H(f"vision.{NORM}", ("vision_config.rms_norm_eps", "vision_config.layer_norm_eps"), F32, default=1e-6),
     Fixed("vision_config.num_key_value_heads", lambda c: c["vision_config"]["num_attention_heads"], refuse=True),
     Fixed("vision_config.head_dim", lambda c: c["vision_config"]["hidden_size"] // c["vision_config"]["num_attention_heads"],
@@ -114,6 +116,10 @@ GEMMA4_HEARING = towered("gemma4", GEMMA4_CLASS, (*SEEN, *HEARD), (*EYES, *EARS)
 
 # -- unified: no blocks -------------------------------------------------------------------------------------------------
 
+def epsilon(part: str) -> Callable[[Config], float]:
+    return lambda config: config[f"{part}_config"].get("rms_norm_eps", 1e-6)
+
+
 EMPTY = ("feed_forward_length", "block_count", "attention.head_count")
 GEMMA4_UNIFIED = towered(
     "gemma4_unified", ("Gemma4UnifiedForConditionalGeneration",),
@@ -123,9 +129,8 @@ GEMMA4_UNIFIED = towered(
         *but(hearing(epsilon=None), H("audio.embedding_length", "audio_config.audio_embed_dim"),
              Computed("audio.num_mel_bins", lambda c: c["audio_config"].get("input_feat_size", 128)),
              *(Const(f"audio.{key}", 0) for key in EMPTY)),
-        projector_type("gemma4uv", "vision.projector_type"), projector_type("gemma4ua", "audio.projector_type"), POOLING,
-        *(Computed(f"{part}.{NORM}", lambda c, part=part: c[f"{part}_config"].get("rms_norm_eps", 1e-6), type=F32)
-          for part in ("vision", "audio")),
+        projector_type("gemma4uv", "vision.projector_type"), projector_type("gemma4ua", "audio.projector_type"), POOLED,
+        *(Computed(f"{part}.{NORM}", epsilon(part), type=F32) for part in ("vision", "audio")),
         Seen("vision_config.mm_posemb_size", size("v.position_embd.weight", 1)),
     ),
     tensors=(

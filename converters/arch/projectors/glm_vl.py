@@ -34,4 +34,33 @@ GLM4V = towered(
     example="zai-org/GLM-4.1V-9B-Thinking",
 )
 
-SPECS = (GLM4V,)
+# -- GLM-5-Next: as many pixels as the processor's numbers of tokens say ----------------------------------------------
+
+
+def pixels(tokens: str) -> Any:
+    """The limit in pixels of a limit in tokens of the processor's; None where it says none."""
+    def limit(config: Config) -> int | None:
+        processor = config["processor"]
+        side = processor.get("patch_size", 14) * processor.get("merge_size", 2)
+        return processor[tokens] * side**2 if tokens in processor else None
+
+    return limit
+
+
+GLM5_NEXT = towered(
+    "glm5_next", ("Glm5NextForConditionalGeneration",),
+    hparams=(
+        *but(seeing(epsilon=None), Computed("vision.image_size", side)),
+        projector_type("glm5v"), *activation("gelu", "silu"),
+        H("vision.spatial_merge_size", "vision_config.spatial_merge_size", default=2),
+        H(f"vision.{NORM}", "vision_config.rms_norm_eps", F32, default=1e-5),
+        H("vision.swiglu_clamp", "vision_config.swiglu_limit", F32, need=False),
+        Computed("vision.image_min_pixels", pixels("min_image_tokens")),
+        Computed("vision.image_max_pixels", pixels("max_image_tokens")),
+        Note("llama.cpp does not load the projector without min_image_tokens and max_image_tokens in preprocessor_config.json",
+             lambda c: not {"min_image_tokens", "max_image_tokens"} <= c["processor"].keys()),
+    ),
+    tensors=TENSORS, aliases=VISUAL, example="zai-org/GLM-5.3-Flash",
+)
+
+SPECS = (GLM4V, GLM5_NEXT)

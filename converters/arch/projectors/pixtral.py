@@ -23,7 +23,7 @@ SEEN = (
     Fixed("vision_config.rope_parameters.rope_type", "axial", also=("default",)),
     Fixed("vision_config.rope_parameters.rope_theta", 10000.0, refuse=True),
     Fixed("vision_config.rope_theta", 10000.0, refuse=True),
-    Seen("multimodal_projector_bias", has("mm.1.bias")),
+    Fixed("projector_hidden_act", "gelu", refuse=True), Seen("multimodal_projector_bias", has("mm.1.bias")),
 )
 PATCHED = (
     R("v.patch_embd.weight", "vision_tower.patch_conv.weight", type=CONV),
@@ -41,7 +41,8 @@ MERGED = (  # of several patches one, behind a norm
 EMBEDDING = "language_model.model.embed_tokens.weight"
 BREAK = (R("v.token_embd.img_break", EMBEDDING, Crop("img_break", "img_break_end"), AddAxis(0, undo=True), borrowed=True),)
 BREAKS: dict[str, Any] = {
-    "tokens": {"img_break": "[IMG_BREAK]"}, "constants": {"img_break": Constant("tokens.img_break", 0)},
+    "ids": {"image_token_index": "[IMG]", "image_token_id": "[IMG]"}, "tokens": {"img_break": "[IMG_BREAK]"},
+    "constants": {"img_break": Constant("tokens.img_break", 0)},
     "sizes": {"img_break_end": lambda hp: hp["img_break"] + 1,
               "head_length": lambda hp: hp["vision.embedding_length"] // hp["vision.attention.head_count"]},
 }
@@ -52,7 +53,8 @@ ALIASES = (
 
 LLAVA = towered(
     "pixtral", ("LlavaForConditionalGeneration",),
-    (*SEEN, projector_type("pixtral"), Fixed("vision_config.model_type", "pixtral")),
+    (*SEEN, projector_type("pixtral"), Fixed("vision_config.model_type", "pixtral"),
+     Fixed("vision_feature_layer", -1, refuse=True), Fixed("vision_feature_select_strategy", "full", refuse=True)),
     (*PATCHED, *BREAK), "mistral-community/pixtral-12b", aliases=ALIASES, **BREAKS,
     fits=lambda c: (c.get("vision_config") or {}).get("model_type") == "pixtral")
 MISTRAL3 = towered(

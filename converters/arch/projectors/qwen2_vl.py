@@ -6,7 +6,7 @@ Source: llama.cpp `conversion/qwenvl.py`, `conversion/sarashina2.py`, `conversio
 from __future__ import annotations
 
 from .common import *
-from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, SEPARATE, VISUAL, merges, period, whole_blocks
+from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, SEPARATE, VISUAL, merges, period, side, whole_blocks
 
 MERGER = rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"})
 
@@ -53,4 +53,22 @@ EXAONE4_5 = towered(
     aliases=VISUAL, example="LGAI-EXAONE/EXAONE-4.5-33B",
 )
 
-SPECS = (QWEN2_VL, EXAONE4_5)
+LING3_VL = towered(
+    "ling3_vl", ("BailingMoeV3VLForConditionalGeneration",),
+    hparams=(
+        *but(seeing(epsilon=None), Computed("vision.image_size", side)), projector_type("ling3vl"), GELU,
+        H("vision.spatial_merge_size", "vision_config.spatial_merge_size", need=False),
+        Computed(f"vision.{NORM}", lambda c: (c.get("text_config") or {}).get("rms_norm_eps") or 1e-6, type=F32),  # the text's
+        Fixed("vision_config.disable_merger_proj", True, refuse=True),
+        Seen("vision_config.num_position_embeddings", size("v.position_embd.weight")),
+    ),
+    tensors=(
+        *FRAMES, R("v.patch_embd.bias", "visual.patch_embed.proj.bias"),
+        R("v.position_embd.weight", "visual.pos_embed.weight", type="F32"), *AROUND, *FUSED,
+        *rows("v.blk.{v}.", BLOCK, {"ffn_up": "mlp.linear_fc1", "ffn_down": "mlp.linear_fc2"}),
+        *rows("mm.", "", {"input_norm": "visual.merger.norm", "0": "linear_proj.0", "2": "linear_proj.2"}),
+    ),
+    aliases=(*VISUAL, ("model.linear_proj.", "linear_proj.")), example="inclusionAI/Ling-3.0-flash-VL",
+)
+
+SPECS = (QWEN2_VL, EXAONE4_5, LING3_VL)

@@ -13,6 +13,9 @@ AROUND = rows("v.blk.{v}.", BLOCK, {"ln1": "norm1", "attn_out": "attn.proj", "ln
 SEPARATE = (R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), BLOCK + "attn.qkv.{p}", Split(3)),)
 FUSED = rows("v.blk.{v}.", BLOCK, {"attn_qkv": "attn.qkv"})
 VISUAL = (("model.visual.", "visual."), ("model.language_model.visual.", "visual."), ("model.model.visual.", "visual."))
+OUT_WIDTH = Seen("vision_config.out_hidden_size", fact("vision.projection_dim"))
+IDS = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>", "vision_start_token_id": "<|vision_start|>",
+       "vision_end_token_id": "<|vision_end|>"}
 MERGE = 2  # patches of a side that become one token, where the runtime is not told
 
 # -- Qwen2.5-VL: most blocks attend within windows ------------------------------------------------------------------
@@ -46,14 +49,14 @@ QWEN25_VL = towered(
         projector_type("qwen2.5vl_merger"), SILU,
         Computed("vision.n_wa_pattern", period, "vision_config.fullatt_block_indexes", whole_blocks), merges(),
         Computed(f"vision.{NORM}", lambda c: c.get("rms_norm_eps") or 1e-6, type=F32),  # the text's, as existing files have it
-        Fixed("vision_config.window_size", 112, refuse=True), Fixed("vision_config.hidden_act", "silu", refuse=True),
+        OUT_WIDTH, Fixed("vision_config.window_size", 112, refuse=True), Fixed("vision_config.hidden_act", "silu", refuse=True),
     ),
     tensors=(
         *FRAMES, *AROUND, *SEPARATE,
         *rows("v.blk.{v}.", BLOCK, GATED),
         *rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"}),
     ),
-    aliases=VISUAL, example="Qwen/Qwen2.5-VL-3B-Instruct",
+    aliases=VISUAL, ids=IDS, example="Qwen/Qwen2.5-VL-3B-Instruct",
 )
 
 # -- Qwen3-VL: a table of positions, and features of some blocks beside those of the last ----------------------------
@@ -83,7 +86,7 @@ QWEN3_HPARAMS = (
     projector_type("qwen3vl_merger"), GELU, H("vision.spatial_merge_size", "vision_config.spatial_merge_size", need=False),
     Computed(f"vision.{NORM}", lambda c: (c.get("text_config") or {}).get("rms_norm_eps") or 1e-6, type=F32),  # the text's
     Computed("vision.is_deepstack_layers", deep, "vision_config.deepstack_visual_indexes", marked, BOOL),
-    Seen("vision_config.num_position_embeddings", size("v.position_embd.weight")),
+    OUT_WIDTH, Seen("vision_config.num_position_embeddings", size("v.position_embd.weight")),
     Fixed("vision_config.hidden_act", "gelu_pytorch_tanh", refuse=True),
 )
 DEEP = "visual.deepstack_merger_list.{d}."
@@ -97,7 +100,7 @@ QWEN3_VL = towered(
         *rows("", "visual.merger.", {"v.post_ln": "norm", "mm.0": "linear_fc1", "mm.2": "linear_fc2"}),
         *rows("v.deepstack.{d}.", DEEP, {"norm": "norm", "fc1": "linear_fc1", "fc2": "linear_fc2"}),
     ),
-    stacks={"d": Stack("deepstack")}, sizes={"deepstack": marked}, aliases=VISUAL, example="Qwen/Qwen3-VL-4B-Instruct",
+    stacks={"d": Stack("deepstack")}, sizes={"deepstack": marked}, aliases=VISUAL, ids=IDS, example="Qwen/Qwen3-VL-4B-Instruct",
 )
 
 SPECS = (QWEN25_VL, QWEN3_VL)

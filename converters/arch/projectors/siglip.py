@@ -43,7 +43,9 @@ GEMMA3 = towered(
         *seeing(), projector_type("gemma3"), GELU,
         Computed("vision.projector.scale_factor", pooled, "mm_tokens_per_image", tokens),
         Fixed("vision_config.hidden_act", "gelu_pytorch_tanh", refuse=True),
+        Seen("vision_config.vision_use_head", lambda facts: False),  # which would pool the whole picture
     ),
+    ids={"image_token_index": "<image_soft_token>", "boi_token_index": "<start_of_image>", "eoi_token_index": "<end_of_image>"},
     tensors=(
         *siglip(TOWER, type="F32"),
         R("mm.input_projection.weight", "multi_modal_projector.mm_input_projection_weight", type="F16"),

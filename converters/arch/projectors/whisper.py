@@ -30,7 +30,7 @@ ALIASES = (("model.audio_tower.", "audio_tower."), ("model.multi_modal_projector
 QWEN2_AUDIO = towered(
     "qwen2_audio", ("Qwen2AudioForConditionalGeneration",), hparams=(*HEARD, projector_type("qwen2a")),
     tensors=(*whisper("audio_tower."), *rows("mm.a.", "multi_modal_projector.", {"fc": "linear"})),
-    aliases=ALIASES, example="Qwen/Qwen2-Audio-7B-Instruct",
+    aliases=ALIASES, ids={"audio_token_index": "<|AUDIO|>"}, example="Qwen/Qwen2-Audio-7B-Instruct",
 )
 
 SPECS = (QWEN2_AUDIO,)

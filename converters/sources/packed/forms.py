@@ -44,11 +44,22 @@ class Form:
 
     def weight(self, name: str) -> str | None:
         """The weight whose codes have this name."""
-        hole, ending = self.codes[:3], self.codes[3:]
+        ending = self.codes[3:]
         if not name.endswith(ending):
             return None
         stem = name[: len(name) - len(ending)]
-        return stem if hole == "{w}" else f"{stem}.weight"
+        return f"{stem}.weight" if self.codes[1] == "m" else stem
+
+    def companions(self, weight: str, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+        """The other parts of a weight, by role."""
+        stems = {"w": weight, "m": weight.removesuffix(".weight")}
+        found = {}
+        for role, templates in self.parts.items():
+            for template in templates:
+                if (part := stored.get(stems[template[1]] + template[3:])) is not None:
+                    found[role] = part
+                    break
+        return found
 
 
 EIGHT = ("U8", "F8_E8M0")  # exponents
@@ -101,6 +112,8 @@ FORMS = (
     Form("{w}", ("I8",), eight_bits.bitsandbytes, {"scales": ("{m}.SCB",), "layout": ("{m}.weight_format",)}),
     Form("{w}", ("I8",), eight_bits.whole, {"scales": SCALES, "zeros": ("{w}_zero_point",), **SMOOTHED}),
 )
+
+BY_TYPE = {kind: tuple(form for form in FORMS if kind in form.types) for form in FORMS for kind in form.types}
 
 # Companions of a weight that are no part of it, by the last word of their names: activations' and caches' scales.
 DROPPED = frozenset((

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ...errors import GgufxError, InputError, UnsupportedError, raise_all
+from ...io.files import Reader
 from ...io.tensors import StoredTensor
 from ..hf_folder import Checkpoint, open_checkpoint
 from .declaration import declared_settings
-from .forms import BOUND, DROPPED, DROPPED_ENDINGS, F8, FORMS, KEPT_OUT, Form
+from .forms import BOUND, BY_TYPE, DROPPED, DROPPED_ENDINGS, F8, KEPT_OUT, Form
 from .mlx_stacks import STACK, unstacked
 from .tensor import PackedTensor, Parts
 
@@ -31,24 +33,9 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
     stored = checkpoint.tensors
     settings = declared_settings(checkpoint.config, checkpoint.folder)
     method = str(settings.get("quant_method")).lower()
-    made: dict[str, PackedTensor] = {}
-    taken: dict[str, str] = {}
     problems: list[GgufxError] = []
-    for name, tensor in stored.items():
-        if (found := _form_of(name, tensor, stored, method)) is None:
-            if any(form.certain and tensor.type in form.types and form.weight(name) for form in FORMS):
-                problems.append(InputError("other parts of the weight are missing, or do not fit it", file=tensor.file,
-                                           tensor=name, found=f"{tensor.type} {list(tensor.shape)}"))
-            continue
-        form, weight, parts = found
-        if weight in made or (weight in stored and weight != name):
-            problems.append(InputError(f"{weight} is stored twice", file=tensor.file, tensor=name))
-            continue
-        try:
-            made[name] = form.build(Parts(weight, parts, settings))
-        except GgufxError as error:
-            problems.append(error)
-        taken.update({t.name: name for t in parts.values()})
+    with Reader() as read:
+        made, taken = _built(stored, partial(Parts, declared=settings, read=read, ops={}), method, problems)
     problems += [InputError("an FP8 weight without a scale", file=t.file, tensor=name)
                  for name, t in stored.items() if t.type in F8 and name not in taken]
     problems += [InputError("belongs to a quantized weight that is not there", file=t.file, tensor=name)
@@ -95,20 +82,37 @@ def _beside(made: dict[str, PackedTensor], dropped: list[StoredTensor]) -> dict[
     return alone
 
 
+def _built(stored: Mapping[str, StoredTensor], parts_of: Callable[[str, dict[str, StoredTensor]], Parts], method: str,
+           problems: list[GgufxError]) -> tuple[dict[str, PackedTensor], set[str]]:
+    """The packed weights by the names of their codes, and the names of all their parts."""
+    made: dict[str, PackedTensor] = {}
+    taken: set[str] = set()
+    for name, tensor in stored.items():
+        if (found := _form_of(name, tensor, stored, method)) is None:
+            if any(form.certain and form.weight(name) for form in BY_TYPE.get(tensor.type, ())):
+                problems.append(InputError("other parts of the weight are missing, or do not fit it", file=tensor.file,
+                                           tensor=name, found=f"{tensor.type} {list(tensor.shape)}"))
+            continue
+        form, weight, parts = found
+        if weight in stored and weight != name:
+            problems.append(InputError(f"{weight} is stored twice", file=tensor.file, tensor=name))
+            continue
+        try:
+            made[name] = form.build(parts_of(weight, parts))
+        except GgufxError as error:
+            problems.append(error)
+        taken.update(t.name for t in parts.values())
+    return made, taken
+
+
 def _form_of(name: str, tensor: StoredTensor,
              stored: Mapping[str, StoredTensor], method: str) -> tuple[Form, str, dict[str, StoredTensor]] | None:
     """The first form whose codes this tensor is, the weight, and its parts by role."""
-    for form in FORMS:
-        if tensor.type not in form.types or (weight := form.weight(name)) is None:
-            continue
-        module = weight.removesuffix(".weight")
-        parts = {"codes": tensor}
-        for role, templates in form.parts.items():
-            names = (t.replace("{w}", weight).replace("{m}", module) for t in templates)
-            if part := next((stored[n] for n in names if n in stored and n != name), None):
-                parts[role] = part
-        if form.holds(parts, method):
-            return form, weight, parts
+    for form in BY_TYPE.get(tensor.type, ()):
+        if (weight := form.weight(name)) is not None:
+            parts = {"codes": tensor, **form.companions(weight, stored)}
+            if form.holds(parts, method):
+                return form, weight, parts
     return None
 
 

@@ -48,7 +48,7 @@ SETTINGS: Mapping[str, Mapping[str | bool, str]] = {  # setting -> value -> why 
 
 
 AUTOROUND = ("e5m3", "mx_int")  # in the names of data types and packings
-QUARK = frozenset(("fp8_e4m3", "fp8_e5m2", "int4", "uint4", "int8", "uint8", "fp4", "mx", "float16", "bfloat16", "float32"))
+QUARK = frozenset(("fp8_e4m3", "fp8_e5m2", "int4", "uint4", "int8", "uint8", "fp4", "float16", "bfloat16", "float32"))
 
 
 def refused(declared: Mapping[str, Any], names: Collection[str], model_type: object = None) -> tuple[str | None, str] | None:
@@ -57,7 +57,8 @@ def refused(declared: Mapping[str, Any], names: Collection[str], model_type: obj
     method = str(declared.get("quant_method")).lower()
     found = METHODS.get(method)
     if found is None:
-        shown = next((method for ending, method in ENDINGS.items() if any(n.endswith(ending) for n in names)), None)
+        telling = [name for name in names if name.endswith(tuple(ENDINGS))]
+        shown = next((method for ending, method in ENDINGS.items() if any(n.endswith(ending) for n in telling)), None)
         found = METHODS[shown] if shown else None
     if found is not None:
         return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from math import prod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import isfinite, prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,14 @@ class PackedTensor(StoredTensor):
 
 @dataclass(frozen=True)
 class Parts:
-    """Stored tensors of one weight by role; `codes` among them. `declared`: the settings of the quantization."""
+    """Stored tensors of one weight by role; `codes` among them. `declared`: the settings of the quantization; `read`: bytes of
+    a file; `ops`: those that weights were packed with, so that what is asked of one is answered once."""
 
     name: str
     stored: Mapping[str, StoredTensor]
     declared: Mapping[str, Any]
+    read: Callable[[Path, int, int], bytes] = read_bytes
+    ops: dict[Unpack, Unpack] = field(default_factory=dict)
 
     @property
     def codes(self) -> StoredTensor:
@@ -85,13 +89,13 @@ class Parts:
         t = self.stored[role]
         if count >= MAX_VALUES < t.nbytes:
             raise self.unfit(role, f"at most {MAX_VALUES} bytes")
-        return read_bytes(t.file, t.offset, min(count, t.nbytes))
+        return self.read(t.file, t.offset, min(count, t.nbytes))
 
     def numbers(self, role: str, count: int) -> list[int]:
         """The whole numbers in a small part."""
         kind = _NUMBERS.get(self.stored[role].type)
-        found = np.frombuffer(self.values(role, 8 * count), kind) if kind else np.empty(0)
-        if len(found) != count or prod(self.stored[role].shape) != count or not np.isfinite(found).all():
+        found = np.frombuffer(self.values(role, 8 * count), kind).tolist() if kind else []
+        if len(found) != count or prod(self.stored[role].shape) != count or not all(map(isfinite, found)):
             raise self.unfit(role, "one number" if count == 1 else f"{count} numbers")
         return [int(n) for n in found]
 
@@ -110,12 +114,14 @@ class Parts:
         lead = () if count is None else (count,)
         taken = []
         for role, grid, *given in parts:
-            taken.append(replace(self.stored[role], shape=(*lead, *(given[0] if given else self.shape(role)))))
-            if prod(taken[-1].shape) != prod(self.stored[role].shape):
-                raise self.unfit(role, list(taken[-1].shape))
+            part, shape = self.stored[role], (*lead, *(given[0] if given else self.shape(role)))
+            if prod(shape) != prod(part.shape):
+                raise self.unfit(role, list(shape))
+            taken.append(part if shape == part.shape else replace(part, shape=shape))
             if (grid.kind in FLOATS and role != "groups") != (taken[-1].type in FLOATS):
                 raise self.unfit(role, "floats" if grid.kind in FLOATS else "codes")
         op = Unpack(size, tuple((p[0], p[1]) for p in parts), block, **more)
+        op = self.ops.setdefault(op, op)
         floats = {t.type for p, t in zip(parts, taken, strict=True) if p[0] in ("scales", "biases", "factor", "divisor")}
         return PackedTensor(self.name, kind or ("F16" if floats == {"F16"} else "BF16"),
                             (*lead, *size) if flat is None else (flat, size[0] // flat, size[1]), self.codes.file,

@@ -1,4 +1,4 @@
-"""Every class of llama.cpp's converter has a table, or stands here with the reason why not.
+"""Every class of llama.cpp's converter has a table, or a reason why not, which its refusal names.
 
 tests/golden/classes.json holds the converter's classes (scripts/golden/classes.py).
 """
@@ -6,35 +6,23 @@ tests/golden/classes.json holds the converter's classes (scripts/golden/classes.
 import json
 from pathlib import Path
 
-from ggufx.converters.arch import BY_CLASS
+import pytest
+from ggufx.converters.arch import BY_CLASS, for_config
+from ggufx.converters.arch.refused import REFUSED, WHY
+from ggufx.converters.errors import UnsupportedError
 
 PEER = set(json.loads((Path(__file__).parents[2] / "golden" / "classes.json").read_text(encoding="utf-8"))["classes"])
-NOT_CARRIED = {
-    "a draft inside of a DeepSeek V4, of whose blocks there is no table yet": {
-        "DeepseekV4DSparkModel"},
-    "speech and codecs, in other files than a checkpoint's": {
-        "Lfm25AudioTokenizer", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "WavTokenizerDec"},
-    "a vocabulary in a file of its own kind (tokenizer.jsonl)": {
-        "PLaMo2ForCausalLM", "PLaMo3ForCausalLM", "Plamo2ForCausalLM", "Plamo3ForCausalLM"},
-    "no language model in the checkpoint; llama.cpp's converter refuses its text, too": {
-        "UltravoxModel"},
-    "weights that the converter changes for good (ternary)": {
-        "BitNetForCausalLM", "BitnetForCausalLM"},
-    "published as pieces per GPU, which are not joined yet": {
-        "MiMoV2ForCausalLM"},
-    "adapters inside of the checkpoint": {
-        "GraniteSwitchForCausalLM"},
-    "not yet": {
-        "BailingMoeV3ForCausalLM", "BailingMoeV3VLForConditionalGeneration", "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM",
-        "Dots3NoteForConditionalGeneration", "Dots3NoteTextForCausalLM",
-        "KimiK3ForConditionalGeneration",
-        "MuseGlimmerForConditionalGeneration", "Qwen4ExpForCausalLM",
-        "Qwen4ExpForConditionalGeneration", },
-}
 
 
 def test_no_class_of_llama_cpps_converter_is_forgotten():
-    named = set().union(*NOT_CARRIED.values())
+    named = set().union(*REFUSED.values())
     assert sorted(PEER - set(BY_CLASS) - named) == []
     assert sorted(named & set(BY_CLASS)) == [], "carried by now"
     assert sorted(named - PEER) == [], "no class of llama.cpp's"
+
+
+@pytest.mark.parametrize("name", WHY)
+def test_the_reason_is_told(name: str):
+    with pytest.raises(UnsupportedError, match="is not supported: ") as caught:
+        for_config({"architectures": [name]}, "config.json")
+    assert WHY[name] in caught.value.message

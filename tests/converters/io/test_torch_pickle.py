@@ -203,3 +203,9 @@ def test_storage_that_claims_more_than_its_record(good, tmp_path):
     (tmp_path / "x.bin").write_bytes(raw.replace(b"K\x00K\x06K\x04", b"K\x04K\x06K\x04"))  # begins late, ends late
     with pytest.raises(InputError, match=r"tensor a: its storage of 112 bytes at byte \d+ is no record"):
         read_torch_pickle(tmp_path / "x.bin")
+
+
+def test_a_state_of_training_says_where_the_weights_are(tmp_path):
+    torch.save({"step": 5, "model": {"a": torch.zeros(2)}, "optimizer": {"state": {}}}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"the weights under 'model'(?s:.*)torch\.load\(.*pytorch_model\.bin'\)\['model'\]"):
+        read_torch_pickle(tmp_path / "pytorch_model.bin")

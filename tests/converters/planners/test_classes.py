@@ -79,10 +79,14 @@ def test_a_class_that_it_does_not_fit_is_an_error(zoo, tmp_path):
 def test_the_base_of_an_adapter_may_have_a_new_name(zoo, tmp_path):
     adapter = make_adapter(zoo("llama"), tmp_path / "adapter", {"target_modules": ["q_proj", "down_proj"]})
     base = changed(zoo("llama"), tmp_path / "base", architectures=["BrandNewForCausalLM"])
-    ggufx.lora_to_gguf(adapter, outfile=tmp_path / "new.gguf", base=base, hf_class="LlamaForCausalLM", model_name="x")
-    ggufx.lora_to_gguf(adapter, outfile=tmp_path / "known.gguf", base=zoo("llama"), model_name="x")
+    options = {"model_name": "x", "plain": True}
+    ggufx.lora_to_gguf(adapter, outfile=tmp_path / "new.gguf", base=base, hf_class="LlamaForCausalLM", **options)
+    ggufx.lora_to_gguf(adapter, outfile=tmp_path / "known.gguf", base=zoo("llama"), **options)
     assert (tmp_path / "new.gguf").read_bytes() == (tmp_path / "known.gguf").read_bytes()
     assert ggufx.verify(adapter, tmp_path / "new.gguf", base=base, hf_class="LlamaForCausalLM").same
+    ggufx.lora_to_gguf(adapter, outfile=tmp_path / "own.gguf", base=base, hf_class="LlamaForCausalLM")
+    ggufx.gguf_to_hf(tmp_path / "own.gguf", tmp_path / "back", base=base)
+    assert ggufx.verify(adapter, tmp_path / "back", base=base).same
 
 
 def test_verify_takes_the_base_that_the_adapter_names(zoo, tmp_path):

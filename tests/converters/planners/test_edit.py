@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ggufx.converters.errors import GgufxError, InputError, UsageError
 from ggufx.converters.io.gguf import encode_header, layout, read_gguf, read_gguf_model
 from ggufx.converters.io.values import ValueType, array, boolean, f32, i32, string, strings, u32
 from ggufx.converters.planners.edit import FIXED
+from zoo import peers
 
 import ggufx
 
@@ -286,3 +288,25 @@ def test_an_architecture_without_a_table(tmp_path: Path):
     assert value(path, "newest.word") == (ValueType.STRING, "x")
     with pytest.raises(GgufxError, match="no tensors of newest"):
         ggufx.edit(path, set={"newest.block_count": 2})
+
+
+@pytest.mark.parametrize("tokens", [u32(5), string("abc"), array(ValueType.INT32, [1, 2]), strings([])])
+def test_a_vocabulary_that_is_none(tmp_path: Path, tokens):
+    path = tmp_path / "a.gguf"
+    keys = {"general.architecture": string("llama"), "tokenizer.ggml.model": string("gpt2"), "tokenizer.ggml.tokens": tokens}
+    path.write_bytes(encode_header(keys, []))
+    ggufx.edit(path, set={"general.name": "x"})
+    for options, words in (({"tokens": {"eos": "a"}}, "no such token"),
+                           ({"set": ["tokenizer.ggml.eos_token_id=0"]}, "no token of the vocabulary"),
+                           ({"tokenizer_from": tmp_path}, "no embedding of tokens")):
+        with pytest.raises(GgufxError, match=words):
+            ggufx.edit(path, **options)
+
+
+@pytest.mark.skipif(peers.missing_runtime() is not None, reason="no llama.cpp")
+def test_llama_cpp_loads_it(model: Path, tmp_path: Path):
+    before = peers.llama_logits(model, [1, 2, 3])
+    (tmp_path / "t").write_text(TEMPLATE)
+    ggufx.edit(model, tmp_path / "new.gguf", set={"general.name": "x" * 1000, "llama.context_length": 128, "my.key:f64": 0.5},
+               chat_template=tmp_path / "t", tokens={"eos": "<|end_of_text|>"}, unset=["ggufx.*"])
+    assert np.array_equal(peers.llama_logits(tmp_path / "new.gguf", [1, 2, 3]), before)

@@ -17,6 +17,7 @@ from ggufx.converters.planners.copied_tensors import plan_split
 from ggufx.converters.run.execute import execute
 from zoo import peers
 from zoo.split import CUTS, FILES, GOLDEN, KEYS, write
+from zoo.towers import TOWERS, build_tower
 
 import ggufx
 
@@ -101,6 +102,13 @@ def test_a_folder_for_each_type(model: Path, tmp_path: Path, outfile: str, split
     ggufx.quantize(model, tmp_path / outfile, ["q8_0", "q4_0"], split_max_size=800_000)
     made = [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*.gguf"))]
     assert made == sorted([*(f"{split}-0000{n}-of-00002.gguf" for n in (1, 2)), whole or "Q4_0/m.gguf"])
+
+
+def test_a_projector_beside_is_never_split(tmp_path: Path):
+    folder = build_tower(TOWERS["gemma3-eye"], tmp_path / "m")
+    result = ggufx.hf_to_gguf(folder, tmp_path / "x.gguf", outtype="f16", mmproj=True, split_max_tensors=8)
+    assert [f.path.name for f in result.files] == ["x-00001-of-00002.gguf", "x-00002-of-00002.gguf", "mmproj-M-F16.gguf"]
+    assert not any(key.startswith("split.") for key in read_gguf(tmp_path / "mmproj-M-F16.gguf").metadata)
 
 
 def test_a_folder_that_fails_does_not_stay(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -16,8 +16,13 @@ from ggufx.converters.run.execute import execute
 from ggufx.quant import KERNELS
 from ggufx.quant.cuda import proof
 from interpreter import Interpreter
+from zoo.packed import pair
 
 import ggufx
+
+from ..sources.packed.test_fp8 import shaped
+from ..sources.packed.test_hub_models import nvfp4
+from ..sources.packed.test_whole_numbers import gptq, settings
 
 TYPES = "q4_0,q8_0,bf16"
 
@@ -58,6 +63,19 @@ def test_forward(cuda, zoo, tmp_path, name, outtypes):
     assert digests == on_threads(zoo(name), out, outtypes)
     assert devices == ("cuda:0 (Triton's interpreter)",)
     assert notes == ()
+    assert tiles > 0
+
+
+@pytest.mark.parametrize("form", ["FP8", "GPTQ", "NVFP4"])
+def test_packed_checkpoints(cuda, zoo, tmp_path, form):
+    """Decoded, or repacked, by the CPU; quantized by the GPU: the same bytes."""
+    change, declared = {"FP8": (shaped((), "{m}.weight_scale"), {}), "GPTQ": (gptq(sym=True), settings(sym=True)),
+                        "NVFP4": (nvfp4, {})}[form]
+    packed, _ = pair(zoo("llama-256"), tmp_path, change, declared)
+    out, types = tmp_path / "{outtype}.gguf", "q8_0,auto"
+    digests, devices, notes, tiles = cuda.forward(packed, out, types)
+    assert digests == on_threads(packed, out, types)
+    assert (devices, notes) == (("cuda:0 (Triton's interpreter)",), ())
     assert tiles > 0
 
 

@@ -224,8 +224,9 @@ def texts(files: dict[str, bytes]) -> dict[str, str]:
 
 
 def test_a_checkpoint_is_its_needed_files(hub, ask):
-    small, large, pickled, config = ask(
-        {"ref": "org/small"}, {"ref": "org/large"}, {"ref": "org/pickled"}, {"ref": "org/small", "what": "config"})
+    target, small, large, pickled, config = ask(
+        {"ref": "org/small", "what": "target"}, {"ref": "org/small"}, {"ref": "org/large"}, {"ref": "org/pickled"}, {"ref": "org/small", "what": "config"})
+    assert target["files"] == texts({name: data for name, data in SMALL.items() if name in ("config.json", "tokenizer.json")})
     assert small["files"] == texts(SMALL)
     assert (small["origin"], small["commit"]) == ("org/small", hub.repos["org/small"].sha(1))
     assert large["files"] == texts(dict(list(LARGE.items())[:8]))

@@ -20,7 +20,7 @@ import ggufx
 FOLDERS = {  # names in the folder -> words of the error's message, words of its hint
     "PEFT": ("adapter_config.json adapter_model.safetensors", "a PEFT adapter", "ggufx lora-to-gguf"),
     "PEFT beside a config": ("config.json adapter_config.json adapter_model.bin", "a PEFT adapter", "lora-to-gguf"),
-    "MLX adapter": ("adapter_config.json adapters.safetensors", "an adapter of MLX", "mlx_lm.fuse --model BASE --adapter-path"),
+    "MLX adapter": ("adapter_config.json adapters.npz", "an adapter of MLX", "mlx_lm.fuse --model BASE --adapter-path"),
     "Meta": ("params.json consolidated.00.pth consolidated.01.pth tokenizer.model", "a file per rank", "model*.safetensors"),
     "Mistral": ("params.json consolidated.safetensors tekken.json", "Mistral's own format", "model*.safetensors"),
     "FSDP": ("pytorch_model_fsdp_0 optimizer_0 config.json", "a sharded FSDP checkpoint", "accelerate merge-weights"),
@@ -53,6 +53,8 @@ FOLDERS = {  # names in the folder -> words of the error's message, words of its
     "a Trainer's state": ("config.json optimizer.pt scheduler.pt trainer_state.json rng_state.pth_", "without the model",
                           "another checkpoint"),
     "ONNX": ("config.json onnx", "another framework (onnx)", "save_pretrained"),
+    "weights by another name": ("config.json checkpoint.pt tokenizer.json", "no program looks for (checkpoint.pt)",
+                                "pytorch_model.bin"),
     "a state": ("model.pt optimizer.pt", "a state of training", "save_pretrained"),
 }
 
@@ -91,7 +93,7 @@ def test_an_adapter_and_a_base(tmp_path: Path):
     model = folder_of(tmp_path / "model", "config.json model.safetensors")
     with pytest.raises(UsageError, match=r"is a model's checkpoint; a PEFT adapter's folder is needed(?s:.*)hf-to-gguf"):
         open_adapter(model)
-    with pytest.raises(UnsupportedError, match=r"an adapter of MLX; a PEFT adapter's folder is needed"):
+    with pytest.raises(UnsupportedError, match=r"an adapter of MLX of before mlx-lm 0.14; a PEFT adapter's folder is needed"):
         open_adapter(folder_of(tmp_path / "mlx", FOLDERS["MLX adapter"][0]))
     with pytest.raises(UsageError, match=r"is a PEFT adapter; the base model's folder"):
         config_only(folder_of(tmp_path / "adapter", "adapter_config.json adapter_model.safetensors"))
@@ -176,7 +178,7 @@ def test_gguf_files_that_are_no_model_of_text(case: str, tmp_path: Path):
     laid = layout([(tensor, "F32", (8,))] + [(f"v.blk.{i}.x", "F32", (8,)) for i in range(1, 40) if "v." in tensor])
     keys = {**keys, "tokenizer.ggml.tokens": array(ValueType.STRING, ["a"])}
     (tmp_path / "m.gguf").write_bytes(encode_header(keys, laid) + bytes(32 * len(laid)))
-    calls = [lambda: ggufx.gguf_to_hf(tmp_path / "m.gguf", tmp_path / "o")]
+    calls = [] if case == "adapter" else [lambda: ggufx.gguf_to_hf(tmp_path / "m.gguf", tmp_path / "o")]
     if case != "Ollama's":
         calls.append(lambda: QuantizePlanner(tmp_path / "m.gguf", tmp_path / "o", Quantization()))
     for call in calls:

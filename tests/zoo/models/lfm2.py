@@ -37,4 +37,9 @@ ROWS = (
         "num_experts_per_tok": 2, "rope_parameters": THETA | {"rope_theta": 1000000.0}}, tolerance=RECURRENT),
     Model("lfm2-headless", "Lfm2Model", "lfm2", _LFM2, pooling="mean", embeds=True, tolerance=RECURRENT),
     Model("lfm2-embed", "Lfm2BidirectionalModel", "lfm2", _BOTH_WAYS, shapes=_both_ways, pooling="cls", embeds=True),
+    Model("lfm2vl", "Lfm2VlForConditionalGeneration", "gpt2", {
+        "text_config": _LFM2 | {"model_type": "lfm2", "architectures": ["Lfm2ForCausalLM"]},
+        "vision_config": {"model_type": "siglip2_vision_model", "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+                          "num_attention_heads": 2, "patch_size": 16, "num_patches": 4, "vision_use_head": False},
+        "projector_hidden_size": 32}, tolerance=RECURRENT),
 )

@@ -61,6 +61,10 @@ ROWS = (
     Model("flamingo3", "AudioFlamingo3ForConditionalGeneration", "qwen2", {"text_config": _QWEN2, "audio_config": {
         "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_mel_bins": 16,
         "max_source_positions": 8}}),
+    Model("lighton-ocr", "LightOnOcrForConditionalGeneration", "qwen2", {
+        "text_config": DECODER | {"model_type": "qwen3", "head_dim": 16, "rope_parameters": THETA, "architectures": ["Qwen3ForCausalLM"]},
+        "vision_config": {"model_type": "pixtral", "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+                          "image_size": 16, "patch_size": 4}, "spatial_merge_size": 2}),
     Model("dots-ocr", "DotsOCRForCausalLM", "qwen2", _QWEN2 | _STATED | {"model_type": "dots_ocr", "vision_config": {"hidden_size": 32}},
           shapes=_shapes("model.", "lm_head.weight", {"vision_tower.merger.ln_q.weight": (32,)}, bias=True)),
     Model("step3-vl", "StepVLForConditionalGeneration", "qwen2", {

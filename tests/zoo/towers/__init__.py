@@ -6,7 +6,7 @@ number of blocks, so a tower has at least four.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from ggufx.converters.arch.projectors import FAMILIES
 
 from ..build import build_row
 from ..fill import bell, bits
-from ..models.rows import DECODER, Model
+from ..models import MODELS
+from ..models.rows import DECODER, Model, Shapes
 from ..vocab import dump
 
 CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
@@ -27,8 +28,9 @@ TEXT = DECODER | {"num_hidden_layers": 1}
 @dataclass(frozen=True)
 class Tower:
     """`processor`: preprocessor_config.json; `files`: other JSON files of the folder. `fault`: what llama.cpp's converter does
-    wrong with it, and `drop`: key-values and tensors that differ for it; `hopeless`: it makes no file at all. `lost`: tensors that
-    do not come back bit for bit from an F16 file, and why not. `size`: of the picture (width, height), or of the sound (samples,),
+    wrong with it, and `drop`: key-values and tensors that differ for it; `hopeless`: it makes no file at all. `lost`: beginnings
+    of the names of tensors that neither file holds; `cropped`: those of which a file of others lacks a part. `runtime`: why the
+    runtime is not asked. `size`: of the picture (width, height), or of the sound (samples,),
     that the runtime is given; `features`: what transformers makes of it, from the folder; `tolerance`: how far the runtime's may be from
     that, as a part of their deviation."""
 
@@ -38,6 +40,9 @@ class Tower:
     fault: str = ""
     drop: tuple[str, ...] = ()
     hopeless: bool = False
+    lost: tuple[str, ...] = ()
+    cropped: tuple[str, ...] = ()
+    runtime: str = ""
     tokens: dict[str, str] = field(default_factory=dict)  # texts of tokens -> what they are called in this model
     size: tuple[int, ...] = (112, 112)
     features: Callable[[Path, np.ndarray], np.ndarray] | None = None
@@ -95,6 +100,26 @@ def frames(folder: Path, picture: np.ndarray, merge: int = 2) -> tuple[Any, Any]
     x = x.reshape(3, height // merge, merge, said, width // merge, merge, said).permute(1, 4, 2, 5, 0, 3, 6)
     x = x.reshape(height * width, 3, 1, said, said).expand(-1, -1, 2, -1, -1).reshape(height * width, -1)
     return x, torch.tensor([[1, height, width]])
+
+
+def seeing(name: str, text: str, config: dict[str, Any], tower: Shapes, *prefixes: str) -> Model:
+    """The model `text` of the zoo, of a class that transformers lacks, with a whole tower in place of what stands for one."""
+    row = MODELS[text]
+    words = row.shapes
+    assert words is not None
+    return replace(row, name=name, config=row.config | config, dtype="bfloat16", v4=None, shapes=lambda config: tower | {
+        key: shape for key, shape in words(config).items() if not key.startswith(prefixes)})
+
+
+def both(prefix: str, names: dict[str, tuple[int, ...]], bias: bool = True) -> Shapes:
+    """Weights of these shapes, with biases of as many rows."""
+    return {f"{prefix}{name}.{part}": shape if part == "weight" else shape[:1]
+            for name, shape in names.items() for part in (("weight", "bias") if bias else ("weight",))}
+
+
+def blocks(prefix: str, names: dict[str, tuple[int, ...]], bias: bool = True, count: int = 4) -> Shapes:
+    """`both` for each block of a tower; `prefix` holds its number as {v}."""
+    return {key: shape for v in range(count) for key, shape in both(prefix.format(v=v), names, bias).items()}
 
 
 def _towers() -> dict[str, Tower]:

@@ -2,12 +2,21 @@
 
 # fmt: off
 from ..models.rows import THETA, Model
-from . import CLIP, TEXT, Tower
+from . import CLIP, TEXT, Tower, blocks, both, seeing
 
 _MROPE = THETA | {"rope_theta": 1000000.0, "mrope_section": [4, 2, 2]}
 _EYE = {"depth": 4, "embed_dim": 64, "hidden_size": 64, "num_heads": 4, "mlp_ratio": 2, "patch_size": 14}
 
+_LING = blocks("model.visual.blocks.{v}.", {
+    "norm1": (64,), "norm2": (64,), "attn.qkv": (192, 64), "attn.proj": (64, 64), "mlp.linear_fc1": (96, 64), "mlp.linear_fc2": (64, 96)}) | both(
+    "model.visual.", {"patch_embed.proj": (64, 3, 2, 16, 16), "merger.norm": (64,)}) | {"model.visual.pos_embed.weight": (64, 64)} | both(
+    "linear_proj.", {"0": (256, 256), "2": (64, 256)})
+
 ROWS = (
+    Tower(seeing("bailing3-vl-eye", "bailing3-vl", {"vision_config": {
+        "model_type": "bailing_moe_v3_vl_vision", "depth": 4, "hidden_size": 64, "intermediate_size": 96, "num_heads": 4, "patch_size": 16,
+        "num_position_embeddings": 64, "spatial_merge_size": 2, "out_hidden_size": 64, "disable_merger_proj": True}},
+        _LING, "model.visual.", "visual.", "linear_proj.", "model.linear_proj."), CLIP),
     Tower(Model("qwen2vl-eye", "Qwen2VLForConditionalGeneration", "qwen2", {
         "text_config": TEXT | {"rope_parameters": _MROPE}, "vision_config": _EYE}), CLIP),
     Tower(Model("exaone4-5-eye", "Exaone4_5_ForConditionalGeneration", "llama3", {

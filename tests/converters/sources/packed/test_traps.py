@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from ggufx.converters.errors import GgufxError
-from zoo.packed import decoded, opened, pair, same
+from safetensors.torch import load_file, save_file
+from zoo.packed import decoded, opened, pair, same, tensors
 
 import ggufx
 
@@ -47,16 +48,16 @@ def test_blocks_with_axes_of_one_between(shape: tuple[int, ...], tmp_path: Path)
 @pytest.mark.parametrize("shape", [(3,), (3, 24), (3, 24, 1)])
 def test_stacks_of_experts_with_a_scale_each_or_each_row(shape: tuple[int, ...], tmp_path: Path):
     q, s = torch.randn(3, 24, 40).to(F8), torch.rand(shape)
-    tensors = opened({"experts.up": q, "experts.up_scale": s}, "{}", tmp_path).tensors
-    assert torch.equal(decoded(tensors["experts.up"]), q.float() * s.reshape(3, -1, 1))
+    made = opened({"experts.up": q, "experts.up_scale": s}, "{}", tmp_path).tensors
+    assert torch.equal(decoded(made["experts.up"]), q.float() * s.reshape(3, -1, 1))
 
 
 def test_stacks_of_nvfp4_with_a_factor_each(tmp_path: Path):
     codes = torch.randint(0, 256, (3, 8, 32), dtype=torch.uint8)
     s, g = torch.rand(3, 8, 4).to(F8), torch.rand(3)
-    tensors = opened({"experts.up": codes, "experts.up_scale": s, "experts.up_scale_2": g}, "{}", tmp_path).tensors
+    made = opened({"experts.up": codes, "experts.up_scale": s, "experts.up_scale_2": g}, "{}", tmp_path).tensors
     values = E2M1[torch.stack([codes & 15, codes >> 4], -1).long()].reshape(3, 8, 64)
-    assert torch.equal(decoded(tensors["experts.up"]), values * (s.float() * g[:, None, None]).repeat_interleave(16, 2))
+    assert torch.equal(decoded(made["experts.up"]), values * (s.float() * g[:, None, None]).repeat_interleave(16, 2))
 
 
 def test_groups_of_different_bits_and_presets(zoo, tmp_path: Path):
@@ -166,7 +167,7 @@ def test_a_negative_scale_of_nvfp4_is_decoded_but_not_kept(zoo, tmp_path: Path):
 
 @pytest.mark.parametrize("case", ["FP8", "NF4", "GPTQ", "int4 experts"])
 def test_commands_take_packed_checkpoints(case: str, zoo, tmp_path: Path):
-    """inspect, --dry-run, verify, an adapter's base, merge-lora's base."""
+    """inspect, --dry-run, verify, an adapter's base."""
     model, change, declared = {
         "FP8": ("llama", shaped((), "{m}.weight_scale_inv"), {}), "NF4": ("llama", nf4, {}),
         "GPTQ": ("llama", gptq(sym=True), settings(sym=True)), "int4 experts": ("deepseek3", int4, CT)}[case]
@@ -176,3 +177,14 @@ def test_commands_take_packed_checkpoints(case: str, zoo, tmp_path: Path):
     ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", outtype="f32")
     assert ggufx.verify(packed, tmp_path / "a.gguf").same
     assert ggufx.verify(packed, twin).same
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    out, inner = load_file(twin / "model.safetensors")["model.layers.0.self_attn.o_proj.weight"].shape
+    prefix = "base_model.model.model.layers.0.self_attn.o_proj"
+    save_file({f"{prefix}.lora_A.weight": torch.rand(4, inner), f"{prefix}.lora_B.weight": torch.rand(out, 4)},
+              adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8}))
+    for base in (packed, twin):
+        ggufx.lora_to_gguf(adapter, base=base, outfile=tmp_path / f"{base.name}.gguf")
+    assert tensors(tmp_path / "packed.gguf") == tensors(tmp_path / "twin.gguf")
+    assert ggufx.verify(adapter, tmp_path / "packed.gguf", base=packed).same

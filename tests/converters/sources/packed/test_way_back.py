@@ -87,12 +87,25 @@ def test_what_does_not_come_back_packed_comes_back_as_floats(case: str, zoo, tmp
     change, declared, there, home = FLOATS[case]
     packed, _ = pair(zoo("llama"), tmp_path, change, declared)
     ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", **there)
-    plan = ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back", **home)
-    assert not any("as they were stored" in note for note in ggufx.gguf_to_hf(
-        tmp_path / "a.gguf", tmp_path / "b", dry_run=True, **home).notes), plan
+    notes = ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back", dry_run=True, **home).notes
+    assert not any("as they were stored" in note for note in notes)
+    ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back", **home)
     assert "quantization_config" not in json.loads((tmp_path / "back/config.json").read_text())
     assert {str(t.dtype) for t in load_file(tmp_path / "back/model.safetensors").values()} <= {
         "torch.float32", "torch.float16", "torch.bfloat16"}
+
+
+def test_what_is_too_much_to_keep_is_said_ahead(zoo, tmp_path: Path, monkeypatch):
+    """Zeros of whole models are beyond what a file keeps beside its tensors; once, whatever the number of outputs."""
+    from ggufx.converters.planners import original_packing
+    packed, _ = pair(zoo("llama"), tmp_path, gptq(), settings(sym=False))
+    assert "will make floats" not in str(ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes)
+    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", 1000)
+    notes = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes
+    assert sum("will make floats of this file" in note for note in notes) == 1
+    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
+    ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back")
+    assert "quantization_config" not in json.loads((tmp_path / "back/config.json").read_text())
 
 
 def test_quantized_once_more_it_comes_back_as_floats(zoo, tmp_path: Path):

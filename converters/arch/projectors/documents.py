@@ -1,0 +1,75 @@
+"""Towers that read documents, images of any size: HunyuanOCR, dots.ocr, LightOnOCR.
+
+Source: llama.cpp `conversion/hunyuan.py`, `conversion/dotsocr.py`, `conversion/lightonocr.py`; transformers
+`models/hunyuan_vl`, `models/lighton_ocr`; for dots.ocr the names in its published files.
+"""
+
+from __future__ import annotations
+
+from .common import *
+from .pixtral import BREAKS, MERGED, PATCHED, SEEN
+
+PIXELS = (
+    H("vision.image_min_pixels", ("processor.min_pixels", "processor.size.shortest_edge")),
+    H("vision.image_max_pixels", ("processor.max_pixels", "processor.size.longest_edge")),
+)
+
+# -- HunyuanOCR: two convolutions merge the patches; the row of a class token leads the table of positions -------------
+
+HUNYUAN_VL = towered(
+    "hunyuan_vl", ("HunYuanVLForConditionalGeneration",),
+    hparams=(
+        *but(seeing(epsilon=None),
+             H("vision.image_size", below("vision_config", "image_size", "max_image_size"), default=2048)),
+        projector_type("hunyuanvl"), GELU, *PIXELS,
+        H(f"vision.{NORM}", "vision_config.rms_norm_eps", F32, default=1e-5),
+        H("vision.spatial_merge_size", "vision_config.spatial_merge_size", default=2),
+        Fixed("vision_config.hidden_act", "gelu", refuse=True),
+    ),
+    tensors=(
+        *rows("v.", "vit.embeddings.", {"patch_embd": "patch_embedding"}, type=CONV),
+        R("v.position_embd.weight", "vit.embeddings.position_embedding.weight", Crop(1), type="F32"),
+        *rows("v.blk.{v}.", "vit.layers.{v}.", {
+            "ln1": "input_layernorm", **{f"attn_{x}": f"self_attn.{x}_proj" for x in "qkv"}, "attn_out": "self_attn.o_proj",
+            "ln2": "post_attention_layernorm", "ffn_up": "mlp.dense_h_to_4h", "ffn_down": "mlp.dense_4h_to_h"}),
+        *rows("mm.", "vit.perceive.proj.", {"0": "0", "2": "2"}, type=CONV),
+        *rows("mm.", "vit.perceive.", {"model.fc": "mlp", "pre_norm": "before_rms", "post_norm": "after_rms"}),
+        *(R(f"mm.image_{end}", f"vit.perceive.image_{end}") for end in ("begin", "end")),
+        R("v.image_newline", "vit.perceive.image_newline"),
+        R("v.view_seperator", "vit.perceive.image_sep", need=False),
+    ),
+    aliases=(("model.vit.", "vit."), ("model.vision_tower.", "vit."), ("vision_tower.", "vit.")), example="tencent/HunyuanOCR",
+)
+
+# -- dots.ocr: a gated tower with norms alone --------------------------------------------------------------------------
+
+DOTS_OCR = towered(
+    "dots_ocr", ("DotsOCRForCausalLM",),
+    hparams=(
+        *but(seeing(epsilon=None), Const("vision.image_size", 0)), projector_type("dots_ocr"), SILU, *PIXELS,
+        H(f"vision.{NORM}", "vision_config.rms_norm_eps", F32),
+        H("vision.projector.scale_factor", "vision_config.spatial_merge_size"),
+    ),
+    tensors=(
+        *rows("v.", "vision_tower.patch_embed.patchifier.", {"patch_embd": "proj"}, type=CONV),
+        *rows("v.", "vision_tower.patch_embed.patchifier.", {"pre_ln": "norm"}),
+        *rows("v.blk.{v}.", "vision_tower.blocks.{v}.", {
+            "ln1": "norm1", "attn_qkv": "attn.qkv", "attn_out": "attn.proj", "ln2": "norm2", "ffn_gate": "mlp.fc1",
+            "ffn_up": "mlp.fc3", "ffn_down": "mlp.fc2"}),
+        R("mm.post_norm.weight", "vision_tower.post_trunk_norm.weight"),
+        *rows("mm.", "vision_tower.merger.", {"input_norm": "ln_q", "0": "mlp.0", "2": "mlp.2"}),
+    ),
+    aliases=(("model.vision_tower.", "vision_tower."),), text="", example="rednote-hilab/dots.ocr",
+)
+
+# -- LightOnOCR: Pixtral's tower, without the token that ends a row ----------------------------------------------------
+
+LIGHTON = towered(
+    "lighton_ocr", ("LightOnOcrForConditionalGeneration", "LightOnOCRForConditionalGeneration"),
+    hparams=(*SEEN, projector_type("lightonocr"), Fixed("vision_config.model_type", "pixtral")),
+    tensors=(*PATCHED, *MERGED), sizes={"head_length": BREAKS["sizes"]["head_length"]},
+    aliases=(("model.vision_encoder.", "vision_tower."), ("model.vision_projection.", "multi_modal_projector.")),
+    example="lightonai/LightOnOCR-1B-1025",
+)
+
+SPECS = (HUNYUAN_VL, DOTS_OCR, LIGHTON)
