@@ -1,6 +1,6 @@
 """The whole loop on one model of the zoo, judged by transformers, peft and llama.cpp: what scripts/prove prints.
 
-Six questions, one function each. An answer has a figure for the table; where something is known to be beyond GGUF or
+Seven questions, one function each. An answer has a figure for the table; where something is known to be beyond GGUF or
 wrong in the runtime (the row's `lost` and `fault`), it says why instead of failing.
 """
 
