@@ -126,7 +126,9 @@ class LowRank(Update):
             return weight
         delta = self._delta(weight.shape, at, parts)
         if not self.dora:
-            return weight + (rounded(delta, kind) if self.rounded else delta)
+            delta = rounded(delta, kind) if self.rounded else delta
+            delta += weight  # in place: the arrays are large
+            return delta
         value = weight + delta
         magnitudes = self._magnitudes(len(weight), at, *parts[1:])
         if self.norms:
@@ -285,14 +287,12 @@ class Merge(Op):
 
     def forward(self, xs):
         weight, parts = xs[0].reshape(self.size), list(xs[1:])
-        if not self.steps:
-            return [bits(weight, self.kind)]
-        base = weight
+        base, made = weight, None
         for step in self._steps:
+            weight = weight if made is None else floats(made, self.kind)
             taken, parts = parts[: step.parts], parts[step.parts :]
             made = bits(step.apply(weight, self.at, taken, self.kind, base), self.kind)
-            weight = floats(made, self.kind)
-        return [made]
+        return [bits(weight, self.kind) if made is None else made]
 
 
 def bits(values: np.ndarray, kind: str) -> np.ndarray:
