@@ -15,6 +15,7 @@ from .options import (
     After,
     ChatTemplate,
     Checksums,
+    ContextLength,
     Device,
     DryRun,
     ExcludeWeights,
@@ -25,6 +26,7 @@ from .options import (
     Json,
     KeepQuantized,
     LeaveOutputTensor,
+    LlamaVersion,
     Lora,
     MaxMemory,
     MetadataFile,
@@ -95,6 +97,8 @@ def command(
     chat_template: ChatTemplate = None,
     pre: Pre = None,
     hf_class: HfClass = None,
+    llama_version: LlamaVersion = None,
+    context_length: ContextLength = None,
     target: Target = None,
     plain: Plain = False,
     keep_quantized: KeepQuantized = False,
@@ -117,11 +121,13 @@ def command(
     from ..converters.planners.projector import plan_checkpoint
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
+    from ..converters.sources.stated import Stated
     from .conversion import RESULT, carry_out
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
     outtypes = outtype_names(outtype)
+    stated = Stated(llama_version=llama_version, context_length=context_length)
     folder = resolve_model(model, progress=not quiet)
     adapters = resolve_adapters(lora, progress=not quiet)
     beside = None if target is None else resolve_model(target, what="target", progress=not quiet)
@@ -131,17 +137,19 @@ def command(
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, target=beside, chat_template=chat_template, plain=plain,
+                          hf_class=hf_class, stated=stated, target=beside, chat_template=chat_template, plain=plain,
                           keep_quantized=keep_quantized, adapters=adapters, quantization=quantization, mmproj=mmproj,
                           mmproj_only=mmproj_only, mmproj_type=mmproj_type,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
-    compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class,
+    compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class, stated=stated,
                                 target=beside, ignore=overridden(override_kv, chat_template), adapters=adapters)
                for path in plan.results} if after else None
+    pair = ("--mmproj", str(plan.outputs[-1].path)) if mmproj and not mmproj_only else ()
+    served = () if mmproj_only else (
+        ("llama-server", "-m", *(("TARGET.gguf", "-md", RESULT) if target else (RESULT, *pair))),)
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
-                     then=(("ggufx", "verify", model, RESULT, *(("--as", hf_class) if hf_class else ()),
-                            *(("--target", target) if target else ()),
-                            *(text for adapter in lora for text in ("--lora", adapter))),
-                           ("llama-server", "-m", *(("TARGET.gguf", "-md", RESULT) if target else (RESULT,)))), threads=threads,
+                     then=(("ggufx", "verify", model, RESULT, *pair, *(("--as", hf_class) if hf_class else ()),
+                            *(("--target", target) if target else ()), *stated.words,
+                            *(text for adapter in lora for text in ("--lora", adapter))), *served), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -145,6 +145,14 @@ Lora = Annotated[
     list[str], typer.Option("--lora", metavar="ADAPTER[@SCALE]", rich_help_panel=OUTPUT,
                             help="Adapter to merge into the model first: folder, or Hub id; may be repeated.")
 ]
+LlamaVersion = Annotated[
+    str | None, typer.Option("--llama-version", metavar="VERSION", rich_help_panel=METADATA,
+                             help="Of Meta's own files, which do not tell it: 1, 2, code, 3, 3.1, 3.2 or 3.3.")
+]
+ContextLength = Annotated[
+    int | None, typer.Option("--context-length", min=1, metavar="TOKENS", rich_help_panel=METADATA,
+                             help="Of Meta's or Mistral's own files, where params.json does not tell it.")
+]
 
 Target = Annotated[
     str | None, typer.Option("--target", metavar="MODEL", rich_help_panel=METADATA,

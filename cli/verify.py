@@ -9,7 +9,22 @@ import typer
 
 from .exit import ExitStatus
 from .files import check_writable, write_text
-from .options import LOOK, MEMORY, OUTPUT, Force, HfClass, Json, MaxMemory, Pre, Quiet, Target, Threads, Verbose
+from .options import (
+    LOOK,
+    MEMORY,
+    OUTPUT,
+    ContextLength,
+    Force,
+    HfClass,
+    Json,
+    LlamaVersion,
+    MaxMemory,
+    Pre,
+    Quiet,
+    Target,
+    Threads,
+    Verbose,
+)
 from .output import Output
 from .report import show
 
@@ -70,6 +85,8 @@ def command(
     ] = [],  # noqa: B006
     pre: Pre = None,
     hf_class: HfClass = None,
+    llama_version: LlamaVersion = None,
+    context_length: ContextLength = None,
     target: Target = None,
     force: Force = False,
     threads: Threads = None,
@@ -81,6 +98,7 @@ def command(
     """Compare two models, adapters or files of them. Exit 0: the same within what the types allow; 1: different."""
     from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.sources.hub import resolve_model
+    from ..converters.sources.stated import Stated
     from ..converters.verify.verify import VerifyOptions, base_named, verify
 
     out = Output(json_mode, quiet, verbose)
@@ -91,6 +109,7 @@ def command(
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
                             checksums=checksums, pre=pre, hf_class=hf_class,
                             adapters=resolve_adapters(lora, progress=not quiet),
+                            stated=Stated(llama_version=llama_version, context_length=context_length),
                             target=None if target is None else resolve_model(target, what="target", progress=not quiet),
                             projector=None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet))
     with out.compiling(), out.progress("verify") as progress:

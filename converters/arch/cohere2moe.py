@@ -27,7 +27,8 @@ def default_layer_types(config: Config) -> list[str]:
 COHERE2MOE = ArchSpec(
     "cohere2moe", ("Cohere2MoeForCausalLM",), "cohere2_moe",
     hparams=(
-        *without(COHERE, "feed_forward_length", "attention.layer_norm_epsilon"), CONTEXT_LENGTH, VOCAB_SIZE, ROPE_DIM, *EXPERTS,
+        *without(COHERE, "num_hidden_layers", "feed_forward_length", "attention.layer_norm_epsilon"), *NEXTN_BLOCKS,
+        CONTEXT_LENGTH, VOCAB_SIZE, ROPE_DIM, *EXPERTS,
         H("attention.layer_norm_epsilon", "layer_norm_eps", F32),
         H("attention.layer_norm_rms_epsilon", "rms_norm_eps", F32, need=False),
         Computed("feed_forward_length", lambda c: c.get("prefix_dense_intermediate_size") or c["intermediate_size"],
@@ -37,7 +38,7 @@ COHERE2MOE = ArchSpec(
                  "first_k_dense_replace", lambda kv: kv.get("leading_dense_block_count", 0)),
         H("attention.sliding_window", "sliding_window"),
         Computed("attention.sliding_window_pattern", sliding, "layer_types",
-                 lambda kv: layer_types([bool(s) for s in kv["attention.sliding_window_pattern"]]), BOOL),
+                 lambda kv: layer_types([bool(s) for s in kv["attention.sliding_window_pattern"]][:main_blocks(kv)]), BOOL),
         H("expert_gating_func", "expert_selection_fn", codec=GATING),
         # Softmax over the chosen experts alone is softmax over all of them, normalised.
         Computed("expert_weights_norm", lambda c: c["norm_topk_prob"] or c["expert_selection_fn"] == "softmax",
@@ -49,10 +50,11 @@ COHERE2MOE = ArchSpec(
     ),
     tensors=(
         *EMBED, NORMS[0], *ATTN, *where(dense, *FFN), *where(sparse, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS),
-        *where(lambda hp, b: sparse(hp, b) and hp.get("expert_shared_count", 0) > 0, *SHARED_EXPERTS), *OUT_NORM,
+        *where(lambda hp, b: sparse(hp, b) and hp.get("expert_shared_count", 0) > 0, *SHARED_EXPERTS), *NEXTN, *OUT_NORM,
     ),
-    stacks={"b": Stack(beyond="multi-token prediction")},
-    defaults={**DECODER_DEFAULTS, "head_dim": 128, "max_position_embeddings": 8192, "layer_norm_eps": 1e-5,
+    idle=predicting,
+    defaults={**DECODER_DEFAULTS, "num_nextn_predict_layers": 0, "head_dim": 128, "max_position_embeddings": 8192,
+              "layer_norm_eps": 1e-5,
               "sliding_window": 4096, "tie_word_embeddings": True, "num_experts": 8, "num_experts_per_tok": 2,
               "num_shared_experts": 0,
               "norm_topk_prob": True, "expert_selection_fn": "softmax", "first_k_dense_replace": 0,

@@ -105,9 +105,11 @@ MTP = (
 MIMO2 = ArchSpec(
     "mimo2", ("MiMoV2FlashForCausalLM",), "mimo_v2_flash",
     hparams=(
-        Computed("block_count", lambda c: c["num_hidden_layers"] + c["num_nextn_predict_layers"], "num_hidden_layers", main_blocks),
+        Computed("block_count", lambda c: c["num_hidden_layers"] + c["num_nextn_predict_layers"], "num_hidden_layers",
+                 main_blocks),
         Seen("num_nextn_predict_layers", lambda facts: None, names=predicted),
-        Computed("nextn_predict_layers", lambda c: c["num_nextn_predict_layers"] or None), CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT, Rope(default_sliding_theta=10000.0),
+        Computed("nextn_predict_layers", lambda c: c["num_nextn_predict_layers"] or None),
+        CONTEXT_LENGTH, EMBEDDING_LENGTH, FFN_LENGTH, HEAD_COUNT, Rope(default_sliding_theta=10000.0),
         Computed("attention.head_count_kv", with_predicted(kv_heads, sliding_heads), "num_key_value_heads", full_heads),
         H("attention.layer_norm_rms_epsilon", ("rms_norm_eps", "layernorm_epsilon"), F32),
         H("attention.key_length", "head_dim"), H("attention.value_length", "v_head_dim"),
@@ -146,7 +148,9 @@ MIMO2 = ArchSpec(
         "output_columns": lambda hp: hp["attention.head_count"] * hp["attention.value_length"],
     },
     defaults={
-        "num_nextn_predict_layers": 0, "num_key_value_heads": 4, "head_dim": 192, "v_head_dim": 128, "max_position_embeddings": 131072, "sliding_window": 129,
+        "num_nextn_predict_layers": 0, "num_key_value_heads": 4, "head_dim": 192, "v_head_dim": 128,
+        "max_position_embeddings": 131072,
+        "sliding_window": 129,
         "routed_scaling_factor": 1.0, "layer_types": kinds, "mlp_layer_types": feed_forwards, "rope_parameters": rope},
     example="XiaomiMiMo/MiMo-V2-Flash",
 )

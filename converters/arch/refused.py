@@ -14,8 +14,6 @@ REFUSED: dict[str, tuple[str, ...]] = {
         ("MiMoV2ForCausalLM",),
     "it holds adapters beside its weights, of which each token chooses one": ("GraniteSwitchForCausalLM",),
     "it needs a table of experts by token, whole numbers that no operation writes yet": ("DeepseekV4ForCausalLM",),
-    "GGUF has norms of queries and keys that the checkpoint has not: a setting would become a tensor in every block":
-        ("MuseGlimmerForConditionalGeneration",),
     "constants of its hashes are whole numbers of 64 bits that become keys, and a table is spread over many tensors":
         ("Qwen4ExpForCausalLM", "Qwen4ExpForConditionalGeneration"),
 }

@@ -27,7 +27,7 @@ KINDS = {"full_attention": False, "sliding_attention": True}
 GATING = {"softmax": 1, "sigmoid": 2}
 
 
-def padded(values: list[Any], config: Config, filler: Any) -> list[Any]:
+def padded(values: Any, config: Config, filler: Any) -> Any:
     """A value per block; config.json may leave out those of multi-token prediction."""
     main = config["num_hidden_layers"]
     count = main + config["num_nextn_predict_layers"]
@@ -47,7 +47,7 @@ def per_kind(key: str) -> Callable[[Config], list[int]]:
         other = config.get("attention_other_setting") or {}
         if other.get("head_dim", config["head_dim"]) != config["head_dim"]:
             raise ValueError("the runtime knows one head_dim")
-        return [other.get(key, config[key]) if slide else config[key] for slide in slides(config)]
+        return [(config | other if slide else config)[key] for slide in slides(config)]
 
     return value
 

@@ -19,7 +19,9 @@ from ..io.values import Metadata, plain
 from ..rules.facts import GgufFacts
 from ..rules.hf_config import canonical
 from ..rules.hparams import read_hparams, write_hparams
-from ..sources.hf_folder import Checkpoint, open_checkpoint
+from ..sources.hf_folder import Checkpoint
+from ..sources.original.folder import open_model
+from ..sources.original.joined import JoinedTensor
 from ..sources.packed.logical import logical
 from ..sources.packed.mlx_adapter import open_adapter
 from ..sources.packed.tensor import PackedTensor
@@ -195,8 +197,9 @@ def _layer_types(config: Mapping[str, Any]) -> Sequence[str] | None:
 def _of_folder(folder: Path) -> Inspection:
     found = recognise(folder)
     adapter = bool(found) and "adapter" in found[0][0].takes
-    checkpoint = open_adapter(folder) if adapter else open_checkpoint(folder)
-    files = tuple(dict.fromkeys(t.file for t in checkpoint.tensors.values()))
+    checkpoint = open_adapter(folder) if adapter else open_model(folder, whole=False)
+    stored = (part for t in checkpoint.tensors.values() for part in (t.parts if isinstance(t, JoinedTensor) else (t,)))
+    files = tuple(dict.fromkeys(part.file for part in stored))
     try:
         checkpoint = logical(checkpoint) if not adapter else checkpoint
     except GgufxError as error:
@@ -210,7 +213,7 @@ def _of_folder(folder: Path) -> Inspection:
         return out
     _read_config(checkpoint, out)
     try:
-        out.templates = chat_templates(Folder(folder))
+        out.templates = chat_templates(Folder(folder, checkpoint.made))
     except GgufxError as error:
         out.notes.append(f"the chat template cannot be read: {error}")
     return out

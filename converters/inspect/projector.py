@@ -16,7 +16,7 @@ def projector_facts(keys: Mapping[str, Any]) -> dict[str, Any]:
     """Facts by the names that `ggufx inspect` shows."""
     facts: dict[str, Any] = {"projector": [str(v) for k, v in keys.items() if k.endswith("projector_type")]}
     for part, shown in (("vision", "images"), ("audio", "sound")):
-        if keys.get(f"clip.has_{part}_encoder"):
+        if keys.get(f"clip.has_{part}_encoder") is True:
             facts[shown] = ", ".join(_tower(keys, part))
     kind = keys.get("clip.vision.projector_type", keys.get("clip.projector_type"))
     patch, size = (_count(keys.get(f"clip.vision.{key}")) for key in ("patch_size", "image_size"))

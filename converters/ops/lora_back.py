@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from .arrays import Array
 from .base import Cut, Factors, LoraRefused, Op, Shape
 from .lora import EMBEDDING, FUSED
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class LoraBack(Op):
     `ops`, `kind`, `experts`, `index`, `scales`: as of `Lora`. `ranks[i]`: the rank of pair i, the rest is padding.
     `absent`: for each GGUF tensor 0, or, where it has no update, its rows. `own`: where the updates of the tensors have an A
     each, what each one's B is multiplied by; then the A's stand below each other, and the pair's rank is the sum of theirs.
-    Empty: they share one A. `with_b`: whether the B's come out, too.
+    Empty: they share one A. `out`: which factors come out, of each pair.
     """
 
     ops: tuple[Op, ...]
@@ -34,7 +36,7 @@ class LoraBack(Op):
     index: tuple[int, ...] = ()
     absent: tuple[int, ...] = (0,)
     own: tuple[float, ...] = ()
-    with_b: bool = True
+    out: str = "AB"
     moves: ClassVar[bool] = False
     exact: ClassVar[bool] = False
 
@@ -56,23 +58,26 @@ class LoraBack(Op):
                 raise ValueError("a factor has no elements")
             without = ((a[0], 0), (b[0], 0)) if self.kind == EMBEDDING else ((*a[:-2], 0, a[-1]), (*b[:-1], 0))
             empty += [np.empty(s, np.float32) for s in without]
-        out: list[Shape] = []
+        made: list[Shape] = []
         for number, rank in enumerate(self.ranks):
             wide = rank * (self.experts if self.kind == FUSED else 1)
             for f in self._of_pair(self._outputs(empty), number):
-                out.append((wide, f.b.shape[-2] if self.kind == EMBEDDING else f.a.shape[-1]))
-                out += [(f.a.shape[-1] if self.kind == EMBEDDING else f.b.shape[-2], wide)] if self.with_b else []
-        return out
+                inner, rows = f.a.shape[-1], f.b.shape[-2]
+                made += self._chosen((wide, rows) if self.kind == EMBEDDING else (wide, inner),
+                                     (inner, wide) if self.kind == EMBEDDING else (rows, wide))
+        return made
 
     def forward(self, xs):
         outputs = self._outputs(xs)
-        made = []
+        made: list[Array] = []
         for number, scale in enumerate(self.scales):
             for f in self._of_pair(outputs, number):
                 a, b = self._as_peft_has_it(f)
-                made += [np.ascontiguousarray(a)]
-                made += [np.ascontiguousarray(b / np.float32(scale) if scale not in (0, 1) else b)] if self.with_b else []
+                made += map(np.ascontiguousarray, self._chosen(a, b / np.float32(scale) if scale not in (0, 1) else b))
         return made
+
+    def _chosen(self, a: T, b: T) -> list[T]:
+        return [x for side, x in (("A", a), ("B", b)) if side in self.out]
 
     def _outputs(self, xs: Sequence[Array]) -> list[Factors]:
         """The update of each GGUF tensor; of rank 0 where there is none."""

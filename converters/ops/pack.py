@@ -18,6 +18,7 @@ from .repack import BLOCK, numbers_of
 from .unpack import Grid, Unpack, values_of
 
 MADE = ("codes", "scales", "biases")
+AT_ONCE = 1 << 20  # numbers
 EIGHT = ("MXFP4", "NVFP4")  # blocks whose scales are the stored bytes
 
 
@@ -101,50 +102,55 @@ class Pack(Op):
         return [np.stack(part) if x.ndim == 3 else part[0] for part in zip(*matrices, strict=True)]
 
     def _parts(self, blocks: np.ndarray, number: int) -> list[np.ndarray]:
-        """The arrays of one matrix."""
+        """The arrays of one matrix, whose rows are taken apart some at a time."""
         op, grids = self.of, dict(self.of.parts)
         rows, cols = len(blocks), op.size[1]
-        numbers, found = numbers_of(op.into, blocks)
         bands = np.arange(-(-rows // op.block[0])) * op.block[0]
         groups = np.arange(-(-cols // op.block[1]))
         every = groups * op.block[1] // (16 if op.into == "NVFP4" else BLOCK[op.into])
+        codes = np.empty((rows, cols), np.uint8)
+        shared: dict[str, list[np.ndarray]] = {role: [] for role in self.roles if role not in ("codes", "zeros")}
+        for start in range(0, rows, step := -(-AT_ONCE // cols)):
+            numbers, found = numbers_of(op.into, blocks[start : start + step])
+            stop = start + len(numbers)
+            for role, parts in shared.items():
+                parts.append(found[role][bands[(bands >= start) & (bands < stop)] - start][:, every])
+            if op.into not in EIGHT:
+                numbers = _codes(numbers + self._zeros(number, start, stop), grids["codes"])
+            codes[start:stop] = numbers
         out = []
         for role, kind in zip(self.roles, self.kinds, strict=True):
-            grid = grids[role]
-            if role == "zeros":
+            grid, width = grids[role], ELEMENT_TYPES[kind].width
+            if role == "codes":
+                out.append(grid.stored(codes, width))
+            elif role == "zeros":
                 half = np.full((len(bands), len(groups)), 1 << (grids["codes"].bits or 8) - 1, np.int16)
-                out.append(grid.stored(_codes(half, grid), ELEMENT_TYPES[kind].width))
-            elif role != "codes":
-                values = found[role][bands][:, every]
-                if op.into not in EIGHT:
-                    values = _floats(values, kind)
-                out.append(_bytes(values.T if grid.turned else values))
-            elif op.into in EIGHT:
-                out.append(grid.stored(numbers.astype(np.uint8), ELEMENT_TYPES[kind].width))
+                out.append(grid.stored(_codes(half, grid), width))
             else:
-                values = numbers + self._zeros(number, rows, cols)
-                out.append(grid.stored(_codes(values, grid), ELEMENT_TYPES[kind].width))
+                values = np.concatenate(shared[role])
+                values = values if op.into in EIGHT else _floats(values, kind)
+                out.append(_bytes(values.T if grid.turned else values))
         return out
 
-    def _zeros(self, number: int, rows: int, cols: int) -> np.ndarray | int:
-        """What was subtracted from each number; of one matrix."""
+    def _zeros(self, number: int, start: int, stop: int) -> np.ndarray | int:
+        """What was subtracted from each number of these rows; of one matrix."""
         op, grids = self.of, dict(self.of.parts)
         if op.symmetric:
             return 1 << (grids["codes"].bits or 8) - 1
         if not self.zeros:
             return 0
-        bands, groups = -(-rows // op.block[0]), -(-cols // op.block[1])
-        all_ = np.frombuffer(base64.b64decode(self.zeros), "<i2").reshape(-1, bands, groups)
-        return all_[number].repeat(op.block[0], 0)[:rows].repeat(op.block[1], 1)[:, :cols]
+        groups = -(-op.size[1] // op.block[1])
+        every = np.frombuffer(base64.b64decode(self.zeros), "<i2").reshape(-1, -(-op.size[0] // op.block[0]), groups)
+        return every[number][np.arange(start, stop) // op.block[0]].repeat(op.block[1], 1)[:, : op.size[1]]
 
 
 def _codes(numbers: np.ndarray, grid: Grid) -> np.ndarray:
     """uint8: the code that stands for each whole number. ValueError for one that none does."""
-    values = values_of(grid.kind, grid.bits)[: 1 << (grid.bits or 8)].astype(np.int64)
-    places = numbers.astype(np.int64) - values.min()
-    if numbers.size and not (places.min() >= 0 and places.max() < len(values)):
+    values = values_of(grid.kind, grid.bits)[: 1 << (grid.bits or 8)].astype(np.int16)
+    least, count = values.min(), len(values)
+    if numbers.size and not (numbers.min() >= least and numbers.max() < least + count):
         raise ValueError(f"a whole number beyond those of the codes: {numbers.min()} to {numbers.max()}")
-    return np.argsort(values).astype(np.uint8)[places]
+    return ((numbers - values[0]) & count - 1).astype(np.uint8)  # in order, but for where they begin
 
 
 def _floats(halves: np.ndarray, kind: str) -> np.ndarray:

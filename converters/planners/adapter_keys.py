@@ -59,8 +59,10 @@ class Record:
             self._types |= {a.name: a.type, b.name: b.type}
             rank = a.shape[0] // (op.experts if op.kind == FUSED else 1)
             folded.append([int(holes.get("e", 0)), rank, scale])
-            if not returns(b.type, kind, scale) and not self._keep(b):
-                notes.append(Note("a scale is folded in, and comes off on the way back to within a rounding", b.name))
+            exact = all(step.exact for step in op.ops)
+            for factor, by_ops, by in ((a, op.kind == EMBEDDING, 1.0), (b, op.kind != EMBEDDING, scale)):
+                if not returns(factor.type, kind, by, exact or not by_ops) and not self._keep(factor):
+                    notes.append(Note("a scale is folded in, and comes off on the way back to within a rounding", factor.name))
         if [[e, op.rank, 1.0] for e in range(op.experts if op.index else 1)] != folded:
             self.source.folded[made] = folded
 
@@ -95,12 +97,12 @@ def _config(adapter: Checkpoint) -> str:
     return json_bytes(config, indent=2, sort_keys=True).decode()
 
 
-def returns(stored: str, made: str, scale: float) -> bool:
-    """Whether factors of type `stored`, times `scale`, as `made`, give their bits back; a type that loses some has none to
-    keep."""
+def returns(stored: str, made: str, scale: float, exact: bool) -> bool:
+    """Whether factors of type `stored`, through ops that are `exact` and times `scale`, as `made`, give their bits back; a
+    type that loses some has none to keep."""
     if made not in HELD_BY.get(stored, ()):
         return True
-    return abs(math.frexp(scale)[0]) == 0.5 or (scale != 0 and stored != made)
+    return (exact and abs(math.frexp(scale)[0]) == 0.5) or (scale != 0 and stored != made)
 
 
 def folded_of(source: Source | None, made: str, experts: int, rank: int) -> list[tuple[int, int, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +187,9 @@ def _is_router(weight: str) -> bool:
 
 def _updates(model: BaseModel, pairs: Mapping[str, tuple[StoredTensor, StoredTensor]], own: Source | None, alpha: float,
              path: Path, exact: bool, problems: list[GgufxError]) -> list[_Update]:
-    """Which rule makes what of which factors. A rule that makes one parameter of all experts goes before one of a module for
-    each: transformers 5 has them so, whatever the checkpoint, and its name for a router stands last; the layout that the file
-    records before all. `exact`: factors that the file keeps come back as they were."""
+    """Which rule makes what of which factors. Of several layouts that one which the file records; else, of mixtures, the last
+    one, which is how transformers 5 holds them whatever the checkpoint: one parameter of all experts before a module for each.
+    `exact`: factors that the file keeps come back as they were."""
     index: TemplateIndex[int] = TemplateIndex()
     spec = model.spec
     for number, rule in enumerate(spec.tensors):
@@ -201,10 +201,10 @@ def _updates(model: BaseModel, pairs: Mapping[str, tuple[StoredTensor, StoredTen
     for weight in pairs:
         if weight in done:
             continue
-        rules = [(spec.tensors[r], holes) for _, r, holes in index.find(weight)
+        of_mixture = _is_router(weight) or "_shexp." in weight or len(pairs[weight][0].shape) == 3
+        rules = [(spec.tensors[r], holes) for _, r, holes in [*index.find(weight)][:: -1 if of_mixture else 1]
                  if in_stack(spec, rule := spec.tensors[r], holes, model.hp)
                  and is_of(spec, rule, local_holes(spec, rule, holes, model.hp), model.hp)]
-        rules = rules[::-1] if _is_router(weight) else rules
         rules.sort(key=lambda found: (str(found[0].hf[0]) not in layouts,
                                       bool(found[0].given and not found[0].given.at(pairs, found[1])), found[0].stacked))
         failed: list[GgufxError] = []
@@ -243,11 +243,13 @@ def _update(model: BaseModel, rule: TensorRule, holes: Holes, pairs: Mapping[str
             raise ValueError("the factors are not those that ggufx.source tells of")
         local = local_holes(model.spec, rule, holes, model.hp)
         names = [pair for e, _, _ in folded for pair in factor_names(rule, {**local, "e": e}, kind)]
-        kept = exact and own is not None and any(own.original_name(b) in own.kept for _, b in names)
+        kept = own.kept if exact and own is not None else {}
+        out = "".join(side for side, of_side in zip("AB", zip(*names, strict=True), strict=True)
+                      if not any(own is not None and own.original_name(name) in kept for name in of_side))
         op = LoraBack(ops, kind, tuple(s for _, _, s in folded), tuple(r for _, r, _ in folded), experts,
                       tuple(e for e, _, _ in folded) if rule.stacked else (), _absent(rule, made, ops, at, pairs),
-                      () if shared else _multipliers(ranks, made, pairs, alpha), not kept)
-        results = LoraBack(**{**vars(op), "with_b": True}).shape(shapes)
+                      () if shared else _multipliers(ranks, made, pairs, alpha), out)
+        results = replace(op, out="AB").shape(shapes)
     except (KeyError, ValueError, IndexError) as error:  # LoraRefused is a ValueError
         refused = isinstance(error, LoraRefused) or rule.no_lora
         return (UnsupportedError if refused else InputError)(rule.no_lora or str(error), file=path, tensor=first)
@@ -372,7 +374,7 @@ def _assemble(file: GgufFile, folder: Path, model: BaseModel, own: Source | None
     head = encode_safetensors_header(shard.tensors)
     place = {t.name: len(head) + t.offset for t in shard.tensors}
     kept = own.kept if own else {}
-    whole = {b for update in updates if not update.op.with_b for _, b in update.names}
+    whole = shapes.keys() - {name for update in updates for name in _made(update)}
     outputs = [OutputFile(folder / shard.file_name, len(head) + sum(t.nbytes for t in shard.tensors), head,
                           tuple(piece for n in sorted(whole) for piece in
                                 kept_pieces(file.metadata, file.path, spelled[n], kept[spelled[n]], place[spelled[n]])))]
@@ -384,7 +386,7 @@ def _assemble(file: GgufFile, folder: Path, model: BaseModel, own: Source | None
     for update in updates:
         sources = tuple(Region(numbers[t.file], t.offset, t.type, t.shape)
                         for weight in update.made for t in pairs.get(weight, ()))
-        made = [name for pair in update.names for name in (pair if update.op.with_b else pair[:1])]
+        made = _made(update)
         jobs.append(TensorJob(update.made[0], sources, (update.op,), tuple(
             Region(0, place[spelled[name]], types[name], shapes[name]) for name in made)))
     return ConversionPlan(
@@ -392,6 +394,11 @@ def _assemble(file: GgufFile, folder: Path, model: BaseModel, own: Source | None
         tuple(PlannedTensor(t.name, t.type, t.shape) for t in shard.tensors), tuple(grouped(notes)),
         {"architecture": model.spec.name, "class": model.hf_class, "alpha": config.get("lora_alpha"),
          "modules": len(shapes) // 2}, folder=folder)
+
+
+def _made(update: _Update) -> list[str]:
+    """The factors that come out of the op; others are kept."""
+    return [name for pair in update.names for side, name in zip("AB", pair, strict=True) if side in update.op.out]
 
 
 def _config_text(file: GgufFile, config: dict[str, Any]) -> bytes:

@@ -157,14 +157,13 @@ def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfT
         reading.notes.append(f"{spec.name}.vocab_size is {foreign['vocab_size']}, token_embd.weight has {rows} rows, "
                              "as config.json says")
         foreign["vocab_size"] = rows
-    for derived in spec.derived:
-        if derived.gguf in matched.derived and not original:
+    for derived in spec.derived if not original else ():
+        for name in (name for name in spec.names_of(derived, hp) if name in matched.derived):
             try:
                 with np.errstate(divide="raise", over="raise", invalid="raise"):
-                    derived.recover(_values(model.tensors[derived.gguf], derived.most), found, foreign)
+                    derived.recover(_values(model.tensors[name], derived.most), found, foreign)
             except (*UNFIT, Missing) as error:
-                raise InputError(f"stands for settings and cannot be read: {error}", file=path,
-                                 tensor=derived.gguf) from error
+                raise InputError(f"stands for settings and cannot be read: {error}", file=path, tensor=name) from error
     if own and original and reading.options.dtype == "auto":
         reading.packing = original_packing(model, own, matched.matches)
     tensors = _targets(reading, matched.matches)

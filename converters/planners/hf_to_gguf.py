@@ -19,7 +19,6 @@ from ..metadata.naming import Kind, count_parameters, default_file_name, output_
 from ..notes import Note, grouped
 from ..plan.gguf_output import WHOLE, SplitLimits, gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
-from ..plan.plan import Source as Stored
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Missing
 from ..rules.hparams import UNFIT
@@ -28,6 +27,7 @@ from ..rules.spec import CONV
 from ..sources.names import PREFIXES
 from ..sources.packed.tensor import PackedTensor
 from ..sources.quantized import FILES, PLAIN, declared
+from ..sources.stated import NOTHING, Stated
 from ..tokenizer.folder import Folder
 from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.own_keys import residue_with_template
@@ -40,7 +40,7 @@ from .merged_model import beside_weights
 from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import MAX_KEPT_BYTES, Source, json_value
-from .packed_sources import blocks_of, factor_of, parts_of, scale_name, scaled, source_of, stored_of
+from .packed_sources import blocks_of, factor_of, jobs_of, parts_of, scale_name, scaled, stored_of
 from .published import published
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
@@ -55,10 +55,10 @@ NO_WAY_BACK = ("gguf-to-hf will make floats of this file: not all weights that w
 class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
-    the class to take the model for. `target`: the folder of the model that a draft guesses for. `adapters`: what is merged
-    into it first. `chat_template`: a file in the place of the model's own. `mmproj`: the vision and audio parts are written,
-    too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is. `split`: what a file holds at most, but
-    for that of `mmproj`."""
+    the class to take the model for. `stated`: what the files of an original checkpoint do not tell. `target`: the folder of the
+    model that a draft guesses for. `adapters`: what is merged into it first. `chat_template`: a file in the place of the
+    model's own. `mmproj`: the vision and audio parts are written, too, to a file of their own, of type `mmproj_type`;
+    `mmproj_only`: nothing else is. `split`: what a file holds at most, but for that of `mmproj`."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -67,6 +67,7 @@ class GgufOptions:
     hub_id: str | None = None
     pre: str | None = None
     hf_class: str | None = None
+    stated: Stated = NOTHING
     target: Path | None = None
     tokenizer: bool = True
     chat_template: Path | None = None
@@ -125,7 +126,8 @@ class GgufPlanner:
         if options.chat_template is not None:
             self.tokens = with_template(self.tokens, read_template(options.chat_template))
         self.general = general_metadata(
-            folder, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
+            folder if options.adapters else checkpoint.home, arch=self.spec.name,
+            tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file,
             hub_id=None if options.adapters else options.hub_id, kind=self.kind, notes=notes)
         notes.extend(tokens.notes)
@@ -139,10 +141,11 @@ class GgufPlanner:
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
         self.residue = {} if options.plain else _residue(reading, tokens, self.repacked, self.texts,
-                                                         options.chat_template is not None, folder)
+                                                         options.chat_template is not None,
+                                                         folder if options.adapters else checkpoint.folder)
 
     def _read(self, folder: Path) -> Reading:
-        return read(folder, self.options.hf_class, self.target, self.options.adapters)
+        return read(folder, self.options.hf_class, self.target, self.options.stated, self.options.adapters)
 
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         if not self.options.tokenizer:
@@ -150,7 +153,8 @@ class GgufPlanner:
         if self.spec.draft and self.target is not None:
             return tokens_of_target(self.target, folder, self.reading.config, self.options.pre)
         return tokenizer_metadata(folder, arch=self.spec.name, hf_class=self.reading.hf_class, config=self.reading.config,
-                                  vocab_size=_vocab_rows(self.tensors, self.reading.config), pre=self.options.pre)
+                                  vocab_size=_vocab_rows(self.tensors, self.reading.config), pre=self.options.pre,
+                                  made=self.reading.checkpoint.made)
 
     def _left_out(self) -> list[str]:
         """What to say of tensors that are not part of this file."""
@@ -308,7 +312,7 @@ def _derived(reading: Reading) -> dict[str, np.ndarray]:
                                                file="config.json", tensor=rule.gguf))
             continue
         if values is not None:
-            out[rule.gguf] = values
+            out.update(dict.fromkeys(reading.spec.names_of(rule, reading.hp), values))
     return out
 
 
@@ -357,17 +361,20 @@ def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, s
     source.decoded = list(dict.fromkeys(t.form for t in checkpoint.tensors.values() if isinstance(t, PackedTensor)))
     kept = keep(checkpoint.tensors, found, source, reading.notes)
     index = folder / "model.safetensors.index.json"
-    if not source.decoded:
+    if not source.decoded and not checkpoint.made:
         source.record_files(checkpoint.tensors, index)
     files: Metadata = {}
     for text in texts:
         with suppress(InputError):  # said where its settings are looked for
-            files |= json_value(folder / text)
+            files |= json_value(folder / text, checkpoint.made)
     if tokens.metadata and not reading.spec.draft:
         files |= (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
     own = {False: {"ggufx.source": string(source.to_value()), **files, **kept}}
     if not repacked:
         return own
+    if checkpoint.made:  # its files, and the order of its rows, are not those that come back
+        reading.notes.append(NO_WAY_BACK)
+        return own | {True: own[False]}
     packing = record(reading, repacked, source, sum(int(np.asarray(value.data).nbytes) for value in kept.values()))
     if source.packed:
         stored = [part for t in checkpoint.tensors.values() for part in stored_of(t)]
@@ -394,14 +401,9 @@ def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bo
 
 
 def _jobs(match: Match, reading: Reading, files: Mapping[Path, int], outputs: list[Region], into: str = "") -> list[TensorJob]:
-    def region(spelling: str) -> Stored:
-        return source_of(reading.source(spelling), files, into)
-
     name = match.gguf[0]
     if not match.rule.stacked:
-        return [TensorJob(name, tuple(region(names[0]) for names in match.hf), match.ops, tuple(outputs))]
+        return jobs_of(name, [reading.source(names[0]) for names in match.hf], files, match.ops, outputs, into)
     (whole,) = outputs
-    step = whole.nbytes // whole.shape[0]
-    return [TensorJob(f"{name} expert {e}", (region(source),), match.ops,
-                      (replace(whole, offset=whole.offset + e * step, shape=whole.shape[1:]),))
-            for e, source in enumerate(match.hf[0])]
+    return [job for e, spelling in enumerate(match.hf[0])
+            for job in jobs_of(f"{name} expert {e}", [reading.source(spelling)], files, match.ops, [whole.item(e)], into)]

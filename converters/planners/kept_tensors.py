@@ -48,6 +48,8 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
             if sum(tensor.nbytes for tensor in sources) <= room and not any(isinstance(t, PackedTensor) for t in sources):
                 for tensor in sources:
                     add(tensor.name, read_tensor(tensor), None)
+            else:
+                notes.append(Note("come back as other factors of the same product", *(tensor.name for tensor in sources)))
             continue
         tensor = sources[0]
         if isinstance(tensor, PackedTensor):

@@ -210,8 +210,8 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
 def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError:
     """Why no rule takes an update of this weight."""
     if spec.whole and weight.startswith(tuple(spec.whole.parts)):
-        return UnsupportedError("belongs to a part of the model that a GGUF model leaves out", file=file, tensor=tensor,
-                                hint=MERGE)
+        return UnsupportedError("belongs to a part of the model beside its text: the runtime applies no update there",
+                                file=file, tensor=tensor, hint=MERGE)
     if any(t.match(name) is not None for name in rename(weight, spec.aliases) for t in spec.ignore):
         return UnsupportedError("GGUF has no place for the weight that it belongs to", file=file, tensor=tensor)
     return InputError("the base model has no such weight", file=file, tensor=tensor,

@@ -57,6 +57,9 @@ def with_adapters(checkpoint: Checkpoint, adapters: Sequence[Adapter], places: P
 
     Raises InputError or UnsupportedError with everything that keeps them from being merged.
     """
+    if checkpoint.made:
+        raise UnsupportedError("adapters are not merged into an original checkpoint", file=checkpoint.folder,
+                               hint="Merge them into what `ggufx original-to-hf` makes of it.")
     notes = list(checkpoint.notes)
     problems: list[GgufxError] = []
     opened = [OpenedAdapter(adapter, places, notes, problems) for adapter in adapters]

@@ -177,10 +177,13 @@ def kept_value(raw: np.ndarray) -> Value:
     return array(ValueType.UINT8, raw.view(np.uint8).reshape(-1))
 
 
-def json_value(path: Path) -> Metadata:
-    """`{}` or the text of a JSON file, as a one-element part of the metadata named after the file."""
-    if not path.is_file():
-        return {}
-    raw = path.read_bytes()
+def json_value(path: Path, made: Mapping[str, bytes | Path] | None = None) -> Metadata:
+    """`{}` or the text of a JSON file, as a one-element part of the metadata named after the file. `made`: texts that stand
+    for files."""
+    raw = made.get(path.name) if made else None
+    if not isinstance(raw, bytes):
+        if not path.is_file():
+            return {}
+        raw = path.read_bytes()
     parse_object(raw, path, non_finite=True)  # as both files are read everywhere else
     return {f"ggufx.{path.stem}": string(raw.decode())}

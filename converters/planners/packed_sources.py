@@ -1,18 +1,22 @@
-"""Weights of a checkpoint as sources of a job: a region, or what is made of several; and which are repacked without loss."""
+"""Weights of a checkpoint as sources of jobs: a region, or what is made of several; and which are repacked without loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, UnsupportedError
 from ..io.files import read_bytes
 from ..io.tensors import StoredTensor
-from ..plan.plan import Merged, Packed, Region, Source
+from ..ops import Op, Split
+from ..plan.plan import Merged, Packed, Region, Source, TensorJob
+from ..plan.tiles import Tile, unit_count
 from ..rules.match import Match
 from ..sources.merged import MergedTensor
+from ..sources.original.joined import JoinedTensor
 from ..sources.packed.tensor import PackedTensor
 
 # Weights whose results llama.cpp multiplies by a tensor beside them; of feed-forward networks in these architectures.
@@ -28,7 +32,7 @@ def parts_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
     """The stored tensors that a weight is made of."""
     if isinstance(tensor, MergedTensor):
         return tuple(stored for part in (tensor.base, *tensor.parts) for stored in parts_of(part))
-    return tensor.parts if isinstance(tensor, PackedTensor) else (tensor,)
+    return tensor.parts if isinstance(tensor, (PackedTensor, JoinedTensor)) else (tensor,)
 
 
 def stored_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
@@ -49,6 +53,42 @@ def source_of(tensor: StoredTensor, files: Mapping[Path, int], into: str = "") -
     repacked = tensor.op.repacked if into else None
     op = repacked if repacked is not None and repacked.into == into else tensor.op
     return Packed(regions, op, tensor.count, tensor.flat)
+
+
+def jobs_of(name: str, tensors: Sequence[StoredTensor], files: Mapping[Path, int], ops: Sequence[Op],
+            outputs: Sequence[Region], into: str = "") -> list[TensorJob]:
+    """The jobs that make `ops` of weights: one, or of a weight whose rows ranks share one for each of them, where the ops
+    allow; so nothing need be joined in memory but tiles of columns. `into`: as of `source_of`.
+
+    Raises UnsupportedError where a weight that is made of pieces goes into an op with others.
+    """
+    joined = next((t for t in tensors if isinstance(t, JoinedTensor)), None)
+    own = [t.ops for t in tensors if isinstance(t, (PackedTensor, JoinedTensor)) and t.ops]
+    if len(tensors) > 1 and (joined or own):
+        raise UnsupportedError("this weight is made of several, of which ranks hold pieces", tensor=name)
+    chain = _without_returns((*(own[0] if own else ()), *ops))
+    if joined is None or joined.axis is None:
+        sources = tuple(source_of(t.parts[0] if isinstance(t, JoinedTensor) else t, files, into) for t in tensors)
+        return [TensorJob(name, sources, chain, tuple(outputs))]
+    pieces, count = tuple(Region(files[t.file], t.offset, t.type, t.shape) for t in joined.parts), len(joined.parts)
+    if joined.axis == 0:
+        whole = TensorJob(name, (replace(pieces[0], shape=joined.shape),), chain, tuple(outputs))
+        if (units := unit_count(whole)) % count == 0:
+            tiles = [Tile(units // count * i, units // count * (i + 1), units) for i in range(count)]
+            return [TensorJob(name, (piece,), chain, tuple(map(tile.of, outputs)))
+                    for piece, tile in zip(pieces, tiles, strict=True)]
+    return [TensorJob(name, pieces, (Split(count, columns=joined.axis == 1, undo=True), *chain), tuple(outputs))]
+
+
+def _without_returns(ops: Iterable[Op]) -> tuple[Op, ...]:
+    """The chain without ops that the next one takes back: rows that are in the runtime's order as they are stored."""
+    out: list[Op] = []
+    for op in ops:
+        if out and out[-1].exact and out[-1].inverse == op:
+            out.pop()
+        else:
+            out.append(op)
+    return tuple(out)
 
 
 def factor_of(tensor: StoredTensor) -> np.float32:

@@ -17,7 +17,7 @@ from ..arch import projectors
 from ..errors import InputError, UnsupportedError, UsageError, raise_all
 from ..io.gguf import GgufFile, read_gguf_model
 from ..io.json_file import json_bytes, parse_object
-from ..io.values import plain
+from ..io.values import plain, text_of
 from ..notes import Note
 from ..plan.plan import ConversionPlan
 from ..rules.facts import Config, GgufFacts, set_path
@@ -60,6 +60,10 @@ class Part:
         return cls(model, plain(model.metadata), Source.of(model.metadata, path))
 
     @property
+    def architecture(self) -> str | None:
+        return text_of(self.model.metadata, "general.architecture")
+
+    @property
     def facts(self) -> GgufFacts:
         return GgufFacts.of(self.keys, self.model.tensors)
 
@@ -74,8 +78,8 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     hf_class = options.hf_class
     text, seen = Part.read(path), Part.read(mmproj)
     expect_model(path, text.keys, text.model.tensors)
-    if seen.keys.get("general.architecture") != "clip":
-        raise UsageError("is no projector (mmproj)", file=mmproj, found=seen.keys.get("general.architecture"),
+    if seen.architecture != "clip":
+        raise UsageError("is no projector (mmproj)", file=mmproj, found=seen.architecture,
                          hint="Give the text model first, and its projector to --mmproj.")
     notes: list[str] = []
     config = _kept_config(seen) or _kept_config(text)
@@ -87,9 +91,9 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
             notes.append("one of the two files is not ggufx's: config.json is that which the other keeps")
     else:
         name, spec, towers = _told(text, seen, hf_class, notes)
-    if spec.name != text.keys.get("general.architecture"):
+    if spec.name != text.architecture:
         raise InputError("the two files are not of one model", file=mmproj, found=f"the projector of a {spec.name} model",
-                         expected=f"that of a {text.keys.get('general.architecture')} model")
+                         expected=f"that of a {text.architecture} model")
     _check_widths(text, seen, mmproj)
 
     texts = tokenizer_files(text.model.metadata, arch=spec.name, pre=options.pre, file=path) if options.tokenizer else \
@@ -154,7 +158,7 @@ def _text(part: Part, key: str) -> bytes:
 
 def _told(text: Part, seen: Part, hf_class: str | None, notes: list[str]) -> tuple[str, ArchSpec, Projector]:
     """Class and tables of a pair of others: by the projector's type and the text architecture."""
-    name = text.keys.get("general.architecture")
+    name = text.architecture
     known = {c: spec for spec in arch.SPECS if spec.name == name for c in spec.classes}
     found = projectors.classes_of(seen.facts, known)
     types = ", ".join(str(v) for k, v in seen.keys.items() if k.endswith("projector_type"))
@@ -176,10 +180,10 @@ def _not_of(hf_class: str, known: list[str]) -> list[tuple[str, Projector]]:
 
 def _check_widths(text: Part, seen: Part, file: Path) -> None:
     """The features that the projector makes must be as wide as the text model."""
-    width = text.keys.get(f"{text.keys.get('general.architecture')}.embedding_length")
+    width = text.keys.get(f"{text.architecture}.embedding_length")
     for part in ("vision", "audio"):
         made = seen.keys.get(f"clip.{part}.projection_dim")
-        if made is not None and width is not None and made != width:
+        if isinstance(made, int) and isinstance(width, int) and made != width:
             raise InputError("the two files are not of one model", file=file, found=f"features of {made} values",
                              expected=f"as many as the text model's {width}")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import arch
 from ..arch import projectors
-from ..errors import Failure, InputError, UsageError
+from ..errors import Failure, InputError, UsageError, raise_all
 from ..io.json_file import read_json
 from ..io.values import Metadata
 from ..metadata.naming import Kind
@@ -20,7 +20,7 @@ from ..plan.gguf_output import WHOLE
 from ..plan.plan import ConversionPlan, PlannedTensor
 from ..rules.facts import MISSING, Config, Settings, get_path
 from ..rules.hf_config import canonical, check_block_count
-from ..rules.hparam_rules import OneKey
+from ..rules.hparam_rules import Key, OneKey
 from ..rules.match import rename
 from ..rules.spec import ArchSpec, Projector
 from ..rules.template import TemplateIndex
@@ -31,7 +31,7 @@ from .adapter_updates import Adapter
 from .hf_to_gguf import GgufOptions, GgufPlanner
 from .many_outputs import outtype_names, plan_outputs
 from .quantization import Quantization
-from .reading import Reading, matched, open_weights, with_merged
+from .reading import Reading, check_promises, matched, open_weights, with_merged
 from .rounded_values import keep_rounded
 
 # What settings of images and sounds are called, the later ones winning, and where in each of them they stand apart.
@@ -88,10 +88,12 @@ def read_projector(folder: Path, hf_class: str | None = None, pre: str | None = 
     config = Settings(checkpoint.config, processor=processor_settings(folder))
     if spec.tokens:
         config["tokens"] = _token_ids(checkpoint, spec, name, pre)
+    _check_parts(spec, config, file)
     _check_counts(spec, config, file)
     reading = matched(checkpoint, spec, config, own_tensors(checkpoint, spec, name), notes)
     if not reading.found.matches and not reading.problems:
         raise InputError("holds no tensor of the vision or audio parts", file=folder, found=name)
+    check_promises(reading)
     reading.asked_class = hf_class
     reading.raise_all()
     return reading
@@ -137,6 +139,16 @@ def _token_ids(checkpoint: Checkpoint, spec: Projector, hf_class: str, pre: str 
     if missing := [token for token in spec.tokens.values() if token not in known]:
         raise InputError(f"the vocabulary has no token {missing[0]}, whose embedding the projector holds", file=folder)
     return {key: known[token] for key, token in spec.tokens.items()}
+
+
+def _check_parts(spec: ArchSpec, config: Mapping[str, Any], file: str) -> None:
+    """Refuse a config without the part that most rules are about, in one line."""
+    needed = {path.split(".")[0] for rule in spec.hparams if isinstance(rule, Key) and rule.need and rule.default is MISSING
+              for path in rule.fills if path.split(".")[0].endswith("_config")}
+    raise_all(InputError(f"config.json has no {part}", file=file, expected="an object", found=config.get(part))
+              for part in sorted(needed) if not isinstance(config.get(part), Mapping)
+              and not any(isinstance(config.get(path.split(".")[0]), Mapping) for rule in spec.hparams
+                          if isinstance(rule, Key) and part in {p.split(".")[0] for p in rule.fills} for path in rule.fills))
 
 
 def _check_counts(spec: ArchSpec, config: Mapping[str, Any], file: str) -> None:

@@ -21,12 +21,14 @@ from ..rules.match import BlockHparams, HfMatches, expected_shape, match_hf, ren
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Hparams
 from ..rules.template import TemplateIndex
-from ..sources.hf_folder import Checkpoint, open_checkpoint, taken_for
+from ..sources.hf_folder import Checkpoint, taken_for
 from ..sources.names import HEADS
+from ..sources.original.folder import open_model
 from ..sources.packed.declaration import declared_settings
 from ..sources.packed.logical import logical
 from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
+from ..sources.stated import NOTHING, Stated
 from .adapter_updates import Adapter
 from .draft_target import Target, check_draft_tokens, of_draft
 from .keyed_tensors import to_keys
@@ -66,13 +68,14 @@ class Reading:
         raise_all(self.problems)
 
 
-def read(folder: Path, hf_class: str | None = None, target: Target | None = None, adapters: Sequence[Adapter] = ()) -> Reading:
-    """Headers and config.json. `hf_class`: the class to take the model for; `target`: of a draft model; `adapters`: what is
-    merged into it.
+def read(folder: Path, hf_class: str | None = None, target: Target | None = None, stated: Stated = NOTHING,
+         adapters: Sequence[Adapter] = ()) -> Reading:
+    """Headers and config.json. `hf_class`: the class to take the model for; `target`: of a draft model; `stated`: as of
+    `open_model`; `adapters`: what is merged into it.
 
     Raises InputError or UnsupportedError with everything that is wrong.
     """
-    checkpoint = open_weights(folder, hf_class)
+    checkpoint = open_weights(folder, hf_class, stated)
     try:
         spec = arch.for_config(checkpoint.config, f"{folder}/config.json")
     except UnsupportedError as error:
@@ -94,7 +97,7 @@ def read(folder: Path, hf_class: str | None = None, target: Target | None = None
     reading.asked_class = hf_class
     if not checkpoint.config.get("architectures"):
         reading.notes.append(f"config.json names no architecture: taken for {reading.hf_class}, by its model_type")
-    _check_promises(reading)
+    check_promises(reading)
     _check_head(reading)
     _check_flags(reading)
     reading.raise_all()
@@ -158,9 +161,10 @@ def _alike(checkpoint: Checkpoint) -> str | None:
     return None
 
 
-def open_weights(folder: Path, hf_class: str | None) -> Checkpoint:
-    """The checkpoint with its weights as numbers; raises where they are stored in a form that has no plain decoding."""
-    stored = open_checkpoint(folder, hf_class)
+def open_weights(folder: Path, hf_class: str | None, stated: Stated = NOTHING) -> Checkpoint:
+    """The checkpoint with its weights as numbers; raises where they are stored in a form that has no plain decoding. `stated`:
+    as of `open_model`."""
+    stored = open_model(folder, hf_class, stated)
     _refuse_method(stored)
     return logical(stored)
 
@@ -179,7 +183,7 @@ def _undecoded(checkpoint: Checkpoint, method: str, why: str = "") -> Unsupporte
                             hint="Convert the checkpoint that it was made from" + (f": {bases[0]}." if bases else "."))
 
 
-def _check_promises(reading: Reading) -> None:
+def check_promises(reading: Reading) -> None:
     """A tensor that an index lists, that no file holds, and that the model would have. Without a word of it, an optional
     one would be missing in silence."""
     known: TemplateIndex[None] = TemplateIndex()

@@ -27,7 +27,8 @@ def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: li
         try:
             out.update(rule.write(config, notes))
         except Missing as error:
-            problems.append(InputError(f"config.json has no {error.args[0]}", file="config.json",
+            name, where = _where(error.args[0])
+            problems.append(InputError(f"{where} has no {name}", file=where,
                                        hint=f"{spec.classes[0]} cannot be described without it."))
         except UNFIT as error:
             problems.append(_unfit(rule, error))
@@ -44,8 +45,15 @@ def write_hparams(spec: ArchSpec, config: Config, notes: list[str], problems: li
 
 def _unfit(rule: HparamRule, error: Exception) -> InputError:
     """A setting that a rule cannot compute with, by its name in config.json or in the file."""
-    name = " or ".join(rule.fills or rule.writes)
-    return InputError(f"config.json: {name} cannot be used: {error}", file="config.json")
+    found = [_where(path) for path in rule.fills] or [(key, "config.json") for key in rule.writes] or [("", "config.json")]
+    names, where = " or ".join(name for name, _ in found), found[0][1]
+    return InputError(f"{where}: {names} cannot be used: {error}", file=where)
+
+
+def _where(path: str) -> tuple[str, str]:
+    """The name of a setting and the file that has it. Those of processors stand under a name of their own."""
+    found = path.removeprefix("processor.")
+    return found, "config.json" if found == path else "preprocessor_config.json"
 
 
 def sizes(spec: ArchSpec, values: Mapping[str, Any], vocab_size: int | None, config: Config | None) -> Hparams:

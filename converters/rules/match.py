@@ -316,7 +316,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
     for r, rule in enumerate(spec.tensors):
         for template in rule.gguf:
             index.add(template, r)
-    derived = {d.gguf for d in spec.derived}
+    derived = {name for d in spec.derived for name in spec.names_of(d, hp)}
     matches: dict[tuple[int, tuple], Match] = {}
     count = 0
     available = set(names) - derived - {*spec.again}

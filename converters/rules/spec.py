@@ -88,7 +88,8 @@ class TensorRule:
 
 @dataclass(frozen=True)
 class Derived:
-    """A GGUF tensor computed from the config (`make`) and turned back into config (`recover`)."""
+    """A GGUF tensor computed from the config (`make`) and turned back into config (`recover`); with `{b}` in its name one of
+    each block, all of them the same."""
 
     gguf: str
     make: Callable[[Config, Hparams], np.ndarray | None]
@@ -158,6 +159,11 @@ class ArchSpec:
             out.append(bool(names & taken))
             taken |= names
         return tuple(out)
+
+    def names_of(self, derived: Derived, hp: Hparams) -> list[str]:
+        """The tensors that are computed so."""
+        blocks = self.blocks("b", hp) if "{b}" in derived.gguf else (0,)
+        return [derived.gguf.format(b=b) for b in blocks]
 
     def blocks(self, hole: str, hp: Hparams) -> Sequence[int]:
         """The blocks of a stack by their numbers in GGUF names."""

@@ -47,6 +47,7 @@ class Checkpoint:
     """`config` is config.json as it stands; `tensors` in file order, then header order; `notes` are for the user.
 
     `promised`: names that the index lists and no file holds. `beside`: stored tensors that are no weights, nor parts of one.
+    `made`: small files that stand for those of the folder: what is in them, or where they lie.
     """
 
     folder: Path
@@ -55,6 +56,13 @@ class Checkpoint:
     notes: list[str] = field(default_factory=list)
     promised: tuple[str, ...] = ()
     beside: Mapping[str, StoredTensor] = field(default_factory=dict)
+    made: Mapping[str, bytes | Path] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """The folder that the model is called after: of one in `original/`, as the Hub has Meta's, that around it."""
+        folder = Path(os.path.abspath(self.folder))
+        return folder.parent if self.made and folder.name == "original" else self.folder
 
 
 def open_checkpoint(folder: str | Path, hf_class: str | None = None) -> Checkpoint:
@@ -67,8 +75,8 @@ def open_checkpoint(folder: str | Path, hf_class: str | None = None) -> Checkpoi
     folder = Path(folder)
     expect(folder, "checkpoint")
     problems: list[GgufxError] = []
-    names = _listed(folder)
-    config = _attempt(lambda: _read_config(folder, "config.json"), problems) or {}
+    names = listed(folder)
+    config = attempt(lambda: _read_config(folder, "config.json"), problems) or {}
     weights = _read_weights(folder, names, config, MODEL, problems)
     problems += _pointers(folder, names)
     raise_all(problems)
@@ -85,8 +93,8 @@ def open_adapter(folder: str | Path) -> Checkpoint:
     folder = Path(folder)
     expect(folder, "adapter")
     problems: list[GgufxError] = []
-    config = _attempt(lambda: _read_config(folder, "adapter_config.json"), problems) or {}
-    weights = _read_weights(folder, _listed(folder), config, ADAPTER, problems)
+    config = attempt(lambda: _read_config(folder, "adapter_config.json"), problems) or {}
+    weights = _read_weights(folder, listed(folder), config, ADAPTER, problems)
     raise_all(problems)
     return Checkpoint(folder, config, weights.tensors, weights.notes)
 
@@ -153,7 +161,7 @@ def _is_blob(target: Path) -> bool:
             and _BLOB.fullmatch(target.name) is not None)
 
 
-def _listed(folder: Path) -> set[str]:
+def listed(folder: Path) -> set[str]:
     try:
         return {entry.name for entry in folder.iterdir()}
     except OSError as error:
@@ -169,7 +177,7 @@ def _pointers(folder: Path, names: Collection[str]) -> list[GgufxError]:
             continue
         if name == "config.json" or not 0 < os.path.getsize(path) <= MAX_POINTER_BYTES:
             continue  # config.json has been read; an empty template or list of merges is one
-        _attempt(partial(_refuse_stand_in, folder, name), found)
+        attempt(partial(_refuse_stand_in, folder, name), found)
     return found
 
 
@@ -209,8 +217,8 @@ def _read_weights(folder: Path, names: set[str], config: Mapping[str, Any], sing
             problems.append(_no_weights(folder, names, single))
             return _Weights("")
         notes = [f"no index: all {len(loose)} *.safetensors files are read"]
-        problems += _missing_parts(folder, loose)
-        return _Weights("the *.safetensors files", _read_files(folder, loose, problems), notes)
+        problems += missing_parts(folder, loose)
+        return _Weights("the *.safetensors files", read_files(folder, loose, problems), notes)
     weights = _Weights(first)
     if first not in names:
         problems.append(InputError(f"{CHOICE}: no such file in the folder", file=folder / "config.json",
@@ -218,7 +226,7 @@ def _read_weights(folder: Path, names: set[str], config: Mapping[str, Any], sing
     elif first.endswith(INDEX):
         _read_indexed(folder, weights, problems)
     else:
-        weights.tensors = _read_files(folder, [first], problems)
+        weights.tensors = read_files(folder, [first], problems)
     if any(t.file.suffix != ".safetensors" for t in weights.tensors.values()):
         weights.notes.append(_PICKLED)
     return weights
@@ -230,7 +238,7 @@ def _no_weights(folder: Path, names: Collection[str], single: tuple[str, ...]) -
     return InputError(f"has no weights: no {single[0]}, {single[1]}, or index of either", file=folder, hint=hint)
 
 
-def _missing_parts(folder: Path, loose: list[str]) -> Iterable[GgufxError]:
+def missing_parts(folder: Path, loose: list[str]) -> Iterable[GgufxError]:
     """What the names of numbered parts tell of others that are not there."""
     numbered = [match for name in loose if (match := _PART.fullmatch(name))]
     for stem, total in sorted({(match[1], match[3]) for match in numbered}):
@@ -242,13 +250,13 @@ def _missing_parts(folder: Path, loose: list[str]) -> Iterable[GgufxError]:
 
 def _read_file(folder: Path, name: str) -> dict[str, StoredTensor]:
     path = safe_file(folder, name)
-    return read_torch_pickle(path) if name.endswith(".bin") else read_safetensors_header(path).tensors
+    return read_torch_pickle(path) if name.endswith((".bin", ".pth")) else read_safetensors_header(path).tensors
 
 
-def _read_files(folder: Path, names: Iterable[str], problems: list[GgufxError]) -> dict[str, StoredTensor]:
+def read_files(folder: Path, names: Iterable[str], problems: list[GgufxError]) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     for name in names:
-        read = _attempt(partial(_read_file, folder, name), problems) or {}
+        read = attempt(partial(_read_file, folder, name), problems) or {}
         if twice := [other for other in read if other in tensors]:
             more = f", as {len(twice) - 1} more tensors are" if len(twice) > 1 else ""
             problems.append(InputError(f"already stored in {tensors[twice[0]].file.name}{more}", file=folder / name,
@@ -259,7 +267,7 @@ def _read_files(folder: Path, names: Iterable[str], problems: list[GgufxError]) 
 
 def _read_indexed(folder: Path, weights: _Weights, problems: list[GgufxError]) -> None:
     index_path = folder / weights.first
-    index = _attempt(lambda: read_json(safe_file(folder, weights.first)), problems)
+    index = attempt(lambda: read_json(safe_file(folder, weights.first)), problems)
     if index is None:
         return
     weight_map = index.get("weight_map")
@@ -276,14 +284,14 @@ def _read_indexed(folder: Path, weights: _Weights, problems: list[GgufxError]) -
     files: list[str] = []
     absent: list[str] = []
     for name in names:
-        path = _attempt(partial(safe_file, folder, name, index_path), problems)
+        path = attempt(partial(safe_file, folder, name, index_path), problems)
         if path is not None:
             (files if os.path.exists(path) else absent).append(name)  # Path.exists raises for a name that is too long
     if absent:
         count = f"{len(absent)} of {len(absent) + len(files)}"
         problems.append(InputError(f"weight_map: {count} files are missing: {_some(absent)}", file=index_path,
                                    hint="the download is not complete"))
-    tensors = weights.tensors = _read_files(folder, files, problems)
+    tensors = weights.tensors = read_files(folder, files, problems)
     if len(problems) > before:
         return  # every tensor of an unread file would be reported again
     weights.promised = [name for name in weight_map if name not in tensors]
@@ -297,7 +305,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(map(printable, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
-def _attempt(read: Callable[[], T], problems: list[GgufxError]) -> T | None:
+def attempt(read: Callable[[], T], problems: list[GgufxError]) -> T | None:
     """What `read` returns, or None after noting why not."""
     try:
         return read()

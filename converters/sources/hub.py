@@ -26,7 +26,7 @@ from ..io.gguf import split_names
 from ..io.json_file import read_json
 from . import quantized
 from .recognise import recognise_names, told
-from .weight_files import ADAPTER, INDEX, first_of, loose_parts
+from .weight_files import ADAPTER, INDEX, PARAMS, first_of, is_original, loose_parts, original_parts
 
 What = Literal["checkpoint", "config", "target", "adapter", "gguf"]
 
@@ -185,10 +185,12 @@ class _Snapshot:
 
 
 def _fetch_folder(snapshot: _Snapshot, what: What) -> Path:
+    files = [name for name in snapshot.names if any(fnmatchcase(name, pattern) for pattern in _FILES[what])]
+    if what == "checkpoint" and is_original(snapshot.names):
+        return snapshot.fetch([*files, PARAMS, *original_parts(snapshot.names)])
     required = "adapter_config.json" if what == "adapter" else "config.json"
     if required not in snapshot.names:
         snapshot.refuse(f"no {required}", hint=_other_use(snapshot))
-    files = [name for name in snapshot.names if any(fnmatchcase(name, pattern) for pattern in _FILES[what])]
     if what == "checkpoint":
         config = read_json(snapshot.fetch(["config.json"]) / "config.json", non_finite=True)
         weights = weight_files(snapshot.names, config, lambda index: snapshot.fetch([index]) / index)

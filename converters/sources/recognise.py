@@ -25,7 +25,7 @@ START_BYTES = 512
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
             "model-*.safetensors")
-_PUBLISHED = "Download the model in Hugging Face's format: the repository with config.json and model*.safetensors."
+_ORIGINAL = ("consolidated.[0-9]*.pth", "consolidated*.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,12 @@ FOLDERS = (
     Thing("a PEFT adapter", _ADAPTER_WAY, ("adapter",), has=("adapter_config.json", "adapter_model.*"),
           without=("adapters.*",)),
     Thing("an adapter of mlx-lm", _ADAPTER_WAY, ("adapter",), has=("adapters.safetensors",)),
-    Thing("Meta's original checkpoint, a file per rank", _PUBLISHED, has=("consolidated.[0-9]*.pth",)),
-    Thing("Mistral's own format", _PUBLISHED, has=("consolidated*.safetensors",), also=("params.json", "tekken.json")),
+    Thing("a model in its maker's own layout (Meta, Mistral)", "Convert it with `ggufx hf-to-gguf {path}`.", ("checkpoint",),
+          has=_ORIGINAL, also=("params.json",)),
+    Thing("a repository whose original checkpoint alone is here, one level down", "Give {member}.", has=("original",),
+          without=(*_WEIGHTS, "*.safetensors", "*.bin", "*.gguf")),
+    Thing("a model in its maker's own layout, without params.json", "Put params.json of the same download beside the weights: "
+          "it holds the model's settings.", has=_ORIGINAL),
     Thing("a Megatron checkpoint", _MEGATRON, has=("common.pt",), also=("*.distcp",)),
     Thing("a NeMo checkpoint", "Export it with NeMo: `llm.export_ckpt('{path}', target='hf', output_path='OUT')` of "
           "nemo.collections, and convert OUT.", has=("context",), also=("weights",)),

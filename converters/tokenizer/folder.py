@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
-from ..io.json_file import read_json
+from ..io.json_file import parse_object, read_json
 from .vocabulary import AddedToken, listing
 
 T = TypeVar("T")
@@ -81,19 +81,26 @@ def token_text(value: Any) -> str | None:
 
 
 class Folder:
-    """A folder with tokenizer files. Files are read on first use and once."""
+    """A folder with tokenizer files. Files are read on first use and once.
 
-    def __init__(self, path: Path) -> None:
+    `made`: what stands for files of the folder: their bytes, or where they lie.
+    """
+
+    def __init__(self, path: Path, made: Mapping[str, bytes | Path] | None = None) -> None:
         self.path = Path(path)
+        self._made = made or {}
         self.notes: list[str] = []
         self._documents: dict[str, Document | None] = {}
 
     def has(self, name: str) -> bool:
-        return (self.path / name).is_file()
+        return name in self._made or (self.path / name).is_file()
 
     def read(self, name: str) -> bytes:
         """The file's bytes. Raises InputError where it is missing, unreadable or beyond any tokenizer's size."""
-        file = self.path / name
+        made = self._made.get(name)
+        if isinstance(made, bytes):
+            return made
+        file = made or self.path / name
         try:
             size = file.stat().st_size
             if size > MAX_BYTES:
@@ -112,10 +119,15 @@ class Folder:
     def document(self, name: str) -> Document | None:
         """The JSON object in the file, None where there is no such file."""
         if name not in self._documents:
-            file = self.path / name
-            self._documents[name] = Document(file, read_json(file, max_bytes=MAX_BYTES, non_finite=True)) if self.has(name) \
-                else None
+            self._documents[name] = self._parsed(name) if self.has(name) else None
         return self._documents[name]
+
+    def _parsed(self, name: str) -> Document:
+        file = self.path / name
+        made = self._made.get(name)
+        data = parse_object(made, file) if isinstance(made, bytes) else \
+            read_json(made or file, max_bytes=MAX_BYTES, non_finite=True)
+        return Document(file, data)
 
     @cached_property
     def tokenizer(self) -> Document | None:

@@ -31,6 +31,7 @@ from .protobuf import read_model, without_charsmap
 from .rwkv import file_line
 from .special import PREFIX
 from .templates import KEY
+from .tiktoken import is_ranks
 from .unigram import entries_of
 from .vocabulary import SPACE, TokenType
 
@@ -109,7 +110,7 @@ def residue(folder: Path | Folder, metadata: Metadata) -> Metadata:
     if style := {name: changes for name in STYLED if source.has(name) and (changes := JsonStyle.of(source.read(name)).changes)}:
         kept["style"] = style
     _keep_lists(source, kept, spelling, metadata, extra)
-    models = [name for name in MODEL_FILES if source.has(name)]
+    models = [name for name in MODEL_FILES if source.has(name) and not is_ranks(source.read(name))]
     for name in models:
         kept.setdefault("models", {})[name] = _keep_model(source, name, metadata, spelling, extra)
     if kept.keys() <= {"tokens", "check"}:

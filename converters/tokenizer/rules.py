@@ -200,6 +200,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "plamo3": VocabRules(space_prefix=False),
     "minimax-m3": VocabRules(pre=("minimax-m2",)),
     "modern-bert": VocabRules(pre=("modern-bert",)),
+    "muse-glimmer": VocabRules(pre=("llama4",), named={"eot": "<|eot|>"}),
     "mpt": VocabRules(pre=("mpt",)),
     "maincoder": VocabRules(pre=("qwen2",)),
     "mellum": VocabRules(pre=("mellum2",)),

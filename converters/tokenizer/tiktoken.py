@@ -26,14 +26,15 @@ MAX_WORK = 1 << 28  # sum of squared piece lengths, in bytes; 200 000 pieces of 
 def rank_file(folder: Folder) -> str | None:
     """The name of the folder's rank file, None where there is none. InputError where there are several."""
     found = sorted({file.name for pattern in names.RANKS for file in folder.path.glob(pattern)})
-    if folder.has(names.SENTENCEPIECE) and _is_ranks(folder.read(names.SENTENCEPIECE)):
+    if folder.has(names.SENTENCEPIECE) and is_ranks(folder.read(names.SENTENCEPIECE)):
         found.append(names.SENTENCEPIECE)
     if len(found) > 1:
         raise InputError("several rank files, and none says which counts", file=folder.path, found=", ".join(found))
     return found[0] if found else None
 
 
-def _is_ranks(raw: bytes) -> bool:
+def is_ranks(raw: bytes) -> bool:
+    """Whether bytes begin as a rank file does."""
     parts = raw[:1 << 12].split(b"\n", 1)[0].split()
     if len(parts) != 2 or not parts[1].isdigit():
         return False

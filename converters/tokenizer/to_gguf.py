@@ -30,8 +30,8 @@ class TokenizerResult:
 
 
 def tokenizer_metadata(folder: Path, *, arch: str, hf_class: str, config: Mapping[str, Any], vocab_size: int,
-                       pre: str | None = None) -> TokenizerResult:
-    """All `tokenizer.*` key-values of a model folder.
+                       pre: str | None = None, made: Mapping[str, bytes | Path] | None = None) -> TokenizerResult:
+    """All `tokenizer.*` key-values of a model folder; `made` stands for files of it, as of `Folder`.
 
     `arch` is `general.architecture`, `config` the parsed config.json, `vocab_size` the rows of the token embedding (the
     vocabulary is padded to it with `[PADn]`), `pre` a pre-tokenizer name that overrides recognition. Keys, types and
@@ -41,7 +41,7 @@ def tokenizer_metadata(folder: Path, *, arch: str, hf_class: str, config: Mappin
     if vocab_size < 1:
         raise InputError("a model without a vocabulary size", file=folder, found=vocab_size)
     try:
-        return _forward(Folder(folder), rules_for(arch), config, vocab_size, pre, hf_class)
+        return _forward(Folder(folder, made), rules_for(arch), config, vocab_size, pre, hf_class)
     except RecursionError as err:
         raise InputError("a tokenizer file is nested too deeply", file=folder) from err
 

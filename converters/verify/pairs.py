@@ -22,6 +22,7 @@ from ..run.device import Device
 from ..run.engines.threads import Threads
 from ..sources.hf_folder import Checkpoint
 from ..sources.packed.logical import open_logical
+from ..sources.stated import NOTHING, Stated
 from .side import Places, Side, SideTensor, of_checkpoint, of_plan
 from .tensors import Figures, Pair, Slice, Verdict, add, judge, measure, same_bits, slices
 
@@ -111,7 +112,7 @@ def _take(part: Slice, found: Figures, back: Figures | None) -> None:
 
 def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, stack: ExitStack,
                notes: list[str], hf_class: str | None = None, mmproj: Path | None = None,
-               adapters: Sequence[Adapter] = ()) -> list[Pair]:
+               adapters: Sequence[Adapter] = (), stated: Stated = NOTHING) -> list[Pair]:
     """The pairs of a checkpoint and a GGUF file, with what GGUF's names do not settle compared under the checkpoint's.
 
     That is what the file holds in another layout than the table's first, and values that the way to GGUF computes.
@@ -122,7 +123,7 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
     if (folder.form, file.form) != ("checkpoint", "gguf") or not unsettled:
         return pairs
     try:
-        checkpoint = with_merged(folder.path, adapters, hf_class) if adapters else open_logical(folder.path, hf_class)
+        checkpoint = with_merged(folder.path, adapters, hf_class) if adapters else open_logical(folder.path, hf_class, stated)
         plan = plan_model_to_hf(file.path, Path("verify"), HfOptions("f32", mmproj=mmproj, hf_class=hf_class))
     except GgufxError as error:
         notes.append(f"{file.path}: cannot be compared under the checkpoint's names as well: {error}")

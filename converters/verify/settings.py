@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..io.files import printable
-from ..io.json_file import read_json
+from ..io.json_file import parse_object, read_json
 from ..io.values import Metadata, Value, text_of
 from ..rules.facts import MISSING
 from ..rules.hf_config import canonical
@@ -131,19 +131,21 @@ def _scalar(x: Any) -> Any:
 # ------------------------------------------------------------------------------------------------- files of folders
 
 
-def model_files(a: Path, b: Path, specs: Sequence[ArchSpec | None]) -> list[Difference]:
+def model_files(a: Path, b: Path, specs: Sequence[ArchSpec | None],
+                made: Sequence[Mapping[str, bytes | Path]] = ({}, {})) -> list[Difference]:
     """Differences of config.json, generation_config.json and the tokenizer files of two checkpoint folders.
 
     With a table, config.json is compared in its canonical form: what is said in the style of transformers 4 and 5, or
     by a class's default, is the same. Keys that only one side has count for nothing then: it is the default or unread.
+    `made`: of each folder, what stands for files of it.
     """
-    x, y = (_read(f / "config.json") for f in (a, b))
+    x, y = (_read(f / "config.json", m) for f, m in zip((a, b), made, strict=True))
     known = specs[0] if specs[0] is specs[1] else None
     if known is not None:
         x, y = (canonical(c, known, "config.json") for c in (x, y))
     out = list(_documents("config.json", x, y, CONFIG_UNCOUNTED, absent_counts=known is None))
     for name in ("generation_config.json", "tokenizer_config.json"):
-        out += _documents(name, _read(a / name), _read(b / name), None)
+        out += _documents(name, _read(a / name, made[0]), _read(b / name, made[1]), None)
     one, two = (_tokenizer(f / "tokenizer.json") for f in (a, b))
     if one is not None and two is not None:
         found = _documents("tokenizer.json", one, two, None, depth=1)
@@ -166,7 +168,9 @@ def adapter_files(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference
     return list(_documents("adapter_config.json", x, y, ADAPTER_UNCOUNTED))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, made: Mapping[str, bytes | Path] | None = None) -> dict[str, Any]:
+    if isinstance(raw := (made or {}).get(path.name), bytes):
+        return parse_object(raw, path)
     return read_json(path, non_finite=True) if path.is_file() else {}
 
 

@@ -26,11 +26,12 @@ from ..ops import Shape
 from ..plan.plan import ConversionPlan, InputFile, Region, TensorJob, numbered, region_bytes
 from ..plan.tiles import RAW, Tile, by_address, memory, native_kind, unit_count
 from ..planners.nvfp4_scales import Factors, read_factors
-from ..planners.packed_sources import parts_of, source_of
+from ..planners.packed_sources import jobs_of, parts_of
 from ..run.convert_tile import run_tile
 from ..run.open_files import OpenFiles, OpenInput
 from ..sources.hf_folder import Checkpoint
 from ..sources.merged import MergedTensor
+from ..sources.original.joined import JoinedTensor
 from ..sources.packed.tensor import PackedTensor
 
 
@@ -161,7 +162,7 @@ def joined_keys(first: Metadata, *more: Metadata) -> Metadata:
 def of_checkpoint(checkpoint: Checkpoint, form: str = "checkpoint") -> Side:
     """A checkpoint or adapter folder by its own names."""
     files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
-    tensors = {t.name: _packed(t, files) if isinstance(t, (PackedTensor, MergedTensor)) else
+    tensors = {t.name: _made(t, files) if isinstance(t, (PackedTensor, JoinedTensor, MergedTensor)) else
                _stored(t.name, t.type, t.shape, files[t.file], t.offset, t.nbytes) for t in checkpoint.tensors.values()}
     return Side(checkpoint.folder, form, "hf", tensors, _inputs(files), config=checkpoint.config,
                 notes=tuple(checkpoint.notes))
@@ -204,12 +205,15 @@ def _multiplied(tensor: StoredTensor, file: int, factors: Factors) -> SideTensor
     return SideTensor(tensor.name, tensor.type, tensor.shape, "F32", tuple(pieces), True)
 
 
-def _packed(tensor: PackedTensor | MergedTensor, files: Mapping[Path, int]) -> SideTensor:
+def _made(tensor: PackedTensor | JoinedTensor | MergedTensor, files: Mapping[Path, int]) -> SideTensor:
     """A weight that several stored tensors make."""
-    source = source_of(tensor, files)
-    job = TensorJob(tensor.name, (source,), (), (Region(0, 0, source.type, tensor.shape),))
-    piece = Piece(0, prod(tensor.shape), job, 0, unit_count(job))
-    return SideTensor(tensor.name, source.type, tensor.shape, source.type, (piece,))
+    kind = tensor.op.emits if isinstance(tensor, PackedTensor) else tensor.type
+    pieces, at = [], 0
+    for job in jobs_of(tensor.name, [tensor], files, (), [Region(0, 0, kind, tensor.shape)]):
+        end = at + prod(job.outputs[0].shape)
+        pieces.append(Piece(at, end, job, 0, unit_count(job)))
+        at = end
+    return SideTensor(tensor.name, kind, tensor.shape, kind, tuple(pieces))
 
 
 def _is_known(kind: str) -> bool:

@@ -33,10 +33,13 @@ from ..planners.projector import plan_checkpoint
 from ..planners.reading import with_merged
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
-from ..sources.hf_folder import Checkpoint, base_of, open_checkpoint
+from ..sources.hf_folder import Checkpoint, base_of, listed
+from ..sources.original.folder import open_model
 from ..sources.packed.logical import logical
 from ..sources.packed.mlx_adapter import open_adapter
 from ..sources.recognise import expect, recognise
+from ..sources.stated import NOTHING, Stated
+from ..sources.weight_files import is_original
 from .pairs import Comparison, Progress, look_again
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
 from .side import Side, joined_keys, of_checkpoint, of_gguf, of_plan
@@ -55,7 +58,8 @@ class VerifyOptions:
     `base`: the base model's folder, for an adapter folder beside a GGUF adapter. `max_rmse`: relative RMSE allowed for
     quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) whose differences do not count;
     `strict`: all others do. `tokenizer`: encode probes with both (two tokenizer.json that differ are judged so in any
-    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`, `target`: as for hf-to-gguf.
+    case). `made`: B was made of A, so that A must not be the rounding of B. `pre`, `hf_class`, `stated`, `target`: as for
+    hf-to-gguf.
     `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts. `projector`: the file of the vision and
     audio parts that belongs to the GGUF file of a text model; with it the whole of a multimodal checkpoint is compared.
     `adapters`: what is merged into A, a checkpoint, before that.
@@ -70,6 +74,7 @@ class VerifyOptions:
     made: bool = False
     pre: str | None = None
     hf_class: str | None = None
+    stated: Stated = NOTHING
     target: Path | None = None
     vocabulary: bool = True
     projector: Path | None = None
@@ -181,7 +186,8 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
-        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.projector, options.adapters)
+        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.projector, options.adapters,
+                           options.stated)
         one.check()
         two.check()
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
@@ -226,10 +232,12 @@ def base_named(a: Path, b: Path) -> str | None:
 def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[Difference]]:
     """Both under the same names, and how their settings differ."""
     forms = (form_of(a), form_of(b))
+    if not any(_stated(path, options) != NOTHING for path in (a, b)):
+        options.stated.refuse("neither is a model in its maker's own layout")
     if options.projector is not None and {*forms} != {"checkpoint", "gguf"}:
         raise UsageError("a projector belongs to a GGUF file that is compared with a checkpoint", file=options.projector)
     if forms == ("checkpoint", "checkpoint"):
-        one_folder, other = (open_checkpoint(path, options.hf_class) for path in (a, b))
+        one_folder, other = (open_model(path, options.hf_class, _stated(path, options)) for path in (a, b))
         if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
             one_folder, other = logical(one_folder), logical(other)  # one may be stored in another form
         if options.adapters:
@@ -250,6 +258,11 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     return one, two, key_values(one.metadata, two.metadata, planned=planned)
 
 
+def _stated(path: Path, options: VerifyOptions) -> Stated:
+    """What is stated of a folder: of one in its maker's own layout alone."""
+    return options.stated if path.is_dir() and is_original(listed(path)) else NOTHING
+
+
 def _is_projector(path: Path) -> bool:
     return text_of(read_gguf_model(path).metadata, "general.architecture") == "clip"
 
@@ -265,8 +278,9 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: boo
         return of_gguf(model)
     if form == "checkpoint":
         plan, _ = plan_checkpoint(path, VIRTUAL, GgufOptions(
-            pre=options.pre, hf_class=options.hf_class, target=options.target, tokenizer=options.vocabulary, plain=True,
-            mmproj=options.projector is not None, mmproj_only=projector, mmproj_type="f32", adapters=options.adapters), ["f32"])
+            pre=options.pre, hf_class=options.hf_class, stated=_stated(path, options), target=options.target,
+            tokenizer=options.vocabulary, plain=True, mmproj=options.projector is not None, mmproj_only=projector,
+            mmproj_type="f32", adapters=options.adapters), ["f32"])
         return of_plan(path, form, plan)
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
@@ -282,7 +296,7 @@ def _folders(a: Checkpoint, b: Checkpoint, options: VerifyOptions) -> tuple[Side
     """
     specs = [_spec(c) for c in (a, b)]
     with beside_weights(a.folder, a, options.adapters) as texts:
-        differences = model_files(texts, b.folder, specs)
+        differences = model_files(texts, b.folder, specs, (a.made, b.made))
     if a.tensors.keys() != b.tensors.keys() and None not in specs:
         try:
             one = _in_gguf_names(a.folder, "checkpoint", options)

@@ -3,6 +3,7 @@
     import ggufx
     ggufx.hf_to_gguf("org/model", "model.gguf", outtype="q4_k_m", imatrix="imatrix.gguf")
     ggufx.gguf_to_hf("model.gguf", "model/")
+    ggufx.original_to_hf("Llama3.2-1B/", "Llama-3.2-1B-hf/")
     ggufx.lora_to_gguf("adapter/", base="org/model", outfile="adapter.gguf")
     ggufx.quantize("model-bf16.gguf", "model-{outtype}.gguf", ["q4_k_m", "q6_k"])
     ggufx.split("model.gguf", "parts/model", max_size=48 * 10**9)
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
     from .converters.plan.plan import ConversionPlan
     from .converters.planners.quantization import Quantization
     from .converters.run.execute import Result
+    from .converters.sources.stated import Stated
     from .converters.verify.verify import Report
 
 __all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "edit",
-           "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora", "quantize", "split", "verify"]
+           "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf", "quantize", "split",
+           "verify"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan",
               "Inspection": "inspect.inspection", "Report": "verify.verify"}
@@ -82,6 +85,8 @@ def hf_to_gguf(
     metadata_file: str | Path | None = None,
     pre: str | None = None,
     hf_class: str | None = None,
+    llama_version: str | None = None,
+    context_length: int | None = None,
     target: str | Path | None = None,
     chat_template: str | Path | None = None,
     plain: bool = False,
@@ -114,6 +119,7 @@ def hf_to_gguf(
     model_name    general.name; `metadata_file`: JSON with general.* key-values
     pre           the pre-tokenizer, where it is not recognised
     hf_class      the class to take the model for, whatever config.json says
+    llama_version, context_length   of a model in Meta's or Mistral's own layout, whose files do not tell them
     target        of a draft model (EAGLE-3, DFlash, DSpark): the model that it guesses for, whose tokenizer it takes;
                   folder or Hub id
     chat_template a Jinja file in the place of the model's own template, named ones too
@@ -139,9 +145,10 @@ def hf_to_gguf(
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, target=_target(target), chat_template=_path(chat_template), plain=plain,
-                          keep_quantized=keep_quantized, adapters=resolve_adapters(_several(lora)), quantization=quantization,
-                          mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type,
+                          hf_class=hf_class, stated=_stated(llama_version, context_length), target=_target(target),
+                          chat_template=_path(chat_template), plain=plain, keep_quantized=keep_quantized,
+                          adapters=resolve_adapters(_several(lora)), quantization=quantization, mmproj=mmproj,
+                          mmproj_only=mmproj_only, mmproj_type=mmproj_type,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
@@ -187,6 +194,37 @@ def gguf_to_hf(
         plan = plan_adapter_to_hf(path, resolve_model(named, what="config"), Path(folder), options, hub_id(named))
     else:
         plan = plan_model_to_hf(path, Path(folder), options)
+    return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                        max_memory=max_memory, device=device, progress=progress)
+
+
+@checked
+def original_to_hf(
+    model: str | Path,
+    folder: str | Path,
+    *,
+    llama_version: str | None = None,
+    context_length: int | None = None,
+    max_shard_size: int = 5 * 10**9,
+    dry_run: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    device: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result | ConversionPlan:
+    """A model in Meta's or Mistral's own layout -> a checkpoint folder, which is made; each tensor in its own element type.
+
+    `llama_version`, `context_length` as of `hf_to_gguf`; `max_shard_size` in bytes.
+    """
+    from .converters.planners.original_to_hf import OriginalOptions, plan_original_to_hf
+    from .converters.sources.hub import resolve_model
+
+    _check_positive(max_shard_size=max_shard_size)
+    options = OriginalOptions(_stated(llama_version, context_length), max_shard_bytes=max_shard_size)
+    plan = plan_original_to_hf(resolve_model(model), Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
 
@@ -431,6 +469,8 @@ def verify(
     checksums: bool = True,
     pre: str | None = None,
     hf_class: str | None = None,
+    llama_version: str | None = None,
+    context_length: int | None = None,
     target: str | Path | None = None,
     mmproj: str | Path | None = None,
     threads: int | None = None,
@@ -442,8 +482,8 @@ def verify(
     `base`: the base model, for an adapter folder beside a GGUF adapter; else the one that it names. `lora`: adapters that are
     merged into `a`, a checkpoint, before. `max_rmse`: relative RMSE
     allowed for quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`:
-    all others do. `pre`, `hf_class`, `target`: as of `hf_to_gguf`. `mmproj`: the file of the vision and audio parts that
-    belongs to the GGUF file. `progress`: called with (bytes done, in all, name of the tensor).
+    all others do. `pre`, `hf_class`, `llama_version`, `context_length`, `target`: as of `hf_to_gguf`. `mmproj`: the file of the
+    vision and audio parts that belongs to the GGUF file. `progress`: called with (bytes done, in all, name of the tensor).
     """
     from .converters.planners.merged_weights import resolve_adapters
     from .converters.sources.hub import resolve_model
@@ -455,7 +495,8 @@ def verify(
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
         strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=_target(target),
-        projector=None if mmproj is None else resolve_model(mmproj, what="gguf"), adapters=resolve_adapters(_several(lora)))
+        stated=_stated(llama_version, context_length), adapters=resolve_adapters(_several(lora)),
+        projector=None if mmproj is None else resolve_model(mmproj, what="gguf"))
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
 
@@ -481,6 +522,14 @@ def _check_positive(**numbers: int | None) -> None:
 
 def _several(value: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
     return (value,) if isinstance(value, (str, Path)) else value
+
+
+def _stated(llama_version: str | None, context_length: int | None) -> Stated:
+    """What is stated of an original checkpoint. UsageError for a context of no tokens."""
+    from .converters.sources.stated import Stated
+
+    _check_positive(context_length=context_length)
+    return Stated(llama_version=llama_version, context_length=context_length)
 
 
 def _path(value: str | Path | None) -> Path | None:

@@ -25,6 +25,7 @@ from ggufx.converters.planners import (
     many_outputs,
     merge_lora,
     merged_weights,
+    original_to_hf,
     pair_to_hf,
     projector,
     quantization,
@@ -78,11 +79,13 @@ PRE = {"--pre": ("qwen2", "pre", "qwen2")}
 MODELFILE = {"--modelfile": ("", "modelfile", True)}
 LORA = {"--lora": ("adapter@2", "adapters", (adapter_updates.Adapter(Path("adapter"), 2.0),))}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
+STATED = {"--llama-version": ("3.1", "llama_version", "3.1"), "--context-length": ("4096", "context_length", 4096)}
 TARGET = {"--target": ("larger", "target", Path("larger"))}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **TARGET, **TEMPLATE, **MODELFILE,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **STATED, **TARGET, **TEMPLATE,
+        **MODELFILE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
         "--mmproj": ("", "mmproj", True),
@@ -110,6 +113,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--outtype": ("q8_0", "outtype", "q8_0"),
         "--imatrix": ("im.gguf", "imatrix", Path("im.gguf")),
     }),
+    "original-to-hf": (["in", "out"], {**CONVERT, **DEVICE, **STATED, "--max-shard-size": ("1MB", "max_shard_bytes", 10**6)}),
     "quantize": (["in", "out.gguf", "q4_0"], {
         **CONVERT, **DEVICE, **QUANTIZE, **MODELFILE,
         "--allow-requantize": ("", "allow_requantize", True),
@@ -130,7 +134,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--tokenizer-from": ("folder", "tokenizer_from", Path("folder")),
     }),
     "verify": (["a", "b"], {
-        **TALK, **RUN, **BASE, **PRE, **AS, **LORA, **TARGET,
+        **TALK, **RUN, **BASE, **PRE, **AS, **LORA, **STATED, **TARGET,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
         "--tokenizer": ("", "tokenizer", True),
         "--strict": ("", "strict", True),
@@ -237,6 +241,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((projector, "plan_checkpoint", (plan, ())), (quantize, "QuantizePlanner", None),
                                           (many_outputs, "plan_outputs", (plan, ())), (pair_to_hf, "plan_model_to_hf", plan),
+                                          (original_to_hf, "plan_original_to_hf", plan),
                                           (adapter_to_hf, "plan_adapter_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report),
                                           (merge_lora, "plan_merge", (merged, ())),
@@ -272,7 +277,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
 @pytest.mark.parametrize("kind", [
     quantization.Quantization, hf_to_gguf.GgufOptions, gguf_to_hf.HfOptions, lora_to_gguf.LoraOptions,
-    quantize.QuantizeOptions, verify.VerifyOptions, gguf_output.SplitLimits, edit.EditOptions,
+    quantize.QuantizeOptions, verify.VerifyOptions, gguf_output.SplitLimits, edit.EditOptions, original_to_hf.OriginalOptions,
 ])
 def test_records_of_options_are_filled_by_name(kind: type):
     """One value may stand first; a second one by position would end up in another field when one is added before it."""

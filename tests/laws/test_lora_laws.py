@@ -100,7 +100,7 @@ def test_updates_with_an_a_each_stand_below_each_other():
     whole_a, whole_b = back.forward([a, b, c, d])
     assert back.shape([x.shape for x in (a, b, c, d)]) == [whole_a.shape, whole_b.shape] == [(5, 6), (8, 5)]
     np.testing.assert_allclose(whole_b @ whole_a, np.concatenate([b @ a, 0.5 * d @ c]), rtol=1e-5, atol=1e-5)
-    alone = LoraBack((Split((1, 1)),), MATRIX, (1.0,), (2,), absent=(0, 4), with_b=True)
+    alone = LoraBack((Split((1, 1)),), MATRIX, (1.0,), (2,), absent=(0, 4))
     np.testing.assert_array_equal(alone.forward([a, b])[1], np.concatenate([b, np.zeros((4, 2), np.float32)]))
     with pytest.raises(LoraRefused):
         _ = back.inverse

@@ -113,6 +113,9 @@ class Trial:
         renamed = {n: v for n, v in renamed.items() if all(t.match(s) is None for t in table.ignore for s in rename(n, table.aliases))}
         text = arch.BY_CLASS[self.row.model.cls][0]
         source = json.loads((self.folder / "config.json").read_text())
+        told = json.loads((back / "preprocessor_config.json").read_text()) if (back / "preprocessor_config.json").exists() else {}
+        why += [f"preprocessor_config.json: {k} = {v!r}, expected {self.row.processor[k]!r}" for k, v in told.items()
+                if self.row.processor.get(k, v) != v and not (isinstance(v, list) and np.allclose(v, self.row.processor[k]))]
         for part in TOWER_CONFIGS:  # what the keys say is in its place
             held, read = source.get(part) or {}, config.get(part, {})
             why += [f"{part}.{k} = {read[k]!r}, expected {v!r}" for k, v in held.items() if k in read and read[k] != v]

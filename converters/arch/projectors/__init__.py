@@ -71,8 +71,8 @@ def classes_of(facts: GgufFacts, text_classes: Collection[str]) -> list[tuple[st
 
     `facts`: those of that file; `text_classes`: the classes whose language model the other file may hold.
     """
-    found = [spec for spec in SPECS if spec.types and all(facts.keys.get(key) == value for key, value in spec.types.items())
-             and len(spec.types) == sum(key.endswith("projector_type") for key in facts.keys)]
+    said = {key: value for key, value in facts.keys.items() if key.endswith("projector_type") and isinstance(value, str)}
+    found = [spec for spec in SPECS if spec.types == said]
     fitting = [(name, spec) for spec in found for name in spec.classes if name in text_classes]
     told = [(name, spec) for name, spec in fitting if name in spec.tells and spec.tells[name](facts)]
     return told or [(name, spec) for name, spec in fitting if name not in spec.tells] or fitting

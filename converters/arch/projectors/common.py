@@ -7,7 +7,7 @@ Source: llama.cpp `conversion/base.py` (MmprojModel), `tools/mtmd/clip.cpp`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,11 @@ def fact(key: str) -> Callable[[GgufFacts], Any]:
     return lambda facts: facts.kv.get(key)
 
 
+def square(key: str) -> Callable[[GgufFacts], Any]:
+    """A size in pixels as processor files have it."""
+    return lambda facts: {"height": n, "width": n} if (n := facts.kv.get(key)) else None
+
+
 def text_width(config: Config) -> Any:
     return next((v for path in TEXT_WIDTH if (v := get_path(config, path)) is not MISSING), None) or config["hidden_size"]
 
@@ -50,6 +55,15 @@ def projector_type(name: str, key: str = "projector_type") -> HparamRule:
     return Const(key, name, STRING)
 
 
+def three(values: Any) -> Any:
+    if not isinstance(values, list) or len(values) != 3:
+        raise ValueError(f"three numbers are expected, not {values!r:.80}")
+    return values
+
+
+COLOURS = Codec(three, lambda values: [short(value) for value in three(values)])
+
+
 def seeing(config: str | tuple[str, ...] = "vision_config", epsilon: str | None = "layer_norm_eps",
            default: float = 1e-6) -> tuple[HparamRule, ...]:
     """The keys of every vision tower, whose settings stand in this part of config.json."""
@@ -62,8 +76,8 @@ def seeing(config: str | tuple[str, ...] = "vision_config", epsilon: str | None 
         H("vision.feed_forward_length", below(config, *FFN)),
         H("vision.block_count", below(config, *BLOCKS)),
         H("vision.attention.head_count", below(config, *HEADS)),
-        H("vision.image_mean", "processor.image_mean", F32),
-        H("vision.image_std", "processor.image_std", F32),
+        H("vision.image_mean", "processor.image_mean", F32, codec=COLOURS),
+        H("vision.image_std", "processor.image_std", F32, codec=COLOURS),
         *([H(f"vision.{NORM}", below(config, epsilon), F32, default=default)] if epsilon else []),
     )
 

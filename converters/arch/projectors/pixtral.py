@@ -23,6 +23,8 @@ SEEN = (
     Fixed("vision_config.rope_parameters.rope_type", "axial", also=("default",)),
     Fixed("vision_config.rope_parameters.rope_theta", 10000.0, refuse=True),
     Fixed("vision_config.rope_theta", 10000.0, refuse=True),
+    Seen("processor.patch_size", square("vision.patch_size")),
+    Seen("processor.size", lambda facts: {"longest_edge": facts.kv["vision.image_size"]}),
     Fixed("projector_hidden_act", "gelu", refuse=True), Seen("multimodal_projector_bias", has("mm.1.bias")),
 )
 PATCHED = (

@@ -13,6 +13,10 @@ AROUND = rows("v.blk.{v}.", BLOCK, {"ln1": "norm1", "attn_out": "attn.proj", "ln
 SEPARATE = (R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), BLOCK + "attn.qkv.{p}", Split(3)),)
 FUSED = rows("v.blk.{v}.", BLOCK, {"attn_qkv": "attn.qkv"})
 VISUAL = (("model.visual.", "visual."), ("model.language_model.visual.", "visual."), ("model.model.visual.", "visual."))
+PATCHES = (  # what the processor of pictures is told
+    Seen("processor.patch_size", fact("vision.patch_size")),
+    Seen("processor.merge_size", lambda facts: facts.kv.get("vision.spatial_merge_size", MERGE)),
+)
 OUT_WIDTH = Seen("vision_config.out_hidden_size", fact("vision.projection_dim"))
 IDS = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>", "vision_start_token_id": "<|vision_start|>",
        "vision_end_token_id": "<|vision_end|>"}
@@ -49,7 +53,8 @@ QWEN25_VL = towered(
         projector_type("qwen2.5vl_merger"), SILU,
         Computed("vision.n_wa_pattern", period, "vision_config.fullatt_block_indexes", whole_blocks), merges(),
         Computed(f"vision.{NORM}", lambda c: c.get("rms_norm_eps") or 1e-6, type=F32),  # the text's, as existing files have it
-        OUT_WIDTH, Fixed("vision_config.window_size", 112, refuse=True), Fixed("vision_config.hidden_act", "silu", refuse=True),
+        *PATCHES, OUT_WIDTH, Fixed("vision_config.window_size", 112, refuse=True),
+        Fixed("vision_config.hidden_act", "silu", refuse=True),
     ),
     tensors=(
         *FRAMES, *AROUND, *SEPARATE,
@@ -86,7 +91,7 @@ QWEN3_HPARAMS = (
     projector_type("qwen3vl_merger"), GELU, H("vision.spatial_merge_size", "vision_config.spatial_merge_size", need=False),
     Computed(f"vision.{NORM}", lambda c: (c.get("text_config") or {}).get("rms_norm_eps") or 1e-6, type=F32),  # the text's
     Computed("vision.is_deepstack_layers", deep, "vision_config.deepstack_visual_indexes", marked, BOOL),
-    OUT_WIDTH, Seen("vision_config.num_position_embeddings", size("v.position_embd.weight")),
+    *PATCHES, OUT_WIDTH, Seen("vision_config.num_position_embeddings", size("v.position_embd.weight")),
     Fixed("vision_config.hidden_act", "gelu_pytorch_tanh", refuse=True),
 )
 DEEP = "visual.deepstack_merger_list.{d}."

@@ -43,6 +43,7 @@ GEMMA3 = towered(
         *seeing(), projector_type("gemma3"), GELU,
         Computed("vision.projector.scale_factor", pooled, "mm_tokens_per_image", tokens),
         Fixed("vision_config.hidden_act", "gelu_pytorch_tanh", refuse=True),
+        Seen("processor.size", square("vision.image_size")), Seen("processor.image_seq_length", lambda facts: tokens(facts.kv)),
         Seen("vision_config.vision_use_head", lambda facts: False),  # which would pool the whole picture
     ),
     ids={"image_token_index": "<image_soft_token>", "boi_token_index": "<start_of_image>", "eoi_token_index": "<end_of_image>"},

@@ -23,6 +23,8 @@ def whisper(tower: str, type: str = "F16") -> tuple[TensorRule, ...]:
 HEARD = (
     *hearing(),
     Fixed("audio_config.activation_function", "gelu", refuse=True),
+    Seen("processor.feature_extractor_type", lambda facts: "WhisperFeatureExtractor"),
+    Seen("processor.feature_size", fact("audio.num_mel_bins")),
     Seen("audio_config.max_source_positions", size("a.position_embd.weight")),
 )
 ALIASES = (("model.audio_tower.", "audio_tower."), ("model.multi_modal_projector.", "multi_modal_projector."))

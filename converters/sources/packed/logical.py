@@ -10,7 +10,10 @@ from pathlib import Path
 from ...errors import GgufxError, InputError, UnsupportedError, raise_all
 from ...io.files import Reader
 from ...io.tensors import StoredTensor
-from ..hf_folder import Checkpoint, open_checkpoint
+from ..hf_folder import Checkpoint
+from ..original.folder import open_model
+from ..original.joined import JoinedTensor
+from ..stated import NOTHING, Stated
 from .declaration import declared_settings
 from .forms import BOUND, BY_TYPE, DROPPED, DROPPED_ENDINGS, F8, KEPT_OUT, Form
 from .mlx_stacks import STACK, unstacked
@@ -20,12 +23,12 @@ OUT = tuple(f".{end}" for end in KEPT_OUT)
 DROPPED_NOTE = "activation and KV-cache scales are not part of GGUF: {} left out ({})"
 
 
-def open_logical(folder: Path, hf_class: str | None = None) -> Checkpoint:
-    """`open_checkpoint`, with weights in place of the stored tensors that they are made of.
+def open_logical(folder: Path, hf_class: str | None = None, stated: Stated = NOTHING) -> Checkpoint:
+    """`open_model`, with weights in place of the stored tensors that they are made of.
 
     Raises as it does, and InputError or UnsupportedError (all in one message) for parts that are missing or do not fit.
     """
-    return logical(open_checkpoint(folder, hf_class))
+    return logical(open_model(folder, hf_class, stated))
 
 
 def logical(checkpoint: Checkpoint) -> Checkpoint:
@@ -98,7 +101,8 @@ def _built(stored: Mapping[str, StoredTensor], parts_of: Callable[[str, dict[str
             problems.append(InputError(f"{weight} is stored twice", file=tensor.file, tensor=name))
             continue
         try:
-            made[name] = form.build(parts_of(weight, parts))
+            built = form.build(parts_of(weight, parts))
+            made[name] = replace(built, ops=tensor.ops) if isinstance(tensor, JoinedTensor) else built
         except GgufxError as error:
             problems.append(error)
         taken.update(t.name for t in parts.values())

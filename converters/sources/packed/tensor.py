@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import InputError
 from ...io.files import read_bytes
 from ...io.tensors import StoredTensor
-from ...ops import Grid, Shape, Unpack
+from ...ops import Grid, Op, Shape, Unpack
 from ...ops.unpack import FLOATS
 
 _NUMBERS = {"I64": "<i8", "I32": "<i4", "U8": "u1", "F32": "<f4", "F16": "<f2"}
@@ -27,7 +27,7 @@ class PackedTensor(StoredTensor):
     `parts`: what `op` takes, each with the shape that it takes it in. `count`: of a stack of matrices, how many; `flat`: they
     are packed as one. `form`: what people call the way in which it is stored. `stored`: by role, all that belongs to it, as
     it lies in the files; what is no part of the value under its name's ending. `returns`: whether tensors and config.json are
-    all that its library needs to read it.
+    all that its library needs to read it. `ops`: what makes Hugging Face's array of what it is decoded to.
     """
 
     parts: tuple[StoredTensor, ...]
@@ -37,6 +37,7 @@ class PackedTensor(StoredTensor):
     flat: bool = False
     stored: tuple[tuple[str, StoredTensor], ...] = ()
     returns: bool = True
+    ops: tuple[Op, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,17 @@ def test_another_alignment_comes_back(tmp_path: Path, alignment: int):
     assert (tmp_path / "back.gguf").read_bytes() == whole.read_bytes()
 
 
+def test_outer_dimensions_of_one_are_kept(tmp_path: Path):
+    """gguf-split drops them (routers of shared experts, token types, convolutions), and its merge does not bring them back."""
+    keys, laid = {"general.architecture": string("qwen2moe")}, layout([("a", "F32", (1, 8)), ("b", "F16", (1, 1, 16))])
+    whole = tmp_path / "m.gguf"
+    whole.write_bytes(encode_header(keys, laid) + bytes(64))
+    ggufx.split(whole, tmp_path / "p", max_tensors=1)
+    assert read_gguf(tmp_path / "p-00002-of-00002.gguf").tensors["b"].shape == (1, 1, 16)
+    ggufx.join(tmp_path / "p-00001-of-00002.gguf", tmp_path / "back.gguf")
+    assert (tmp_path / "back.gguf").read_bytes() == whole.read_bytes()
+
+
 def test_a_tensor_above_the_limit_stands_alone(tmp_path: Path):
     """Where it is the first, gguf-split ends: "one of splits have 0 tensors"."""
     result = ggufx.split(write(tmp_path / "m.gguf"), tmp_path / "p", max_size=400_000)

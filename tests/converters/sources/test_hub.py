@@ -150,7 +150,10 @@ GGUFS = {
     "F16/tiny-F16-00001-of-00002.gguf": b"GGUF1", "F16/tiny-F16-00002-of-00002.gguf": b"GGUF2",
     "half-00001-of-00002.gguf": b"GGUF1",
 }
+NATIVE = {"params.json": b"{}", "consolidated-00001-of-00002.safetensors": b"1",
+          "consolidated-00002-of-00002.safetensors": b"2", "tokenizer.model.v3": b"x", "README.md": b"# card"}
 REPOS = {
+    "org/native": Repo([{**NATIVE, "other.bin": b"x"}]),
     "org/small": Repo([{**SMALL, "model.safetensors": b"old"}, SMALL], refs={"v1.0": 0, "refs/pr/3": 0}),
     "org/large": Repo([LARGE]),
     "org/pickled": Repo([{"config.json": b"{}", "pytorch_model.bin": b"pickle"}]),
@@ -224,15 +227,17 @@ def texts(files: dict[str, bytes]) -> dict[str, str]:
 
 
 def test_a_checkpoint_is_its_needed_files(hub, ask):
-    target, small, large, pickled, config = ask(
-        {"ref": "org/small", "what": "target"}, {"ref": "org/small"}, {"ref": "org/large"}, {"ref": "org/pickled"}, {"ref": "org/small", "what": "config"})
+    target, small, large, pickled, config, native = ask(
+        {"ref": "org/small", "what": "target"}, {"ref": "org/small"}, {"ref": "org/large"}, {"ref": "org/pickled"},
+        {"ref": "org/small", "what": "config"}, {"ref": "org/native"})
     assert target["files"] == texts({name: data for name, data in SMALL.items() if name in ("config.json", "tokenizer.json")})
     assert small["files"] == texts(SMALL)
     assert (small["origin"], small["commit"]) == ("org/small", hub.repos["org/small"].sha(1))
     assert large["files"] == texts(dict(list(LARGE.items())[:8]))
     assert pickled["files"] == {"config.json": "{}", "pytorch_model.bin": "pickle"}
     assert config["path"] == small["path"]
-    assert len(hub.served) == len(set(hub.served)) == 4 + 8 + 2
+    assert native["files"] == texts(NATIVE)
+    assert len(hub.served) == len(set(hub.served)) == 4 + 8 + 2 + 5
 
 
 def test_revisions(hub, ask):
