@@ -32,8 +32,14 @@ def without_paths(text: str) -> str:
 
 
 def json_without_paths(text: str) -> tuple[str, list[str]]:
-    """A JSON text in which values that are paths are cut to their last part, spelled as before otherwise; and those values."""
-    found = [value for value in _texts(json.loads(text)) if is_machine_path(value)]
+    """A JSON text in which values that are paths are cut to their last part, spelled as before otherwise; and those values.
+
+    What is no JSON is left to whoever reads it.
+    """
+    try:
+        found = [value for value in _texts(json.loads(text)) if is_machine_path(value)]
+    except (ValueError, RecursionError):
+        return text, []
     for value in dict.fromkeys(found):
         for ascii_only in (True, False):
             spelled, short = (json.dumps(x, ensure_ascii=ascii_only) for x in (value, without_paths(value)))

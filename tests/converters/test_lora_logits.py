@@ -144,7 +144,7 @@ REFUSED = {
     "norms-of-heads": ("command-r-norms", {"target_modules": [], "target_parameters": ["q_norm.weight"]},
                        "no LoRA update .*normalises without looking for adapters"),
     "pooler": ("bert", {"target_modules": ["pooler.dense"]}, "no place"),
-    "vision": ("gemma3-vl", {"target_modules": r"model\.vision_tower\..*q_proj"}, "leaves out"),
+    "vision": ("gemma3-vl", {"target_modules": r"model\.vision_tower\..*q_proj"}, "beside its text"),
     "head-that-is-always-tied": ("gemma", {"target_modules": ["lm_head"]}, "no place"),
     "pissa": ("llama", {"target_modules": ["q_proj"], "init_lora_weights": "pissa"}, "changed the base weights"),
 }

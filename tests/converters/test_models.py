@@ -23,8 +23,12 @@ Zoo = Callable[[str], Path]
 
 
 def test_every_class_of_the_tables_is_in_the_zoo():
-    tried = {id(golden.table(row)) for row in MODELS.values()}
-    assert [spec.classes[0] for spec in SPECS if id(spec) not in tried] == []
+    """A class around a language model that several tables have, or under another name, is shown by one of its forms."""
+    tried = [golden.table(row) for row in MODELS.values()]
+    shown = {id(spec) for spec in tried}
+    around = [(spec.whole.aliases, spec.whole.parts) for spec in tried if spec.whole]
+    assert [spec.classes[0] for spec in SPECS
+            if id(spec) not in shown and not (spec.whole and (spec.whole.aliases, spec.whole.parts) in around)] == []
 
 
 @pytest.mark.parametrize("name", MODELS)
