@@ -27,6 +27,7 @@ from .options import (
     KeepQuantized,
     LeaveOutputTensor,
     LlamaVersion,
+    Lora,
     MaxMemory,
     MetadataFile,
     Mmproj,
@@ -59,6 +60,7 @@ PANEL = CONVERT
 EXAMPLES = """\
 $ ggufx hf-to-gguf org/model --outtype q4_k_m
 $ ggufx hf-to-gguf model/ --outtype q4_k_m,q6_k,q8_0 --outfile 'm-{outtype}.gguf'
+$ ggufx hf-to-gguf model/ --lora adapter/ --outtype q4_k_m
 $ ggufx hf-to-gguf org/vision-model --outtype q4_k_m --mmproj
 $ ggufx hf-to-gguf model/ --outtype iq3_m --imatrix imatrix.gguf --dry-run
 """
@@ -71,6 +73,7 @@ def command(
         str, typer.Option("--outtype", metavar="TYPE[,TYPE]", autocompletion=complete_file_types, rich_help_panel=OUTPUT,
                           help="File types (q4_k_m ...), a preset (recommended), see `ggufx types`; auto: the model's own.")
     ] = "auto",
+    lora: Lora = [],  # noqa: B006 typer copies it
     mmproj: Mmproj = False,
     mmproj_only: MmprojOnly = False,
     mmproj_type: MmprojType = "f16",
@@ -79,7 +82,7 @@ def command(
     checksums: Checksums = None,
     modelfile: ModelfileToo = False,
     imatrix: Imatrix = None,
-    include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
+    include_weights: IncludeWeights = [],  # noqa: B006
     exclude_weights: ExcludeWeights = [],  # noqa: B006
     tensor_type: TensorType = [],  # noqa: B006
     tensor_type_file: TensorTypeFile = None,
@@ -114,6 +117,7 @@ def command(
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.hf_to_gguf import GgufOptions
     from ..converters.planners.many_outputs import outtype_names
+    from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.planners.projector import plan_checkpoint
     from ..converters.planners.quantization import Quantization
     from ..converters.sources.hub import cached_origin, resolve_model
@@ -125,6 +129,7 @@ def command(
     outtypes = outtype_names(outtype)
     stated = Stated(llama_version=llama_version, context_length=context_length)
     folder = resolve_model(model, progress=not quiet)
+    adapters = resolve_adapters(lora, progress=not quiet)
     beside = None if target is None else resolve_model(target, what="target", progress=not quiet)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
@@ -133,16 +138,18 @@ def command(
         allow_fallback=not no_fallback, override_kv=tuple(override_kv))
     options = GgufOptions(model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder), pre=pre,
                           hf_class=hf_class, stated=stated, target=beside, chat_template=chat_template, plain=plain,
-                          keep_quantized=keep_quantized, quantization=quantization, mmproj=mmproj, mmproj_only=mmproj_only,
-                          mmproj_type=mmproj_type, split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+                          keep_quantized=keep_quantized, adapters=adapters, quantization=quantization, mmproj=mmproj,
+                          mmproj_only=mmproj_only, mmproj_type=mmproj_type,
+                          split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class, stated=stated,
-                                target=beside, ignore=overridden(override_kv, chat_template))
+                                target=beside, ignore=overridden(override_kv, chat_template), adapters=adapters)
                for path in plan.results} if after else None
     pair = ("--mmproj", str(plan.outputs[-1].path)) if mmproj and not mmproj_only else ()
     served = () if mmproj_only else (
         ("llama-server", "-m", *(("TARGET.gguf", "-md", RESULT) if target else (RESULT, *pair))),)
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *pair, *(("--as", hf_class) if hf_class else ()),
-                            *(("--target", target) if target else ()), *stated.words), *served), threads=threads,
+                            *(("--target", target) if target else ()), *stated.words,
+                            *(text for adapter in lora for text in ("--lora", adapter))), *served), threads=threads,
                      max_memory=max_memory, device=device, resume=resume, force=force)

@@ -147,6 +147,7 @@ from . import (  # noqa: E402 they register on `app`
     inspect,
     join,
     lora_to_gguf,
+    merge_lora,
     modelfile,
     original_to_hf,
     quantize,
@@ -156,7 +157,7 @@ from . import (  # noqa: E402 they register on `app`
     warmup,
 )
 
-for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, quantize, split, join, edit, verify, inspect, archs,
-                types, modelfile, warmup):
+for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, inspect,
+                archs, types, modelfile, warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
         guarded(_module.command))

@@ -141,6 +141,10 @@ HfClass = Annotated[
     str | None, typer.Option("--as", metavar="CLASS", rich_help_panel=METADATA,
                              help="Take the model for one of this class, whatever config.json says; see `ggufx archs`."),
 ]
+Lora = Annotated[
+    list[str], typer.Option("--lora", metavar="ADAPTER[@SCALE]", rich_help_panel=OUTPUT,
+                            help="Adapter to merge into the model first: folder, or Hub id; may be repeated.")
+]
 LlamaVersion = Annotated[
     str | None, typer.Option("--llama-version", metavar="VERSION", rich_help_panel=METADATA,
                              help="Of Meta's own files, which do not tell it: 1, 2, code, 3, 3.1, 3.2 or 3.3.")

@@ -79,6 +79,10 @@ def command(
     checksums: Annotated[
         bool, typer.Option("--checksums/--no-checksums", rich_help_panel=OUTPUT, help="SHA-256 of the files.")
     ] = True,
+    lora: Annotated[
+        list[str], typer.Option("--lora", metavar="ADAPTER[@SCALE]", rich_help_panel=COUNTS,
+                                help="Adapter that is merged into A, a checkpoint, before; may be repeated.")
+    ] = [],  # noqa: B006
     pre: Pre = None,
     hf_class: HfClass = None,
     llama_version: LlamaVersion = None,
@@ -92,6 +96,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Compare two models, adapters or files of them. Exit 0: the same within what the types allow; 1: different."""
+    from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.sources.hub import resolve_model
     from ..converters.sources.stated import Stated
     from ..converters.verify.verify import VerifyOptions, base_named, verify
@@ -103,6 +108,7 @@ def command(
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
                             checksums=checksums, pre=pre, hf_class=hf_class,
+                            adapters=resolve_adapters(lora, progress=not quiet),
                             stated=Stated(llama_version=llama_version, context_length=context_length),
                             target=None if target is None else resolve_model(target, what="target", progress=not quiet),
                             projector=None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet))

@@ -3,7 +3,8 @@
 Each model of tests/zoo goes HF -> GGUF -> HF. Per model: does an own file come back bit for bit; does a file without
 ggufx's key-values come back as a model with the same logits; does llama.cpp compute what transformers does; do both cut
 text into the same ids, before and after; does llama.cpp with a converted LoRA adapter compute what peft does; does that
-adapter come back. The weights depend on the seed alone. Exit status 1 if an answer is no.
+adapter come back; are weights with an adapter merged into them peft's bit for bit. The weights depend on the seed alone. Exit
+status 1 if an answer is no.
 """
 
 import argparse
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BEGIN, END = "<!-- proof: scripts/prove --readme -->", "<!-- end of the proof -->"
 HEADS = {"bits": "own file back", "foreign": "foreign file back", "logits": "llama.cpp", "tokens": "same ids", "lora": "LoRA",
-         "adapter": "adapter back"}
+         "adapter": "adapter back", "merged": "merged"}
 PACKAGES = ("ggufx", "transformers", "peft", "tokenizers", "torch", "xllamacpp")
 
 Row = dict[str, Any]  # model, class, architecture, seed, and the answers by question
@@ -89,7 +90,7 @@ def _together(question: str, found: Sequence[dict[str, Any]]) -> str:
         return f"**{sum(not answer['ok'] for answer in found)} of {len(found)} fail**"
     sized = [answer for answer in found if answer["size"] is not None]
     without = f", {len(found) - len(sized)} n/a" if len(sized) < len(found) else ""
-    if question == "bits":
+    if question in ("bits", "merged"):
         return f"{len(found)} equal"
     if question in ("foreign", "adapter"):
         equal = sum(answer["size"] == 0 for answer in sized)

@@ -27,8 +27,9 @@ HPARAMS = (
     Note("the class also rounds activations to 8 bits, which the runtime does not", lambda c: True),
 )
 
+# Published under the model_type llama, which without a class is a Llama.
 BITNET_1 = ArchSpec(
-    "bitnet", ("BitnetForCausalLM",), "llama", hparams=HPARAMS,
+    "bitnet", ("BitnetForCausalLM",), "bitnet_b1_58", hparams=HPARAMS,
     tensors=(
         *OUTSIDE, *ternary(1),
         R("blk.{b}.attn_sub_norm.weight", L + "self_attn.inner_attn_ln.weight", shape="embedding_length"),

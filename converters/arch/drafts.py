@@ -299,7 +299,7 @@ MUSE = replace(
         *(row for row in DFLASH.tensors if str(row.gguf[0]) not in ("fc.weight", "enc.output_norm.weight")),
     ),
     defaults={**DECODER_DEFAULTS, "layer_types": lambda c: ["sliding_attention"] * c["num_hidden_layers"],
-              "sliding_window": 2048,
+              "sliding_window": 2048, "rope_theta": 500000.0,
               "target_layer_ids": [1, 13, 25, 37, 49], "mask_token_id": 201818, "block_size": 16},
     aliases=(), example="meta-models/Muse-Glimmer-30B-assistant",
 )

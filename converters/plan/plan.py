@@ -20,7 +20,7 @@ import numpy as np
 
 from ...quant.formats import ELEMENT_TYPES, FORMATS
 from ..notes import Note
-from ..ops import Op, Shape, Unpack, op_from_json
+from ..ops import Merge, Op, Shape, Unpack, op_from_json
 
 
 def region_bytes(type_name: str, shape: Shape) -> int:
@@ -123,7 +123,54 @@ class Packed:
                 "flat": self.flat}
 
 
-Source = Region | Packed
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A weight that the updates of adapters are merged into: `op` of the `base` and the `parts`, which stay whole."""
+
+    base: Region | Packed
+    parts: tuple[Region | Packed, ...]
+    op: Merge
+
+    @property
+    def type(self) -> str:
+        return self.op.kind
+
+    @property
+    def shape(self) -> Shape:
+        return self.op.size
+
+    @property
+    def file(self) -> int:
+        return self.base.file
+
+    @property
+    def offset(self) -> int:
+        return self.base.offset
+
+    @property
+    def nbytes(self) -> int:
+        """Of the weight and of its parts that are read."""
+        windows = self.op.windows([r.shape for r in self.parts])
+        return self.base.nbytes + sum(r.nbytes if w is None else r.nbytes * (w.stop - w.start) // max(r.shape[w.axis], 1)
+                                      for r, w in zip(self.parts, windows, strict=True))
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        return *self.base.regions, *(region for part in self.parts for region in part.regions)
+
+    def rows(self, start: int, stop: int) -> Merged:
+        """As `Region.rows`."""
+        return replace(self, base=self.base.rows(start, stop), op=self.op.rows(start, stop))
+
+    def item(self, number: int) -> Merged:
+        """As `Region.item`, of a stack."""
+        return replace(self, base=self.base.item(number), op=self.op.item(number))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"base": self.base.to_json(), "parts": [r.to_json() for r in self.parts], "op": self.op.to_json()}
+
+
+Source = Region | Packed | Merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,9 +319,18 @@ class ConversionPlan:
             if "parts" not in r:
                 return region(r)
             op = op_from_json(r["op"])
+            if isinstance(op, Merge):
+                base, *parts = (unmerged(part) for part in (r["base"], *r["parts"]))
+                return Merged(base, tuple(parts), op)
             if not isinstance(op, Unpack):
                 raise ValueError(f"{type(op).__name__} unpacks nothing")
             return Packed(tuple(map(region, r["parts"])), op, r["count"], r["flat"])
+
+        def unmerged(r: dict[str, Any]) -> Region | Packed:
+            found = source(r)
+            if isinstance(found, Merged):
+                raise ValueError("a part is merged itself")
+            return found
 
         return cls(
             data["direction"],

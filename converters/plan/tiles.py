@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from ...quant.formats import ELEMENT_TYPES, FORMATS
 from ..ops import Crop, Op, Shape, Split
-from .plan import Packed, Region, Source, TensorJob
+from .plan import Merged, Packed, Region, Source, TensorJob
 
 MAX_RUNS = 64  # more are moved in memory
-Array = TypeVar("Array", Region, Packed, Source)
+Array = TypeVar("Array", Region, Packed, Merged, Source)
 
 RAW = frozenset(t.name for t in ELEMENT_TYPES.values() if t.width)  # whose elements are moved without being computed with
 
@@ -155,7 +155,8 @@ def memory(job: TensorJob) -> int:
     if len({r.type for r in regions}) == 1 and (raw or not job.ops) and all(isinstance(r, Region) for r in regions):
         return 2 * stored if job.ops else stored
     arrays = len(shapes_through(job.ops, [r.shape for r in job.sources]))
-    return stored + 4 * sum(math.prod(r.shape) for r in (*job.sources, *job.outputs[:arrays]))
+    merging = sum(2 * math.prod(r.shape) for r in job.sources if isinstance(r, Merged))  # the update, and the sum
+    return stored + 4 * (merging + sum(math.prod(r.shape) for r in (*job.sources, *job.outputs[:arrays])))
 
 
 def tiles(job: TensorJob, budget: int, done: Iterable[Tile] = ()) -> Iterator[Tile]:

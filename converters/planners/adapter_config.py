@@ -14,13 +14,25 @@ from typing import Any, TypeGuard
 from ..errors import GgufxError, InputError, UnsupportedError
 from ..io.files import printable
 
-MERGE = "Merge the adapter into its base model (peft: merge_and_unload) and convert the result with hf-to-gguf."
+MERGE = "Merge the adapter into its base model: `ggufx merge-lora`, or in one step `ggufx hf-to-gguf BASE --lora ADAPTER`."
+MERGE_BY_PEFT = "Merge the adapter into its base model with peft (merge_and_unload), and convert the result with hf-to-gguf."
 # Initialisations that change the base weights: the saved factors belong to a base that nobody has.
 BASE_CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
 MIN_ALPHA = 1e-15
 NO_FORM = (("use_dora", "DoRA"), ("lora_bias", "trained biases (lora_bias)"), ("modules_to_save", "modules_to_save"),
            ("trainable_token_indices", "trainable tokens"), ("layer_replication", "replicated layers"),
            ("use_qalora", "QALoRA"))
+# What has no merged form here; the way out of each.
+NO_MERGE = (
+    ("layer_replication", "replicated layers", MERGE_BY_PEFT), ("use_qalora", "QALoRA", MERGE_BY_PEFT),
+    ("arrow_config", "Arrow's routing between adapters", "No merge has its effect: serve it with peft."),
+    ("alora_invocation_tokens", "an adapter that acts behind its invocation tokens only (aLoRA)",
+     "Keep it beside the model: `ggufx lora-to-gguf` makes a GGUF adapter of it."),
+    ("use_bdlora", "block-diagonal LoRA", MERGE_BY_PEFT), ("kasa_config", "KaSA", MERGE_BY_PEFT),
+    ("monteclora_config", "MonteCLoRA", MERGE_BY_PEFT), ("velora_config", "VeLoRA", MERGE_BY_PEFT),
+)
+CHANGED_BASE = ("Save it with peft against the original base (save_pretrained with path_initial_model_for_weight_conversion), "
+                "and merge that.")
 # A pattern is a stranger's regular expression, and Python's matcher can take exponential time: none with repeated
 # groups or back references, and all together few ways to match a name. peft's own, and those of people, are far from it.
 MAX_PATTERNS, MAX_PATTERN_LENGTH, MAX_WAYS = 1000, 500, 1 << 17
@@ -49,10 +61,13 @@ class AdapterSettings:
         return alpha / math.sqrt(rank) if self.rslora else alpha / rank
 
 
-def read_settings(config: Mapping[str, Any], file: str, problems: list[GgufxError]) -> AdapterSettings:
-    """The settings; what is unfit, and what a GGUF adapter cannot express, is appended to `problems`."""
-    problems.extend(UnsupportedError(f"a GGUF adapter cannot express {what}", file=file, hint=MERGE)
-                    for what in _inexpressible(config))
+def read_settings(config: Mapping[str, Any], file: str, problems: list[GgufxError], *, merge: bool = False) -> AdapterSettings:
+    """The settings; what is unfit, and what a GGUF adapter cannot express, or has no merged form, is appended to `problems`."""
+    if merge:
+        problems.extend(UnsupportedError(f"{what} cannot be merged", file=file, hint=way) for what, way in _unmergeable(config))
+    else:
+        problems.extend(UnsupportedError(f"a GGUF adapter cannot express {what}", file=file, hint=way)
+                        for what, way in _inexpressible(config))
     alpha = config.get("lora_alpha")
     if not _number(alpha):
         problems.append(InputError("adapter_config.json has no usable lora_alpha", file=file, found=alpha,
@@ -69,20 +84,37 @@ def _number(value: Any) -> TypeGuard[float]:
             and (value == 0 or MIN_ALPHA <= abs(value) <= 1 / MIN_ALPHA))
 
 
-def _inexpressible(config: Mapping[str, Any]) -> list[str]:
-    found: list[str] = []
-    if config.get("peft_type", "LORA") != "LORA":
-        found.append(f"peft_type {printable(str(config['peft_type']))}")
+def _inexpressible(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a GGUF adapter cannot express, and the way out."""
+    found: list[tuple[str, str]] = []
+    if kind := _other_kind(config):
+        found.append((kind, MERGE_BY_PEFT))
     for key, what in NO_FORM:
         if config.get(key):
             listed = isinstance(config[key], (list, dict))
-            found.append(f"{what} ({printable(str(config[key]))})" if listed else what)
+            way = MERGE_BY_PEFT if any(key == other for other, *_ in NO_MERGE) else MERGE
+            found.append((f"{what} ({printable(str(config[key]))})" if listed else what, way))
     if config.get("bias", "none") != "none":
-        found.append(f"trained biases (bias = '{printable(str(config['bias']))}')")
+        found.append((f"trained biases (bias = '{printable(str(config['bias']))}')", MERGE))
+    return found + _changed_base(config)
+
+
+def _unmergeable(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What has no merged form, and the way out."""
+    found = [(kind, MERGE_BY_PEFT)] if (kind := _other_kind(config)) else []
+    found += [(what, way) for key, what, way in NO_MERGE if config.get(key)]
+    return found + _changed_base(config)
+
+
+def _other_kind(config: Mapping[str, Any]) -> str | None:
+    kind = config.get("peft_type", "LORA")
+    return None if kind == "LORA" else f"peft_type {printable(str(kind))}"
+
+
+def _changed_base(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     init = str(config.get("init_lora_weights", "")).lower()
-    if init.startswith(BASE_CHANGING):
-        found.append(f"an adapter whose initialisation ({printable(init)}) changed the base weights")
-    return found
+    what = f"an adapter whose initialisation ({printable(init)}) changed the base weights"
+    return [(what, CHANGED_BASE)] if init.startswith(BASE_CHANGING) else []
 
 
 def _alphas(given: Any, file: str, problems: list[GgufxError]) -> tuple[tuple[re.Pattern[str], float], ...]:

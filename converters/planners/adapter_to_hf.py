@@ -27,9 +27,10 @@ from ..rules.template import Holes, TemplateIndex
 from ..sources.hub import HubReference, cached_origin
 from ..sources.recognise import GGUFS, expect
 from .adapter_keys import PREFIX, factor_names, folded_of
+from .adapter_weights import Pair
 from .gguf_to_hf import DTYPES, HfOptions
 from .kept_tensors import kept_pieces
-from .lora_to_gguf import BaseModel, Pair, read_base, unfit_pair
+from .lora_to_gguf import BaseModel, read_base, unfit_pair
 from .own_keys import Source
 from .peft_config import Adapted, peft_config
 from .published import published

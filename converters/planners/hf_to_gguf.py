@@ -33,8 +33,10 @@ from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.own_keys import residue_with_template
 from ..tokenizer.templates import read_template, with_template
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
+from .adapter_updates import Adapter
 from .draft_target import read_target, tokens_of_target
 from .kept_tensors import dropped_notes, keep, lost
+from .merged_model import beside_weights
 from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .own_keys import MAX_KEPT_BYTES, Source, json_value
@@ -54,9 +56,9 @@ class GgufOptions:
     """How a GGUF file is made. `plain`: no `ggufx.*` key-values. `keep_quantized`: whole numbers of few bits stay such.
     `pre`: the pre-tokenizer, where not recognised. `tokenizer` False: the tokenizer files, if any, are not read. `hf_class`:
     the class to take the model for. `stated`: what the files of an original checkpoint do not tell. `target`: the folder of the
-    model that a draft guesses for. `chat_template`: a file in the place of the model's own. `mmproj`: the vision and audio
-    parts are written, too, to a file of their own, of type `mmproj_type`; `mmproj_only`: nothing else is.
-    `split`: what a file holds at most, but for that of `mmproj`."""
+    model that a draft guesses for. `adapters`: what is merged into it first. `chat_template`: a file in the place of the
+    model's own. `mmproj`: the vision and audio parts are written, too, to a file of their own, of type `mmproj_type`;
+    `mmproj_only`: nothing else is. `split`: what a file holds at most, but for that of `mmproj`."""
 
     outtype: str = "auto"
     _: KW_ONLY
@@ -71,6 +73,7 @@ class GgufOptions:
     chat_template: Path | None = None
     plain: bool = False
     keep_quantized: bool = False
+    adapters: tuple[Adapter, ...] = ()
     mmproj: bool = False
     mmproj_only: bool = False
     mmproj_type: str = "f16"
@@ -89,10 +92,13 @@ class GgufPlanner:
 
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
         """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
+        if options.adapters and options.keep_quantized:
+            raise UsageError("weights that adapters are merged into cannot stay as they are stored",
+                             hint="Leave out --keep-quantized.")
         self.outfile, self.options = outfile, options
         self.target = None if options.target is None else read_target(options.target)
         reading = self.reading = self._read(folder)
-        checkpoint, spec, notes = reading.checkpoint, reading.spec, reading.notes
+        checkpoint, spec = reading.checkpoint, reading.spec
         self.spec, self.keys = spec, reading.keys
         self.literal = _derived(reading)
         self.tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.literal.items()), *_targets(reading)]
@@ -100,7 +106,16 @@ class GgufPlanner:
         self.repacked = _repacked(reading, self.tensors, options.keep_quantized)
         self.scales = {scale_name(name): np.array([factor_of(reading.source(n)) for n in match.hf[0]], np.float32)
                        for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}
+        with beside_weights(folder, checkpoint, options.adapters) as texts:
+            self._read_texts(texts)
+        self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
+        self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
+        self.inputs = tuple(InputFile.of(path) for path in self.files)
 
+    def _read_texts(self, folder: Path) -> None:
+        """What the files beside the weights say."""
+        options, reading = self.options, self.reading
+        checkpoint, notes = reading.checkpoint, reading.notes
         tokens = self._tokenizer(folder)
         self.tokens = {k: v for k, v in (tokens.metadata | suppressed(reading, tokens)).items() if k not in self.keys}
         self.reranker = reranker(reading, {t.name: t for t in self.tensors}, self.tokens, options.hub_id)
@@ -111,9 +126,10 @@ class GgufPlanner:
         if options.chat_template is not None:
             self.tokens = with_template(self.tokens, read_template(options.chat_template))
         self.general = general_metadata(
-            checkpoint.home, arch=self.spec.name, tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
-            model_name=options.model_name, override_file=options.metadata_file, hub_id=options.hub_id,
-            kind=self.kind, notes=notes)
+            folder if options.adapters else checkpoint.home, arch=self.spec.name,
+            tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
+            model_name=options.model_name, override_file=options.metadata_file,
+            hub_id=None if options.adapters else options.hub_id, kind=self.kind, notes=notes)
         notes.extend(tokens.notes)
         notes.extend(self._left_out())
         notes.extend(f"layer {block}: {count} tensors of {what} are not part of the GGUF model"
@@ -125,13 +141,11 @@ class GgufPlanner:
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
         self.residue = {} if options.plain else _residue(reading, tokens, self.repacked, self.texts,
-                                                         options.chat_template is not None)
-        self.imatrix = read_imatrix(options.quantization, ((t.name, t.shape) for t in self.tensors))
-        self.files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
-        self.inputs = tuple(InputFile.of(path) for path in self.files)
+                                                         options.chat_template is not None,
+                                                         folder if options.adapters else checkpoint.folder)
 
     def _read(self, folder: Path) -> Reading:
-        return read(folder, self.options.hf_class, self.target, self.options.stated)
+        return read(folder, self.options.hf_class, self.target, self.options.stated, self.options.adapters)
 
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         if not self.options.tokenizer:
@@ -329,9 +343,9 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
 
 
 def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, str], texts: tuple[str, ...],
-             other_template: bool) -> dict[bool, Metadata]:
+             other_template: bool, folder: Path) -> dict[bool, Metadata]:
     """ggufx's own key-values: what makes the way back exact; of files whose weights are `repacked` (see `_repacked`) under
-    True. `other_template`: it is not the folder's."""
+    True. `other_template`: it is not the folder's. `folder`: where the texts are."""
     checkpoint, found = reading.checkpoint, reading.found
     types = [t.type for t in checkpoint.tensors.values()]
     main = max(dict.fromkeys(types), key=types.count)
@@ -346,13 +360,13 @@ def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, s
     source.hf_class = reading.hf_class if reading.asked_class or not checkpoint.config.get("architectures") else ""
     source.decoded = list(dict.fromkeys(t.form for t in checkpoint.tensors.values() if isinstance(t, PackedTensor)))
     kept = keep(checkpoint.tensors, found, source, reading.notes)
-    index = checkpoint.folder / "model.safetensors.index.json"
+    index = folder / "model.safetensors.index.json"
     if not source.decoded and not checkpoint.made:
         source.record_files(checkpoint.tensors, index)
     files: Metadata = {}
     for text in texts:
         with suppress(InputError):  # said where its settings are looked for
-            files |= json_value(checkpoint.folder / text, checkpoint.made)
+            files |= json_value(folder / text, checkpoint.made)
     if tokens.metadata and not reading.spec.draft:
         files |= (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
     own = {False: {"ggufx.source": string(source.to_value()), **files, **kept}}

@@ -21,6 +21,7 @@ from ..notes import Note
 from ..ops import Crop
 from ..plan.plan import region_bytes
 from ..rules.match import HfMatches, Match
+from ..sources.merged import MergedTensor, read_merged
 from ..sources.packed.tensor import PackedTensor
 from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
 
@@ -92,12 +93,17 @@ def rows_outside(crop: Crop, rows: int) -> list[list[int]]:
 
 def read_tensor(tensor: StoredTensor) -> np.ndarray:
     """uint8 bytes of a small tensor."""
+    if isinstance(tensor, MergedTensor):
+        return read_merged(tensor)
     return np.frombuffer(read_bytes(tensor.file, tensor.offset, tensor.nbytes), np.uint8)
 
 
 def read_rows(tensor: StoredTensor, runs: Iterable[list[int]]) -> np.ndarray:
     """uint8 bytes of runs of rows, joined."""
     step = tensor.nbytes // tensor.shape[0]
+    if isinstance(tensor, MergedTensor):
+        whole = read_merged(tensor)
+        return np.concatenate([whole[start * step : stop * step] for start, stop in runs])
     parts = [read_bytes(tensor.file, tensor.offset + start * step, (stop - start) * step) for start, stop in runs]
     return np.frombuffer(b"".join(parts), np.uint8)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -13,7 +12,6 @@ import numpy as np
 
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
-from ..io.files import printable
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, ValueType, array, f32, u32
 from ..metadata.general import general_metadata
@@ -25,14 +23,14 @@ from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, TensorJob, numbered
 from ..rules.hf_config import canonical
 from ..rules.hparams import sizes, write_hparams
-from ..rules.match import BlockHparams, expected_shape, is_of, local_holes, rename
+from ..rules.match import BlockHparams, block_of, expected_shape, is_of, local_holes, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
-from ..sources.hf_folder import Checkpoint, config_only
-from ..sources.hub import cached_origin
+from ..sources.hf_folder import config_only
 from ..sources.packed.mlx_adapter import open_adapter
 from .adapter_config import MERGE, AdapterSettings, read_settings
 from .adapter_keys import PREFIX, Record
+from .adapter_weights import FACTOR, Pair, of_another_base, pairs_of
 from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
 from .packed_sources import source_of
 from .published import published
@@ -40,7 +38,6 @@ from .published import published
 NO_NORMS = "the runtime normalises without looking for adapters"  # norms of each head are matrices, too
 NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save", "one of modules_to_save"),
               ("bias", "a trained bias"))
-_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<emb>embedding_)?(?P<side>[AB])(?:\.default)?(?:\.weight)?")
 
 
 @dataclass(frozen=True)
@@ -59,17 +56,6 @@ class LoraOptions:
     def __post_init__(self) -> None:
         if self.outtype not in OUTTYPES:
             raise UsageError("no type of an adapter", expected=", ".join(OUTTYPES), found=self.outtype)
-
-
-@dataclass
-class Pair:
-    """The factors of one module, as stored. `depth`: how many wrappers of the same module lie around it."""
-
-    module: str
-    depth: int
-    embedding: bool
-    a: StoredTensor
-    b: StoredTensor
 
 
 @dataclass
@@ -93,7 +79,7 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
     pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
     unfit: list[GgufxError] = []
     groups = _groups(spec, hp, pairs, settings, str(adapter), unfit, tied)
-    raise_all([*problems, *_of_another_base(unfit, base, checkpoint)])
+    raise_all([*problems, *of_another_base(unfit, base, checkpoint)])
 
     alpha = _alpha_of_most(groups, hp, settings)
     jobs_parts = [(g, _lora_op(g, hp, settings, alpha)) for g in groups]
@@ -167,7 +153,7 @@ def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hpara
         copied = ".base_layer." in name and name.removesuffix("bias").removesuffix("weight") + "weight" in tensors
         found = _find(index, spec, hp, weight) if copied else None  # with the weight comes its bias
         bias = weight.endswith(".bias")
-        if found and expected_shape(found[0], BlockHparams(hp, gguf_block(spec, *found, hp)), bias) == tensor.shape:
+        if found and expected_shape(found[0], BlockHparams(hp, block_of(spec, *found, hp)), bias) == tensor.shape:
             notes.append(Note("copies of the base model's weights are left out", name))
         else:
             out[name] = tensor
@@ -176,31 +162,15 @@ def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hpara
 
 def _pairs(tensors: Mapping[str, StoredTensor], file: str, problems: list[GgufxError]) -> list[Pair]:
     """The factor pairs of the adapter; every tensor that is no factor is a problem, by name."""
-    modules: dict[tuple[str, int], tuple[bool, dict[str, StoredTensor]]] = {}  # whether an embedding, its factors by side
+    factors = {}
     for name, tensor in tensors.items():
-        match = _FACTOR.fullmatch(name.removeprefix(PREFIX))
-        if match is None:
-            what = next((what for part, what in NO_FACTORS if part in name), "a full weight")
-            problems.append(UnsupportedError(f"is {what}; a GGUF adapter holds LoRA factors only", file=file,
-                                             tensor=name, hint=MERGE))
+        if FACTOR.fullmatch(name.removeprefix(PREFIX)):
+            factors[name] = tensor
             continue
-        module, depth = match["module"], 0
-        while module.endswith(".base_layer"):
-            module, depth = module.removesuffix(".base_layer"), depth + 1
-        _, factors = modules.setdefault((module, depth), (match["emb"] is not None, {}))
-        factors[match["side"]] = tensor
-    sound: list[Pair] = []
-    for (module, depth), (embedding, factors) in modules.items():
-        a, b = factors.get("A"), factors.get("B")
-        if a is None or b is None:
-            (alone,) = factors.values()
-            problems.append(InputError("has no counterpart; factors come as pairs", file=file, tensor=alone.name))
-        elif len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
-            problems.append(InputError("the ranks of the factors differ", file=file, tensor=a.name,
-                                       expected="A [r, in], B [out, r]", found=f"{a.shape}, {b.shape}"))
-        else:
-            sound.append(Pair(module, depth, embedding, a, b))
-    return sound
+        what = next((what for part, what in NO_FACTORS if part in name), "a full weight")
+        problems.append(UnsupportedError(f"is {what}; a GGUF adapter holds LoRA factors only", file=file,
+                                         tensor=name, hint=MERGE))
+    return pairs_of(factors, file, problems)
 
 
 def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSettings, file: str,
@@ -225,7 +195,7 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
             continue
         expert = int(holes.pop("e", 0))
         if rule.stack:
-            holes[rule.stack] = gguf_block(spec, rule, holes, hp)
+            holes[rule.stack] = block_of(spec, rule, holes, hp)
         try:
             ops = tuple(op.bind(BlockHparams(hp, rule.block(holes))) for op in rule.ops)
         except (KeyError, ValueError) as error:
@@ -235,20 +205,6 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
         key = (str(rule.hf[0]), tuple(sorted(holes.items())))
         groups.setdefault(key, _Group(rule, holes, kind, ops)).pairs[expert] = pair
     return list(groups.values())
-
-
-def _of_another_base(found: list[GgufxError], base: Path, adapter: Checkpoint) -> list[GgufxError]:
-    """What is wrong with updates, in one line with both names where several do not fit: the base is another model."""
-    misfits = [problem for problem in found if isinstance(problem, InputError)]
-    if len(misfits) < 2:
-        return found
-    first = misfits[0]
-    first.file = first.hint = None
-    trained = adapter.config.get("base_model_name_or_path")
-    return [*(problem for problem in found if problem not in misfits), InputError(
-        f"{len(misfits)} updates do not fit the base model", file=adapter.folder,
-        expected=printable(trained, 200) if isinstance(trained, str) else None, found=cached_origin(base) or base,
-        hint=f"Is --base the model that the adapter was trained on? The first: {first}")]
 
 
 def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError:
@@ -269,14 +225,6 @@ def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
         for template in rule.hf if len(rule.hf) == 1 or rule.no_lora else ():
             index.add(template, rule)
     return index
-
-
-def gguf_block(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> int | None:
-    """The number that a block has in GGUF names, by the holes of an HF name."""
-    if rule.stack is None:
-        return None
-    blocks, number = spec.blocks(rule.stack, hp), int(holes.get(rule.stack, 0))
-    return blocks[number] if number < len(blocks) else number + (blocks[0] if blocks else 0)
 
 
 def _find(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, name: str) -> tuple[TensorRule, Holes] | None:
@@ -305,7 +253,7 @@ def _fused(index: TemplateIndex[TensorRule], spec: ArchSpec, hp: Hparams, pair: 
 def unfit_pair(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: Pair, kind: str, hp: Hparams,
            tied: bool) -> GgufxError | None:
     """Why the rule's weight cannot take the pair; None if it can."""
-    block = gguf_block(spec, rule, holes, hp)
+    block = block_of(spec, rule, holes, hp)
     at = BlockHparams(hp, block)
     gguf = rule.gguf[0].text
     if why := rule.no_lora or (NO_NORMS if gguf.removesuffix(".{p}").removesuffix(".weight").endswith("_norm") else None):

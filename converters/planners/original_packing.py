@@ -78,10 +78,10 @@ class Packing:
 
 
 class _Room:
-    """Contents that are kept, each once, as long as there is room."""
+    """Contents that are kept, each once, as long as there is room. `read`: what reads them."""
 
-    def __init__(self, room: int) -> None:
-        self.left, self.numbers = room, dict[bytes, int]()
+    def __init__(self, room: int, read: Reader) -> None:
+        self.left, self.read, self.numbers = room, read, dict[bytes, int]()
 
     def add(self, content: bytes) -> int | None:
         if content not in self.numbers:
@@ -99,19 +99,18 @@ class _Room:
 def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken: int) -> Metadata:
     """Tells `source` how the weights were stored, where all that were packed are repacked and the rest has room; the
     key-values that it refers to. `taken`: bytes that are kept already."""
-    room = _Room(MAX_KEPT_BYTES - taken)
     with Reader() as read:
-        return _record(reading, repacked, source, room, read)
+        return _record(reading, repacked, source, _Room(MAX_KEPT_BYTES - taken, read))
 
 
-def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room: _Room, read: Reader) -> Metadata:
+def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room: _Room) -> Metadata:
     packings: dict[Packing, int] = {}
     packed: dict[str, list[Any]] = {}
     for match in reading.found.matches:
         weights = [[reading.source(name) for name in names] for names in match.hf]
         if not any(isinstance(t, PackedTensor) for names in weights for t in names):
             continue
-        found = [_recorded(names, packings, room, read) for names in weights] if match.gguf[0] in repacked else [None]
+        found = [_recorded(names, packings, room) for names in weights] if match.gguf[0] in repacked else [None]
         if None in found:
             return {}
         packed[match.gguf[0]] = found
@@ -119,7 +118,7 @@ def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room:
         return {}
     beside = {}
     for tensor in reading.checkpoint.beside.values():
-        number = room.add(_content(tensor, read)) if tensor.nbytes <= room.left else None
+        number = room.add(_content(tensor, room.read)) if tensor.nbytes <= room.left else None
         if number is None:
             return {}
         beside[tensor.name] = [tensor.type, list(tensor.shape), number]
@@ -127,7 +126,7 @@ def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room:
     return room.metadata()
 
 
-def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room, read: Reader) -> list[Any] | None:
+def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room) -> list[Any] | None:
     """Number of the stored form of these, which is one and the same, and numbers of kept contents by role."""
     tensors = [t for t in weights if isinstance(t, PackedTensor)]
     (first, *others) = [_packing(t) for t in tensors] or [None]
@@ -139,9 +138,8 @@ def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _
             continue
         if region_bytes(kind, shape) > room.left:
             return None
-        contents = [_content(t.stored[number][1], read) for t in tensors]
-        place = room.add(contents[0] if len(set(contents)) == 1 else b"".join(contents))
-        if place is None:
+        content = _contents((t.stored[number][1] for t in tensors), room.left, room.read)
+        if content is None or (place := room.add(content)) is None:
             return None
         kept[role] = place
     return [packings.setdefault(first, len(packings)), kept]
@@ -159,6 +157,20 @@ def _packing(tensor: PackedTensor) -> Packing | None:
         rest = part.name.removeprefix(tensor.name if whole else module)
         parts.append((role, ("{w}" if whole else "{m}") + rest, part.type, part.shape))
     return Packing(op, tensor.count, tuple(parts))
+
+
+def _contents(tensors: Iterable[StoredTensor], room: int, read: Reader) -> bytes | None:
+    """The bytes of small tensors, one after another; of equal ones once. None where they take more than that."""
+    found: list[bytes] = []
+    same = True
+    for tensor in tensors:
+        content = _content(tensor, read)
+        same = same and content == (found or [content])[0]
+        if not same and len(content) * (len(found) + 1) > room:
+            return None
+        if not found or len(content) * (len(found) + 1) <= room:
+            found.append(content)
+    return found[0] if same else b"".join(found)
 
 
 def _content(tensor: StoredTensor, read: Reader) -> bytes:

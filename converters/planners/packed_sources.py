@@ -12,9 +12,10 @@ from ..errors import InputError, UnsupportedError
 from ..io.files import read_bytes
 from ..io.tensors import StoredTensor
 from ..ops import Op, Split
-from ..plan.plan import Packed, Region, TensorJob
+from ..plan.plan import Merged, Packed, Region, Source, TensorJob
 from ..plan.tiles import Tile, unit_count
 from ..rules.match import Match
+from ..sources.merged import MergedTensor
 from ..sources.original.joined import JoinedTensor
 from ..sources.packed.tensor import PackedTensor
 
@@ -29,6 +30,8 @@ SCALED: Mapping[str, tuple[str, ...]] = {
 
 def parts_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
     """The stored tensors that a weight is made of."""
+    if isinstance(tensor, MergedTensor):
+        return tuple(stored for part in (tensor.base, *tensor.parts) for stored in parts_of(part))
     return tensor.parts if isinstance(tensor, (PackedTensor, JoinedTensor)) else (tensor,)
 
 
@@ -37,8 +40,13 @@ def stored_of(tensor: StoredTensor) -> tuple[StoredTensor, ...]:
     return tuple(part for _, part in tensor.stored) if isinstance(tensor, PackedTensor) else (tensor,)
 
 
-def source_of(tensor: StoredTensor, files: Mapping[Path, int], into: str = "") -> Region | Packed:
+def source_of(tensor: StoredTensor, files: Mapping[Path, int], into: str = "") -> Source:
     """A weight as a job reads it; `files`: the numbers of the plan's inputs. `into`: the blocks that it is repacked in."""
+    if isinstance(tensor, MergedTensor):
+        base, *parts = (source_of(t, files) for t in (tensor.base, *tensor.parts))
+        if isinstance(base, Merged) or any(isinstance(part, Merged) for part in parts):
+            raise ValueError(f"{tensor.name} is merged twice")
+        return Merged(base, tuple(part for part in parts if not isinstance(part, Merged)), tensor.op)
     regions = tuple(Region(files[t.file], t.offset, t.type, t.shape) for t in parts_of(tensor))
     if not isinstance(tensor, PackedTensor):
         return regions[0]

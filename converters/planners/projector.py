@@ -27,10 +27,11 @@ from ..rules.template import TemplateIndex
 from ..sources.hf_folder import Checkpoint
 from ..tokenizer.folder import Folder
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
+from .adapter_updates import Adapter
 from .hf_to_gguf import GgufOptions, GgufPlanner
 from .many_outputs import outtype_names, plan_outputs
 from .quantization import Quantization
-from .reading import Reading, check_promises, matched, open_weights
+from .reading import Reading, check_promises, matched, open_weights, with_merged
 from .rounded_values import keep_rounded
 
 # What settings of images and sounds are called, the later ones winning, and where in each of them they stand apart.
@@ -45,7 +46,7 @@ class ProjectorPlanner(GgufPlanner):
              "chat_template.json")
 
     def _read(self, folder: Path) -> Reading:
-        return read_projector(folder, self.options.hf_class, self.options.pre)
+        return read_projector(folder, self.options.hf_class, self.options.pre, self.options.adapters)
 
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         return TokenizerResult({}, [], Folder(folder))
@@ -75,10 +76,11 @@ def plan_checkpoint(folder: Path, outfile: str | Path | None, options: GgufOptio
     return plan_outputs(planner, outtype, [beside])
 
 
-def read_projector(folder: Path, hf_class: str | None = None, pre: str | None = None) -> Reading:
+def read_projector(folder: Path, hf_class: str | None = None, pre: str | None = None,
+                   adapters: Sequence[Adapter] = ()) -> Reading:
     """As `reading.read`, for what of the model is not its language model. `pre`: the pre-tokenizer, where ids of tokens are
     needed and it is not recognised."""
-    checkpoint = open_weights(folder, hf_class)
+    checkpoint = with_merged(folder, adapters, hf_class) if adapters else open_weights(folder, hf_class)
     file = f"{folder}/config.json"
     name = arch.class_of(checkpoint.config, file)
     spec = projectors.for_config(checkpoint.config, name, file)

@@ -7,23 +7,25 @@ key-values (text after a NUL is cut, alignments other than 32 break) is not foll
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
 
 from ...quant.recipes.recipe import sort_key
 from ..errors import InputError, UnsupportedError
 from ..io.gguf import read_gguf_model
+from ..io.tensors import StoredTensor
 from ..io.values import Metadata, plain, text_of, u32
 from ..metadata.naming import default_file_name, output_path, set_path
 from ..notes import grouped
 from ..ops import Shape
 from ..plan.gguf_output import WHOLE, SplitLimits, gguf_output
-from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, Region, TensorJob, bits_per_weight, numbered
+from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, TensorJob, bits_per_weight, numbered
 from ..sources.recognise import expect, expect_model
 from .copied_tensors import refuse_sources
 from .nvfp4_scales import read_factors
 from .outtype import QUANTIZATION_VERSION
+from .packed_sources import source_of
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 
 DROPPED_KEYS = ("general.quantization_version", "general.file_type", "split.no", "split.count", "split.tensors.count",
@@ -61,7 +63,7 @@ class QuantizePlanner:
         if not self.architecture:
             raise InputError("the file has no general.architecture", file=path)
         self.keys = override(self.model.metadata, quantization)
-        self.tensors = [self.model.tensors[name] for name in sorted(self.model.tensors, key=sort_key)]
+        self.tensors: list[StoredTensor] = [self.model.tensors[name] for name in sorted(self.model.tensors, key=sort_key)]
         self.imatrix = read_imatrix(quantization, ((t.name, t.shape) for t in self.tensors))
         self.files = numbered(t.file for t in self.tensors)
         self.inputs = tuple(InputFile.of(path) for path in self.files)
@@ -86,7 +88,7 @@ class QuantizePlanner:
         jobs = []
         for tensor in self.tensors:
             output = made.regions[tensor.name]
-            source = Region(self.files[tensor.file], tensor.offset, tensor.type, output.shape)
+            source = source_of(replace(tensor, shape=output.shape), self.files)
             jobs.extend(with_weights([TensorJob(tensor.name, (source,), (), (output,))], [tensor.name], self.imatrix))
         return ConversionPlan(
             "quantize", self.inputs, made.files, tuple(jobs), tuple(planned), tuple(grouped(notes)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,8 +29,11 @@ from ..sources.packed.logical import logical
 from ..sources.packed.refused import refused
 from ..sources.quantized import method_of
 from ..sources.stated import NOTHING, Stated
+from .adapter_updates import Adapter
 from .draft_target import Target, check_draft_tokens, of_draft
 from .keyed_tensors import to_keys
+from .merged_weights import with_adapters
+from .places import Places
 
 
 @dataclass
@@ -65,9 +68,10 @@ class Reading:
         raise_all(self.problems)
 
 
-def read(folder: Path, hf_class: str | None = None, target: Target | None = None, stated: Stated = NOTHING) -> Reading:
+def read(folder: Path, hf_class: str | None = None, target: Target | None = None, stated: Stated = NOTHING,
+         adapters: Sequence[Adapter] = ()) -> Reading:
     """Headers and config.json. `hf_class`: the class to take the model for; `target`: of a draft model; `stated`: as of
-    `open_model`.
+    `open_model`; `adapters`: what is merged into it.
 
     Raises InputError or UnsupportedError with everything that is wrong.
     """
@@ -82,6 +86,10 @@ def read(folder: Path, hf_class: str | None = None, target: Target | None = None
     if spec.draft:
         target = of_draft(folder, spec, target)
     reading = _matched(checkpoint, spec, target)
+    if adapters:
+        reading.raise_all()
+        checkpoint = with_adapters(checkpoint, adapters, _places(reading))
+        reading = _matched(checkpoint, spec, target)
     if spec.draft and target is not None:
         check_draft_tokens(reading.found, checkpoint.tensors, target, reading.problems)
     elif target is not None:
@@ -94,6 +102,25 @@ def read(folder: Path, hf_class: str | None = None, target: Target | None = None
     _check_flags(reading)
     reading.raise_all()
     return reading
+
+
+def with_merged(folder: Path, adapters: Sequence[Adapter], hf_class: str | None = None) -> Checkpoint:
+    """The checkpoint with the adapters in it, also of a class without a table: then by the names as they stand.
+
+    Raises InputError or UnsupportedError with everything that is wrong.
+    """
+    checkpoint = open_weights(folder, hf_class)
+    try:
+        places = _places(read(folder, hf_class))
+    except UnsupportedError:
+        places = Places(checkpoint.tensors, None, {}, None, bool(checkpoint.config.get("tie_word_embeddings")))
+    return with_adapters(checkpoint, adapters, places)
+
+
+def _places(reading: Reading) -> Places:
+    """Where the checkpoint has the weights that adapters name."""
+    tied = bool(reading.config.get("tie_word_embeddings")) or reading.hf_class in reading.spec.headless
+    return Places(reading.checkpoint.tensors, reading.spec, reading.hp, reading.found, tied)
 
 
 def _matched(checkpoint: Checkpoint, spec: ArchSpec, target: Target | None = None) -> Reading:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..io.files import open_regular, read_at
 from ..io.values import Metadata, ValueType, array, string, strings, u32
-from ..plan.plan import Packed, PlannedTensor, Region, TensorJob
+from ..plan.plan import PlannedTensor, Region, TensorJob
+from ..plan.plan import Source as Stored
 from ..tokenizer.special import PREFIX
 from ..tokenizer.templates import KEY, NAMES_KEY
 from .reading import Reading
@@ -45,7 +46,7 @@ class Reranker:
     def tensor(self) -> PlannedTensor:
         return PlannedTensor(CLASSIFIER, "", (len(self.tokens), self.width))
 
-    def jobs(self, source: Region | Packed, output: Region) -> list[TensorJob]:
+    def jobs(self, source: Stored, output: Region) -> list[TensorJob]:
         """A job for each row."""
         return [TensorJob(f"{CLASSIFIER} {label}", (source.rows(token, token + 1),), (), (output.rows(row, row + 1),))
                 for row, (label, token) in enumerate(zip(LABELS, self.tokens, strict=True))]

@@ -263,6 +263,14 @@ def local_holes(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> 
     return {**holes, rule.stack: spec.blocks(rule.stack, hp).index(holes[rule.stack])}
 
 
+def block_of(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> int | None:
+    """The number that a block has in GGUF names, by the holes of an HF name."""
+    if rule.stack is None:
+        return None
+    blocks, number = spec.blocks(rule.stack, hp), int(holes.get(rule.stack, 0))
+    return blocks[number] if number < len(blocks) else number + (blocks[0] if blocks else 0)
+
+
 def is_of(spec: ArchSpec, rule: TensorRule, local: Holes, hp: Hparams) -> bool:
     """Whether the rule is of the block that these holes of an HF name are in."""
     if rule.of is None:

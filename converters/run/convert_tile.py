@@ -66,7 +66,7 @@ def _run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.nda
         (source,), (output,) = sources, outputs
         if not isinstance(source, Region):
             raise TypeError("what is unpacked is no copy")
-        if not sound:
+        if not sound or source.type not in FORMATS:  # whole numbers and bytes: of positions, of packed weights
             files.copy((source.file, source.offset), (output.file, output.offset), source.nbytes)
         elif unfit := _copy_sound(source, output, files):
             refuse(0, *unfit)

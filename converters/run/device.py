@@ -12,7 +12,7 @@ import numpy as np
 from ...quant import ELEMENT_TYPES, dequantize, quantize
 from ...quant.formats import FLOATS
 from ..ops import Array
-from ..plan.plan import Packed, Region, Source
+from ..plan.plan import Merged, Packed, Region, Source
 from ..plan.tiles import RAW
 
 CACHED = 1 << 16  # numbers that stay in the second-level cache between two looks at them
@@ -78,6 +78,8 @@ class Cpu:
     def read(self, files: Files, source: Source) -> np.ndarray:
         if isinstance(source, Packed):
             return self._unpacked(files, source)
+        if isinstance(source, Merged):
+            return self._merged(files, source)
         region = source
         data = np.empty(region.nbytes, np.uint8)
         files.read(region.file, region.offset, data)
@@ -89,17 +91,29 @@ class Cpu:
         """The bits of what the stored arrays make."""
         if packed.count is not None and not packed.flat:
             return np.stack([self._unpacked(files, packed.item(e)) for e in range(packed.count)])
+        (made,) = packed.op.forward(self._windows(files, packed))
+        return made.view(np.uint32).reshape(packed.shape) if packed.type == "F32" else made
+
+    def _merged(self, files: Files, merged: Merged) -> np.ndarray:
+        """The bits of a weight with its updates."""
+        base = self.floats(self.read(files, merged.base), merged.base.type)
+        (made,) = merged.op.forward([base, *self._windows(files, merged)])
+        return made
+
+    def _windows(self, files: Files, source: Packed | Merged) -> list[np.ndarray]:
+        """What an op needs of its stored arrays; floats as float32."""
         arrays = []
-        for region, window in zip(packed.parts, packed.op.windows([r.shape for r in packed.parts]), strict=True):
+        for region, window in zip(source.parts, source.op.windows([r.shape for r in source.parts]), strict=True):
             if window is None:
                 x = self.read(files, region)
             elif window.axis == 0:
                 x = self.read(files, region.rows(window.start, window.stop))
+            elif isinstance(region, Packed):
+                x = np.ascontiguousarray(self.read(files, region)[:, window.start : window.stop])
             else:
                 x = _columns(files, region, window.start, window.stop)
             arrays.append(self.floats(x, region.type) if region.type in FLOATS else x)
-        (made,) = packed.op.forward(arrays)
-        return made.view(np.uint32).reshape(packed.shape) if packed.type == "F32" else made
+        return arrays
 
     def floats(self, x: np.ndarray, kind: str) -> np.ndarray:
         if kind == "F32":

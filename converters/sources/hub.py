@@ -40,7 +40,7 @@ _FILES: dict[What, tuple[str, ...]] = {
     "checkpoint": SIDE_FILES,
     "config": ("config.json",),
     "target": ("config.json", "generation_config.json", *tokenizer_names.PATTERNS),  # of a draft: settings and tokenizer
-    "adapter": ("adapter_config.json", "README.md"),
+    "adapter": ("adapter_config.json", "README.md", *tokenizer_names.PATTERNS),
     "gguf": (),
 }
 _FETCH_FIRST = "unset HF_HUB_OFFLINE, or fetch the repository first"

@@ -56,8 +56,7 @@ class Thing:
 
 _ANY_WEIGHTS = (*_WEIGHTS, "*.safetensors", "pytorch_model*.bin", "model*.bin")
 _MEGATRON = "Export it to Hugging Face's format with Megatron-Bridge."
-_ADAPTER_WAY = ("Convert it with `ggufx lora-to-gguf {path}`, or merge it into its base model (peft: merge_and_unload) and "
-                "convert the result.")
+_ADAPTER_WAY = "Convert it with `ggufx lora-to-gguf {path}`, or merge it into its base model with `ggufx merge-lora {path}`."
 FOLDERS = (
     Thing("a model's checkpoint", "Convert it with `ggufx hf-to-gguf {path}`.", ("checkpoint", "config"),
           has=_WEIGHTS, also=("config.json",)),

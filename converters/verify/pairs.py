@@ -12,8 +12,10 @@ from typing import TypeVar
 from .. import arch
 from ..arch import projectors
 from ..errors import GgufxError
+from ..planners.adapter_updates import Adapter
 from ..planners.gguf_to_hf import HfOptions
 from ..planners.pair_to_hf import plan_model_to_hf
+from ..planners.reading import with_merged
 from ..rules.match import rename
 from ..rules.spec import ArchSpec
 from ..run.device import Device
@@ -110,7 +112,7 @@ def _take(part: Slice, found: Figures, back: Figures | None) -> None:
 
 def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, stack: ExitStack,
                notes: list[str], hf_class: str | None = None, mmproj: Path | None = None,
-               stated: Stated = NOTHING) -> list[Pair]:
+               adapters: Sequence[Adapter] = (), stated: Stated = NOTHING) -> list[Pair]:
     """The pairs of a checkpoint and a GGUF file, with what GGUF's names do not settle compared under the checkpoint's.
 
     That is what the file holds in another layout than the table's first, and values that the way to GGUF computes.
@@ -121,7 +123,7 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
     if (folder.form, file.form) != ("checkpoint", "gguf") or not unsettled:
         return pairs
     try:
-        checkpoint = open_logical(folder.path, hf_class, stated)
+        checkpoint = with_merged(folder.path, adapters, hf_class) if adapters else open_logical(folder.path, hf_class, stated)
         plan = plan_model_to_hf(file.path, Path("verify"), HfOptions("f32", mmproj=mmproj, hf_class=hf_class))
     except GgufxError as error:
         notes.append(f"{file.path}: cannot be compared under the checkpoint's names as well: {error}")

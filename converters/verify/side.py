@@ -30,6 +30,7 @@ from ..planners.packed_sources import jobs_of, parts_of
 from ..run.convert_tile import run_tile
 from ..run.open_files import OpenFiles, OpenInput
 from ..sources.hf_folder import Checkpoint
+from ..sources.merged import MergedTensor
 from ..sources.original.joined import JoinedTensor
 from ..sources.packed.tensor import PackedTensor
 
@@ -161,7 +162,7 @@ def joined_keys(first: Metadata, *more: Metadata) -> Metadata:
 def of_checkpoint(checkpoint: Checkpoint, form: str = "checkpoint") -> Side:
     """A checkpoint or adapter folder by its own names."""
     files = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
-    tensors = {t.name: _made(t, files) if isinstance(t, (PackedTensor, JoinedTensor)) else
+    tensors = {t.name: _made(t, files) if isinstance(t, (PackedTensor, JoinedTensor, MergedTensor)) else
                _stored(t.name, t.type, t.shape, files[t.file], t.offset, t.nbytes) for t in checkpoint.tensors.values()}
     return Side(checkpoint.folder, form, "hf", tensors, _inputs(files), config=checkpoint.config,
                 notes=tuple(checkpoint.notes))
@@ -204,7 +205,7 @@ def _multiplied(tensor: StoredTensor, file: int, factors: Factors) -> SideTensor
     return SideTensor(tensor.name, tensor.type, tensor.shape, "F32", tuple(pieces), True)
 
 
-def _made(tensor: PackedTensor | JoinedTensor, files: Mapping[Path, int]) -> SideTensor:
+def _made(tensor: PackedTensor | JoinedTensor | MergedTensor, files: Mapping[Path, int]) -> SideTensor:
     """A weight that several stored tensors make."""
     kind = tensor.op.emits if isinstance(tensor, PackedTensor) else tensor.type
     pieces, at = [], 0

@@ -24,10 +24,13 @@ from ..io.files import open_regular
 from ..io.gguf import read_gguf_model
 from ..io.values import text_of
 from ..notes import Note, grouped
+from ..planners.adapter_updates import Adapter
 from ..planners.hf_to_gguf import GgufOptions
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
+from ..planners.merged_model import beside_weights
 from ..planners.own_keys import Source
 from ..planners.projector import plan_checkpoint
+from ..planners.reading import with_merged
 from ..rules.spec import ArchSpec
 from ..run.engines.threads import available_cpus
 from ..sources.hf_folder import Checkpoint, base_of, listed
@@ -59,6 +62,7 @@ class VerifyOptions:
     hf-to-gguf.
     `vocabulary` False: a checkpoint's tokenizer is not read, and no key of it counts. `projector`: the file of the vision and
     audio parts that belongs to the GGUF file of a text model; with it the whole of a multimodal checkpoint is compared.
+    `adapters`: what is merged into A, a checkpoint, before that.
     """
 
     base: Path | None = None
@@ -74,6 +78,7 @@ class VerifyOptions:
     target: Path | None = None
     vocabulary: bool = True
     projector: Path | None = None
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,8 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
         compare = Comparison(threads, max_memory, progress, options.max_rmse, options.made)
         compare(pairs := _paired(one, two), one, two)
         notes: list[str] = [Note.of(note).about(str(s.path)) for s in (one, two) for note in s.notes]
-        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.projector, options.stated)
+        pairs = look_again(pairs, one, two, compare, stack, notes, options.hf_class, options.projector, options.adapters,
+                           options.stated)
         one.check()
         two.check()
         if any(key.startswith(OWN) for s in (one, two) for key in s.metadata):
@@ -234,12 +240,17 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
         one_folder, other = (open_model(path, options.hf_class, _stated(path, options)) for path in (a, b))
         if {n: t.type for n, t in one_folder.tensors.items()} != {n: t.type for n, t in other.tensors.items()}:
             one_folder, other = logical(one_folder), logical(other)  # one may be stored in another form
+        if options.adapters:
+            one_folder = with_merged(a, options.adapters, options.hf_class)
         return _folders(one_folder, other, options)
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
         return one, two, adapter_files(one.config, two.config)
+    if options.adapters and forms[0] != "checkpoint":
+        raise UsageError("adapters are merged into a checkpoint", file=a, hint="Give the base model's checkpoint first.")
     projector = any(form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True))
-    one, two = (_in_gguf_names(path, form, options, projector) for path, form in zip((a, b), forms, strict=True))
+    one = _in_gguf_names(a, forms[0], options, projector)
+    two = _in_gguf_names(b, forms[1], replace(options, adapters=()), projector)
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):
         adapter, model = (one, two) if one.form in ADAPTERS else (two, one)
         raise UsageError(f"{adapter.path} is an adapter, {model.path} is a model: they hold different things")
@@ -269,7 +280,7 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: boo
         plan, _ = plan_checkpoint(path, VIRTUAL, GgufOptions(
             pre=options.pre, hf_class=options.hf_class, stated=_stated(path, options), target=options.target,
             tokenizer=options.vocabulary, plain=True, mmproj=options.projector is not None, mmproj_only=projector,
-            mmproj_type="f32"), ["f32"])
+            mmproj_type="f32", adapters=options.adapters), ["f32"])
         return of_plan(path, form, plan)
     if options.base is None:
         raise UsageError("an adapter folder beside a GGUF adapter needs its base model", file=path,
@@ -284,10 +295,12 @@ def _folders(a: Checkpoint, b: Checkpoint, options: VerifyOptions) -> tuple[Side
     That is another layout (experts apart or stacked), or the text part of a model beside the whole.
     """
     specs = [_spec(c) for c in (a, b)]
-    differences = model_files(a.folder, b.folder, specs, (a.made, b.made))
+    with beside_weights(a.folder, a, options.adapters) as texts:
+        differences = model_files(texts, b.folder, specs, (a.made, b.made))
     if a.tensors.keys() != b.tensors.keys() and None not in specs:
         try:
-            one, two = (_in_gguf_names(c.folder, "checkpoint", options) for c in (a, b))
+            one = _in_gguf_names(a.folder, "checkpoint", options)
+            two = _in_gguf_names(b.folder, "checkpoint", replace(options, adapters=()))
         except GgufxError:
             pass  # what is wrong shows in the names that only one of them has
         else:

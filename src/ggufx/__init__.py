@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from .converters.verify.verify import Report
 
 __all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "edit",
-           "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "original_to_hf", "quantize", "split", "verify"]
+           "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf", "quantize", "split",
+           "verify"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan",
               "Inspection": "inspect.inspection", "Report": "verify.verify"}
@@ -79,6 +80,7 @@ def hf_to_gguf(
     pure: bool = False,
     fallback: bool = True,
     override_kv: Mapping[str, bool | int | float | str] | Sequence[str] = (),
+    lora: str | Path | Sequence[str | Path] = (),
     model_name: str | None = None,
     metadata_file: str | Path | None = None,
     pre: str | None = None,
@@ -113,6 +115,7 @@ def hf_to_gguf(
     output_tensor_type, token_embedding_type, leave_output_tensor, pure: as of llama-quantize
     fallback      whether a tensor that does not fit its type may get another, which the plan names
     override_kv   key-values in place of the model's; a sequence: as on the command line
+    lora          adapters to merge into the model first, one after another: each a folder or Hub id, as `ADAPTER@SCALE` too
     model_name    general.name; `metadata_file`: JSON with general.* key-values
     pre           the pre-tokenizer, where it is not recognised
     hf_class      the class to take the model for, whatever config.json says
@@ -131,6 +134,7 @@ def hf_to_gguf(
     from .converters.plan.gguf_output import SplitLimits
     from .converters.planners.hf_to_gguf import GgufOptions
     from .converters.planners.many_outputs import outtype_names
+    from .converters.planners.merged_weights import resolve_adapters
     from .converters.planners.projector import plan_checkpoint
     from .converters.sources.hub import cached_origin, resolve_model
 
@@ -143,7 +147,8 @@ def hf_to_gguf(
     options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
                           hf_class=hf_class, stated=_stated(llama_version, context_length), target=_target(target),
                           chat_template=_path(chat_template), plain=plain, keep_quantized=keep_quantized,
-                          quantization=quantization, mmproj=mmproj, mmproj_only=mmproj_only, mmproj_type=mmproj_type,
+                          adapters=resolve_adapters(_several(lora)), quantization=quantization, mmproj=mmproj,
+                          mmproj_only=mmproj_only, mmproj_type=mmproj_type,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
@@ -260,6 +265,43 @@ def lora_to_gguf(
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)
+
+
+@checked
+def merge_lora(
+    adapters: str | Path | Sequence[str | Path],
+    outfile: str | Path,
+    *,
+    base: str | Path | None = None,
+    outtype: str | Sequence[str] = "keep",
+    imatrix: str | Path | None = None,
+    hf_class: str | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    device: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result | ConversionPlan:
+    """PEFT adapters merged into their base model -> a checkpoint folder, which is made; with the bits of peft's merge.
+
+    `adapters`: folders or Hub ids, as `ADAPTER@SCALE` too; several are merged one after another. `base`: the base model's
+    checkpoint; None: the one that the first adapter names. `hf_class` as of `hf_to_gguf`. Of a base that is a GGUF file,
+    `outfile` is one: `outtype` keep leaves each tensor its type, else a file of each type; adapters may be GGUF files as well.
+    """
+    from .converters.planners.merge_lora import plan_merge
+    from .converters.planners.merged_weights import resolve_adapters
+    from .converters.sources.hf_folder import base_of
+    from .converters.sources.hub import resolve_model
+
+    found = resolve_adapters(_several(adapters))
+    model = base_of(found[0].folder) if base is None and found else base or ""
+    path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint")
+    plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=_path(imatrix))
+    return _each_made(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
+                     max_memory=max_memory, device=device, progress=progress)
 
 
 @checked
@@ -419,6 +461,7 @@ def verify(
     b: str | Path,
     *,
     base: str | Path | None = None,
+    lora: str | Path | Sequence[str | Path] = (),
     max_rmse: float | None = None,
     ignore: Sequence[str] = (),
     strict: bool = False,
@@ -436,11 +479,13 @@ def verify(
 ) -> Report:
     """Compare any two of checkpoint, GGUF file, adapter: `.same`, `.worst()`, `.differences`, `.to_json()`.
 
-    `base`: the base model, for an adapter folder beside a GGUF adapter; else the one that it names. `max_rmse`: relative RMSE
+    `base`: the base model, for an adapter folder beside a GGUF adapter; else the one that it names. `lora`: adapters that are
+    merged into `a`, a checkpoint, before. `max_rmse`: relative RMSE
     allowed for quantized tensors, in place of each type's own bound. `ignore`: keys (wildcards) that do not count; `strict`:
     all others do. `pre`, `hf_class`, `llama_version`, `context_length`, `target`: as of `hf_to_gguf`. `mmproj`: the file of the
     vision and audio parts that belongs to the GGUF file. `progress`: called with (bytes done, in all, name of the tensor).
     """
+    from .converters.planners.merged_weights import resolve_adapters
     from .converters.sources.hub import resolve_model
     from .converters.verify.verify import VerifyOptions, base_named, verify
 
@@ -450,7 +495,7 @@ def verify(
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
         strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=_target(target),
-        stated=_stated(llama_version, context_length),
+        stated=_stated(llama_version, context_length), adapters=resolve_adapters(_several(lora)),
         projector=None if mmproj is None else resolve_model(mmproj, what="gguf"))
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
@@ -473,6 +518,10 @@ def _check_positive(**numbers: int | None) -> None:
 
     raise_all(UsageError(f"{name} must be at least 1", found=number) for name, number in numbers.items()
               if number is not None and number < 1)
+
+
+def _several(value: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    return (value,) if isinstance(value, (str, Path)) else value
 
 
 def _stated(llama_version: str | None, context_length: int | None) -> Stated:

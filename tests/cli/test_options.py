@@ -16,12 +16,15 @@ from ggufx.converters.io.values import string
 from ggufx.converters.plan import gguf_output
 from ggufx.converters.planners import (
     adapter_to_hf,
+    adapter_updates,
     copied_tensors,
     edit,
     gguf_to_hf,
     hf_to_gguf,
     lora_to_gguf,
     many_outputs,
+    merge_lora,
+    merged_weights,
     original_to_hf,
     pair_to_hf,
     projector,
@@ -74,13 +77,14 @@ BASE = {"--base": ("base", "base", Path("base"))}
 TEMPLATE = {"--chat-template": ("t.jinja", "chat_template", Path("t.jinja"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
 MODELFILE = {"--modelfile": ("", "modelfile", True)}
+LORA = {"--lora": ("adapter@2", "adapters", (adapter_updates.Adapter(Path("adapter"), 2.0),))}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
 STATED = {"--llama-version": ("3.1", "llama_version", "3.1"), "--context-length": ("4096", "context_length", 4096)}
 TARGET = {"--target": ("larger", "target", Path("larger"))}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **STATED, **TARGET, **TEMPLATE,
+        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **STATED, **TARGET, **TEMPLATE,
         **MODELFILE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
@@ -101,6 +105,13 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **CONVERT, **OUTPUT, **METADATA, **BASE, **AS,
         "--plain": ("", "plain", True),
         "--modelfile": ("m.gguf", "modelfile", Path("m.gguf")),
+    }),
+    "merge-lora": (["in", "--outfile", "merged"], {
+        **CONVERT, **DEVICE, **AS,
+        "--base": ("base", "a", Path("base")),
+        "--outfile": ("out", "outfile", "out"),
+        "--outtype": ("q8_0", "outtype", "q8_0"),
+        "--imatrix": ("im.gguf", "imatrix", Path("im.gguf")),
     }),
     "original-to-hf": (["in", "out"], {**CONVERT, **DEVICE, **STATED, "--max-shard-size": ("1MB", "max_shard_bytes", 10**6)}),
     "quantize": (["in", "out.gguf", "q4_0"], {
@@ -123,7 +134,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--tokenizer-from": ("folder", "tokenizer_from", Path("folder")),
     }),
     "verify": (["a", "b"], {
-        **TALK, **RUN, **BASE, **PRE, **AS, **STATED, **TARGET,
+        **TALK, **RUN, **BASE, **PRE, **AS, **LORA, **STATED, **TARGET,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
         "--tokenizer": ("", "tokenizer", True),
         "--strict": ("", "strict", True),
@@ -168,7 +179,7 @@ def test_each_option_arrives_under_its_own_name(name: str, monkeypatch: pytest.M
 def test_an_option_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPatch):
     """Alone, so that two flags that are mixed up show."""
     arguments, options = CALLS[name]
-    usual_call = [*arguments, *(["--base", "base"] if name == "lora-to-gguf" else [])]
+    usual_call = [*arguments, *(["--base", "base"] if name in ("lora-to-gguf", "merge-lora") else [])]
     usual = called(monkeypatch, name, usual_call)
     for flag in options.keys() - {"--base", "--verify"}:  # the latter hands on what verify takes as well
         value, field, _ = options[flag]
@@ -225,6 +236,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
     changes = [{"key": "a", "was": 1, "will_be": None}]
     plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], results=[Path("out")], facts={"changes": changes})
+    merged = SimpleNamespace(folder=Path("out"))
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
         for module, attribute, result in ((projector, "plan_checkpoint", (plan, ())), (quantize, "QuantizePlanner", None),
@@ -232,12 +244,14 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
                                           (original_to_hf, "plan_original_to_hf", plan),
                                           (adapter_to_hf, "plan_adapter_to_hf", plan),
                                           (lora_to_gguf, "plan_lora_to_gguf", plan), (verify, "verify", report),
+                                          (merge_lora, "plan_merge", (merged, ())),
                                           (copied_tensors, "plan_split", plan), (copied_tensors, "plan_join", plan),
                                           (edit, "plan_edit", plan)):
             spied(module, attribute, result)
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
         monkeypatch.setattr(adapter_to_hf, "is_adapter", lambda path: False)
-        monkeypatch.setattr(hub, "resolve_model", lambda ref, **_: Path(ref))
+        for module in (hub, merged_weights):
+            monkeypatch.setattr(module, "resolve_model", lambda ref, **_: Path(ref))
         monkeypatch.setattr(verify_command, "check_writable", lambda path, force: got.update(html=path, force=force))
         monkeypatch.setattr(verify_command, "write_text", lambda path, _: None)
         monkeypatch.setattr(report_html, "page", lambda _: "")

@@ -1,7 +1,7 @@
 """PEFT adapters for models of the zoo, with factors of ordinary size, so that they make a difference."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,23 @@ def make_adapter(base: Path, folder: Path, settings: dict[str, Any], rank: int =
         if "lora_" in name:
             key = f"{name}@{seed}" if seed else name
             parameter.data = torch.from_numpy(0.3 * bell(key, tuple(parameter.shape))).to(parameter.dtype)
+        elif parameter.requires_grad:  # biases, saved modules, rows of tokens
+            change = 1 + 0.3 * torch.from_numpy(bell(f"{name}@{seed}", tuple(parameter.shape)))
+            parameter.data = (parameter.data.float() * change).to(parameter.dtype)
     model.save_pretrained(folder)
+    return folder
+
+
+def merged_by_peft(base: Path, adapters: Sequence[Path], folder: Path) -> Path:
+    """The checkpoint that peft's merge_and_unload makes of the adapters, all active, one after another."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(load(base), adapters[0], adapter_name="0")
+    for number, adapter in enumerate(adapters[1:], 1):
+        model.load_adapter(adapter, adapter_name=str(number))
+    if len(adapters) > 1:
+        model.base_model.set_adapter([str(number) for number in range(len(adapters))])
+    model.merge_and_unload().save_pretrained(folder)
     return folder
 
 

@@ -1,6 +1,6 @@
 """The whole loop on one model of the zoo, judged by transformers, peft and llama.cpp: what scripts/prove prints.
 
-Six questions, one function each. An answer has a figure for the table; where something is known to be beyond GGUF or
+Seven questions, one function each. An answer has a figure for the table; where something is known to be beyond GGUF or
 wrong in the runtime (the row's `lost` and `fault`), it says why instead of failing.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ggufx.converters.errors import GgufxError, UnsupportedError
 from ggufx.converters.rules.facts import get_path
 from ggufx.converters.rules.hf_config import TEXT_CONFIGS
@@ -22,7 +23,7 @@ from ggufx.converters.rules.spec import ArchSpec
 import ggufx
 
 from . import peers
-from .adapters import adapter_and_merged, every_weight, make_adapter
+from .adapters import adapter_and_merged, every_weight, make_adapter, merged_by_peft
 from .build import build
 from .faults import RUNTIME_TOKENS
 from .files import load_folder, stored
@@ -307,6 +308,59 @@ def lora(loop: Loop) -> Answer:
     return Answer(error <= limit, f"{error:.1e} ({count})", tuple(f"refused: {reason}" for reason in sorted(reasons)), error)
 
 
+def merged(loop: Loop) -> Answer:
+    """An adapter on every weight that peft adapts, merged: bit for bit what peft's own merge gives. For classes that peft cannot
+    load: as close to the update added in float32 as the type allows. What cannot be merged is refused by name."""
+    adapter, theirs, ours = (loop.work / f"merge-{name}" for name in ("adapter", "theirs", "ours"))
+    skip, reasons = list(loop.spec.whole.parts if loop.spec.whole else ()), set()
+    for attempt in range(2):
+        if loop.row.shapes:
+            conv1d = [t for rule in loop.spec.tensors for t in rule.hf if any(getattr(op, "conv1d", False) for op in rule.ops)]
+            adapter_and_merged(loop.folder, adapter, theirs, skip, seed=loop.seed, conv1d=conv1d)
+        else:
+            make_adapter(loop.folder, adapter, every_weight(loop.folder, skip), seed=loop.seed)
+        try:
+            ggufx.merge_lora(adapter, ours, base=loop.folder)
+            break
+        except GgufxError as error:
+            problems = getattr(error, "problems", [error])
+            if attempt or not all(p.tensor for p in problems):
+                return Answer(False, "failed", (str(error),))
+            reasons |= {f"not merged: {p.message}" for p in problems}
+            skip += [p.tensor.removeprefix("base_model.model.").partition(".lora_")[0].replace(".base_layer", "") for p in problems]
+            shutil.rmtree(adapter)
+    if not loop.row.shapes:
+        merged_by_peft(loop.folder, [adapter], theirs)
+    base, expected, found = (load_folder(folder) for folder in (loop.folder, theirs, ours))
+    expected = {next((n for n in found if n == name or name.endswith(f".{n}") or n.endswith(f".{name}")), name): value
+                for name, value in expected.items()}
+    changed = {name for name in found if name not in base or not same(base[name], found[name])}
+    # transformers leaves out, or loads in another type, some that no adapter changes; torch sums a single row otherwise
+    kept = {name for name in found if name not in changed and (name not in expected or expected[name].dtype != found[name].dtype)}
+    widened = {name for name in changed & expected.keys() if expected[name].dtype != found[name].dtype}  # it computes in F32
+    expected |= {name: expected[name].to(found[name].dtype) for name in widened}
+    as_close = {name for name in found if loop.row.shapes or name in widened or 1 in found[name].shape}
+    wrong = [n for n in found if n not in kept and (n not in expected or not (close if n in as_close else same)(found[n], expected[n]))]
+    wrong += [name for name in expected if name not in found]
+    if wrong or not changed:
+        return Answer(False, "failed", (f"differ from peft's: {wrong[:3]}",) if wrong else ("nothing changed",))
+    return Answer(True, f"{len(changed)} equal", tuple(sorted(reasons)), len(changed))
+
+
+def same(one: Any, two: Any) -> bool:
+    """The same bits."""
+    bits = [x.contiguous().flatten().view(torch.uint8) for x in (one, two)]
+    return one.dtype == two.dtype and one.shape == two.shape and bool((bits[0] == bits[1]).all())
+
+
+def close(one: Any, two: Any) -> bool:
+    """As close as the type of the first allows."""
+    if not one.is_floating_point() or one.shape != two.shape:
+        return same(one, two)
+    eps = torch.finfo(one.dtype).eps
+    return torch.allclose(one.double(), two.double(), rtol=2 * eps, atol=eps * float(two.abs().max()))
+
+
 def adapter_back(loop: Loop) -> Answer:
     """The adapter comes back: of an own file every bit of its factors and its settings; of one without ggufx's keys what peft
     computes, or, where transformers does not have the class, the same updates in GGUF again."""
@@ -343,7 +397,7 @@ def updates(adapter: Path) -> dict[str, np.ndarray]:
 
 QUESTIONS: dict[str, Callable[[Loop], Answer]] = {
     "bits": bits, "foreign": foreign, "logits": logits, "tokens": tokens, "lora": lora,
-    "adapter": adapter_back}
+    "adapter": adapter_back, "merged": merged}
 
 
 def answers(name: str, seed: int, work: Path) -> dict[str, Answer]:

@@ -22,7 +22,7 @@ from triton.errors import TritonError
 from ....quant import ELEMENT_TYPES, KERNELS, SOURCES, dequantize, quantize
 from ....quant.cuda import proof
 from ....quant.cuda.launch import INTERPRETED
-from ...plan.plan import Packed, Source, TensorJob
+from ...plan.plan import Merged, Packed, Source, TensorJob
 from ...plan.tiles import RAW, Tile, native_kind
 from ..conversion import Conversion, Convert, Work
 from ..device import Cpu, Device, Files
@@ -79,9 +79,9 @@ class Cuda:
         return torch.empty(tuple(shape), dtype=dtype, pin_memory=not INTERPRETED)
 
     def read(self, files: Files, source: Source) -> torch.Tensor:
-        if isinstance(source, Packed):  # decoded here: what is sent is several times as much, but no decoder is trusted twice
+        if isinstance(source, (Packed, Merged)):  # made here: what is sent is more, but no decoder is trusted twice
             made = Cpu().read(files, source)
-            data = self._pinned(made.shape, torch.uint8 if made.dtype == np.uint8 else torch.int32)
+            data = self._pinned(made.shape, torch.uint8 if made.dtype == np.uint8 else _whole(made.itemsize))
             data.numpy().view(made.dtype)[...] = made
             return self.send(data)
         region = source

@@ -8,7 +8,7 @@ from ggufx.converters.errors import GgufxError
 from ggufx.converters.sources.hf_folder import base_of
 from safetensors.numpy import load_file, save_file
 from zoo.adapters import make_adapter
-from zoo.files import read_file
+from zoo.files import read_file, stored
 from zoo.fill import bell
 
 import ggufx
@@ -60,6 +60,15 @@ def test_it_comes_back_as_pefts(pair, zoo, tmp_path):
     assert ggufx.verify(pair[0], pair[1], ignore=["*"]).same
     assert ggufx.verify(pair[1], tmp_path / "a.gguf", base=zoo("llama")).same
     assert ggufx.inspect(pair[1]).facts["rank"] == 4
+
+
+def test_it_is_merged_as_pefts(pair, zoo, tmp_path):
+    ggufx.hf_to_gguf(zoo("llama"), tmp_path / "base.gguf")
+    for number, adapter in enumerate(pair):
+        ggufx.merge_lora(adapter, tmp_path / str(number), base=zoo("llama"), max_memory=1 << 16)
+        ggufx.merge_lora(adapter, tmp_path / f"{number}.gguf", base=tmp_path / "base.gguf")
+    assert stored(tmp_path / "0") == stored(tmp_path / "1")
+    assert read_file(tmp_path / "0.gguf")[1] == read_file(tmp_path / "1.gguf")[1]
 
 
 def test_embeddings_and_stacked_experts(zoo, tmp_path):
