@@ -11,7 +11,7 @@ _LOST = {"fault": "leaves out the embedding that ends a row of patches, without 
 
 
 def _features(folder, picture):
-    """With the embedding of [IMG_BREAK] between rows."""
+    """With a place for the embedding of [IMG_BREAK] between rows: NaN, since the runtime adds it to memory that it has not cleared."""
     import torch
 
     model = loaded(folder)
@@ -20,7 +20,7 @@ def _features(folder, picture):
         rows = torch.cat([part.reshape(-1, part.shape[-1]) for part in getattr(out, "pooler_output", out)])
         count = picture.shape[0] // 14 // getattr(model.config, "spatial_merge_size", 1)
         rows = rows.reshape(count, -1, rows.shape[-1])
-        end = model.get_input_embeddings().weight[8].expand(count, 1, -1)
+        end = torch.full((count, 1, rows.shape[-1]), torch.nan)
         return torch.cat([rows, end], 1).reshape(-1, rows.shape[-1])[:-1].numpy()
 
 
