@@ -58,6 +58,7 @@ class Loop:
 
     def __init__(self, name: str, seed: int, work: Path) -> None:
         self.name, self.seed, self.work = name, seed, work
+        self.adapter: Path | None = None  # what `lora` made
         self.row: Model = MODELS[name]
         self.spec: ArchSpec = table(self.row)
         # Named by the model: general.name comes from it, by which llama.cpp knows how Phi-3 strips special tokens.
@@ -283,12 +284,14 @@ def lora(loop: Loop) -> Answer:
             adapter_and_merged(loop.folder, adapter, merged, skip, seed=loop.seed, conv1d=conv1d)
         else:
             make_adapter(loop.folder, adapter, every_weight(loop.folder, skip), seed=loop.seed)
+        if not stored(adapter):
+            return Answer(True, "-", tuple(f"refused: {reason}" for reason in sorted(reasons)))
         try:
             ggufx.lora_to_gguf(adapter, base=loop.folder, outfile=loop.work / "adapter.gguf")
             break
         except GgufxError as error:
             problems = getattr(error, "problems", [error])
-            if attempt or not all(isinstance(p, UnsupportedError) and p.tensor for p in problems):
+            if attempt == 2 or not all(isinstance(p, UnsupportedError) and p.tensor for p in problems):
                 return Answer(False, "failed", (str(error),))
             reasons |= {p.message for p in problems if "base_layer" not in p.tensor}
             skip += [p.tensor.removeprefix("base_model.model.").partition(".lora_")[0].replace(".base_layer", "") for p in problems]
@@ -311,6 +314,8 @@ def lora(loop: Loop) -> Answer:
 def merged(loop: Loop) -> Answer:
     """An adapter on every weight that peft adapts, merged: bit for bit what peft's own merge gives. For classes that peft cannot
     load: as close to the update added in float32 as the type allows. What cannot be merged is refused by name."""
+    if loop.target:
+        return Answer(True, "-", ("draft models take no adapters",))
     adapter, theirs, ours = (loop.work / f"merge-{name}" for name in ("adapter", "theirs", "ours"))
     skip, reasons = list(loop.spec.whole.parts if loop.spec.whole else ()), set()
     for attempt in range(2):
@@ -364,6 +369,8 @@ def close(one: Any, two: Any) -> bool:
 def adapter_back(loop: Loop) -> Answer:
     """The adapter comes back: of an own file every bit of its factors and its settings; of one without ggufx's keys what peft
     computes, or, where transformers does not have the class, the same updates in GGUF again."""
+    if loop.adapter is None:
+        return Answer(True, "-", ("llama.cpp applies none",))
     adapter, base, work = loop.adapter, loop.folder, loop.work
     ggufx.gguf_to_hf(work / "adapter.gguf", work / "adapter-own", base=base)
     given = {name: value for name, value in stored(adapter).items() if "lora_" in name}
