@@ -110,3 +110,13 @@ def test_other_tensors_are_refused_by_name(name, pair, zoo, tmp_path):
     save_file(tensors | {name: bell("x", (2, 4, 8))}, folder / "adapters.safetensors")
     with pytest.raises(GgufxError, match=r"factor of mlx-lm|stack of experts"):
         ggufx.lora_to_gguf(folder, base=zoo("llama"), outfile=tmp_path / "a.gguf")
+
+
+@pytest.mark.parametrize("settings", [{"peft_type": "LORA", "r": 4}, {"fine_tune_type": "lora"}])
+def test_an_adapter_without_tensors(zoo, tmp_path, settings):
+    name = "adapter_model" if "r" in settings else "adapters"
+    save_file({}, tmp_path / f"{name}.safetensors")
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    for convert in (ggufx.lora_to_gguf, ggufx.merge_lora):
+        with pytest.raises(GgufxError, match="holds no tensor"):
+            convert(tmp_path, base=zoo("llama"), outfile=tmp_path / "out.gguf")
