@@ -1,4 +1,4 @@
-"""What happens to the values between a checkpoint and a GGUF file: about a dozen invertible operations.
+"""What happens to the values between a checkpoint and a GGUF file: operations, nearly all of them invertible.
 
 An op sees lists of arrays, never names. Nearly all are one idea: an *index map* that permutes, cuts or drops rows or
 columns (`IndexMap`). Such ops only move elements, so they work on raw bits of any element type, and a LoRA factor
