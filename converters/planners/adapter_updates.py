@@ -175,11 +175,13 @@ class OpenedAdapter:
             self._misfit(pair.a, "the factors do not fit the weight of the base model", expected=list(shape or ()),
                          found=f"A {list(pair.a.shape)}, B {list(pair.b.shape)}")
             return
+        wrapped = kind == FUSED or any(weight == p or weight.endswith(f".{p}") for p in self.settings.parameters)
+        if kind == FUSED and shape is not None and len(shape) == 2:  # a parameter that is no stack
+            kind = MATRIX
         experts = shape[0] if kind == FUSED and shape else 0
         rank = pair.a.shape[0] // max(experts, 1)
         parameter = weight.rpartition(".")[2]
         scale = self.settings.scaling(pair.module, parameter, rank) * self.scale
-        wrapped = kind == FUSED or any(weight == p or weight.endswith(f".{p}") for p in self.settings.parameters)
         turn = (Transpose(),) if self.places.turned(weight) else ()
         for place in found:
             update = LowRank(scale, kind, experts, place.expert, place.ops or turn, place.output,

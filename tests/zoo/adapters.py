@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ggufx.converters.rules.template import Template
 
+from . import peers
 from .files import changed_copy
 from .fill import bell
 
@@ -45,6 +46,8 @@ def merged_by_peft(base: Path, adapters: Sequence[Path], folder: Path) -> Path:
     from peft import PeftModel
 
     model = PeftModel.from_pretrained(load(base), adapters[0], adapter_name="0")
+    if len(adapters) == 1:
+        peers.fill(model, adapters[0] / "adapter_model.safetensors", "0")
     for number, adapter in enumerate(adapters[1:], 1):
         model.load_adapter(adapter, adapter_name=str(number))
     if len(adapters) > 1:

@@ -192,18 +192,18 @@ def _loaded(folder: str, adapter: str | None):
         from peft import PeftModel
 
         loaded = PeftModel.from_pretrained(loaded, adapter)
-        _fill(loaded, Path(adapter) / "adapter_model.safetensors")
+        fill(loaded, Path(adapter) / "adapter_model.safetensors")
     return loaded.float().eval()
 
 
-def _fill(model: Any, saved: Path) -> None:
+def fill(model: Any, saved: Path, adapter: str = "default") -> None:
     """Put factors in that peft loses when it loads what it saved (Laguna's shared experts, which transformers renames)."""
     from safetensors.torch import load_file
 
     held = dict(model.named_parameters())
     for name, factor in load_file(saved).items():
         for side in ("lora_A", "lora_B"):
-            if (parameter := held.get(name.replace(f".{side}.weight", f".{side}.default.weight"))) is not None:
+            if (parameter := held.get(name.replace(f".{side}.weight", f".{side}.{adapter}.weight"))) is not None:
                 parameter.data = factor.to(parameter.dtype)
 
 

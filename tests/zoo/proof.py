@@ -339,6 +339,12 @@ def merged(loop: Loop) -> Answer:
     base, expected, found = (load_folder(folder) for folder in (loop.folder, theirs, ours))
     expected = {next((n for n in found if n == name or name.endswith(f".{n}") or n.endswith(f".{name}")), name): value
                 for name, value in expected.items()}
+    dense = "model.layers.0.block_sparse_moe."
+    if not any(n.startswith(dense) for n in found):  # so it calls Kimi Linear's
+        expected = {name.replace(dense, "model.layers.0.mlp."): value for name, value in expected.items()}
+    # transformers 5 saves some stacks of experts turned, which the Hub has as the adapter's base has them
+    expected |= {name: value.transpose(-1, -2) for name, value in expected.items() if name in found and value.ndim == 3
+                 and value.shape != found[name].shape == value.transpose(-1, -2).shape}
     changed = {name for name in found if name not in base or not same(base[name], found[name])}
     # transformers leaves out, or loads in another type, some that no adapter changes; torch sums a single row otherwise
     kept = {name for name in found if name not in changed and (name not in expected or expected[name].dtype != found[name].dtype)}
