@@ -184,6 +184,11 @@ class OpenedAdapter:
         scale = self.settings.scaling(pair.module, parameter, rank) * self.scale
         turn = (Transpose(),) if self.places.turned(weight) else ()
         for place in found:
+            stored = self.places.tensors[place.name].shape
+            if not place.ops and place.expert < 0 and place.only < 0 and stored != (shape or ()):
+                self.misfits.append(UnsupportedError("an update of a part of a weight that the base model stores with others is "
+                                                     "not merged", file=self.file, tensor=pair.a.name, hint=MERGE_BY_PEFT))
+                return
             update = LowRank(scale, kind, experts, place.expert, place.ops or turn, place.output,
                              rounded=wrapped or kind == EMBEDDING, dora=dora, only=place.only)
             if why := _unroutable(update, pair) if place.ops or dora else None:
