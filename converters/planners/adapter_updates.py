@@ -186,8 +186,9 @@ class OpenedAdapter:
         for place in found:
             stored = self.places.tensors[place.name].shape
             if not place.ops and place.expert < 0 and place.only < 0 and stored != (shape or ()):
-                self.misfits.append(UnsupportedError("an update of a part of a weight that the base model stores with others is "
-                                                     "not merged", file=self.file, tensor=pair.a.name, hint=MERGE_BY_PEFT))
+                self.misfits.append(UnsupportedError(
+                    "an update of a part of a weight that the base model stores with others is not merged", file=self.file,
+                    tensor=pair.a.name, hint=MERGE_BY_PEFT))
                 return
             update = LowRank(scale, kind, experts, place.expert, place.ops or turn, place.output,
                              rounded=wrapped or kind == EMBEDDING, dora=dora, only=place.only)
