@@ -97,7 +97,9 @@ def _together(question: str, found: Sequence[dict[str, Any]]) -> str:
         close = [answer["size"] for answer in sized if answer["size"]]
         return f"{equal} equal" + (f", {len(close)} within {max(close):.0e}" if close else "") + without
     if question == "tokens":
-        return " of ".join(str(sum(int(answer["figure"].split("/")[i]) for answer in found)) for i in (0, 1))
+        found = [answer for answer in found if answer["figure"] != "-"]  # draft models have their target's
+        counts = [answer["figure"].split("/") for answer in found]
+        return " of ".join(str(sum(int(count[i]) for count in counts)) for i in (0, 1)) if found else "n/a"
     return ((f"{max(answer['size'] for answer in sized):.0e}" if sized else "") + without).removeprefix(", ")
 
 

@@ -313,7 +313,8 @@ def lora(loop: Loop) -> Answer:
 
 # transformers 5 names modules of these as no file does, and no table tells its names: of an adapter of others the files' names
 # come back, which peft does not find; merge-lora refuses the one whose updates are of parts of weights.
-NAMED_OTHERWISE = ("nomic-bert", "jina-bert-v3", "hrm-text", "hy4", "hy4-v4")
+NAMED_OTHERWISE = ("nomic-bert", "jina-bert-v3", "hrm-text", "hy4", "hy4-v4", "qwen3asr", "nemotron-h", "nemotron-h-v4",
+                   "nemotron-h-moe", "llama4-vl", "granitemoe-swa")
 _NAMES = "transformers names modules of this class as no file does: adapters of others do not come back"
 
 
@@ -322,6 +323,8 @@ def merged(loop: Loop) -> Answer:
     load: as close to the update added in float32 as the type allows. What cannot be merged is refused by name."""
     if loop.target:
         return Answer(True, "-", ("draft models take no adapters",))
+    if loop.name == "hy4-v4":
+        return Answer(True, "-", ("peft's merge is saved under other names than the checkpoint's; `hy4` is compared",))
     if loop.name == "hrm-text":
         return Answer(True, "-", ("refused: updates of parts of weights that the checkpoint stores together",))
     adapter, theirs, ours = (loop.work / f"merge-{name}" for name in ("adapter", "theirs", "ours"))
