@@ -91,7 +91,7 @@ def _together(question: str, found: Sequence[dict[str, Any]]) -> str:
     sized = [answer for answer in found if answer["size"] is not None]
     without = f", {len(found) - len(sized)} n/a" if len(sized) < len(found) else ""
     if question in ("bits", "merged"):
-        return f"{len(found)} equal"
+        return f"{len(sized)} equal{without}"
     if question in ("foreign", "adapter"):
         equal = sum(answer["size"] == 0 for answer in sized)
         close = [answer["size"] for answer in sized if answer["size"]]

@@ -310,3 +310,21 @@ def test_nothing_of_this_machine_is_published(zoo, tmp_path):
     ggufx.merge_lora(adapter, tmp_path / "merged", base=zoo("llama"))
     for path in (tmp_path / "merged").iterdir():
         assert str(tmp_path).encode() not in path.read_bytes(), path
+
+
+def test_a_parameter_that_is_no_stack(zoo, tmp_path):
+    """DBRX keeps all experts of a projection in one matrix."""
+    adapter = make_adapter(zoo("dbrx"), tmp_path / "adapter", {"target_modules": ["Wqkv"], "target_parameters": ["mlp.w1"]})
+    ggufx.merge_lora(adapter, tmp_path / "ours", base=zoo("dbrx"))
+    theirs = load_folder(merged_by_peft(zoo("dbrx"), [adapter], tmp_path / "theirs"))
+    ours, base = load_folder(tmp_path / "ours"), load_folder(zoo("dbrx"))
+    name = "transformer.blocks.0.ffn.experts.mlp.w1"
+    assert ours[name].equal(theirs[name]) and not ours[name].equal(base[name])
+
+
+def test_an_update_of_a_part_of_a_stored_weight_is_refused(zoo, tmp_path):
+    """Nomic's files have q, k and v in one weight, transformers 5 has not."""
+    adapter = make_adapter(zoo("nomic-bert"), tmp_path / "adapter", {"target_modules": ["q_proj"]})
+    with pytest.raises(GgufxError, match="part of a weight"):
+        ggufx.merge_lora(adapter, tmp_path / "out", base=zoo("nomic-bert"))
+    assert not (tmp_path / "out").exists()

@@ -325,8 +325,6 @@ def merged(loop: Loop) -> Answer:
         return Answer(True, "-", ("draft models take no adapters",))
     if loop.name == "hy4-v4":
         return Answer(True, "-", ("peft's merge is saved under other names than the checkpoint's; `hy4` is compared",))
-    if loop.name == "hrm-text":
-        return Answer(True, "-", ("refused: updates of parts of weights that the checkpoint stores together",))
     adapter, theirs, ours = (loop.work / f"merge-{name}" for name in ("adapter", "theirs", "ours"))
     skip, reasons = list(loop.spec.whole.parts if loop.spec.whole else ()), set()
     for attempt in range(2):
@@ -340,6 +338,8 @@ def merged(loop: Loop) -> Answer:
             break
         except GgufxError as error:
             problems = getattr(error, "problems", [error])
+            if loop.name in NAMED_OTHERWISE and "do not fit the base model" in str(error):
+                return Answer(True, "-", ("refused: updates do not fit the weights as the checkpoint stores them",))
             if attempt or not all(p.tensor for p in problems):
                 return Answer(False, "failed", (str(error),))
             reasons |= {f"not merged: {p.message}" for p in problems}
