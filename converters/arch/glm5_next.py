@@ -27,7 +27,7 @@ from .deepseek import (
     sparse,
 )
 from .hy_v4 import STREAM_SIZES, clamped, streams
-from .kimi_linear import conv, delta, gate, rows_by_block
+from .kimi_linear import delta, delta_attention, gate, rows_by_block
 from .lfm2 import attends, convolves, listed
 from .multimodal import parts
 
@@ -102,14 +102,7 @@ GLM5_TEXT = ArchSpec(
                  shape="attention.indexer.kpool attention.indexer.key_length", type="F32", no_lora=NO_ADAPTERS)),
         *where(convolves,
                R("blk.{b}.attn_q.weight", A + "q_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
-               R("blk.{b}.attn_k.weight", A + "k_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
-               R("blk.{b}.attn_v.weight", A + "v_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
-               *(conv(part) for part in "qkv"), *gate("f"), *gate("g"), *gate("f", "forget_gate."),
-               R("blk.{b}.ssm_beta.weight", A + "b_proj.weight", shape="attention.head_count embedding_length",
-                 no_lora=NO_ADAPTERS),
-               R("blk.{b}.ssm_a", A + "A_log", NegExp(), shape="attention.head_count", hf_dtype="F32"),
-               R("blk.{b}.ssm_dt.bias", A + "dt_bias", shape="delta_rows", hf_dtype="F32"),
-               R("blk.{b}.ssm_norm.weight", A + "o_norm.weight", shape="kda.head_dim")),
+               *delta_attention(*gate("f"), *gate("g"), *gate("f", "forget_gate."))),
         *where(main, *streams("blk.{b}.hc_attn", L + "hc_attn_", "mixes", "3", hf_dtype=None),
                *streams("blk.{b}.hc_ffn", L + "hc_ffn_", "mixes", "3", hf_dtype=None),
                # As transformers holds them, which is how adapters name weights.

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..rules.words import *
 from .common import *
 from .deepseek import ATTN, GATING, LATENT_ATTN, LATENT_SIZES, dense, no_query_lora, query_lora, sparse
-from .kimi_linear import conv, delta, ffn, gate, heads_by_block, numbers
+from .kimi_linear import delta, delta_attention, ffn, gate, heads_by_block, numbers
 from .lfm2 import attends, convolves
 
 A, M = L + "self_attn.", L + "block_sparse_moe."
@@ -76,15 +76,7 @@ KIMI_K3 = ArchSpec(
           of=attends),
         R("blk.{b}.attn_output.weight", A + "o_proj.weight", shape="embedding_length delta_rows", no_lora=NO_ADAPTERS,
           of=convolves),
-        *where(convolves,
-               R("blk.{b}.attn_k.weight", A + "k_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
-               R("blk.{b}.attn_v.weight", A + "v_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
-               *(conv(part) for part in "qkv"), *gate("f"),
-               R("blk.{b}.ssm_beta.weight", A + "b_proj.weight", shape="attention.head_count embedding_length",
-                 no_lora=NO_ADAPTERS),
-               R("blk.{b}.ssm_a", A + "A_log", NegExp(), shape="attention.head_count", hf_dtype="F32"),
-               R("blk.{b}.ssm_dt.bias", A + "dt_bias", shape="delta_rows", hf_dtype="F32"),
-               R("blk.{b}.ssm_norm.weight", A + "o_norm.weight", shape="kda.head_dim")),
+        *where(convolves, *delta_attention(*gate("f"))),
         *HIDDEN,
         *where(sparse, *EXPERTS_INSIDE,
                R("blk.{b}.ffn_gate_inp.weight", M + "gate.weight", shape="expert_count embedding_length", type="F32",

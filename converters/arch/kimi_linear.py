@@ -66,6 +66,20 @@ def gate(letter: str, module: str = "") -> tuple[TensorRule, ...]:
               no_lora=NO_ADAPTERS))
 
 
+def delta_attention(*gates: TensorRule, heads: str = "attention.head_count",
+                    hf_dtype: str | None = "F32") -> tuple[TensorRule, ...]:
+    """What blocks of delta attention have beside queries and output. `heads`: the shape of the decays; `hf_dtype`: what decays
+    and time steps are stored as."""
+    return (R("blk.{b}.attn_k.weight", A + "k_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
+            R("blk.{b}.attn_v.weight", A + "v_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
+            *(conv(part) for part in "qkv"), *gates,
+            R("blk.{b}.ssm_beta.weight", A + "b_proj.weight", shape="attention.head_count embedding_length",
+              no_lora=NO_ADAPTERS),
+            R("blk.{b}.ssm_a", A + "A_log", NegExp(), shape=heads, hf_dtype=hf_dtype),
+            R("blk.{b}.ssm_dt.bias", A + "dt_bias", shape="delta_rows", hf_dtype=hf_dtype),
+            R("blk.{b}.ssm_norm.weight", A + "o_norm.weight", shape="kda.head_dim"))
+
+
 def ffn(hf: str, gguf: str, length: str, names: str = "gate_proj up_proj down_proj") -> tuple[TensorRule, ...]:
     gate, up, down = names.split()
     return (R(f"blk.{{b}}.ffn_gate{gguf}.weight", f"{hf}{gate}.weight", shape=f"{length} embedding_length"),
@@ -108,16 +122,8 @@ KIMI_LINEAR = ArchSpec(
                  MlaKv("attention.head_count", "unrotated_length", "value_length"),
                  shape="key_value_rows attention.kv_lora_rank", no_lora=NO_ADAPTERS),
                R("blk.{b}.attn_kv_b.weight", A + "kv_b_proj.weight")),
-        *where(convolves,
-               R("blk.{b}.attn_k.weight", A + "k_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
-               R("blk.{b}.attn_v.weight", A + "v_proj.weight", shape="delta_rows embedding_length", no_lora=NO_ADAPTERS),
-               *(conv(part) for part in "qkv"),
-               *gate("f"), *gate("g"), *gate("f", "forget_gate."),
-               R("blk.{b}.ssm_beta.weight", A + "b_proj.weight", shape="attention.head_count embedding_length",
-                 no_lora=NO_ADAPTERS),
-               R("blk.{b}.ssm_a", A + "A_log", NegExp(), shape="1 1 attention.head_count 1"),
-               R("blk.{b}.ssm_dt.bias", A + "dt_bias", shape="delta_rows"),
-               R("blk.{b}.ssm_norm.weight", A + "o_norm.weight", shape="kda.head_dim")),
+        *where(convolves, *delta_attention(*gate("f"), *gate("g"), *gate("f", "forget_gate."),
+                                           heads="1 1 attention.head_count 1", hf_dtype=None)),
         # The Hub's names, then those under which transformers 5 saves the dense block.
         *where(dense, *ffn(L + "mlp.", "", "feed_forward_length"), *ffn(M, "", "feed_forward_length")),
         *where(sparse,
