@@ -97,6 +97,10 @@ def hearing(config: str | tuple[str, ...] = "audio_config", epsilon: str | None 
     )
 
 
+PIXELS = (
+    H("vision.image_min_pixels", ("processor.min_pixels", "processor.size.shortest_edge")),
+    H("vision.image_max_pixels", ("processor.max_pixels", "processor.size.longest_edge")),
+)
 GELU = Const("use_gelu", True, BOOL)
 SILU = Const("use_silu", True, BOOL)
 

@@ -9,11 +9,6 @@ from __future__ import annotations
 from .common import *
 from .pixtral import BREAKS, MERGED, PATCHED, SEEN
 
-PIXELS = (
-    H("vision.image_min_pixels", ("processor.min_pixels", "processor.size.shortest_edge")),
-    H("vision.image_max_pixels", ("processor.max_pixels", "processor.size.longest_edge")),
-)
-
 # -- HunyuanOCR: two convolutions merge the patches; the row of a class token leads the table of positions -------------
 
 HUNYUAN_VL = towered(

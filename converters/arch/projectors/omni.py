@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import InputError
 from ...rules.spec import Derived
 from .common import *
-from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, MERGE, deep, marked, period, side, whole_blocks
+from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, MERGE, MERGER, deep, marked, period, side, whole_blocks
 from .whisper import whisper
 
 POSITIONS, TIMESCALE = 1500, 10000
@@ -22,7 +22,6 @@ THINKER = "thinker_config."
 VISION = f"{THINKER}vision_config"
 VISUAL = (("thinker.visual.", "visual."), ("model.visual.", "visual."))
 AUDIO = (("thinker.audio_tower.", "audio_tower."), ("model.audio_tower.", "audio_tower."))
-MERGER = rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"})
 
 
 def sinusoids(width: int) -> np.ndarray:

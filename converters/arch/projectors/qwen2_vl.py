@@ -6,9 +6,7 @@ Source: llama.cpp `conversion/qwenvl.py`, `conversion/sarashina2.py`, `conversio
 from __future__ import annotations
 
 from .common import *
-from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, SEPARATE, VISUAL, merges, period, side, whole_blocks
-
-MERGER = rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"})
+from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, MERGER, SEPARATE, VISUAL, merges, period, side, whole_blocks
 
 QWEN2_VL = towered(
     "qwen2_vl", ("Qwen2VLForConditionalGeneration", "Qwen2VLModel", "Sarashina2VisionForCausalLM"),
@@ -38,8 +36,7 @@ EXAONE4_5 = towered(
     hparams=(
         *but(seeing(epsilon=None), H("vision.image_size", "vision_config.image_size", default=560)),
         projector_type("exaone4_5"), *activation("gelu", "silu"), merges(),
-        H("vision.image_min_pixels", ("processor.min_pixels", "processor.size.shortest_edge")),
-        H("vision.image_max_pixels", ("processor.max_pixels", "processor.size.longest_edge")),
+        *PIXELS,
         H("vision.attention.head_count_kv", "vision_config.num_key_value_heads", need=False),
         H(f"vision.{NORM}", ("vision_config.rms_norm_eps", "rms_norm_eps"), F32, default=1e-6),
         H("vision.window_size", "vision_config.window_size", need=False),

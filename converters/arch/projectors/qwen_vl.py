@@ -11,6 +11,7 @@ BLOCK = "visual.blocks.{v}."
 FRAMES = (R(("v.patch_embd.weight", "v.patch_embd.weight.1"), "visual.patch_embed.proj.weight", Unstack(2, axis=2), type=CONV),)
 AROUND = rows("v.blk.{v}.", BLOCK, {"ln1": "norm1", "attn_out": "attn.proj", "ln2": "norm2"})
 SEPARATE = (R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), BLOCK + "attn.qkv.{p}", Split(3)),)
+MERGER = rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"})
 FUSED = rows("v.blk.{v}.", BLOCK, {"attn_qkv": "attn.qkv"})
 VISUAL = (("model.visual.", "visual."), ("model.language_model.visual.", "visual."), ("model.model.visual.", "visual."))
 PATCHES = (  # what the processor of pictures is told
@@ -59,7 +60,7 @@ QWEN25_VL = towered(
     tensors=(
         *FRAMES, *AROUND, *SEPARATE,
         *rows("v.blk.{v}.", BLOCK, GATED),
-        *rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"}),
+        *MERGER,
     ),
     aliases=VISUAL, ids=IDS, example="Qwen/Qwen2.5-VL-3B-Instruct",
 )

@@ -73,17 +73,14 @@ YOUTU_VL = towered(
 
 # -- PaddleOCR-VL: as many pixels as the processor allows --------------------------------------------------------------
 
-PIXELS = (
-    H("vision.image_max_pixels", ("processor.max_pixels", "processor.size.longest_edge")),
-    H("vision.image_min_pixels", ("processor.min_pixels", "processor.size.shortest_edge")),
-)
 TOWER = "visual.vision_model."
 PADDLEOCR = towered(
     "paddleocr_vl", ("PaddleOCRVLForConditionalGeneration", "PaddleOCRVisionModel"),
     hparams=(
         *but(seeing(epsilon=None), Computed("vision.image_size", lambda c: isqrt(_most_pixels(c)))),
         projector_type("paddleocr"),
-        *PIXELS, GELU, H(f"vision.{NORM}", ("vision_config.rms_norm_eps", "vision_config.layer_norm_eps"), F32, default=1e-6),
+        *reversed(PIXELS),  # the order of existing files
+        GELU, H(f"vision.{NORM}", ("vision_config.rms_norm_eps", "vision_config.layer_norm_eps"), F32, default=1e-6),
         TANH, Fixed("vision_config.spatial_merge_size", 2, refuse=True),
     ),
     tensors=(*siglip(TOWER, type=CONV), *rows("mm.", "mlp_AR.", {"input_norm": "pre_norm", "1": "linear_1", "2": "linear_2"})),
