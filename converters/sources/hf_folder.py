@@ -96,6 +96,9 @@ def open_adapter(folder: str | Path) -> Checkpoint:
     config = attempt(lambda: _read_config(folder, "adapter_config.json"), problems) or {}
     weights = _read_weights(folder, listed(folder), config, ADAPTER, problems)
     raise_all(problems)
+    if not weights.tensors:
+        raise InputError("holds no tensor", file=folder, hint="Trainers that spread the weights over GPUs (ZeRO-3, FSDP) save "
+                         "such an adapter where they do not gather them first: save it again.")
     return Checkpoint(folder, config, weights.tensors, weights.notes)
 
 

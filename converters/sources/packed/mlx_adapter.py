@@ -35,9 +35,6 @@ _STACKED = (*((f"block_sparse_moe.switch_mlp.{ours}", f"block_sparse_moe.experts
 def open_adapter(folder: str | Path) -> Checkpoint:
     """As `hf_folder.open_adapter`, with mlx-lm's adapters as PEFT has them."""
     checkpoint = open_stored(folder)
-    if not checkpoint.tensors:
-        raise InputError("holds no tensor", file=checkpoint.folder, hint="Trainers that spread the weights over GPUs (ZeRO-3, "
-                         "FSDP) save such an adapter where they do not gather them first: save it again.")
     if "peft_type" in checkpoint.config or any(t.file.name != MLX_ADAPTER for t in checkpoint.tensors.values()):
         return checkpoint
     kind = checkpoint.config.get("fine_tune_type", "lora")
