@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -24,31 +23,24 @@ from ..rules.facts import Config, Missing
 from ..rules.hparams import UNFIT
 from ..rules.match import Match
 from ..rules.spec import CONV
-from ..sources.names import PREFIXES
 from ..sources.packed.tensor import PackedTensor
-from ..sources.quantized import FILES, PLAIN, declared
+from ..sources.quantized import PLAIN, declared
 from ..sources.stated import NOTHING, Stated
 from ..tokenizer.folder import Folder
-from ..tokenizer.own_keys import residue as tokenizer_own_keys
-from ..tokenizer.own_keys import residue_with_template
 from ..tokenizer.templates import read_template, with_template
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .adapter_updates import Adapter
 from .draft_target import read_target, tokens_of_target
-from .kept_tensors import dropped_notes, keep, lost
+from .kept_tensors import dropped_notes, lost
 from .merged_model import beside_weights
-from .original_packing import record
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
-from .own_keys import MAX_KEPT_BYTES, Source, json_value
-from .packed_sources import blocks_of, factor_of, jobs_of, parts_of, scale_name, scaled, stored_of
+from .packed_sources import blocks_of, factor_of, jobs_of, parts_of, scale_name, scaled
 from .published import published
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
 from .reranker import CLASSIFIER, reranker
+from .residue import residue
 from .silent_tokens import suppressed
-
-NO_WAY_BACK = ("gguf-to-hf will make floats of this file: not all weights that were packed can be made again of blocks and "
-               f"{MAX_KEPT_BYTES >> 20} MiB beside them")
 
 
 @dataclass(frozen=True)
@@ -140,9 +132,9 @@ class GgufPlanner:
         plain = not any(isinstance(t, PackedTensor) or t.type not in PLAIN for t in checkpoint.tensors.values())
         if plain and (method := declared(checkpoint.config, folder)):
             notes.append(f"config.json speaks of quantized weights ({method}); these are plain, and taken as they are")
-        self.residue = {} if options.plain else _residue(reading, tokens, self.repacked, self.texts,
-                                                         options.chat_template is not None,
-                                                         folder if options.adapters else checkpoint.folder)
+        self.residue = {} if options.plain else residue(reading, tokens, self.repacked, self.texts,
+                                                        options.chat_template is not None,
+                                                        folder if options.adapters else checkpoint.folder)
 
     def _read(self, folder: Path) -> Reading:
         return read(folder, self.options.hf_class, self.target, self.options.stated, self.options.adapters)
@@ -340,50 +332,6 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
             whole = (len(match.hf[0]), *shape) if match.rule.stacked else shape
             out.append(PlannedTensor(name, emitted or match.rule.type or "", whole))
     return out
-
-
-def _residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, str], texts: tuple[str, ...],
-             other_template: bool, folder: Path) -> dict[bool, Metadata]:
-    """ggufx's own key-values: what makes the way back exact; of files whose weights are `repacked` (see `_repacked`) under
-    True. `other_template`: it is not the folder's. `folder`: where the texts are."""
-    checkpoint, found = reading.checkpoint, reading.found
-    types = [t.type for t in checkpoint.tensors.values()]
-    main = max(dict.fromkeys(types), key=types.count)
-    source = Source(dtype=main, dtypes={n: t.type for n, t in checkpoint.tensors.items() if t.type != main})
-    source.record_names(found.names, (*reading.spec.aliases, *PREFIXES))
-    first_choice: dict[str, str] = {}
-    for rule in reading.spec.tensors:
-        for made in rule.gguf:
-            first_choice.setdefault(str(made), str(rule.hf[0]))
-    source.layouts = sorted({str(m.rule.hf[0]) for m in found.matches for made in m.rule.gguf
-                             if first_choice[str(made)] != str(m.rule.hf[0])})
-    source.hf_class = reading.hf_class if reading.asked_class or not checkpoint.config.get("architectures") else ""
-    source.decoded = list(dict.fromkeys(t.form for t in checkpoint.tensors.values() if isinstance(t, PackedTensor)))
-    kept = keep(checkpoint.tensors, found, source, reading.notes)
-    index = folder / "model.safetensors.index.json"
-    if not source.decoded and not checkpoint.made:
-        source.record_files(checkpoint.tensors, index)
-    files: Metadata = {}
-    for text in texts:
-        with suppress(InputError):  # said where its settings are looked for
-            files |= json_value(folder / text, checkpoint.made)
-    if tokens.metadata and not reading.spec.draft:
-        files |= (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
-    own = {False: {"ggufx.source": string(source.to_value()), **files, **kept}}
-    if not repacked:
-        return own
-    if checkpoint.made:  # its files, and the order of its rows, are not those that come back
-        reading.notes.append(NO_WAY_BACK)
-        return own | {True: own[False]}
-    packing = record(reading, repacked, source, sum(int(np.asarray(value.data).nbytes) for value in kept.values()))
-    if source.packed:
-        stored = [part for t in checkpoint.tensors.values() for part in stored_of(t)]
-        source.record_files({t.name: t for t in (*stored, *checkpoint.beside.values())}, index)
-        for name in FILES:
-            packing |= json_value(checkpoint.folder / name)
-    else:
-        reading.notes.append(NO_WAY_BACK)
-    return own | {True: {"ggufx.source": string(source.to_value()), **files, **kept, **packing}}
 
 
 def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bool) -> dict[str, str]:
