@@ -34,7 +34,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import checked
+from .arguments import as_path, as_quantization, as_stated, as_target, check_positive, checked, several
 
 __version__ = "0.1.0"
 
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     from .converters.errors import GgufxError, IncompleteError
     from .converters.inspect.inspection import Inspection
     from .converters.plan.plan import ConversionPlan
-    from .converters.planners.quantization import Quantization
     from .converters.run.execute import Result
-    from .converters.sources.stated import Stated
     from .converters.verify.verify import Report
 
 __all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "edit",
@@ -138,16 +136,16 @@ def hf_to_gguf(
     from .converters.planners.projector import plan_checkpoint
     from .converters.sources.hub import cached_origin, resolve_model
 
-    quantization = _quantization(
+    quantization = as_quantization(
         imatrix_file=imatrix, include_weights=include_weights, exclude_weights=exclude_weights, tensor_types=tensor_types,
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv)
     outtypes = outtype_names(outtype)
     folder = resolve_model(model)
-    options = GgufOptions(model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, stated=_stated(llama_version, context_length), target=_target(target),
-                          chat_template=_path(chat_template), plain=plain, keep_quantized=keep_quantized,
-                          adapters=resolve_adapters(_several(lora)), quantization=quantization, mmproj=mmproj,
+    options = GgufOptions(model_name=model_name, metadata_file=as_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
+                          hf_class=hf_class, stated=as_stated(llama_version, context_length), target=as_target(target),
+                          chat_template=as_path(chat_template), plain=plain, keep_quantized=keep_quantized,
+                          adapters=resolve_adapters(several(lora)), quantization=quantization, mmproj=mmproj,
                           mmproj_only=mmproj_only, mmproj_type=mmproj_type,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
@@ -222,8 +220,8 @@ def original_to_hf(
     from .converters.planners.original_to_hf import OriginalOptions, plan_original_to_hf
     from .converters.sources.hub import resolve_model
 
-    _check_positive(max_shard_size=max_shard_size)
-    options = OriginalOptions(_stated(llama_version, context_length), max_shard_bytes=max_shard_size)
+    check_positive(max_shard_size=max_shard_size)
+    options = OriginalOptions(as_stated(llama_version, context_length), max_shard_bytes=max_shard_size)
     plan = plan_original_to_hf(resolve_model(model), Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
@@ -260,7 +258,7 @@ def lora_to_gguf(
 
     folder = resolve_model(adapter, what="adapter")
     base_folder = resolve_model(base_of(folder) if base is None else base, what="config")
-    options = LoraOptions(outtype, model_name=model_name, metadata_file=_path(metadata_file), hub_id=cached_origin(folder),
+    options = LoraOptions(outtype, model_name=model_name, metadata_file=as_path(metadata_file), hub_id=cached_origin(folder),
                           hf_class=hf_class, plain=plain)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
@@ -296,10 +294,10 @@ def merge_lora(
     from .converters.sources.hf_folder import base_of
     from .converters.sources.hub import resolve_model
 
-    found = resolve_adapters(_several(adapters))
+    found = resolve_adapters(several(adapters))
     model = base_of(found[0].folder) if base is None and found else base or ""
     path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint")
-    plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=_path(imatrix))
+    plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=as_path(imatrix))
     return _each_made(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                      max_memory=max_memory, device=device, progress=progress)
 
@@ -342,7 +340,7 @@ def quantize(
     from .converters.planners.quantize import QuantizePlanner
     from .converters.sources.hub import resolve_model
 
-    quantization = _quantization(
+    quantization = as_quantization(
         imatrix_file=imatrix, include_weights=include_weights, exclude_weights=exclude_weights, tensor_types=tensor_types,
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv,
@@ -447,8 +445,8 @@ def edit(
         return tuple(f"{k}={v if isinstance(v, (str, Path)) else json.dumps(v)}" for k, v in pairs.items())
 
     options = EditOptions(set=assigned(set), set_file=assigned(set_file), unset=tuple(unset), tokens=assigned(tokens),
-                          chat_template=_path(chat_template), tokenizer_from=_path(tokenizer_from))
-    plan = plan_edit(resolve_model(model, what="gguf"), _path(outfile), options)
+                          chat_template=as_path(chat_template), tokenizer_from=as_path(tokenizer_from))
+    plan = plan_edit(resolve_model(model, what="gguf"), as_path(outfile), options)
     if outfile is None and not plan.facts["changes"] and not dry_run:
         return Result((), 0.0, 0, 0, 0)
     return _carried_out(plan, dry_run, force=force or outfile is None, resume=resume, checksums=checksums, threads=threads,
@@ -489,13 +487,13 @@ def verify(
     from .converters.sources.hub import resolve_model
     from .converters.verify.verify import VerifyOptions, base_named, verify
 
-    _check_positive(threads=threads, max_memory=max_memory)
+    check_positive(threads=threads, max_memory=max_memory)
     one, two = (resolve_model(x, what="gguf" if ":" in str(x) else "checkpoint" if base is None else "adapter") for x in (a, b))
     base = base or base_named(one, two)
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),
-        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=_target(target),
-        stated=_stated(llama_version, context_length), adapters=resolve_adapters(_several(lora)),
+        strict=strict, tokenizer=tokenizer, checksums=checksums, pre=pre, hf_class=hf_class, target=as_target(target),
+        stated=as_stated(llama_version, context_length), adapters=resolve_adapters(several(lora)),
         projector=None if mmproj is None else resolve_model(mmproj, what="gguf"))
     return verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
 
@@ -510,53 +508,6 @@ def inspect(path: str | Path) -> Inspection:
     from .converters.inspect.inspection import inspect
 
     return inspect(Path(path))
-
-
-def _check_positive(**numbers: int | None) -> None:
-    """UsageError for a number of threads, or of bytes, that nothing can be done with."""
-    from .converters.errors import UsageError, raise_all
-
-    raise_all(UsageError(f"{name} must be at least 1", found=number) for name, number in numbers.items()
-              if number is not None and number < 1)
-
-
-def _several(value: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
-    return (value,) if isinstance(value, (str, Path)) else value
-
-
-def _stated(llama_version: str | None, context_length: int | None) -> Stated:
-    """What is stated of an original checkpoint. UsageError for a context of no tokens."""
-    from .converters.sources.stated import Stated
-
-    _check_positive(context_length=context_length)
-    return Stated(llama_version=llama_version, context_length=context_length)
-
-
-def _path(value: str | Path | None) -> Path | None:
-    return None if value is None else Path(value)
-
-
-def _target(model: str | Path | None) -> Path | None:
-    """The folder of a draft's target."""
-    from .converters.sources.hub import resolve_model
-
-    return None if model is None else resolve_model(model, what="target")
-
-
-def _quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_weights: Sequence[str], tensor_types: Any,
-                  tensor_type_file: Any, override_kv: Any, **rest: Any) -> Quantization:
-    """What is asked of a quantized file, in the words of the command line."""
-    from .converters.planners.quantization import Quantization
-
-    kinds = {bool: "bool", int: "int", float: "float", str: "str"}
-    if isinstance(tensor_types, Mapping):
-        tensor_types = [f"{pattern}={kind}" for pattern, kind in tensor_types.items()]
-    if isinstance(override_kv, Mapping):
-        override_kv = [f"{key}={kinds[type(value)]}:{str(value).lower() if isinstance(value, bool) else value}"
-                       for key, value in override_kv.items()]
-    return Quantization(
-        imatrix_file=_path(imatrix_file), include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
-        tensor_types=tuple(tensor_types), tensor_type_file=_path(tensor_type_file), override_kv=tuple(override_kv), **rest)
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:
@@ -578,7 +529,7 @@ def _each_made(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **ru
 def _carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progress: Any, **run: Any) -> Result | ConversionPlan:
     from .converters.run.execute import execute, refuse
 
-    _check_positive(threads=run["threads"], max_memory=run["max_memory"])
+    check_positive(threads=run["threads"], max_memory=run["max_memory"])
     if dry_run:
         refuse(plan, **run)
         return plan

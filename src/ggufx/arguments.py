@@ -1,4 +1,4 @@
-"""Arguments of the verbs, held against their annotations: a wrong one is an error that names it."""
+"""Arguments of the verbs: held against their annotations, a wrong one is an error that names it; and as planners take them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from .converters.planners.quantization import Quantization
+    from .converters.sources.stated import Stated
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,3 +88,50 @@ def fits(value: object, hint: Any) -> bool:
     if kind is not str and issubclass(kind, Iterable) and inner:
         return not isinstance(value, (str, bytes)) and all(fits(item, inner[0]) for item in value)
     return True
+
+
+def check_positive(**numbers: int | None) -> None:
+    """UsageError for a number of threads, or of bytes, that nothing can be done with."""
+    from .converters.errors import UsageError, raise_all
+
+    raise_all(UsageError(f"{name} must be at least 1", found=number) for name, number in numbers.items()
+              if number is not None and number < 1)
+
+
+def several(value: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    return (value,) if isinstance(value, (str, Path)) else value
+
+
+def as_stated(llama_version: str | None, context_length: int | None) -> Stated:
+    """What is stated of an original checkpoint. UsageError for a context of no tokens."""
+    from .converters.sources.stated import Stated
+
+    check_positive(context_length=context_length)
+    return Stated(llama_version=llama_version, context_length=context_length)
+
+
+def as_path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def as_target(model: str | Path | None) -> Path | None:
+    """The folder of a draft's target."""
+    from .converters.sources.hub import resolve_model
+
+    return None if model is None else resolve_model(model, what="target")
+
+
+def as_quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_weights: Sequence[str], tensor_types: Any,
+                  tensor_type_file: Any, override_kv: Any, **rest: Any) -> Quantization:
+    """What is asked of a quantized file, in the words of the command line."""
+    from .converters.planners.quantization import Quantization
+
+    kinds = {bool: "bool", int: "int", float: "float", str: "str"}
+    if isinstance(tensor_types, Mapping):
+        tensor_types = [f"{pattern}={kind}" for pattern, kind in tensor_types.items()]
+    if isinstance(override_kv, Mapping):
+        override_kv = [f"{key}={kinds[type(value)]}:{str(value).lower() if isinstance(value, bool) else value}"
+                       for key, value in override_kv.items()]
+    return Quantization(
+        imatrix_file=as_path(imatrix_file), include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
+        tensor_types=tuple(tensor_types), tensor_type_file=as_path(tensor_type_file), override_kv=tuple(override_kv), **rest)
