@@ -34,6 +34,18 @@ def grouped(found: Iterable[Found]) -> list[str]:
     return out
 
 
+def stored_differences(source: dict[str, Any], back: dict[str, Any]) -> list[str]:
+    """Differences of tensors as files hold them, those of all blocks in one line."""
+    found = []
+    for name in sorted(source.keys() | back.keys()):
+        if name not in back or name not in source:
+            found.append((name, "tensor missing" if name not in back else "tensor extra", ""))
+        elif source[name] != back[name]:
+            kinds = [f"{kind} {list(shape)}" for kind, shape, _ in (back[name], source[name])]
+            found.append((name, "tensor differs", f"{kinds[0]}, expected {kinds[1]}" if kinds[0] != kinds[1] else "values"))
+    return grouped(found)
+
+
 def setting_differences(ours: dict[str, Any], theirs: dict[str, Any], at: str = "") -> list[str]:
     """Differences of two JSON objects by dotted path; "ours" is what was made, "theirs" what it should be."""
     out = []

@@ -16,7 +16,7 @@ from ggufx.converters.run.execute import execute
 import ggufx
 
 from . import peers
-from .differences import gguf_differences, grouped, setting_differences
+from .differences import gguf_differences, grouped, setting_differences, stored_differences
 from .files import stored
 from .golden import OUTTYPES
 from .towers import Tower, build_tower
@@ -83,7 +83,7 @@ class Trial:
         back = self.work / "own"
         text, projector = self._pair(False)
         execute(plan_model_to_hf(text, back, HfOptions(mmproj=projector)))
-        why = _different(self._held(), stored(back))
+        why = stored_differences(self._held(), stored(back))
         for name in sorted({str(p.relative_to(root)) for root in (self.folder, back) for p in root.rglob("*") if p.is_file()}):
             one, two = self.folder / name, back / name
             if name in ("model.safetensors", "README.md") or one.is_dir():
@@ -119,7 +119,7 @@ class Trial:
         for part in TOWER_CONFIGS:  # what the keys say is in its place
             held, read = source.get(part) or {}, config.get(part, {})
             why += [f"{part}.{k} = {read[k]!r}, expected {v!r}" for k, v in held.items() if k in read and read[k] != v]
-        why += _different({_text_name(n, text, made): v for n, v in renamed.items()}, made)
+        why += stored_differences({_text_name(n, text, made): v for n, v in renamed.items()}, made)
         return not why, "bit for bit" if not why else "differs", [*why, *(f"note: {note}" for note in plan.notes)]
 
     def features(self) -> Answer:
@@ -171,14 +171,3 @@ def _text_name(name: str, spec, made) -> str:
         if back in made:
             return back
     return name
-
-
-def _different(source: dict, back: dict) -> list[str]:
-    found = []
-    for name in sorted(source.keys() | back.keys()):
-        if name not in back or name not in source:
-            found.append((name, "tensor missing" if name not in back else "tensor extra", ""))
-        elif source[name] != back[name]:
-            kinds = [f"{kind} {list(shape)}" for kind, shape, _ in (back[name], source[name])]
-            found.append((name, "tensor differs", f"{kinds[0]}, expected {kinds[1]}" if kinds[0] != kinds[1] else "values"))
-    return grouped(found)

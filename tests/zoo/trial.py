@@ -17,7 +17,7 @@ import ggufx
 
 from . import peers, proof
 from .build import build
-from .differences import gguf_differences, grouped, setting_differences, short
+from .differences import gguf_differences, grouped, setting_differences, short, stored_differences
 from .faults import repaired
 from .files import stored
 from .golden import OUTTYPES
@@ -79,15 +79,7 @@ def own_file_back(loop: Loop) -> Answer:
     if "config.json differs" in answer.why:
         why += _settings(loop.own_back, loop.folder)
     if loop.name not in proof.TEXT_PART:
-        source, back = stored(loop.folder), stored(loop.own_back)
-        found = []
-        for name in sorted(source.keys() | back.keys()):
-            if name not in back or name not in source:
-                found.append((name, "tensor missing" if name not in back else "tensor extra", ""))
-            elif source[name] != back[name]:
-                kinds = [f"{kind} {list(shape)}" for kind, shape, _ in (back[name], source[name])]
-                found.append((name, "tensor differs", f"{kinds[0]}, expected {kinds[1]}" if kinds[0] != kinds[1] else "values"))
-        why += grouped(found)
+        why += stored_differences(stored(loop.folder), stored(loop.own_back))
     return Answer(False, answer.figure, tuple(dict.fromkeys((*answer.why, *why))))
 
 
