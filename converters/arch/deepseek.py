@@ -336,6 +336,10 @@ KIMI_K25 = Whole(
     "KimiK25ForConditionalGeneration", "kimi_k25", text=DEEPSEEK3, aliases=(("language_model.", ""),),
     parts=dict.fromkeys(("vision_tower.", "mm_projector.")), example="moonshotai/Kimi-K2.5",
 )
+GLM5V = Whole(
+    "Glm5vForConditionalGeneration", "glm5v", text=GLM_DSA, aliases=(("language_model.", ""),),
+    parts=dict.fromkeys(("vision_tower.", "mm_projector.")), example="baseten/GLM-5.2-Vision-NVFP4",
+)
 YOUTU_VL = Whole(
     "YoutuVLForConditionalGeneration", "youtu_vl", text=YOUTU, aliases=(), parts=dict.fromkeys(("siglip2.", "merger.")),
     example="tencent/Youtu-VL-4B-Instruct",
@@ -354,4 +358,4 @@ def without_experts(facts: GgufFacts) -> bool:
 
 BACK = {"deepseek2": choice(DEEPSEEK2, (YOUTU, without_experts), (GLM4_LITE, says("tokenizer.ggml.pre", "glm4")),
                             (DEEPSEEK3, biased_router))}
-SPECS = (DEEPSEEK2, DEEPSEEK3, GLM4_LITE, GLM_DSA, DEEPSEEK32, YOUTU, DEEPSEEK, KIMI_VL, KIMI_K25, YOUTU_VL)
+SPECS = (DEEPSEEK2, DEEPSEEK3, GLM4_LITE, GLM_DSA, DEEPSEEK32, YOUTU, DEEPSEEK, KIMI_VL, KIMI_K25, GLM5V, YOUTU_VL)

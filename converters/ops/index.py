@@ -126,6 +126,32 @@ class RopePermute(IndexMap):
 
 
 @dataclass(frozen=True)
+class HeadAxes(IndexMap):
+    """Rows of heads that turn by several axes (time, height, width), in another order: the first rows of each head, read as
+    [outer, inner, unit], with the first two axes exchanged."""
+
+    head_length: Size
+    outer: Size
+    inner: Size
+    unit: Size = 1
+
+    def lengths(self, n):
+        multiple("number of rows", n, self.head_length)
+        if min(self.outer, self.inner, self.unit) < 1 or self.outer * self.inner * self.unit > self.head_length:
+            raise ValueError(f"a head of {self.head_length} rows has not {self.outer} times {self.inner} runs of {self.unit}")
+        return [n]
+
+    def index(self, n):
+        turned = self.outer * self.inner * self.unit
+        rows = np.arange(n).reshape(-1, self.head_length)
+        axes = rows[:, :turned].reshape(len(rows), self.outer, self.inner, self.unit).swapaxes(1, 2).reshape(len(rows), turned)
+        return [np.concatenate([axes, rows[:, turned:]], axis=1).ravel()]
+
+    def unit_rows(self, rows):
+        return self.head_length
+
+
+@dataclass(frozen=True)
 class Channels(IndexMap):
     """`count` channels that stand side by side, one behind the other: colours of each pixel -> all reds, all greens, ..."""
 

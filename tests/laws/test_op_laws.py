@@ -17,6 +17,7 @@ from ggufx.converters.ops import (
     Factors,
     FromPosition,
     Grid,
+    HeadAxes,
     Lora,
     LoraRefused,
     MlaKv,
@@ -54,7 +55,7 @@ class Sizes(dict):
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
                "query_key_value_rows": 48, "group_length": 2, "attention.head_count_kv": 1, "expert_rows": 16,
-               "vocab_size": 24, "per_layer_rows": 16, "img_break": 2, "img_break_end": 3})
+               "vocab_size": 24, "per_layer_rows": 16, "img_break": 2, "img_break_end": 3, "pairs": 1})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
@@ -67,7 +68,8 @@ OTHERS = (
     (Unstack(3),), (Unstack(20, axis=1),), (AddAxis(0),), (AddAxis(1),), (AddAxis(-1),), (Axes((1, 0, 2)),), (Axes((2, 0, 1)),),
     (Channels(3, columns=True),), (Channels(3),), (Softplus(),),
     (Reshape((48, 24), (48, 2, 12)), Unstack(2, axis=1)),
-    (FromPosition(),), (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
+    (HeadAxes(12, 2, 3, 2),), (HeadAxes(8, 3, 2),), (FromPosition(),),
+    (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
 

@@ -34,6 +34,13 @@ _L, _F, _M = "model.layers.{b}.", "model.layers.0.mlp.", "model.layers.1.mlp."
 _MLP = {"gate_proj": "{} hidden_size", "up_proj": "{} hidden_size", "down_proj": "hidden_size {}"}
 _KIMI = _DEEPSEEK3 | {"model_type": "deepseek_v3", "scoring_func": "sigmoid", "topk_method": "noaux_tc", "moe_layer_freq": 1,
                       "rope_theta": 800000.0, "rms_norm_eps": 1e-5, "tie_word_embeddings": False, "rope_scaling": None, "hidden_act": "silu"}
+_GLM_TEXT = _INDEXED | {
+    "model_type": "glm_moe_dsa", "scoring_func": "sigmoid", "rope_theta": 1000000.0, "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": False, "hidden_act": "silu", "n_group": 1, "topk_group": 1, "norm_topk_prob": True, "attention_bias": False}
+_INDEXER = {
+    _L + "self_attn.indexer.wq_b.weight": "index_n_heads*index_head_dim q_lora_rank",
+    _L + "self_attn.indexer.wk.weight": "index_head_dim hidden_size", _L + "self_attn.indexer.k_norm.weight": "index_head_dim",
+    _L + "self_attn.indexer.k_norm.bias": "index_head_dim", _L + "self_attn.indexer.weights_proj.weight": "index_n_heads hidden_size"}
 
 
 def _latent() -> dict[str, str]:
@@ -50,8 +57,8 @@ def _latent() -> dict[str, str]:
         "model.norm.weight": "hidden_size", "lm_head.weight": "vocab_size hidden_size"}
 
 
-def _kimi(projector: str) -> Callable[[dict[str, Any]], Shapes]:
-    text = tensors(_latent() | {f"{_F}{p}.weight": s.format("intermediate_size") for p, s in _MLP.items()} | {
+def _kimi(projector: str, **more: str) -> Callable[[dict[str, Any]], Shapes]:
+    text = tensors(_latent() | more | {f"{_F}{p}.weight": s.format("intermediate_size") for p, s in _MLP.items()} | {
         _M + "gate.weight": "n_routed_experts hidden_size", _M + "gate.e_score_correction_bias": "n_routed_experts",
         **{f"{_M}experts.{{e}}.{p}.weight": s.format("moe_intermediate_size") for p, s in _MLP.items()},
         **{f"{_M}shared_experts.{p}.weight": s.format("n_shared_experts*moe_intermediate_size") for p, s in _MLP.items()}},
@@ -115,6 +122,10 @@ ROWS = (
     Model("kimik25", "KimiK25ForConditionalGeneration", "deepseek3", {
         "model_type": "kimi_k25", "vision_config": {"model_type": "kimi_k25"}, "text_config": _KIMI}, float32=("e_score_correction_bias",),
         add={"vocab_size": 423}, shapes=_kimi("mm_projector.pre_norm.bias")),
+    Model("glm5v", "Glm5vForConditionalGeneration", "glm4", {
+        "model_type": "glm5v", "vision_config": {"model_type": "kimi_k25"}, "text_config": _GLM_TEXT}, float32=("e_score_correction_bias",),
+        add={"vocab_size": 426}, shapes=_kimi("mm_projector.pre_norm.bias", **_INDEXER),
+        fault=Fault("has no text model of the class", config={"architectures": ["GlmMoeDsaForCausalLM"], "num_hidden_layers": 2})),
     Model("youtuvl", "YoutuVLForConditionalGeneration", "gpt2", SMALL | {
         "model_type": "youtu_vl", "num_attention_heads": 4, "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": 32,
         "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32, "rope_theta": 1600000, "rms_norm_eps": 1e-6,

@@ -76,6 +76,7 @@ def pixels(folder: Path, picture: np.ndarray) -> Any:
     import torch
 
     said = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    said = said.get("media_proc_cfg", said)
     mean, std = (np.array(said[key], np.float32) for key in ("image_mean", "image_std"))
     return torch.from_numpy(((picture.astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1)[None].copy())
 
