@@ -3,7 +3,7 @@
 A family's module holds `SPECS`, its tables and the classes that hold more than text, and `BACK`: which table reads the
 files of a GGUF name, where several share it.
 
-May import `errors` and `rules`.
+May import `errors`, `rules` and `arch.projectors`: a key of a text model may say where features of images go.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from .gemma4 import GEMMA4, LANGUAGE_MODEL
 from .granite import GRANITE
 from .llama import LLAMA, MULTIMODAL
 from .phi import PHI3
+from .projectors.granite_vision import injections
 from .qwen import DEFAULTS, QKV_BIAS, QWEN2, QWEN3
 
 
@@ -51,6 +52,21 @@ GRANITE_SPEECH = Whole("GraniteSpeechForConditionalGeneration", "granite_speech"
                        parts("encoder", "projector"), example="ibm-granite/granite-speech-3.3-2b")
 GRANITE_SPEECH_PLUS = replace(GRANITE_SPEECH, name="GraniteSpeechPlusForConditionalGeneration",
                               model_type="granite_speech_plus", example="ibm-granite/granite-speech-4.1-2b-plus")
+
+
+def deepstack_mapping(config: Config) -> list[int]:
+    """For each block of text which of the projector's features are added in front of it; -1: none, as of the first, which takes
+    its own for the embedding."""
+    rank = {one.text: n for n, one in enumerate(injections(config))}
+    return [rank.get(b) or -1 for b in range(config["num_hidden_layers"])]
+
+
+GRANITE4_VISION = Whole(
+    "Granite4VisionForConditionalGeneration", "granite4_vision", beside(
+        replace(GRANITE, hparams=(*GRANITE.hparams, Computed("deepstack_mapping", deepstack_mapping))),
+        "granite", "granite4_vision_text"), MULTIMODAL,
+    {**parts("vision_tower", "layerwise_projectors", "spatial_projectors"), "model.image_newline": None},
+    example="ibm-granite/granite-4.0-3b-vision")
 PHI4V = Whole("Phi4ForCausalLMV", "phi4-siglip", PHI3, (), parts("vision_tower", "mm_projector"),
               example="microsoft/Phi-4-reasoning-vision-15B")
 QWEN2_AUDIO = Whole("Qwen2AudioForConditionalGeneration", "qwen2_audio", QWEN2, MULTIMODAL, HEARING,
@@ -84,5 +100,6 @@ KORMO = replace(
 )
 
 BACK = {"qwen2": choice(QWEN2, (KORMO, lacks("blk.0.attn_q.bias")))}
-SPECS = (LLAVA, VOXTRAL, JANUS, IDEFICS3, SMOLVLM, VLLAMA3, SARASHINA2, GRANITE_SPEECH, GRANITE_SPEECH_PLUS, PHI4V, QWEN2_AUDIO,
-         AUDIO_FLAMINGO3, LIGHTON_OCR, LIGHTON_OCR_OLD, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, EXAONE4_5, IQUEST, KORMO)
+SPECS = (LLAVA, VOXTRAL, JANUS, IDEFICS3, SMOLVLM, VLLAMA3, SARASHINA2, GRANITE_SPEECH, GRANITE_SPEECH_PLUS, GRANITE4_VISION,
+         PHI4V, QWEN2_AUDIO, AUDIO_FLAMINGO3, LIGHTON_OCR, LIGHTON_OCR_OLD, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, EXAONE4_5,
+         IQUEST, KORMO)

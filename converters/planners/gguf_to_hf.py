@@ -79,6 +79,7 @@ class GgufReading:
     notes: list[str] = field(default_factory=list)
     problems: list[GgufxError] = field(default_factory=list)
     packing: OriginalPacking | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)  # keys of the text model's file, where this is its projector's
 
 
 def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionPlan:
@@ -148,7 +149,7 @@ def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfT
     and the sizes. `original`: the config.json that ggufx kept."""
     model, spec, own, path = reading.model, reading.spec, reading.own, reading.model.path
     said = plain(with_defaults(spec, model.metadata))
-    foreign, found = read_hparams(spec, GgufFacts.of(said, model.tensors), str(path), reading.problems)
+    foreign, found = read_hparams(spec, GgufFacts.of({**reading.beside, **said}, model.tensors), str(path), reading.problems)
     rows = _vocab_rows(model)
     hp = sizes(spec, said, rows, original)
     beside = read_factors(model).names

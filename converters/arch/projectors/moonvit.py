@@ -53,7 +53,7 @@ PATCHES = 16384  # of an image at most
 LEAST = 8  # patches of an image, as existing files have it
 
 
-def square(kernel: Any) -> int:
+def merged(kernel: Any) -> int:
     """The side in patches of what becomes one token."""
     height, width = kernel
     if height != width:
@@ -91,7 +91,7 @@ def moonvit3d(name: str, cls: str, linear: tuple[str, str], spelled: tuple[str, 
             GELU, Fixed("vision_config.projector_hidden_act", "gelu", refuse=True),
             H(f"vision.{NORM}", "vision_config.projector_ln_eps", F32, default=1e-5),
             H("vision.projector.scale_factor", "vision_config.merge_kernel_size", default=[2, 2],
-              codec=Codec(square, lambda side: [side, side])),
+              codec=Codec(merged, lambda side: [side, side])),
             Computed("vision.image_min_pixels", lambda c: LEAST * area(c)),
             Computed("vision.image_max_pixels",
                      lambda c: (PATCHES if (n := get_path(c, "processor.in_patch_limit")) is MISSING else n) * area(c),

@@ -10,6 +10,8 @@ from math import isqrt
 from .common import *
 
 TOWER = "vision_tower.vision_model."
+# transformers 5 saves the tower without `vision_model.`
+SAVED_WITHOUT = (("model.vision_tower.vision_model.", TOWER), ("model.vision_tower.", TOWER), ("vision_tower.", TOWER))
 
 
 def siglip(tower: str, **patches: Any) -> tuple[TensorRule, ...]:
@@ -52,9 +54,7 @@ GEMMA3 = towered(
         R("mm.input_projection.weight", "multi_modal_projector.mm_input_projection_weight", type="F16"),
         R("mm.soft_emb_norm.weight", "multi_modal_projector.mm_soft_emb_norm.weight", Add(1.0)),
     ),
-    # transformers 5 saves the tower without `vision_model.`
-    aliases=(("model.vision_tower.vision_model.", TOWER), ("model.vision_tower.", TOWER), ("vision_tower.", TOWER),
-             ("vision_model.", TOWER), ("model.multi_modal_projector.", "multi_modal_projector."),
+    aliases=(*SAVED_WITHOUT, ("vision_model.", TOWER), ("model.multi_modal_projector.", "multi_modal_projector."),
              ("multimodal_projector.", "multi_modal_projector.")),
     example="google/gemma-3-4b-it",
 )

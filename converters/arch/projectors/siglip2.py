@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import isqrt
 
 from .common import *
-from .siglip import siglip
+from .siglip import SAVED_WITHOUT, siglip
 
 TANH = Fixed("vision_config.hidden_act", "gelu_pytorch_tanh", refuse=True)
 
@@ -47,9 +47,7 @@ LFM2_VL = towered(
         *rows("mm.", "multi_modal_projector.", {"1": "linear_1", "2": "linear_2"}),
     ),
     ignore=pooling_head(TOWER),
-    # transformers 5 saves the tower without `vision_model.`
-    aliases=(("model.vision_tower.vision_model.", TOWER), ("model.vision_tower.", TOWER), ("vision_tower.", TOWER),
-             ("model.multi_modal_projector.", "multi_modal_projector.")),
+    aliases=(*SAVED_WITHOUT, ("model.multi_modal_projector.", "multi_modal_projector.")),
     example="LiquidAI/LFM2-VL-450M",
 )
 

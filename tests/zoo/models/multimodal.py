@@ -85,6 +85,13 @@ ROWS = (
           fault=Fault("lists the class for its text part but has no converter for it"))
       for name, cls in (("granite-speech", "GraniteSpeechForConditionalGeneration"),
                         ("granite-speech-plus", "GraniteSpeechPlusForConditionalGeneration"))),
+    Model("granite4-vision", "Granite4VisionForConditionalGeneration", "llama3", {
+        "text_config": DECODER | {"model_type": "granite4_vision_text", "num_hidden_layers": 6, "architectures": ["GraniteForCausalLM"], "rope_parameters": THETA, "attention_multiplier": 0.125,
+                                 "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0},
+        "vision_config": _EYE | {"hidden_size": 64, "num_hidden_layers": 2}, "qformer_config": {
+            "model_type": "blip_2_qformer", "num_hidden_layers": 1, "intermediate_size": 32, "cross_attention_frequency": 1,
+            "use_qformer_text_input": False, "max_position_embeddings": 8, "vocab_size": 8},
+        "deepstack_layer_map": [[-2, 3], [-1, 0]], "spatial_target_layers": [1, 2, 4, 5], "downsample_rate": "1/2"}),
     Model("gemma4-unified", "Gemma4UnifiedForConditionalGeneration", "gemma4", {
         "text_config": DECODER | {
             "head_dim": 32, "hidden_activation": "gelu_pytorch_tanh", "num_hidden_layers": 6, "sliding_window": 8, "global_head_dim": 64,
