@@ -36,6 +36,7 @@ PARTS = dict.fromkeys(("model.sam_model.", "model.vision_model.", "model.qwen2_m
                        "model.image_newline", "model.view_seperator"))
 OCR = Whole("DeepseekOCRForCausalLM", "deepseek_vl_v2", OCR_TEXT, (), PARTS, example="deepseek-ai/DeepSeek-OCR")
 UNLIMITED_OCR = replace(OCR, name="UnlimitedOCRForCausalLM", example="baidu/Unlimited-OCR")
+OCR2 = replace(OCR, name="DeepseekOCR2ForCausalLM", example="deepseek-ai/DeepSeek-OCR-2")
 
 BACK = {"deepseek2-ocr": choice(OCR_TEXT)}
-SPECS = (OCR, UNLIMITED_OCR)
+SPECS = (OCR, UNLIMITED_OCR, OCR2)

@@ -206,10 +206,18 @@ PUZZLE = Whole(
 )
 
 
+NANO_VL = tuple(
+    Whole("NemotronH_Nano_VL_V2", "NemotronH_Nano_VL_V2",
+          replace(text, fits=lambda c, moe=moe: has_experts(text_settings(c)) == moe), (("language_model.", ""),),
+          dict.fromkeys(("vision_model.", "mlp1.", "sound_encoder.", "sound_projection.")),
+          example="nvidia/NVIDIA-Nemotron-Nano-12B-v2-VL-BF16")
+    for text, moe in ((NEMOTRON_H, False), (NEMOTRON_H_MOE, True)))
+
+
 def differing_blocks(facts: GgufFacts) -> bool:
     """Whether each block has a number of its own; of a list the facts of a choice do not tell."""
     return facts.keys.get("nemotron_h_moe.expert_used_count", 0) is None
 
 
 BACK = {"nemotron_h_moe": choice(NEMOTRON_H_MOE, (PUZZLE.text, differing_blocks))}
-SPECS = (NEMOTRON_H, NEMOTRON_H_MOE, PUZZLE)
+SPECS = (NEMOTRON_H, NEMOTRON_H_MOE, PUZZLE, *NANO_VL)

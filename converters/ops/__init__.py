@@ -20,7 +20,7 @@ from typing import Any
 from .arrays import Array
 from .axes import AddAxis, Axes, Restore, Unstack
 from .base import Arrange, Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
-from .for_good import Ternary, UnitNorm
+from .for_good import Resample, SumFrames, Ternary, UnitNorm
 from .index import Channels, Crop, HeadAxes, IndexMap, RopePermute, Split
 from .lora import Lora
 from .lora_back import LoraBack
@@ -31,17 +31,18 @@ from .unpack import Grid, Unpack
 from .values import Add, MlaKv, NegExp, Pad, Product, Reshape, Same, Scale, Softplus, Transpose
 
 __all__ = [
-    "OPS", "Add", "AddAxis", "Arrange", "Array", "Axes", "Channels", "Crop", "Cut", "Each", "Factors", "FromPosition", "Grid",
-    "HeadAxes", "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused", "LowRank", "Merge", "MlaKv", "NegExp", "NewRows",
-    "Op", "Pack", "PackMxfp4", "Pad", "Product", "Reshape", "Restore", "RopePermute", "Same", "Scale", "Shape", "Shift", "Size",
-    "Softplus", "Split", "Ternary", "Transpose", "UnitNorm", "Unpack", "Unstack", "evaluate", "multiple", "op_from_json",
+    "OPS", "Add", "AddAxis", "Arrange", "Array", "Axes", "Channels", "Crop", "Cut", "Each", "Factors", "FromPosition",
+    "Grid", "HeadAxes", "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused", "LowRank", "Merge", "MlaKv", "NegExp",
+    "NewRows", "Op", "Pack", "PackMxfp4", "Pad", "Product", "Resample", "Reshape", "Restore", "RopePermute", "Same",
+    "Scale", "Shape", "Shift", "Size", "Softplus", "Split", "SumFrames", "Ternary", "Transpose", "UnitNorm", "Unpack",
+    "Unstack", "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (Op, Arrange, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, Product, NegExp,
                MlaKv, PackMxfp4, FromPosition, Lora, LoraBack, Grid, Unpack, Pack, Unstack, AddAxis, Axes, Channels, HeadAxes,
-               Softplus, UnitNorm, Ternary, Restore, LowRank, Shift, Instead, NewRows, Merge)
+               Softplus, UnitNorm, Ternary, Resample, SumFrames, Restore, LowRank, Shift, Instead, NewRows, Merge)
 }
 
 

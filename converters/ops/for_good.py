@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isqrt
 
 import numpy as np
 
@@ -97,3 +98,73 @@ class Ternary(ForGood):
 
     def cut(self, shapes, axis=0):
         return None if self.when else super().cut(shapes, axis)
+
+
+@dataclass(frozen=True)
+class Resample(ForGood):
+    """A table of positions [1, rows * rows, width] of a square grid for another one, of `side` rows: of its four neighbours as
+    near as they are, corner on corner. The four are added up as torch does on a processor that multiplies and adds in one
+    rounding, here of doubles."""
+
+    side: Size = 0
+
+    @property
+    def lost(self) -> str:
+        return "positions of its own grid"
+
+    def shape(self, shapes):
+        (s,) = shapes
+        if len(s) != 3 or isqrt(s[1]) ** 2 != s[1] or self.side < 1:
+            raise ValueError(f"{list(s)} is no table of a square grid")
+        return [(s[0], self.side**2, s[2])] if self.when else [s]
+
+    def computed(self, x):
+        rows = isqrt(x.shape[1])
+        if rows == self.side:
+            return x
+        grid = x.reshape(x.shape[0], rows, rows, x.shape[2])
+        at = np.float32((rows - 1) / max(self.side - 1, 1)) * np.arange(self.side, dtype=np.float32)
+        low = at.astype(np.int64).clip(max=rows - 1)
+        high, far = (low + 1).clip(max=rows - 1), at - low.astype(np.float32)
+        near = np.float32(1) - far
+        out = np.zeros((x.shape[0], self.side, self.side, x.shape[2]), np.float32)
+        up, down, left, right = (low, near), (high, far), (low, near), (high, far)
+        for (i, height), (j, width) in ((down, left), (down, right), (up, right), (up, left)):
+            weight = (height[:, None] * width)[..., None].astype(np.float64)
+            out = (weight * grid[:, i][:, :, j] + out).astype(np.float32)
+        return out.reshape(x.shape[0], self.side**2, x.shape[2])
+
+    def cut(self, shapes, axis=0):
+        return Cut(axis, shapes[0][2]) if axis == 2 else None
+
+
+@dataclass(frozen=True)
+class SumFrames(ForGood):
+    """A patch embedding [out, frames * n] of several equal frames for one: the sum over them. The way back has it all in the
+    first frame, which computes the same of equal ones."""
+
+    frames: Size = 2
+    undo: bool = False
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    @property
+    def lost(self) -> str:
+        return "what each frame adds of its own"
+
+    def shape(self, shapes):
+        (s,) = shapes
+        if len(s) != 2 or s[1] % self.frames:
+            raise ValueError(f"{list(s)} is no matrix for {self.frames} frames")
+        return [(s[0], s[1] * self.frames if self.undo else s[1] // self.frames)]
+
+    def computed(self, x):
+        if self.undo:
+            return np.concatenate([x, np.zeros((len(x), x.shape[1] * (self.frames - 1)), x.dtype)], axis=1)
+        first, *others = np.split(x, self.frames, axis=1)
+        return sum(others, first)
+
+    def cut(self, shapes, axis=0):
+        return Cut(0, shapes[0][0]) if axis == 0 else None

@@ -254,8 +254,10 @@ def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
                     first = crop.start
                     kept = own.kept.get(name) if own else None
                     shape = (_rows_with(kept, shape) if kept else crop.rows_before(shape[0]), *shape[1:])
-                tensor = HfTensor(name, _dtype(reading, match, name), shape, match, expert, shapes[part], first)
                 kept = own.kept.get(name) if own and reading.options.dtype == "auto" else None
+                if kept is not None and kept["rows"] is None and any(op.loses for op in match.ops):
+                    shape = tuple(kept["shape"])  # it comes back as it was, not as what was made of it
+                tensor = HfTensor(name, _dtype(reading, match, name), shape, match, expert, shapes[part], first)
                 if kept is not None and (kept["dtype"], tuple(kept["shape"])) != (tensor.dtype, shape):
                     reading.problems.append(InputError("ggufx.source keeps another tensor under this name", tensor=name,
                                                        file=reading.model.path, found=kept["shape"], expected=list(shape)))

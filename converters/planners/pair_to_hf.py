@@ -113,6 +113,8 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         for found in (text_found, seen_found):
             notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items()
                          if not key.startswith("tokens."))
+        if towers.absent:
+            notes.append(towers.absent)
         known = {token: n for n, token in enumerate(text.keys.get("tokenizer.ggml.tokens", ()))} if towers.ids else {}
         for key, token in towers.ids.items():
             if token in known:

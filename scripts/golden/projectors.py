@@ -21,8 +21,8 @@ from zoo.towers import TOWERS, build_tower  # noqa: E402
 def entry(name: str, work: Path) -> dict:
     row = TOWERS[name]
     folder = build_tower(row, work / name)
-    made = {kind: read_peer_gguf(llama_cpp_convert(folder, kind, work / f"{name}-{kind}.gguf", options=("--mmproj",)))
-            for kind in OUTTYPES}
+    made = {kind: read_peer_gguf(llama_cpp_convert(folder, kind, work / f"{name}-{kind}.gguf", options=("--mmproj",),
+                                                   built_in=row.built_in)) for kind in OUTTYPES}
     return {"source": source_digest(folder), **described(made, row.drop)}
 
 

@@ -27,6 +27,7 @@ from ggufx.converters.ops import (
     PackMxfp4,
     Pad,
     Product,
+    Resample,
     Reshape,
     Restore,
     RopePermute,
@@ -34,6 +35,7 @@ from ggufx.converters.ops import (
     Scale,
     Softplus,
     Split,
+    SumFrames,
     Ternary,
     Transpose,
     UnitNorm,
@@ -68,7 +70,7 @@ OTHERS = (
     (Unstack(3),), (Unstack(20, axis=1),), (AddAxis(0),), (AddAxis(1),), (AddAxis(-1),), (Axes((1, 0, 2)),), (Axes((2, 0, 1)),),
     (Channels(3, columns=True),), (Channels(3),), (Softplus(),),
     (Reshape((48, 24), (48, 2, 12)), Unstack(2, axis=1)),
-    (HeadAxes(12, 2, 3, 2),), (HeadAxes(8, 3, 2),), (FromPosition(),),
+    (HeadAxes(12, 2, 3, 2),), (HeadAxes(8, 3, 2),), (Resample(side=3),), (SumFrames(frames=3),), (FromPosition(),),
     (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
@@ -81,7 +83,8 @@ def apart(ops):
 CHAINS = sorted({*OTHERS, *(apart(tuple(op.bind(SIZES) for op in rule.ops))
                             for spec in (*SPECS, *projectors.SPECS) for rule in spec.tensors if rule.ops)}, key=str)
 MOVES = [ops for ops in CHAINS if all(op.moves for op in ops)]
-CANDIDATES = [(48, 24), (3, 48, 24), (2, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20), (4, 3, 2, 4, 4)]
+CANDIDATES = [(48, 24), (3, 48, 24), (2, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20), (1, 25, 4),
+              (4, 3, 2, 4, 4)]
 
 
 def inputs(ops, seed=0):

@@ -1,8 +1,8 @@
 """Runs llama.cpp's converter scripts with the pre-tokenizer named by us.
 
-Usage: python peer_convert.py LLAMA_CPP. One JSON request per line on stdin ({"script", "pre", "arguments", "log"}), the exit status
+Usage: python peer_convert.py LLAMA_CPP. One JSON request per line on stdin ({"script", "pre", "arguments", "log", "built_in"}), the exit status
 per line on stdout. Its own recognition hashes the ids of a real vocabulary, so it cannot know a tiny one;
-nothing else is changed. Each request runs in a fork: importing takes seconds, and the scripts keep state in their classes.
+nothing else is changed but sizes that a class has of its own (`built_in`: "Class.attribute" -> value). Each request runs in a fork: importing takes seconds, and the scripts keep state in their classes.
 """
 
 import json
@@ -40,6 +40,11 @@ def _run(conversion, root: Path, request: dict) -> None:
     status = 0
     try:
         conversion.TextModel.get_vocab_base_pre = lambda self, tokenizer: request["pre"]
+        for name, value in request["built_in"].items():
+            cls, attribute = name.split(".")
+            (found,) = [one for one in _all(conversion.ModelBase) if one.__name__ == cls]
+            assert hasattr(found, attribute)
+            setattr(found, attribute, value)
         script = root / request["script"]
         sys.argv = [str(script), *request["arguments"]]
         runpy.run_path(str(script), run_name="__main__")
@@ -51,6 +56,10 @@ def _run(conversion, root: Path, request: dict) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _all(cls: type) -> set[type]:
+    return {cls, *(one for sub in cls.__subclasses__() for one in _all(sub))}
 
 
 if __name__ == "__main__":

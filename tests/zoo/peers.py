@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -91,23 +91,24 @@ def _runtime() -> _Worker:
     return _Worker("llama_worker.py", *_library())
 
 
-def _convert(script: str, pre: str, out: Path, arguments: Sequence[str]) -> Path:
+def _convert(script: str, pre: str, out: Path, arguments: Sequence[str], built_in: Mapping[str, Any] | None = None) -> Path:
     if reason := missing_converter():
         raise PeerError(reason)
     log = out.with_suffix(".log")
-    request = {"script": script, "pre": pre, "arguments": [*arguments, "--outfile", str(out)], "log": str(log)}
+    request = {"script": script, "pre": pre, "arguments": [*arguments, "--outfile", str(out)], "log": str(log), "built_in": dict(built_in or {})}
     status = int(_converter().ask(request))
     if status or not out.exists():
         raise PeerError(f"{script} ended with {status}: {log.read_text(errors='replace').strip()[-1500:]}")
     return out
 
 
-def llama_cpp_convert(folder: Path, outtype: str, out: Path, pre: str = "default", options: Sequence[str] = ()) -> Path:
+def llama_cpp_convert(folder: Path, outtype: str, out: Path, pre: str = "default", options: Sequence[str] = (),
+                      built_in: Mapping[str, Any] | None = None) -> Path:
     """The GGUF that llama.cpp's convert_hf_to_gguf.py makes of the checkpoint `folder`, written to `out`.
 
-    `pre` is the pre-tokenizer's name (`zoo.kinds.vocab(kind).pre`). Raises PeerError with the end of its log.
+    `pre` is the pre-tokenizer's name (`zoo.kinds.vocab(kind).pre`), `built_in` sizes in place of a class's own. Raises PeerError with the end of its log.
     """
-    return _convert("convert_hf_to_gguf.py", pre, out, [str(folder), "--outtype", outtype, *options])
+    return _convert("convert_hf_to_gguf.py", pre, out, [str(folder), "--outtype", outtype, *options], built_in)
 
 
 def of_target(target: Path | None = None) -> tuple[str, ...]:

@@ -40,10 +40,13 @@ class Trial:
     def show(self) -> Answer:
         lines = grouped((n, "HF", f"{kind} {list(shape)}") for n, (kind, shape, _) in stored(self.folder).items())
         lines += [f"{k}: {v}" for k, v in json.loads((self.folder / "config.json").read_text()).items()]
-        theirs = peers.llama_cpp_convert(self.folder, "f32", self.work / "theirs.gguf", options=("--mmproj",))
+        theirs = self._theirs("f32")
         file = peers.read_peer_gguf(theirs)
         lines += [f"{k} = {v}" for k, v in peers.runtime_values(file.values).items()]
         return True, "", lines + grouped((n, "GGUF", f"{kind} {list(shape)}") for n, (kind, shape, _) in file.tensors.items())
+
+    def _theirs(self, outtype: str) -> Path:
+        return peers.llama_cpp_convert(self.folder, outtype, self.work / f"{outtype}.theirs", options=("--mmproj",), built_in=self.row.built_in)
 
     def bytes(self) -> Answer:
         if self.row.hopeless:
@@ -54,7 +57,7 @@ class Trial:
         count = 0
         for outtype in OUTTYPES:
             mine = make_projector(self.folder, self.work / f"{outtype}.gguf", outtype, plain=True)
-            theirs = peers.llama_cpp_convert(self.folder, outtype, self.work / f"{outtype}.theirs", options=("--mmproj",))
+            theirs = self._theirs(outtype)
             ours, other = peers.read_peer_gguf(mine), peers.read_peer_gguf(theirs)
             found = [row for row in gguf_differences(ours, other, self.row.drop) if row[0] not in told]
             if ours.values["general.type"] != other.values["general.type"]:

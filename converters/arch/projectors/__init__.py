@@ -22,12 +22,15 @@ from . import (
     intern_vit,
     llama4,
     minicpm_v,
+    minimax_m3,
     moonvit,
+    muse_glimmer,
     omni,
     perception,
     pixtral,
     qwen2_vl,
     qwen_vl,
+    radio,
     siglip,
     siglip2,
     speech,
@@ -35,7 +38,8 @@ from . import (
 )  # fmt: skip
 
 FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
-            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, granite_vision)
+            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, granite_vision,
+            minimax_m3, radio, muse_glimmer)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}

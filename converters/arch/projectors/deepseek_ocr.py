@@ -1,4 +1,5 @@
-"""Eyes of DeepSeek-OCR and Unlimited-OCR: SAM's tower in front of CLIP's, whose patches it makes.
+"""Eyes of DeepSeek-OCR and Unlimited-OCR: SAM's tower in front of CLIP's, whose patches it makes; in DeepSeek-OCR 2 in front of
+Qwen2's blocks, which read the image by queries.
 
 config.json calls their settings by names with dashes and dots. Source: llama.cpp `conversion/deepseek.py`; the names in their
 published files.
@@ -8,38 +9,49 @@ from __future__ import annotations
 
 from .common import *
 
-LARGE, SAM = "clip-l-14-224", "sam_vit_b"
+LARGE, SAM, QWEN2 = "clip-l-14-224", "sam_vit_b", "qwen2-0-5b"
 EYE, MASK = "model.vision_model.", "model.sam_model."
 MASKS = "v.sam.blk.{m}."
 RUNTIME_SIZE = 1024  # pixels of a side, whatever the file says
 
 
-def part(name: str, key: str) -> Any:
-    """A setting of one of the two towers."""
-    return lambda config: config["vision_config"]["width"][name][key]
+def part(name: str, keys: Mapping[str, str]) -> tuple[HparamRule, ...]:
+    """Settings of one of the two towers."""
+    return tuple(H(f"vision.{key}", f"vision_config.width.{name}.{hf}") for key, hf in keys.items())
 
 
-def size_of(config: Config) -> int:
-    own = config["vision_config"]["width"][LARGE]
-    return own.get("image_size") or config["vision_config"]["image_size"]
+def whole_image(facts: GgufFacts) -> list[int]:
+    """The blocks of SAM's that do not attend within windows, and so have positions for more than one."""
+    window = 2 * facts.kv["vision.window_size"] - 1
+    return [m for m in range(facts.kv["vision.sam.block_count"])
+            if (size(f"v.sam.blk.{m}.attn.pos_h.weight")(facts) or 0) > window]
+
+
+def tiled(tiles: int) -> tuple[HparamRule, ...]:
+    """The keys of SAM's tower and of what it is given: tiles of the image, at most so many."""
+    return (
+        GELU, H("vision.window_size", "vision_config.window_size", default=14),
+        Const("vision.preproc_min_tiles", 2), Const("vision.preproc_max_tiles", tiles),
+        Seen(f"vision_config.width.{SAM}.downsample_channels", lambda facts: [
+            size(f"v.sam.net_{n}.weight")(facts) for n in "23"]),
+        Seen(f"vision_config.width.{SAM}.global_attn_indexes", whole_image),
+        *part(SAM, {"sam.block_count": "layers", "sam.embedding_length": "width", "sam.head_count": "heads"}),
+    )
 
 
 def seen(tiles: int) -> tuple[HparamRule, ...]:
     return (
-        *but(seeing(default=1e-6), Computed("vision.image_size", size_of),
-             *(Computed(f"vision.{key}", part(LARGE, name)) for key, name in {
-                 "patch_size": "patch_size", "embedding_length": "width", "block_count": "layers",
-                 "attention.head_count": "heads"}.items()),
+        *but(seeing(default=1e-6),
+             H("vision.image_size", (f"vision_config.width.{LARGE}.image_size", "vision_config.image_size")),
+             *part(LARGE, {"patch_size": "patch_size", "embedding_length": "width", "block_count": "layers",
+                           "attention.head_count": "heads"}),
              # no width at all, as existing files have it: the runtime does not look
-             Computed("vision.feed_forward_length", lambda c: 4 * part(LARGE, "heads")(c))),
-        projector_type("deepseekocr"), GELU, H("vision.window_size", "vision_config.window_size", default=14),
-        Const("vision.preproc_min_tiles", 2), Const("vision.preproc_max_tiles", tiles),
-        *(Computed(f"vision.sam.{key}", part(SAM, name)) for key, name in {
-            "block_count": "layers", "embedding_length": "width", "head_count": "heads"}.items()),
+             Computed("vision.feed_forward_length", lambda c: 4 * c["vision_config"]["width"][LARGE]["heads"])),
+        projector_type("deepseekocr"), *tiled(tiles),
     )
 
 
-TENSORS = (
+SAM_ROWS = (
     R("v.sam.pos_embd.weight", MASK + "pos_embed", type="F32"),
     *rows("v.sam.", MASK, {"patch_embd": "patch_embed.proj"}, type=CONV),
     *rows(MASKS, MASK + "blocks.{m}.", {
@@ -48,15 +60,18 @@ TENSORS = (
     *(R(f"{MASKS}attn.pos_{x}.weight", f"{MASK}blocks.{{m}}.attn.rel_pos_{x}", type="F32") for x in "hw"),
     *rows("v.sam.neck.", MASK + "neck.", {n: n for n in "0123"}, type="F32"),
     *(R(f"v.sam.net_{n}.weight", f"{MASK}net_{n}.weight", type="F32") for n in "23"),
-    R("v.class_embd", EYE + "embeddings.class_embedding"),
+)
+PROJECTED = (*rows("mm.model.", "model.projector.", {"fc": "layers"}),
+             R("v.view_seperator", "model.view_seperator", AddAxis(0)))
+TENSORS = (
+    *SAM_ROWS, R("v.class_embd", EYE + "embeddings.class_embedding"),
     *rows("v.", EYE, {"patch_embd": "embeddings.patch_embedding"}, type="F32"),
     R("v.position_embd.weight", EYE + "embeddings.position_embedding.weight", type="F32"),
     *rows("v.", EYE, {"pre_ln": "pre_layrnorm"}),
     *rows("v.blk.{v}.", EYE + "transformer.layers.{v}.", {
         "ln1": "layer_norm1", "attn_qkv": "self_attn.qkv_proj", "attn_out": "self_attn.out_proj", "ln2": "layer_norm2",
         "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}),
-    *rows("mm.model.", "model.projector.", {"fc": "layers"}),
-    R("v.image_newline", "model.image_newline"), R("v.view_seperator", "model.view_seperator", AddAxis(0)),
+    R("v.image_newline", "model.image_newline"), *PROJECTED,
 )
 DEEPSEEK_OCR = towered(
     "deepseek_vl_v2", ("DeepseekOCRForCausalLM",), hparams=seen(9), tensors=TENSORS,
@@ -70,4 +85,26 @@ UNLIMITED_OCR = towered(
     tells={"UnlimitedOCRForCausalLM": says("clip.vision.preproc_max_tiles", 32)}, example="baidu/Unlimited-OCR",
 )
 
-SPECS = (DEEPSEEK_OCR, UNLIMITED_OCR)
+# -- DeepSeek-OCR 2 ----------------------------------------------------------------------------------------------------
+
+ENCODER = "model.qwen2_model.model.model."
+BUILT_IN = {"vision.patch_size": 16, "vision.feed_forward_length": 4864, "vision.block_count": 24,
+            "vision.attention.head_count": 14}  # of Qwen2's blocks, which config.json says nothing of
+DEEPSEEK_OCR2 = towered(
+    "deepseek_vl_v2", ("DeepseekOCR2ForCausalLM",),
+    hparams=(
+        *defaulted(but(seeing(default=1e-6), *part(QWEN2, {"embedding_length": "dim"})), BUILT_IN),
+        projector_type("deepseekocr2"), *tiled(6), Const("vision.attention.head_count_kv", 2),
+    ),
+    tensors=(
+        *SAM_ROWS,
+        *rows("v.blk.{v}.", ENCODER + "layers.{v}.", {
+            "ln1": "input_layernorm", **{f"attn_{x}": f"self_attn.{x}_proj" for x in "qkv"}, "attn_out": "self_attn.o_proj",
+            "ln2": "post_attention_layernorm", **GATED}),
+        R("v.post_ln.weight", ENCODER + "norm.weight"),
+        *(R(f"v.resample_query_{n}.weight", f"model.qwen2_model.query_{n}.weight") for n in (768, 1024)), *PROJECTED,
+    ),
+    stacks={"m": Stack("vision.sam.block_count")}, text="language_config", example="deepseek-ai/DeepSeek-OCR-2",
+)
+
+SPECS = (DEEPSEEK_OCR, UNLIMITED_OCR, DEEPSEEK_OCR2)

@@ -98,7 +98,7 @@ QWEN3_HPARAMS = (
 DEEP = "visual.deepstack_merger_list.{d}."
 QWEN3_VL = towered(
     "qwen3_vl", ("Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration", "Qwen3_5ForConditionalGeneration",
-                 "Qwen3_5MoeForConditionalGeneration"), hparams=QWEN3_HPARAMS,
+                 "Qwen3_5MoeForConditionalGeneration", "Qwen4ExpForConditionalGeneration"), hparams=QWEN3_HPARAMS,
     tensors=(
         *FRAMES, R("v.patch_embd.bias", "visual.patch_embed.proj.bias"),
         R("v.position_embd.weight", "visual.pos_embed.weight", type="F32"), *AROUND, *FUSED,

@@ -1,7 +1,7 @@
-"""Towers of SigLIP 2, which take images of any size: LFM2-VL, Youtu-VL, PaddleOCR-VL; and Janus, whose own is of one size.
+"""Towers of SigLIP 2, which take images of any size: LFM2-VL, Youtu-VL, PaddleOCR-VL, Phi-4. And Janus, of one size.
 
-Source: llama.cpp `conversion/lfm2.py`, `conversion/youtuvl.py`, `conversion/ernie.py`, `conversion/januspro.py`; transformers
-`models/lfm2_vl`, `models/paddleocr_vl`, `models/janus`; for Youtu-VL the names in its published files.
+Source: llama.cpp `conversion/lfm2.py`, `youtuvl.py`, `ernie.py`, `phi.py`, `januspro.py`; transformers `models/lfm2_vl`,
+`models/paddleocr_vl`, `models/janus`; for Youtu-VL and Phi-4 the names in their published files.
 """
 
 from __future__ import annotations
@@ -19,6 +19,16 @@ def pooling_head(tower: str) -> tuple[Template, ...]:
     names = ("probe", "attention.in_proj_weight", "attention.in_proj_bias", "attention.out_proj.{p}", "layernorm.{p}",
              "mlp.fc1.{p}", "mlp.fc2.{p}")
     return tuple(Template(f"{tower}head.{name}") for name in names)
+
+
+def matrix(tower: str) -> tuple[TensorRule, ...]:
+    """The rows of patches as a matrix, pixel by pixel."""
+    return (
+        R("v.patch_embd.weight", f"{tower}embeddings.patch_embedding.weight", Channels(3, columns=True), Reshape(
+            ("vision.embedding_length", "3*vision.patch_size*vision.patch_size"),
+            ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV),
+        R("v.patch_embd.bias", f"{tower}embeddings.patch_embedding.bias"),
+    )
 
 
 def without_patches(table: tuple[TensorRule, ...]) -> tuple[TensorRule, ...]:
@@ -39,10 +49,7 @@ LFM2_VL = towered(
         Seen("projector_hidden_size", size("mm.1.weight")),
     ),
     tensors=(
-        R("v.patch_embd.weight", f"{TOWER}embeddings.patch_embedding.weight", Channels(3, columns=True), Reshape(
-            ("vision.embedding_length", "3*vision.patch_size*vision.patch_size"),
-            ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV),
-        R("v.patch_embd.bias", f"{TOWER}embeddings.patch_embedding.bias"), *without_patches(siglip(TOWER)),
+        *matrix(TOWER), *without_patches(siglip(TOWER)),
         R("mm.input_norm.{p}", "multi_modal_projector.layer_norm.{p}", need=False),
         *rows("mm.", "multi_modal_projector.", {"1": "linear_1", "2": "linear_2"}),
     ),
@@ -92,6 +99,44 @@ def _most_pixels(config: Config) -> int:
     return get_path(config, "processor.size.longest_edge") if found is MISSING else found
 
 
+# -- Phi-4: the features in front of the last block, which is left out -------------------------------------------------
+
+PHI4_TOWER = "model.vision_tower.vision_tower.vision_model."
+NAMED = ("model.vision_tower.vision_tower.", "model.mm_projector.")
+
+
+def patches(key: str) -> HparamRule:
+    """A limit in pixels that the processor has in patches."""
+    def limit(config: Config) -> int:
+        found = (get_path(config, f"{part}{key}_num_patches") for part in ("processor.", ""))
+        return next(n for n in found if n is not MISSING) * config["processor"]["patch_size"] ** 2
+
+    return Computed(f"vision.image_{key}_pixels", limit, f"processor.{key}_num_patches",
+                    lambda kv: kv[f"vision.image_{key}_pixels"] // kv["vision.patch_size"] ** 2)
+
+
+PHI4 = towered(
+    "phi4_siglip", ("Phi4ForCausalLMV",),
+    hparams=(
+        *but(seeing(), H("vision.patch_size", "processor.patch_size"),
+             Computed("vision.image_size", lambda c: isqrt(c["vision_config"].get("num_patches", 256))
+                      * c["processor"]["patch_size"]),
+             H("vision.block_count", below("vision_config", *BLOCKS), codec=Codec(lambda n: n - 1, lambda n: n + 1))),
+        projector_type("phi4"), patches("min"), patches("max"), GELU, TANH,
+        Seen("vision_config.num_patches", size("v.position_embd.weight")),
+        Seen("vision_config.patch_size", fact("vision.patch_size")),
+    ),
+    tensors=(
+        *matrix(PHI4_TOWER), *(row for row in without_patches(siglip(PHI4_TOWER)) if row.gguf[0].text != "v.post_ln.{p}"),
+        *rows("mm.", "model.mm_projector.", {"0": "0", "2": "2"}),
+    ),
+    ignore=(*pooling_head(PHI4_TOWER), Template(f"{PHI4_TOWER}post_layernorm.{{p}}")),
+    stacks={"v": Stack("vision.block_count", beyond="what comes behind the features")},
+    aliases=tuple((name.removeprefix("model.").replace("vision_tower.vision_tower.", "vision_tower."), name) for name in NAMED),
+    absent="the tower's last block and norm, which the class loads and does not use, are not in the file", text="",
+    example="microsoft/Phi-4-reasoning-vision-15B",
+)
+
 # -- Janus: what it draws with is left out -----------------------------------------------------------------------------
 
 
@@ -123,4 +168,4 @@ JANUS = towered(
     aliases=(("model.vision_model.", TOWER), ("model.aligner.", "aligner.")), example="deepseek-community/Janus-Pro-1B",
 )
 
-SPECS = (LFM2_VL, YOUTU_VL, PADDLEOCR, JANUS)
+SPECS = (LFM2_VL, YOUTU_VL, PADDLEOCR, PHI4, JANUS)

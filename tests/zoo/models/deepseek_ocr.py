@@ -21,6 +21,9 @@ _SHAPES = tensors(_PLAIN | {
 ROWS = (
     Model("deepseek-ocr", "DeepseekOCRForCausalLM", "deepseek3", _OCR | {"model_type": "deepseek_vl_v2", "language_config": _OCR | {
         "vocab_size": 423}, "projector_config": {"model_type": "mlp_projector"}, "vision_config": {"model_type": "vision"}}, shapes=_SHAPES),
+    Model("deepseek-ocr2", "DeepseekOCR2ForCausalLM", "deepseek3", _OCR | {"model_type": "deepseek_vl_v2", "language_config": _OCR | {
+        "vocab_size": 423, "architectures": ["DeepseekV2ForCausalLM"]}, "projector_config": {"model_type": "mlp_projector"},
+        "vision_config": {"model_type": "vision"}}, shapes=_SHAPES),
     Model("unlimited-ocr", "UnlimitedOCRForCausalLM", "deepseek3", _OCR | {
         "model_type": "unlimited-ocr", "sliding_window_size": 16, "language_config": _OCR | {"vocab_size": 423, "sliding_window_size": 16},
         "vision_config": {"model_type": "vision"}}, "float16", shapes=_SHAPES),

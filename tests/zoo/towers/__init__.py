@@ -28,7 +28,8 @@ TEXT = DECODER | {"num_hidden_layers": 1}
 @dataclass(frozen=True)
 class Tower:
     """`processor`: preprocessor_config.json; `files`: other JSON files of the folder. `fault`: what llama.cpp's converter does
-    wrong with it, and `drop`: key-values and tensors that differ for it; `hopeless`: it makes no file at all. `lost`: beginnings
+    wrong with it, and `drop`: key-values and tensors that differ for it; `hopeless`: it makes no file at all. `built_in`: sizes
+    that it has of its own, as they would be for a tower as small. `lost`: beginnings
     of the names of tensors that neither file holds; `cropped`: those of which a file of others lacks a part. `runtime`: why the
     runtime is not asked. `size`: of the picture (width, height), or of the sound (samples,),
     that the runtime is given; `features`: what transformers makes of it, from the folder; `tolerance`: how far the runtime's may be from
@@ -40,6 +41,7 @@ class Tower:
     fault: str = ""
     drop: tuple[str, ...] = ()
     hopeless: bool = False
+    built_in: dict[str, Any] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
     cropped: tuple[str, ...] = ()
     runtime: str = ""
