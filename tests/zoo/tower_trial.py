@@ -81,8 +81,8 @@ class Trial:
         return {n: v for n, v in stored(self.folder).items() if not (gone and n.startswith(gone))}
 
     def own(self) -> Answer:
-        if self.row.model.cls not in arch.BY_CLASS:
-            return True, "-", ["its language model has no table"]
+        if self.row.alone:
+            return True, "-", ["the folder has no language model"]
         back = self.work / "own"
         text, projector = self._pair(False)
         execute(plan_model_to_hf(text, back, HfOptions(mmproj=projector)))
@@ -98,8 +98,8 @@ class Trial:
         return not why, "bit for bit" if not why else "differs", why
 
     def foreign(self) -> Answer:
-        if self.row.model.cls not in arch.BY_CLASS:
-            return True, "-", ["its language model has no table"]
+        if self.row.alone:
+            return True, "-", ["the folder has no language model"]
         back = self.work / "foreign"
         text, projector = self._pair(True, "f32")
         plan = plan_model_to_hf(text, back, HfOptions("bf16", mmproj=projector))
@@ -127,7 +127,7 @@ class Trial:
 
     def features(self) -> Answer:
         """What llama.cpp's mtmd makes of a picture or a sound; against transformers' where it can be told."""
-        if reason := self.row.runtime or peers.missing_runtime():
+        if reason := ("the folder has no language model" if self.row.alone else "") or self.row.runtime or peers.missing_runtime():
             return True, "-", [reason]
         text, projector = self._pair(True, "f32")
         made = peers.llama_features(text, projector, self.row.media)

@@ -28,8 +28,8 @@ ROWS = (
     Tower(Model("pixtral-eye", "LlavaForConditionalGeneration", "tekken", {
         "text_config": TEXT | {"model_type": "mistral", "head_dim": 16, "rope_parameters": THETA}, "vision_config": _EYE,
         "vision_feature_layer": -1, "vision_feature_select_strategy": "full", "projector_hidden_act": "gelu"}),
-        CLIP, size=(140, 84), features=_features, tolerance=1e-2, **_LOST),
+        CLIP, size=(140, 84), features=_features, **_LOST),
     Tower(Model("mistral3-eye", "Mistral3ForConditionalGeneration", "tekken", {
         "text_config": TEXT | {"model_type": "mistral", "head_dim": 32, "rope_parameters": THETA}, "vision_config": _EYE,
-        "spatial_merge_size": 2}), CLIP, size=(140, 84), features=_features, tolerance=1e-2, **_LOST),
+        "spatial_merge_size": 2}), CLIP, size=(140, 84), features=_features, **_LOST),
 )

@@ -11,10 +11,8 @@ from ggufx.converters.arch.projectors import BY_CLASS
 PEER = set(json.loads((Path(__file__).parents[3] / "golden" / "classes.json").read_text(encoding="utf-8"))["projectors"])
 NOT_CARRIED: dict[str, set[str]] = {
     "not yet": {
-        "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration", "Gemma3nForConditionalGeneration",
-        "GraniteSpeechForConditionalGeneration", "GraniteSpeechPlusForConditionalGeneration",
-        "Lfm2AudioForConditionalGeneration", "MiMoV2ForCausalLM", "MuseGlimmerForConditionalGeneration", "PocketTTSModel",
-        "Qwen3TTSForConditionalGeneration"},
+        "Gemma3nForConditionalGeneration", "GraniteSpeechForConditionalGeneration", "GraniteSpeechPlusForConditionalGeneration",
+        "Lfm2AudioForConditionalGeneration", "MiMoV2ForCausalLM", "PocketTTSModel", "Qwen3TTSForConditionalGeneration"},
 }
 
 
