@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ..errors import GgufxError, InputError, StorageError, UnsupportedError, UsageError
 from ..io.files import open_regular, printable, read_at, refuse_stand_in
+from ..io.ranges import exists, names_in
 
 Wanted = Literal["checkpoint", "config", "adapter", "gguf"]
 WANTED: dict[Wanted, str] = {
@@ -188,7 +189,7 @@ def recognise(path: Path) -> list[tuple[Thing, str]]:
     """
     if path.is_dir():
         try:
-            return recognise_names([entry.name for entry in path.iterdir()])
+            return recognise_names({*(entry.name for entry in path.iterdir()), *names_in(path)})
         except OSError as error:
             raise StorageError(f"cannot be listed: {error.strerror}", file=path) from error
     with open_regular(path) as (file, size):
@@ -207,7 +208,7 @@ def recognise_names(names: Collection[str]) -> list[tuple[Thing, str]]:
 def expect(path: Path, wanted: Wanted) -> None:
     """Raises `UsageError` if the path is something that another command takes, or lies in it, `UnsupportedError` if it is
     something that none does; each names the thing and the way out. `InputError` if there is nothing, or nothing known."""
-    if not os.path.exists(path):
+    if not exists(path):
         raise InputError(f"no such {'file' if wanted == 'gguf' else 'folder'}", file=path)
     if wanted == "config" and os.path.isfile(path / "config.json"):
         return
