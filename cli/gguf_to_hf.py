@@ -87,16 +87,16 @@ def command(
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
-    projector = None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet)
+    projector = None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet, headers=dry_run)
     options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class, pre=pre,
                         tokenizer=not no_tokenizer)
-    path = resolve_model(model, what="gguf", progress=not quiet)
+    path = resolve_model(model, what="gguf", progress=not quiet, headers=dry_run)
     base_folder = None
     if is_adapter(path) or base is not None:
         if base is None:
             base = base_of_gguf(path)
             out.notes([f"the base model is {base}, as the adapter says"])
-        base_folder = resolve_model(base, what="config", progress=not quiet)
+        base_folder = resolve_model(base, what="config", progress=not quiet, headers=dry_run)
         plan = plan_adapter_to_hf(path, base_folder, folder, options, hub_id(base))
     else:
         plan = plan_model_to_hf(path, folder, options)

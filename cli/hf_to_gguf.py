@@ -128,9 +128,9 @@ def command(
     out = Output(json_mode, quiet, verbose)
     outtypes = outtype_names(outtype)
     stated = Stated(llama_version=llama_version, context_length=context_length)
-    folder = resolve_model(model, progress=not quiet)
-    adapters = resolve_adapters(lora, progress=not quiet)
-    beside = None if target is None else resolve_model(target, what="target", progress=not quiet)
+    folder = resolve_model(model, progress=not quiet, headers=dry_run)
+    adapters = resolve_adapters(lora, progress=not quiet, headers=dry_run)
+    beside = None if target is None else resolve_model(target, what="target", progress=not quiet, headers=dry_run)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +23,7 @@ EXAMPLES = """\
 $ ggufx inspect model.gguf
 $ ggufx inspect model/ --context 32768
 $ ggufx inspect adapter/ --json
+$ ggufx inspect org/repo:model-q4_k_m.gguf
 $ ggufx inspect model.gguf --get tokenizer.chat_template
 """
 SHOWN_ITEMS = 6  # of an array
@@ -32,7 +32,8 @@ SHOWN_TEXT = 120  # characters of a string, for people
 
 def command(
     path: Annotated[
-        str, typer.Argument(metavar="FILE_OR_FOLDER", help="GGUF file, checkpoint or adapter folder, or importance matrix.")
+        str, typer.Argument(metavar="FILE_OR_FOLDER", help="GGUF file, checkpoint or adapter folder, or importance matrix; or "
+                            "their Hub reference, of which only headers are fetched.")
     ],
     context: Annotated[
         int | None, typer.Option("--context", "-c", min=1, metavar="N", rich_help_panel=OUTPUT, show_default=False,
@@ -47,13 +48,14 @@ def command(
 ) -> ExitStatus:
     """Print what a file or a folder is: a summary, then its key-values and tensors, reading headers only."""
     from ..converters.inspect.inspection import inspect
+    from ..converters.sources.hub import resolve_model
 
     out = Output(json_mode, quiet)
-    found = inspect(Path(path))
+    found = inspect(resolve_model(path, what="any", headers=True))
     if get is not None:
         return _value(out, found, get)
     out.notes(found.notes)
-    for name, text in _summary(found, context):
+    for name, text in _summary(found, path, context):
         out.line(f"{name:<14}{text}")
     if found.metadata:
         out.line()
@@ -93,10 +95,10 @@ def _value(out: Output, found: Inspection, key: str) -> ExitStatus:
     return ExitStatus.DONE
 
 
-def _summary(found: Inspection, context: int | None) -> Iterator[tuple[str, str]]:
+def _summary(found: Inspection, named: str, context: int | None) -> Iterator[tuple[str, str]]:
     """The facts that one looks for first, as (name, text)."""
     version = f", GGUF version {found.version}" if found.version else ""
-    yield "folder" if found.path.is_dir() else "file", f"{found.path} ({found.form}{version})"
+    yield "folder" if found.path.is_dir() else "file", f"{named} ({found.form}{version})"
     if len(found.files) > 1:
         yield f"{len(found.files)} parts", ", ".join(f.name for f in found.files)
     if found.name:

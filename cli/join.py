@@ -50,7 +50,7 @@ def command(
     from .conversion import RESULT, carry_out
 
     out = Output(json_mode, quiet, verbose)
-    plan = plan_join(resolve_model(first, what="gguf", progress=not quiet), outfile)
+    plan = plan_join(resolve_model(first, what="gguf", progress=not quiet, headers=dry_run), outfile)
     return carry_out(out, plan, source=first, dry_run=dry_run, checksums=checksums,
                      then=(("ggufx", "verify", first, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device="cpu", resume=resume, force=force)

@@ -77,11 +77,11 @@ def command(
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
-    folder = resolve_model(adapter, what="adapter", progress=not quiet)
+    folder = resolve_model(adapter, what="adapter", progress=not quiet, headers=dry_run)
     if base is None:
         base = base_of(folder)
         out.notes([f"the base model is {base}, as adapter_config.json says"])
-    base_folder = resolve_model(base, what="config", progress=not quiet)
+    base_folder = resolve_model(base, what="config", progress=not quiet, headers=dry_run)
     options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder),
                           hf_class=hf_class, plain=plain)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)

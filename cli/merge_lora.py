@@ -81,12 +81,12 @@ def command(
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
-    found = resolve_adapters(adapters, progress=not quiet)
+    found = resolve_adapters(adapters, progress=not quiet, headers=dry_run)
     if base is None:
         base = base_of(found[0].folder)
         out.notes([f"the base model is {base}, as adapter_config.json says"])
     gguf = base.endswith(".gguf") or Path(base).is_file()
-    model = resolve_model(base, what="gguf" if gguf else "checkpoint", progress=not quiet)
+    model = resolve_model(base, what="gguf" if gguf else "checkpoint", progress=not quiet, headers=dry_run)
     plan, refused = plan_merge(model, found, outfile, outtype, hf_class=hf_class, imatrix=imatrix)
     folder = plan.folder
     if after and folder is None:

@@ -67,7 +67,7 @@ def command(
 
     out = Output(json_mode, quiet, verbose)
     stated = Stated(llama_version=llama_version, context_length=context_length)
-    path = resolve_model(model, progress=not quiet)
+    path = resolve_model(model, progress=not quiet, headers=dry_run)
     plan = plan_original_to_hf(path, folder, OriginalOptions(stated, max_shard_bytes=max_shard_size))
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory, stated=stated)} if after else None
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,

@@ -101,7 +101,7 @@ def command(
 
     out = Output(json_mode, quiet, verbose)
     outtypes = outtype_names(outtype)
-    path = resolve_model(model, what="gguf", progress=not quiet)
+    path = resolve_model(model, what="gguf", progress=not quiet, headers=dry_run)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,

@@ -66,7 +66,7 @@ def command(
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
 
-    path = resolve_model(model, what="gguf", progress=not quiet)
+    path = resolve_model(model, what="gguf", progress=not quiet, headers=dry_run)
     plan = plan_split(path, out, SplitLimits(max_bytes=max_size, max_tensors=max_tensors, first_empty=first_empty))
     return carry_out(Output(json_mode, quiet, verbose), plan, source=model, dry_run=dry_run, checksums=checksums,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,

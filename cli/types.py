@@ -65,8 +65,8 @@ def _print_sizes(out: Output, made: list[FileType], model: str, target: str | No
     from ..converters.planners.type_sizes import type_sizes
     from ..converters.sources.hub import resolve_model
 
-    path = resolve_model(model, what="gguf" if ".gguf" in model else "checkpoint", progress=not out.quiet)
-    beside = None if target is None else resolve_model(target, what="target", progress=not out.quiet)
+    path = resolve_model(model, what="gguf" if ".gguf" in model else "checkpoint", progress=not out.quiet, headers=True)
+    beside = None if target is None else resolve_model(target, what="target", progress=not out.quiet, headers=True)
     sizes = type_sizes(path, [row.name.lower() for row in made], beside)
     sizes.sort(key=lambda size: -(size.bytes or 0))
     use = {row.name.lower(): row.use for row in made}

@@ -11,9 +11,10 @@ import os
 import stat
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ..errors import InputError, StorageError, escaped
+from .ranges import RangeFile, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +38,15 @@ def printable(text: str, limit: int = 80) -> str:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """The open file and its size in bytes.
+    """The open file and its size in bytes; of one that is elsewhere, what reads it by ranges (`ranges.announce`).
 
     Raises `InputError` where there is no such file or it is a directory, FIFO, socket or device, `StorageError` where
     the system refuses (permissions, I/O).
     """
+    if (there := elsewhere(path)) is not None:
+        yield cast(BinaryIO, RangeFile(there)), there.size
+        return
+
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | _NONBLOCK)
 

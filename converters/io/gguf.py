@@ -13,7 +13,6 @@ Source: the GGUF specification in the ggml repository and ggml's gguf.cpp.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from collections.abc import Iterable, Sequence
@@ -28,6 +27,7 @@ from ...quant.formats import BY_ID, FORMATS
 from ..errors import GgufxError, InputError, UnsupportedError, raise_all
 from .files import open_regular, printable, read_at, refuse_stand_in
 from .gguf_cursor import CODES, DTYPES, U32, U64, Cursor
+from .ranges import exists
 from .string_array import StringArray
 from .tensors import StoredTensor, TensorLayout
 from .values import Metadata, Value, ValueType
@@ -89,8 +89,9 @@ def read_gguf(path: str | Path) -> GgufFile:
     with open_regular(path) as (file, size):
         header = _read_header(Cursor(file, size, path))
         end = max((t.offset + t.nbytes for t in header.tensors.values()), default=header.data_offset)
-        for at in (end, padded(end, header.alignment)):
-            if at + len(MAGIC) <= size and read_at(file, at, len(MAGIC), path) == MAGIC:
+        last = padded(end, header.alignment)
+        for at in (end, last):
+            if last + len(MAGIC) <= size and read_at(file, at, len(MAGIC), path) == MAGIC:
                 raise InputError(f"byte {at}: another GGUF file follows, parts were joined with `cat`", file=path, hint=_SPLIT)
     return header
 
@@ -219,7 +220,7 @@ def read_gguf_model(path: str | Path) -> GgufFile:
     if _split_value(first, "split.no", 0) != 0:
         raise InputError("is not the first part of the split model", file=first.path, hint=f"give {names[0]}")
 
-    missing = [name for name in names if not os.path.exists(first.path.with_name(name))]
+    missing = [name for name in names if not exists(first.path.with_name(name))]
     if missing:
         raise InputError(f"{len(missing)} of the {count} parts are missing: {_some(missing)}", file=first.path)
     problems: list[GgufxError] = []

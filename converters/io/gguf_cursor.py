@@ -32,7 +32,8 @@ CODES = {  # the little-endian `struct` and numpy code of each value type that h
 DTYPES = {kind: np.dtype(code) for kind, code in CODES.items()}
 
 _VALUE_TYPES = dict(enumerate(ValueType))
-_FIRST_READ = 1 << 20
+FIRST_READ = 1 << 20  # most headers
+_GROWTH = 4  # three reads hold the largest known header
 
 
 class Cursor:
@@ -56,7 +57,7 @@ class Cursor:
             raise self.error(field, self.position, f"the file ends at byte {self.size}, this reaches to byte {end}")
         if end > MAX_HEADER_BYTES:
             raise self.error(field, self.position, f"the header is longer than {MAX_HEADER_BYTES} bytes")
-        goal = min(self.size, MAX_HEADER_BYTES, max(end, _FIRST_READ, 2 * len(self.buffer)))
+        goal = min(self.size, MAX_HEADER_BYTES, max(end, FIRST_READ, _GROWTH * len(self.buffer)))
         self.buffer += read_at(self._file, len(self.buffer), goal - len(self.buffer), self.path)
 
     def take(self, count: int, field: str) -> bytes:

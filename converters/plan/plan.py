@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...quant.formats import ELEMENT_TYPES, FORMATS
+from ..io.ranges import elsewhere
 from ..notes import Note
 from ..ops import Merge, Op, Shape, Unpack, op_from_json
 
@@ -198,6 +199,8 @@ class InputFile:
 
     @classmethod
     def of(cls, path: Path) -> InputFile:
+        if (there := elsewhere(path)) is not None:
+            return cls(path, there.size, 0)
         status = path.stat()
         return cls(path, status.st_size, status.st_mtime_ns)
 

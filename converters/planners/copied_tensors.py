@@ -72,7 +72,7 @@ def refuse_sources(outputs: Iterable[Path], inputs: Iterable[InputFile]) -> None
     """UsageError for outputs that are inputs."""
     sources = [i.path for i in inputs]
     raise_all(UsageError("input and output are the same file", file=path) for path in outputs
-              if path.exists() and any(path.samefile(source) for source in sources))
+              if path.exists() and any(source.exists() and path.samefile(source) for source in sources))
 
 
 def _stem(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..plan.tiles import shapes_through
 from ..rules.facts import Config, GgufFacts, Missing
 from ..rules.hf_config import hub_style, of_text_part
 from ..rules.hparams import UNFIT, read_hparams, sizes
-from ..rules.match import Match, match_gguf
+from ..rules.match import BlockHparams, Match, expected_shape, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
 from ..rules.spec import ArchSpec, Hparams
@@ -170,6 +170,7 @@ def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfT
                 raise InputError(f"stands for settings and cannot be read: {error}", file=path, tensor=name) from error
     if own and original and reading.options.dtype == "auto":
         reading.packing = original_packing(model, own, matched.matches)
+    _restore_axes(model, matched.matches, hp)
     tensors = _targets(reading, matched.matches)
     raise_all(reading.problems)
     if reading.options.dtype == "auto":  # floats beside the original's types are what they were made of
@@ -219,6 +220,23 @@ def main_dtype(reading: GgufReading) -> str:
     if types <= {"F32"}:
         return "F32"
     return "F16" if "F16" in types and types <= {"F16", "F32"} else "BF16"
+
+
+def _restore_axes(model: GgufFile, matches: list[Match], hp: Hparams) -> None:
+    """Give the tensors their outer axes of length 1 again, which ggml does not count: files of llama-quantize and
+    gguf-split are without them."""
+    for match in matches:
+        if match.rule.stacked or len(match.gguf) != 1:
+            continue
+        tensor = model.tensors[match.gguf[0]]
+        expected = expected_shape(match.rule, BlockHparams(hp, match.block), match.holes.get("p") == "bias")
+        try:
+            (shape, *_) = shapes_through(match.ops, [expected] * len(match.hf)) if expected else (tensor.shape,)
+        except UNFIT:
+            continue  # said with the others'
+        missing = len(shape) - len(tensor.shape)
+        if missing > 0 and shape == (1,) * missing + tensor.shape:
+            model.tensors[tensor.name] = replace(tensor, shape=shape)
 
 
 def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:

@@ -109,7 +109,7 @@ class MergePlanner(QuantizePlanner):
         if outtype != KEEP:
             return super().path(outtype)
         outfile = output_path(self.outfile, "merged", f"{self.source.stem}-merged.gguf")
-        if outfile.exists() and outfile.samefile(self.source):
+        if outfile.exists() and self.source.exists() and outfile.samefile(self.source):
             raise UsageError("input and output are the same file", file=outfile)
         return outfile
 

@@ -31,7 +31,7 @@ MAX_SCALE = 1e6
 CHUNK = 1 << 24  # numbers that are looked at at a time while norms are taken
 
 
-def resolve_adapters(given: Iterable[str | Path], progress: bool = False) -> tuple[Adapter, ...]:
+def resolve_adapters(given: Iterable[str | Path], progress: bool = False, headers: bool = False) -> tuple[Adapter, ...]:
     """The adapters that references `ADAPTER` or `ADAPTER@SCALE` stand for: a folder, a GGUF file, or one on the Hub, whose
     revision comes first.
 
@@ -47,7 +47,8 @@ def resolve_adapters(given: Iterable[str | Path], progress: bool = False) -> tup
         if factor is not None and not (math.isfinite(factor) and abs(factor) <= MAX_SCALE):
             raise UsageError("no scale of an adapter", found=printable(reference), expected=f"-{MAX_SCALE:g} to {MAX_SCALE:g}")
         named = name if factor is not None else reference
-        path = resolve_model(named, what="gguf" if named.endswith(".gguf") else "adapter", progress=progress)
+        path = resolve_model(named, what="gguf" if named.endswith(".gguf") else "adapter", progress=progress,
+                             headers=headers)
         out.append(Adapter(path, 1.0 if factor is None else factor))
     return tuple(out)
 

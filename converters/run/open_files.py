@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import InputError, StorageError
 from ..io.files import open_regular
+from ..io.ranges import RangeSource, elsewhere
 from ..plan.plan import InputFile
 
 COPY_BUFFER = 256 << 10  # half of a usual second-level cache
@@ -44,9 +45,9 @@ def storage_error(error: OSError, path: Path, action: str) -> StorageError:
 
 @dataclass(frozen=True, slots=True)
 class OpenInput:
-    """An input as it was planned, and its descriptor."""
+    """An input as it was planned, and what it is read from: its descriptor, or a file elsewhere."""
 
-    descriptor: int
+    source: int | RangeSource
     planned: InputFile
 
     @property
@@ -55,8 +56,10 @@ class OpenInput:
 
     def check(self) -> None:
         """InputError if the file changed, was replaced or vanished since the plan was made."""
+        if not isinstance(self.source, int):
+            return  # its content is fixed
         try:
-            there, opened = os.stat(self.path), os.fstat(self.descriptor)
+            there, opened = os.stat(self.path), os.fstat(self.source)
         except FileNotFoundError:
             raise InputError("the file vanished while it was read", file=self.path) from None
         except OSError as error:
@@ -73,8 +76,11 @@ def open_inputs(planned: Iterable[InputFile]) -> Iterator[list[OpenInput]]:
     with ExitStack() as stack:
         inputs = []
         for expected in planned:
-            file, _ = stack.enter_context(open_regular(expected.path))
-            inputs.append(OpenInput(file.fileno(), expected))
+            if (there := elsewhere(expected.path)) is not None:
+                inputs.append(OpenInput(there.source, expected))
+            else:
+                file, _ = stack.enter_context(open_regular(expected.path))
+                inputs.append(OpenInput(file.fileno(), expected))
             inputs[-1].check()
         yield inputs
         for opened in inputs:
@@ -89,7 +95,7 @@ class OpenFiles:
 
     def __init__(self, inputs: Sequence[OpenInput], outputs: Sequence[tuple[int, Path]],
                  sealed: frozenset[int] = frozenset()) -> None:
-        self._inputs = [(i.descriptor, i.path) for i in inputs]
+        self._inputs = [(i.source, i.path) for i in inputs]
         self._outputs = outputs
         self._sealed = sealed
 
@@ -119,12 +125,12 @@ class OpenFiles:
         """How many bytes the system has copied itself. What it does not, or fails to, is left to reading and writing, which
         say what is wrong."""
         done = 0
-        if not _COPY_FILE_RANGE or target[0] in self._sealed:
+        from_, to = self._inputs[source[0]][0], self._outputs[target[0]][0]
+        if not _COPY_FILE_RANGE or target[0] in self._sealed or not isinstance(from_, int):
             return done
-        descriptors = self._inputs[source[0]][0], self._outputs[target[0]][0]
         with suppress(OSError):
             while done < nbytes:
-                count = os.copy_file_range(*descriptors, min(nbytes - done, READ_AT_ONCE), source[1] + done, target[1] + done)
+                count = os.copy_file_range(from_, to, min(nbytes - done, READ_AT_ONCE), source[1] + done, target[1] + done)
                 if not count:
                     break
                 done += count
@@ -153,20 +159,23 @@ class OpenFiles:
         return all(np.array_equal(a, b) for (_, a), b in pairs)
 
 
-def _chunks(descriptor: int, path: Path, offset: int, nbytes: int) -> Iterator[tuple[int, memoryview]]:
+def _chunks(source: int | RangeSource, path: Path, offset: int, nbytes: int) -> Iterator[tuple[int, memoryview]]:
     """Where each piece of a range begins in it, and its bytes."""
     buffer = memoryview(bytearray(min(nbytes, COPY_BUFFER)))
     for start in range(0, nbytes, COPY_BUFFER):
         part = buffer[: nbytes - start]
-        _fill(part, descriptor, path, offset + start)
+        _fill(part, source, path, offset + start)
         yield start, part
 
 
-def _fill(view: memoryview, descriptor: int, path: Path, offset: int) -> None:
+def _fill(view: memoryview, source: int | RangeSource, path: Path, offset: int) -> None:
+    if not isinstance(source, int):
+        view[:] = source.read(offset, len(view))
+        return
     done = 0
     try:
         while done < len(view):
-            count = os.preadv(descriptor, [view[done : done + READ_AT_ONCE]], offset + done)
+            count = os.preadv(source, [view[done : done + READ_AT_ONCE]], offset + done)
             if not count:
                 raise InputError("the file shrank while it was read", file=path)
             done += count

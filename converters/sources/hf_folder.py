@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from ..errors import GgufxError, InputError, ManyErrors, StorageError, UsageError, raise_all
 from ..io.files import open_regular, printable, read_at, refuse_stand_in
 from ..io.json_file import read_json
+from ..io.ranges import exists, names_in
 from ..io.safetensors import read_safetensors_header
 from ..io.tensors import StoredTensor
 from ..io.torch_pickle import read_torch_pickle
@@ -166,7 +167,7 @@ def _is_blob(target: Path) -> bool:
 
 def listed(folder: Path) -> set[str]:
     try:
-        return {entry.name for entry in folder.iterdir()}
+        return {entry.name for entry in folder.iterdir()} | names_in(folder)
     except OSError as error:
         raise StorageError(f"cannot be listed: {error.strerror}", file=folder) from error
 
@@ -289,7 +290,7 @@ def _read_indexed(folder: Path, weights: _Weights, problems: list[GgufxError]) -
     for name in names:
         path = attempt(partial(safe_file, folder, name, index_path), problems)
         if path is not None:
-            (files if os.path.exists(path) else absent).append(name)  # Path.exists raises for a name that is too long
+            (files if exists(path) else absent).append(name)  # Path.exists raises for a name that is too long
     if absent:
         count = f"{len(absent)} of {len(absent) + len(files)}"
         problems.append(InputError(f"weight_map: {count} files are missing: {_some(absent)}", file=index_path,

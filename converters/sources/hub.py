@@ -17,18 +17,18 @@ from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NoReturn
-from urllib.parse import urlsplit
 
-from ..errors import GgufxError, InputError, NetworkError, StorageError, UsageError, raise_all
+from ..errors import GgufxError, InputError, NetworkError, UsageError, raise_all
 from ..io import tokenizer_names
 from ..io.files import printable
 from ..io.gguf import split_names
 from ..io.json_file import read_json
-from . import quantized
+from . import hub_ranges, quantized
+from .hub_errors import FETCH_FIRST, explained
 from .recognise import recognise_names, told
 from .weight_files import ADAPTER, INDEX, PARAMS, first_of, is_original, loose_parts, original_parts
 
-What = Literal["checkpoint", "config", "target", "adapter", "gguf"]
+What = Literal["checkpoint", "config", "target", "adapter", "gguf", "any"]
 
 # Small files worth having where they exist, as fnmatch patterns; the weights are chosen by name from what is there.
 SIDE_FILES = (
@@ -42,8 +42,8 @@ _FILES: dict[What, tuple[str, ...]] = {
     "target": ("config.json", "generation_config.json", *tokenizer_names.PATTERNS),  # of a draft: settings and tokenizer
     "adapter": ("adapter_config.json", "README.md", *tokenizer_names.PATTERNS),
     "gguf": (),
+    "any": (*SIDE_FILES, "adapter_config.json", PARAMS),  # to be looked at
 }
-_FETCH_FIRST = "unset HF_HUB_OFFLINE, or fetch the repository first"
 
 _SEGMENT = r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
 _REFERENCE = re.compile(
@@ -79,12 +79,15 @@ def safe_name(name: object) -> bool:
             and all(part not in ("", ".", "..") for part in name.split("/")))
 
 
-def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool = False) -> Path:
-    """The local folder (for "gguf" the file, of a split model the part that was named) that `ref` stands for.
+def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool = False, headers: bool = False) -> Path:
+    """The local folder (for "gguf" the file, of a split model the part that was named) that `ref` stands for; for "any"
+    whatever the reference, or what the repository holds, is.
 
     What exists locally is returned as it is, unread. Otherwise the files that `what` needs are fetched into the
     client's cache, all from one commit: safetensors rather than `.bin`, every part of a split GGUF; `cached_origin`
-    and `cached_commit` tell repository and commit from the result. `progress` shows the client's bars.
+    and `cached_commit` tell repository and commit from the result. `progress` shows the client's bars. `headers`: of
+    safetensors and GGUF files that are not in the cache, the beginning alone is fetched, and what a planner reads of them,
+    by ranges of the same commit (`io.ranges`); such a model can be planned and looked at.
 
     Raises `UsageError` (a file named where a folder is needed), `InputError` (no such path, repository, revision, file;
     an index that is damaged or hostile), `NetworkError` (unreachable, refused, offline and not cached), `StorageError`.
@@ -96,9 +99,11 @@ def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool 
         raise InputError(
             "no such file or folder, and not a Hub reference", file=printable(str(ref), 200),
             hint="on the Hub a model is org/name or org/name@revision, a GGUF file in it org/name:file.gguf")
-    if where.file and what != "gguf":
+    if where.file and what not in ("gguf", "any"):
         raise UsageError(f"{where}: a GGUF file is named where a repository is needed", hint=f"give {where.repo}")
-    snapshot = _Snapshot(where, what, progress)
+    snapshot = _Snapshot(where, what, progress, headers)
+    if what == "any":
+        what = _kind(snapshot)
     return _fetch_gguf(snapshot) if what == "gguf" else _fetch_folder(snapshot, what)
 
 
@@ -128,8 +133,9 @@ def _cached(path: Path) -> tuple[str, str] | None:
 class _Snapshot:
     """One commit of a repository: the names in it, and a way to have some of them in the cache."""
 
-    def __init__(self, where: HubReference, what: What, progress: bool) -> None:
+    def __init__(self, where: HubReference, what: What, progress: bool, headers: bool) -> None:
         self.where = where
+        self._headers = headers and what != "adapter"  # whose values a plan depends on; they are small
         self._options: dict[str, Any] = {"repo_id": where.repo, "revision": where.revision}
         info = self._info()
         self.offline = info is None
@@ -148,6 +154,8 @@ class _Snapshot:
         """The snapshot's folder, with these files in it."""
         if self.offline:
             return self.folder
+        if self._headers:
+            return self._announced(names)
         folder = self._download([escape(name) for name in names])
         if folder.name != self.commit:
             raise NetworkError(f"{self.where}: changed on the Hub while it was read", hint="run the command again")
@@ -155,11 +163,29 @@ class _Snapshot:
             raise NetworkError(f"{self.where}: could not be fetched: {_some(absent)}", hint="run the command again")
         return folder
 
+    def _announced(self, names: Collection[str]) -> Path:
+        """The same, of large files their beginnings alone."""
+        if not _COMMIT.fullmatch(str(self.commit)):
+            raise NetworkError(f"{self.where}: the Hub names no commit", found=printable(str(self.commit)),
+                               hint="check HF_ENDPOINT")
+        folder = hub_ranges.snapshot_folder(self.where.repo, self.commit)
+        absent = [name for name in names if not (folder / name).is_file()]
+        far = [name for name in absent if name.endswith(hub_ranges.BY_RANGES)]
+        bar = self._options.get("tqdm_class")
+        try:
+            hub_ranges.fetch_small(self.where.repo, self.commit, [name for name in absent if name not in far], bar)
+            hub_ranges.announce(folder, self.where, self.commit, far)
+        except GgufxError:
+            raise
+        except Exception as error:
+            raise explained(error, self.where) from error
+        return folder
+
     def refuse(self, message: str, **details: Any) -> NoReturn:
         """What is missing offline may be missing from the cache only."""
         if self.offline:
             raise NetworkError(f"{self.where}: {message} (only the cache was searched, HF_HUB_OFFLINE is set)",
-                               hint=_FETCH_FIRST)
+                               hint=FETCH_FIRST)
         raise InputError(f"{self.where}: {message}", **details)
 
     def _info(self) -> Any:
@@ -173,7 +199,7 @@ class _Snapshot:
         except OfflineModeIsEnabled:
             return None
         except Exception as error:
-            raise _explained(error, self.where) from error
+            raise explained(error, self.where) from error
 
     def _download(self, patterns: list[str], **options: Any) -> Path:
         from huggingface_hub import snapshot_download
@@ -181,7 +207,14 @@ class _Snapshot:
         try:
             return Path(snapshot_download(**self._options, allow_patterns=patterns, **options))
         except Exception as error:
-            raise _explained(error, self.where) from error
+            raise explained(error, self.where) from error
+
+
+def _kind(snapshot: _Snapshot) -> What:
+    """What a repository is to be looked at as."""
+    if snapshot.where.file:
+        return "gguf"
+    return "adapter" if "adapter_config.json" in snapshot.names and "config.json" not in snapshot.names else "checkpoint"
 
 
 def _fetch_folder(snapshot: _Snapshot, what: What) -> Path:
@@ -273,49 +306,3 @@ def _silent_bar() -> type:
             super().__init__(*args, **{**options, "disable": True})
 
     return Silent
-
-
-def _explained(error: BaseException, where: HubReference) -> GgufxError:
-    from huggingface_hub import constants, errors
-    from huggingface_hub.utils import httpx
-
-    host = urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2]
-    token = "set HF_TOKEN to a token that may read it, or run `hf auth login`"
-    match error:
-        case errors.GatedRepoError():
-            return NetworkError(f"{where}: access is restricted",
-                                hint=f"accept the terms at {host}/{where.repo}, then {token}")
-        case errors.RepositoryNotFoundError():
-            return InputError(f"{where}: no such folder here, and no such repository on {host}",
-                              hint=f"check the spelling; if it is private, {token}")
-        case errors.RevisionNotFoundError():
-            return InputError(f"{where}: the repository has no revision {where.revision}",
-                              hint="a revision is a branch, a tag or a commit")
-        case errors.DisabledRepoError():
-            return NetworkError(f"{where}: the Hub has disabled this repository")
-        case errors.LocalEntryNotFoundError(__cause__=Exception() as cause):  # what the client met before its cache
-            return _explained(cause, where)
-        case errors.LocalEntryNotFoundError() | errors.OfflineModeIsEnabled():
-            return NetworkError(f"{where}: not (or not wholly) in the cache, and HF_HUB_OFFLINE is set",
-                                hint=_FETCH_FIRST)
-        case errors.HfHubHTTPError():
-            status = error.response.status_code
-            hint = {401: token, 403: token, 429: f"wait, or {token}"}.get(status, "try again later")
-            return NetworkError(f"{where}: {host} answered {status}", hint=hint)
-        case httpx.TimeoutException():
-            return NetworkError(f"{where}: {host} did not answer in time",
-                                hint="HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT (seconds) allow it more")
-        case httpx.HTTPError() | ConnectionError():
-            return NetworkError(f"{where}: {host} cannot be reached ({_brief(error)})",
-                                hint="what is in the cache can be used with HF_HUB_OFFLINE=1")
-        case OSError(errno=int()):
-            return StorageError(f"{where}: the Hub cache cannot be written: {error.strerror}", file=error.filename)
-        case ValueError() | LookupError() | TypeError() | AssertionError():
-            return NetworkError(f"{where}: {host} does not answer as a Hub does ({_brief(error)})",
-                                hint="check HF_ENDPOINT")
-        case _:
-            return NetworkError(f"{where}: the transfer failed ({_brief(error)})", hint="run the command again")
-
-
-def _brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {printable(str(error).partition(chr(10))[0], 200)}"

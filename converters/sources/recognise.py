@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ..errors import GgufxError, InputError, StorageError, UnsupportedError, UsageError
 from ..io.files import open_regular, printable, read_at, refuse_stand_in
+from ..io.ranges import exists, names_in
 
 Wanted = Literal["checkpoint", "config", "adapter", "gguf"]
 WANTED: dict[Wanted, str] = {
@@ -56,6 +57,9 @@ class Thing:
 
 _ANY_WEIGHTS = (*_WEIGHTS, "*.safetensors", "pytorch_model*.bin", "model*.bin")
 _MEGATRON = "Export it to Hugging Face's format with Megatron-Bridge."
+_FSDP = "Join it with `accelerate merge-weights {} OUT`, put config.json and the tokenizer files beside it, and convert OUT."
+_ZERO = ("Join it with its own script, `python {}/zero_to_fp32.py {} OUT --safe_serialization`, put config.json and the "
+         "tokenizer files beside it, and convert OUT.")
 _ADAPTER_WAY = "Convert it with `ggufx lora-to-gguf {path}`, or merge it into its base model with `ggufx merge-lora {path}`."
 FOLDERS = (
     Thing("a model's checkpoint", "Convert it with `ggufx hf-to-gguf {path}`.", ("checkpoint", "config"),
@@ -76,8 +80,8 @@ FOLDERS = (
           "nemo.collections, and convert OUT.", has=("context",), also=("weights",)),
     Thing("a NeMo checkpoint unpacked", "Export it with NeMo's own script for the model, convert_MODEL_nemo_to_hf.py, and "
           "convert the result.", has=("model_config.yaml",), also=("model_weights", "model_weights.ckpt")),
-    Thing("a sharded FSDP checkpoint", "Join it with `accelerate merge-weights {path} OUT`, put config.json and the "
-          "tokenizer files beside it, and convert OUT.", has=("*.distcp", "pytorch_model_fsdp_*"), without=("iter_*",)),
+    Thing("a sharded FSDP checkpoint", _FSDP.format("{path}"), has=("*.distcp",), without=("iter_*",)),
+    Thing("a folder with a sharded FSDP checkpoint", _FSDP.format("{member}"), has=("pytorch_model_fsdp_*",)),
     Thing("a training state of one file per rank (verl)", "Join it with `python -m verl.model_merger merge --backend fsdp "
           "--local_dir {path} --target_dir OUT`, and convert OUT.", has=("model_world_size_*_rank_*.pt",)),
     Thing("the folder of a run of verl", "Join a step of it with `python -m verl.model_merger merge --backend fsdp --local_dir "
@@ -88,9 +92,9 @@ FOLDERS = (
     Thing("a checkpoint of GPT-NeoX, a file per layer", "Export it with gpt-neox: `python tools/ckpts/convert_neox_to_hf.py "
           "--input_dir {path} --config_file CONFIG.yml --output_dir OUT`, and convert OUT.",
           has=("layer_[0-9]*-model_[0-9]*-model_states.pt",)),
-    Thing("a DeepSpeed ZeRO checkpoint", "Join it with its own script, `python zero_to_fp32.py {path} OUT "
-          "--safe_serialization`, put config.json and the tokenizer files beside it, and convert OUT.",
-          has=("zero_to_fp32.py", "global_step*", "*zero_pp_rank_*"), without=_WEIGHTS),
+    Thing("a DeepSpeed ZeRO checkpoint", _ZERO.format(*["{path}"] * 2), has=("zero_to_fp32.py", "global_step*"),
+          without=_WEIGHTS),
+    Thing("a step of a DeepSpeed ZeRO checkpoint", _ZERO.format(*["{folder}"] * 2), has=("*zero_pp_rank_*",), without=_WEIGHTS),
     Thing("a Megatron checkpoint", _MEGATRON,
           has=("mp_rank_*", "iter_*", "latest_checkpointed_iteration.txt")),
     Thing("the folder of a training run", "Give one of the checkpoints in it: {member}.", has=("checkpoint-[0-9]*",),
@@ -188,7 +192,7 @@ def recognise(path: Path) -> list[tuple[Thing, str]]:
     """
     if path.is_dir():
         try:
-            return recognise_names([entry.name for entry in path.iterdir()])
+            return recognise_names({*(entry.name for entry in path.iterdir()), *names_in(path)})
         except OSError as error:
             raise StorageError(f"cannot be listed: {error.strerror}", file=path) from error
     with open_regular(path) as (file, size):
@@ -207,7 +211,7 @@ def recognise_names(names: Collection[str]) -> list[tuple[Thing, str]]:
 def expect(path: Path, wanted: Wanted) -> None:
     """Raises `UsageError` if the path is something that another command takes, or lies in it, `UnsupportedError` if it is
     something that none does; each names the thing and the way out. `InputError` if there is nothing, or nothing known."""
-    if not os.path.exists(path):
+    if not exists(path):
         raise InputError(f"no such {'file' if wanted == 'gguf' else 'folder'}", file=path)
     if wanted == "config" and os.path.isfile(path / "config.json"):
         return

@@ -141,11 +141,12 @@ def hf_to_gguf(
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv)
     outtypes = outtype_names(outtype)
-    folder = resolve_model(model)
+    folder = resolve_model(model, headers=dry_run)
     options = GgufOptions(model_name=model_name, metadata_file=as_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
-                          hf_class=hf_class, stated=as_stated(llama_version, context_length), target=as_target(target),
-                          chat_template=as_path(chat_template), plain=plain, keep_quantized=keep_quantized,
-                          adapters=resolve_adapters(several(lora)), quantization=quantization, mmproj=mmproj,
+                          hf_class=hf_class, stated=as_stated(llama_version, context_length),
+                          target=as_target(target, headers=dry_run), chat_template=as_path(chat_template), plain=plain,
+                          keep_quantized=keep_quantized,
+                          adapters=resolve_adapters(several(lora), headers=dry_run), quantization=quantization, mmproj=mmproj,
                           mmproj_only=mmproj_only, mmproj_type=mmproj_type,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
@@ -184,12 +185,13 @@ def gguf_to_hf(
     from .converters.planners.pair_to_hf import plan_model_to_hf
     from .converters.sources.hub import resolve_model
 
-    projector = None if mmproj is None else resolve_model(mmproj, what="gguf")
+    projector = None if mmproj is None else resolve_model(mmproj, what="gguf", headers=dry_run)
     options = HfOptions(dtype, max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class)
-    path = resolve_model(model, what="gguf")
+    path = resolve_model(model, what="gguf", headers=dry_run)
     if is_adapter(path) or base is not None:
         named = base_of_gguf(path) if base is None else base
-        plan = plan_adapter_to_hf(path, resolve_model(named, what="config"), Path(folder), options, hub_id(named))
+        base_folder = resolve_model(named, what="config", headers=dry_run)
+        plan = plan_adapter_to_hf(path, base_folder, Path(folder), options, hub_id(named))
     else:
         plan = plan_model_to_hf(path, Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
@@ -222,7 +224,7 @@ def original_to_hf(
 
     check_positive(max_shard_size=max_shard_size)
     options = OriginalOptions(as_stated(llama_version, context_length), max_shard_bytes=max_shard_size)
-    plan = plan_original_to_hf(resolve_model(model), Path(folder), options)
+    plan = plan_original_to_hf(resolve_model(model, headers=dry_run), Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
 
@@ -256,8 +258,8 @@ def lora_to_gguf(
     from .converters.sources.hf_folder import base_of
     from .converters.sources.hub import cached_origin, resolve_model
 
-    folder = resolve_model(adapter, what="adapter")
-    base_folder = resolve_model(base_of(folder) if base is None else base, what="config")
+    folder = resolve_model(adapter, what="adapter", headers=dry_run)
+    base_folder = resolve_model(base_of(folder) if base is None else base, what="config", headers=dry_run)
     options = LoraOptions(outtype, model_name=model_name, metadata_file=as_path(metadata_file), hub_id=cached_origin(folder),
                           hf_class=hf_class, plain=plain)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
@@ -294,9 +296,9 @@ def merge_lora(
     from .converters.sources.hf_folder import base_of
     from .converters.sources.hub import resolve_model
 
-    found = resolve_adapters(several(adapters))
+    found = resolve_adapters(several(adapters), headers=dry_run)
     model = base_of(found[0].folder) if base is None and found else base or ""
-    path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint")
+    path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint", headers=dry_run)
     plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=as_path(imatrix))
     return _each_made(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                      max_memory=max_memory, device=device, progress=progress)
@@ -346,7 +348,7 @@ def quantize(
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv,
         allow_requantize=allow_requantize)
     outtypes = outtype_names(outtype)
-    planner = QuantizePlanner(resolve_model(model, what="gguf"), outfile, quantization,
+    planner = QuantizePlanner(resolve_model(model, what="gguf", headers=dry_run), outfile, quantization,
                               SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_type(planner, outtypes, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, progress=progress)
@@ -378,7 +380,7 @@ def split(
     from .converters.sources.hub import resolve_model
 
     limits = SplitLimits(max_bytes=max_size, max_tensors=max_tensors, first_empty=first_empty)
-    plan = plan_split(resolve_model(model, what="gguf"), out, limits)
+    plan = plan_split(resolve_model(model, what="gguf", headers=dry_run), out, limits)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)
 
@@ -400,7 +402,7 @@ def join(
     from .converters.planners.copied_tensors import plan_join
     from .converters.sources.hub import resolve_model
 
-    plan = plan_join(resolve_model(first, what="gguf"), outfile)
+    plan = plan_join(resolve_model(first, what="gguf", headers=dry_run), outfile)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)
 
@@ -446,7 +448,7 @@ def edit(
 
     options = EditOptions(set=assigned(set), set_file=assigned(set_file), unset=tuple(unset), tokens=assigned(tokens),
                           chat_template=as_path(chat_template), tokenizer_from=as_path(tokenizer_from))
-    plan = plan_edit(resolve_model(model, what="gguf"), as_path(outfile), options)
+    plan = plan_edit(resolve_model(model, what="gguf", headers=dry_run), as_path(outfile), options)
     if outfile is None and not plan.facts["changes"] and not dry_run:
         return Result((), 0.0, 0, 0, 0)
     return _carried_out(plan, dry_run, force=force or outfile is None, resume=resume, checksums=checksums, threads=threads,
@@ -500,14 +502,16 @@ def verify(
 
 @checked
 def inspect(path: str | Path) -> Inspection:
-    """A GGUF file, an importance matrix, or a checkpoint's or adapter's folder, from headers only.
+    """A GGUF file, an importance matrix, or a checkpoint's or adapter's folder, from headers only; of the Hub
+    (`org/name[@revision]`, `org/repo:file.gguf`) nothing else is fetched.
 
     `.architecture`, `.parameters`, `.types`, `.context_length`, `.templates`, `.tensors`, `.metadata`; `.memory(context)`:
     bytes of weights and of the cache at so many tokens.
     """
     from .converters.inspect.inspection import inspect
+    from .converters.sources.hub import resolve_model
 
-    return inspect(Path(path))
+    return inspect(resolve_model(path, what="any", headers=True))
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:

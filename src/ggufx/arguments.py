@@ -114,11 +114,11 @@ def as_path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
 
 
-def as_target(model: str | Path | None) -> Path | None:
+def as_target(model: str | Path | None, headers: bool = False) -> Path | None:
     """The folder of a draft's target."""
     from .converters.sources.hub import resolve_model
 
-    return None if model is None else resolve_model(model, what="target")
+    return None if model is None else resolve_model(model, what="target", headers=headers)
 
 
 def as_quantization(*, imatrix_file: Any, include_weights: Sequence[str], exclude_weights: Sequence[str], tensor_types: Any,

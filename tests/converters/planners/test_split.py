@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ggufx.converters.errors import GgufxError, InputError, StorageError, UnsupportedError, UsageError
 from ggufx.converters.io.gguf import encode_header, layout, read_gguf
+from ggufx.converters.io.safetensors import read_safetensors_header
 from ggufx.converters.io.values import i32, string, u16, u32
 from ggufx.converters.plan.gguf_output import SplitLimits
 from ggufx.converters.planners.copied_tensors import plan_split
@@ -70,6 +71,18 @@ def test_outer_dimensions_of_one_are_kept(tmp_path: Path):
     assert read_gguf(tmp_path / "p-00002-of-00002.gguf").tensors["b"].shape == (1, 1, 16)
     ggufx.join(tmp_path / "p-00001-of-00002.gguf", tmp_path / "back.gguf")
     assert (tmp_path / "back.gguf").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_outer_dimensions_that_were_dropped_come_back(zoo, tmp_path: Path, plain: bool):
+    """The bytes of llama-quantize have them no longer, those of gguf-split neither; transformers loads no other shape."""
+    ggufx.hf_to_gguf(zoo("qwen2moe"), tmp_path / "whole.gguf", plain=plain)
+    ggufx.quantize(tmp_path / "whole.gguf", tmp_path / "m.gguf", "q8_0")
+    assert read_gguf(tmp_path / "m.gguf").tensors["blk.0.ffn_gate_inp_shexp.weight"].shape == (64,)
+    ggufx.gguf_to_hf(tmp_path / "m.gguf", tmp_path / "back")
+    folders = zoo("qwen2moe"), tmp_path / "back"
+    there, back = (read_safetensors_header(folder / "model.safetensors").tensors for folder in folders)
+    assert {name: back[name].shape for name in there} == {name: t.shape for name, t in there.items()}
 
 
 def test_a_tensor_above_the_limit_stands_alone(tmp_path: Path):

@@ -24,11 +24,13 @@ FOLDERS = {  # names in the folder -> words of the error's message, words of its
     "Meta": ("consolidated.00.pth consolidated.01.pth tokenizer.model", "own layout, without params.json", "Put params.json"),
     "original/": ("original README.md", "one level down", "/original."),
     "Mistral": ("consolidated.safetensors tekken.json", "own layout, without params.json", "Put params.json"),
-    "FSDP": ("pytorch_model_fsdp_0 optimizer_0 config.json", "a sharded FSDP checkpoint", "accelerate merge-weights"),
+    "FSDP": ("pytorch_model_fsdp_0 optimizer_0 config.json", "with a sharded FSDP checkpoint", "/pytorch_model_fsdp_0 OUT`"),
     "FSDP inside": (".metadata __0_0.distcp __1_0.distcp", "a sharded FSDP checkpoint", "accelerate merge-weights"),
     "verl": ("model_world_size_2_rank_0.pt fsdp_config.json", "one file per rank (verl)", "verl.model_merger"),
-    "ZeRO": ("zero_to_fp32.py latest global_step10 config.json", "a DeepSpeed ZeRO checkpoint", "python zero_to_fp32.py"),
-    "ZeRO inside": ("bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt mp_rank_00_model_states.pt", "ZeRO", "zero_to_fp32.py"),
+    "ZeRO": ("zero_to_fp32.py latest global_step10 config.json", "a DeepSpeed ZeRO checkpoint",
+             "python {x}/zero_to_fp32.py {x} OUT"),
+    "ZeRO inside": ("bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt mp_rank_00_model_states.pt", "ZeRO",
+                    "python {top}/zero_to_fp32.py {top} OUT"),
     "Megatron": ("iter_0000010 latest_checkpointed_iteration.txt", "a Megatron checkpoint", "Megatron-Bridge"),
     "a run": ("checkpoint-500 checkpoint-1000 runs", "the folder of a training run", "/checkpoint-1000."),
     "sentence-transformers": ("modules.json 0_Transformer 1_Pooling", "one level down", "/0_Transformer."),
@@ -74,7 +76,7 @@ def test_folders_that_are_no_checkpoint(case: str, tmp_path: Path):
         open_checkpoint(folder_of(tmp_path / "x", names))
     assert said in caught.value.message
     assert caught.value.message.endswith("; a model's checkpoint is needed")
-    assert way in caught.value.hint
+    assert way.format(x=tmp_path / "x", top=tmp_path) in caught.value.hint
     assert len(str(caught.value).splitlines()) == 2
 
 
