@@ -149,4 +149,6 @@ BACK = {"lfm2": choice(LFM2, (LFM2_EMBED, says("lfm2.attention.causal", False)))
 LFM2_VL = Whole("Lfm2VlForConditionalGeneration", "lfm2_vl", LFM2, MULTIMODAL, dict.fromkeys((
     "vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")),
     example="LiquidAI/LFM2-VL-450M")
-SPECS = (LFM2, LFM2MOE, LFM2_EMBED, LFM2_VL)
+LFM2_AUDIO = Whole("Lfm2AudioForConditionalGeneration", "lfm2_audio", LFM2, (("lfm.", "model."),), dict.fromkeys((
+    "conformer.", "audio_", "depthformer.", "depth_", "codebook_offsets")), example="LiquidAI/LFM2.5-Audio-1.5B")
+SPECS = (LFM2, LFM2MOE, LFM2_EMBED, LFM2_VL, LFM2_AUDIO)

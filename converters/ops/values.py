@@ -243,6 +243,44 @@ class Product(Op):
 
 
 @dataclass(frozen=True)
+class BatchNorm(Op):
+    """A norm by what was seen in training, as existing files have it: weight, bias, mean and variance, vectors of one length,
+    into the scale and the shift that they come to, in float32.
+
+    Scale and shift do not tell the four: back come a mean of 0 and the variance under whose root, with `epsilon`, stands 1.
+    """
+
+    epsilon: float = 1e-5
+    undo: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    def shape(self, shapes):
+        if len({*shapes}) > 1 or len(shapes[0]) != 1 or len(shapes) != (2 if self.undo else 4):
+            raise ValueError(f"shapes {shapes} are not those of a norm")
+        return [shapes[0]] * (4 if self.undo else 2)
+
+    def forward(self, xs):
+        epsilon = np.float32(self.epsilon)
+        if self.undo:
+            scale, shift = xs
+            return [scale, shift, np.zeros_like(scale), np.full_like(scale, np.float32(1) - epsilon)]
+        weight, bias, mean, variance = xs
+        scale = weight / np.sqrt(variance + epsilon)
+        return [scale, bias - mean * scale]
+
+    def lora(self, factors):
+        raise LoraRefused("a norm takes no low-rank update")
+
+    def cut(self, shapes, axis=0):
+        return None
+
+
+@dataclass(frozen=True)
 class NegExp(Op):
     """x -> -exp(x), rounded once to float32: the decay of state-space layers, which HF stores as its logarithm.
 

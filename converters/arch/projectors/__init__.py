@@ -13,6 +13,7 @@ from ...errors import UnsupportedError
 from ...rules.facts import MISSING, GgufFacts, get_path
 from ...rules.spec import Projector
 from . import (
+    conformer,
     deepseek_ocr,
     documents,
     gemma4,
@@ -34,7 +35,7 @@ from . import (
 )  # fmt: skip
 
 FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
-            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr)
+            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, conformer)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}

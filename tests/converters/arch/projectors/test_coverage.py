@@ -13,8 +13,7 @@ NOT_CARRIED: dict[str, set[str]] = {
     "not yet": {
         "DeepseekOCR2ForCausalLM", "DeepseekV4ForCausalLM", "Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration",
         "Gemma3nForConditionalGeneration", "Glm5vForConditionalGeneration", "Granite4VisionForConditionalGeneration",
-        "GraniteSpeechForConditionalGeneration", "GraniteSpeechPlusForConditionalGeneration",
-        "KimiK25ForConditionalGeneration", "Lfm2AudioForConditionalGeneration", "MiMoV2ForCausalLM",
+        "KimiK25ForConditionalGeneration", "MiMoV2ForCausalLM",
         "MiniMaxM3SparseForConditionalGeneration", "MuseGlimmerForConditionalGeneration", "NemotronH_Nano_VL_V2",
         "Phi4ForCausalLMV", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "Qwen4ExpForConditionalGeneration",
         "RADIOModel"},
