@@ -146,6 +146,7 @@ class ArchSpec:
     inside: str = ""  # the model_type of text_config, where the class has its settings there, but for those in `outside`
     outside: tuple[str, ...] = ()
     again: tuple[str, ...] = ()  # GGUF tensors that repeat rows of others
+    wordless: bool = False  # the class has no tokenizer, and its files say so
     draft: bool = False  # a draft model: tokenizer and settings of its target (`config["target"]`) go into the file
     idle: When | None = None  # blocks that the runtime carries and does not compute with, so that no LoRA update works there
 

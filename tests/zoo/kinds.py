@@ -408,6 +408,7 @@ def _sarvam() -> Vocab:
 
 XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "clean_up_tokenization_spaces": True}
 VOCABS: dict[str, Callable[[], Vocab]] = {
+    "none": lambda: Vocab("none", "", None, {}, {}, 256),  # of models that have no words
     "llama3": _llama3,
     "lfm2": lambda: _llama3("lfm2", "lfm2"),
     "eurobert": lambda: _llama3("eurobert", mask_token="<|reserved_special_token_0|>"),

@@ -33,6 +33,11 @@ def _audio(config: dict[str, Any]) -> Shapes:
     return {f"lfm.{name}": shape for name, shape in words.items()} | {"conformer.pre_encode.out.weight": (32, 32)}
 
 
+def _detokenizer(config: dict[str, Any]) -> Shapes:
+    return {f"lfm.{name}": shape for name, shape in both_ways(config).items()} | {
+        "lin.weight": (34, 64), "lin.bias": (34,), "emb.emb.weight": (128, 64), "istft.window": (32,)}
+
+
 ROWS = (
     Model("lfm2", "Lfm2ForCausalLM", "lfm2", _LFM2, v4=V4(), tolerance=RECURRENT),
     Model("lfm2-plain", "Lfm2ForCausalLM", "lfm2", _LFM2 | {
@@ -50,4 +55,6 @@ ROWS = (
     Model("lfm2audio", "Lfm2AudioForConditionalGeneration", "lfm2", {
         "model_type": "lfm2_audio", "encoder": {"d_model": 32}, "lfm": _BOTH_WAYS | {"architectures": ["Lfm2ForCausalLM"], "vocab_size": 426}},
           shapes=_audio),
+    Model("lfm25-sound", "Lfm25AudioTokenizer", "none", _BOTH_WAYS | {
+        "layer_types": ["conv", "sliding_attention"], "sliding_window": 30, "output_size": 34}, shapes=_detokenizer, embeds=True),
 )
