@@ -16,6 +16,7 @@ from . import (
     conformer,
     deepseek_ocr,
     documents,
+    gemma3n,
     gemma4,
     glm_vl,
     idefics,
@@ -35,7 +36,7 @@ from . import (
 )  # fmt: skip
 
 FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
-            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, conformer)
+            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, conformer, gemma3n)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}
