@@ -21,7 +21,7 @@ PARTS = (
 )
 FUSING = tuple(f"msfa.{name}.weight" for name in (
     "ffn.pw_exp.conv", "ffn.pw_exp.bn", "ffn.pw_proj.conv", "ffn.pw_proj.bn", "norm"))
-PIXELS, TOKENS = 768, 256  # of a side; of an image
+SIDE, TOKENS = 768, 256  # pixels; of an image
 
 
 def embedded(gguf: str, hf: str) -> tuple[TensorRule, ...]:
@@ -33,7 +33,7 @@ def embedded(gguf: str, hf: str) -> tuple[TensorRule, ...]:
 
 def side(config: Config) -> int:
     height = get_path(config, "processor.size.height")
-    return PIXELS if height is MISSING else height
+    return SIDE if height is MISSING else height
 
 
 GEMMA3N = towered(
