@@ -6,7 +6,6 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "names as text_model_id": ("UltravoxModel",),
     "it speaks: its text projection would go through an activation into the embedding, for good":
         ("Qwen3TTSForConditionalGeneration",),
-    "it speaks: vectors that start its sounds would be folded into the embedding, for good": ("PocketTTSModel",),
     "rows of queries, keys and values, and the scales of their FP8 blocks, stand GPU by GPU in one tensor":
         ("MiMoV2ForCausalLM",),
     "it holds adapters beside its weights, of which each token chooses one": ("GraniteSwitchForCausalLM",),

@@ -66,6 +66,7 @@ class TensorRule:
     each: str = "expert_count"  # the size that a stack's {e} runs over
     of: When | None = None  # the blocks that have it: elsewhere its names are another row's
     borrowed: bool = False  # the HF tensor is another part's, which holds it: read, and not written on the way back
+    borrows: int = 0  # so are as many of several, the last ones
 
     @property
     def emits(self) -> str | None:
@@ -244,6 +245,7 @@ def R(
     each: str = "expert_count",
     of: When | None = None,
     borrowed: bool = False,
+    borrows: int = 0,
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
@@ -251,4 +253,4 @@ def R(
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
     return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each, of,
-                      borrowed)
+                      borrowed, borrows)

@@ -20,6 +20,7 @@ from ..ops import (
     Product,
     Reshape,
     RopePermute,
+    RowsBehind,
     Same,
     Scale,
     Softplus,
@@ -29,7 +30,7 @@ from ..ops import (
     UnitNorm,
     Unstack,
 )  # fmt: skip
-from .facts import MISSING, Config, GgufFacts, Missing, get_path, has, lacks, named, says, size
+from .facts import MISSING, Config, GgufFacts, Missing, get_path, has, lacks, named, says, size, speaks
 from .hf_config import full_attention_rope, text_settings
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
@@ -90,6 +91,7 @@ __all__ = [
     "Reshape",
     "Rope",
     "RopePermute",
+    "RowsBehind",
     "Same",
     "Scale",
     "SectionedAlphaRope",
@@ -115,6 +117,7 @@ __all__ = [
     "says",
     "short",
     "size",
+    "speaks",
     "text_settings",
     "without",
 ]  # fmt: skip

@@ -27,6 +27,7 @@ from . import (
     omni,
     perception,
     pixtral,
+    pocket_tts,
     qwen2_vl,
     qwen_vl,
     siglip,
@@ -36,7 +37,7 @@ from . import (
 )  # fmt: skip
 
 FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
-            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, conformer, gemma3n)
+            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, conformer, gemma3n, pocket_tts)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}

@@ -15,7 +15,7 @@ NOT_CARRIED: dict[str, set[str]] = {
         "Glm5vForConditionalGeneration", "Granite4VisionForConditionalGeneration",
         "KimiK25ForConditionalGeneration", "MiMoV2ForCausalLM",
         "MiniMaxM3SparseForConditionalGeneration", "MuseGlimmerForConditionalGeneration", "NemotronH_Nano_VL_V2",
-        "Phi4ForCausalLMV", "PocketTTSModel", "Qwen3TTSForConditionalGeneration", "Qwen4ExpForConditionalGeneration",
+        "Phi4ForCausalLMV", "Qwen3TTSForConditionalGeneration", "Qwen4ExpForConditionalGeneration",
         "RADIOModel"},
 }
 
