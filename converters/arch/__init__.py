@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..errors import UnsupportedError
@@ -93,6 +92,7 @@ from . import (
     phi,
     plamo,
     plm,
+    pocket_tts,
     qwen,
     qwen1,
     qwen2moe,
@@ -109,6 +109,7 @@ from . import (
     step,
     t5,
     talkie,
+    wavtokenizer,
     xverse,
 )  # fmt: skip
 from .refused import WHY
@@ -120,7 +121,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             dots, cohere2moe, diffusion, rwkv, cogvlm, codeshell, refact, jais, openelm, deci, mellum, llama_like, plm,
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
             arctic, grovemoe, chameleon, grok, kimi_linear, talkie, step, hy_v4, glm5_next, deepseek_ocr, drafts,
-            gemma4_assistant, dots3_note, kimi_k3, bitnet, muse_glimmer)
+            gemma4_assistant, dots3_note, kimi_k3, bitnet, muse_glimmer, wavtokenizer, pocket_tts)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 
@@ -185,8 +186,7 @@ def for_gguf(arch: str, facts: GgufFacts, file: str) -> ArchSpec:
     if arch not in BY_NAME:
         raise UnsupportedError(f"architecture {arch!r} is not supported", file=file, found=arch,
                                hint=_nearest(arch, BY_NAME))
-    scalars = {key: value if isinstance(value, (str, int, float)) else None for key, value in facts.keys.items()}
-    return BY_NAME[arch].of(replace(facts, keys=scalars))
+    return BY_NAME[arch].of(facts.telling())
 
 
 def is_draft(arch: str) -> bool:

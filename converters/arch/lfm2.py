@@ -145,8 +145,30 @@ LFM2_EMBED = replace(
     tensors=headless(*EMBED, *MIXERS, *FFN, *OUT_NORM), example="LiquidAI/LFM2.5-Embedding-350M",
 )
 
-BACK = {"lfm2": choice(LFM2, (LFM2_EMBED, says("lfm2.attention.causal", False)))}
+# Makes a spectrum of codes for LFM2.5-Audio. For what codes are looked up in, and for the window of its way to sound, GGUF has
+# no place.
+SLIDING = "sliding_attention"
+DETOKENIZER = replace(
+    LFM2, classes=("Lfm25AudioTokenizer",), model_type="lfm2", headless=(), head=False, wordless=True,
+    hparams=(
+        *without(LFM2.hparams, "layer_types", "attention.head_count_kv"),
+        Computed("attention.head_count_kv", lambda c: heads_by_block({**c, "layer_types": [
+            KINDS[1] if kind == SLIDING else kind for kind in c["layer_types"]]}),
+            "num_key_value_heads", lambda kv: max(listed(kv))),
+        Seen("layer_types", lambda facts: [SLIDING if heads > 0 else KINDS[0] for heads in listed(facts.kv)]),
+        H("attention.sliding_window", "sliding_window"), H("embedding_length_out", "output_size"),
+    ),
+    tensors=(
+        *LFM2.tensors, R("dense_2.weight", "lin.weight", shape="embedding_length_out embedding_length", no_lora=NO_ADAPTERS),
+        R("dense_2.bias", "lin.bias", shape="embedding_length_out")),
+    aliases=(("lfm.", "model."),), ignore=(Template("emb.emb.weight"), Template("istft.window")),
+    example="LiquidAI/LFM2.5-Audio-1.5B",
+)
+
+BACK = {"lfm2": choice(LFM2, (LFM2_EMBED, says("lfm2.attention.causal", False)), (DETOKENIZER, has("dense_2.bias")))}
 LFM2_VL = Whole("Lfm2VlForConditionalGeneration", "lfm2_vl", LFM2, MULTIMODAL, dict.fromkeys((
     "vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")),
     example="LiquidAI/LFM2-VL-450M")
-SPECS = (LFM2, LFM2MOE, LFM2_EMBED, LFM2_VL)
+LFM2_AUDIO = Whole("Lfm2AudioForConditionalGeneration", "lfm2_audio", LFM2, (("lfm.", "model."),), dict.fromkeys((
+    "conformer.", "audio_", "depthformer.", "depth_", "codebook_offsets")), example="LiquidAI/LFM2.5-Audio-1.5B")
+SPECS = (LFM2, LFM2MOE, LFM2_EMBED, LFM2_VL, LFM2_AUDIO, DETOKENIZER)

@@ -2,14 +2,10 @@
 
 REFUSED: dict[str, tuple[str, ...]] = {
     "it is a draft inside of a DeepSeek V4, of whose blocks there is no table": ("DeepseekV4DSparkModel",),
-    "it holds a projector of sound alone; the language model is the checkpoint that config.json names as text_model_id":
-        ("UltravoxModel",),
-    "it turns codes into sound: the part of a speech model that lies in a folder of its own": ("Lfm25AudioTokenizer",),
-    "it turns codes into sound: its weights are in another program's form, which a script of llama.cpp's rewrites first":
-        ("WavTokenizerDec",),
+    "it holds a projector of sound alone, which --mmproj-only writes; the language model is the checkpoint that config.json "
+    "names as text_model_id": ("UltravoxModel",),
     "it speaks: its text projection would go through an activation into the embedding, for good":
         ("Qwen3TTSForConditionalGeneration",),
-    "it speaks: vectors that start its sounds would be folded into the embedding, for good": ("PocketTTSModel",),
     "rows of queries, keys and values, and the scales of their FP8 blocks, stand GPU by GPU in one tensor":
         ("MiMoV2ForCausalLM",),
     "it holds adapters beside its weights, of which each token chooses one": ("GraniteSwitchForCausalLM",),

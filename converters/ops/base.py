@@ -72,6 +72,11 @@ class Op:
         return ""
 
     @property
+    def told(self) -> range:
+        """Which of several sources an op that is not exact gives back, as they were; others not at all."""
+        return range(0)
+
+    @property
     def on_blocks(self) -> bool:
         """Whether the op works on rows of packed blocks as on rows of elements."""
         return type(self) is Op

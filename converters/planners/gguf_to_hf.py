@@ -261,9 +261,12 @@ def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
             reading.problems.append(InputError("makes a tensor without elements", file=reading.model.path,
                                                tensor=match.gguf[0]))
             continue
-        for part, names in enumerate(match.hf):
+        for part, names in enumerate(match.hf[: len(match.hf) - match.rule.borrows]):
             for expert, table_name in enumerate(names):
                 name = own.original_name(table_name) if own else _spelled(table_name, reading.aliases)
+                if part >= len(shapes):  # what the ops do not give back
+                    out.extend(_kept_alone(reading, match, name))
+                    continue
                 if reading.packing and match in reading.packing:
                     out.extend(_packed(reading, reading.packing, match, (part, expert, name), shapes[part]))
                     continue
@@ -281,6 +284,16 @@ def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
                                                        file=reading.model.path, found=kept["shape"], expected=list(shape)))
                 out.append(tensor)
     return out
+
+
+def _kept_alone(reading: GgufReading, match: Match, name: str) -> list[HfTensor]:
+    """A tensor that the file keeps beside what was made of it; none where it does not, which is said."""
+    kept = reading.own.kept.get(name) if reading.own and reading.options.dtype == "auto" else None
+    if kept is None or kept["rows"] is not None:
+        reading.notes.append(Note("not in the file, which holds what the model makes of it", name))
+        return []
+    shape = tuple(kept["shape"])
+    return [HfTensor(name, kept["dtype"], shape, match, 0, shape)]
 
 
 def _spelled(table_name: str, aliases: tuple[tuple[str, str], ...]) -> str:

@@ -142,6 +142,8 @@ class GgufPlanner:
     def _tokenizer(self, folder: Path) -> TokenizerResult:
         if not self.options.tokenizer:
             return TokenizerResult({}, ["the tokenizer is left out, as asked"], Folder(folder))
+        if self.spec.wordless:
+            return TokenizerResult({"tokenizer.ggml.model": string("none")}, [], Folder(folder))
         if self.spec.draft and self.target is not None:
             return tokens_of_target(self.target, folder, self.reading.config, self.options.pre)
         return tokenizer_metadata(folder, arch=self.spec.name, hf_class=self.reading.hf_class, config=self.reading.config,

@@ -43,7 +43,9 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
     for match in found.matches:
         if match.rule.borrowed or all(op.exact for op in match.ops):
             continue
-        sources = [tensors[found.names[name]] for names in match.hf for name in names]
+        told = match.ops[0].told if len(match.ops) == 1 else ()
+        sources = [tensors[found.names[name]] for part, names in enumerate(match.hf[: len(match.hf) - match.rule.borrows])
+                   for name in names if part not in told]
         if len(match.hf) > 1:  # factors of a product, which does not tell them: all or none
             if sum(tensor.nbytes for tensor in sources) <= room and not any(isinstance(t, PackedTensor) for t in sources):
                 for tensor in sources:

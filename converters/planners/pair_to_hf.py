@@ -163,7 +163,7 @@ def _text(part: Part, key: str) -> bytes:
 def _told(text: Part, seen: Part, hf_class: str | None, notes: list[str]) -> tuple[str, ArchSpec, Projector]:
     """Class and tables of a pair of others: by the projector's type and the text architecture."""
     name = text.architecture
-    known = {c: spec for spec in arch.SPECS if spec.name == name for c in spec.classes}
+    known = _tables(text)
     found = projectors.classes_of(seen.facts, known)
     types = ", ".join(str(v) for k, v in seen.keys.items() if k.endswith("projector_type"))
     if not found:
@@ -176,6 +176,18 @@ def _told(text: Part, seen: Part, hf_class: str | None, notes: list[str]) -> tup
         notes.append(f"taken for {found[0][0]}; {others} would have the same files: --as says which it is")
     chosen, towers = found[0]
     return chosen, known[chosen], towers
+
+
+def _tables(text: Part) -> dict[str, ArchSpec]:
+    """The classes of the text file's architecture, and their tables; of several for one class, that around what reads the
+    file."""
+    name = text.architecture
+    out: dict[str, ArchSpec] = {}
+    reads = arch.for_gguf(name, text.facts, str(text.model.path)) if name in arch.BY_NAME else None
+    tables = [spec for spec in arch.SPECS if spec.name == name]
+    for spec in sorted(tables, key=lambda spec: bool(spec.whole and spec.whole.text is reads)):
+        out.update(dict.fromkeys(spec.classes, spec))
+    return out
 
 
 def _not_of(hf_class: str, known: list[str]) -> list[tuple[str, Projector]]:

@@ -51,7 +51,7 @@ def residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, st
     for text in texts:
         with suppress(InputError):  # said where its settings are looked for
             files |= json_value(folder / text, checkpoint.made)
-    if tokens.metadata and not reading.spec.draft:
+    if tokens.metadata and not reading.spec.draft and not reading.spec.wordless:
         files |= (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
     own = {False: {"ggufx.source": string(source.to_value()), **files, **kept}}
     if not repacked:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from .template import Holes, Template
 
 Config = dict[str, Any]  # a canonical config.json (see hf_config.py)
 MISSING: Any = object()
+TOKENS, LAST = "tokenizer.ggml.tokens", 8
 
 
 class Missing(KeyError):
@@ -46,6 +47,12 @@ class GgufFacts:
     def of(cls, keys: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> GgufFacts:
         """Those of a file: its plain key-values and its tensors."""
         return cls({}, {n: t.shape for n, t in tensors.items()}, {n: t.type for n, t in tensors.items()}, keys)
+
+    def telling(self) -> GgufFacts:
+        """These facts with what tells tables apart of all keys: single values, and the last tokens of the vocabulary."""
+        keys: dict[str, Any] = {key: v if isinstance(v, (str, int, float)) else None for key, v in self.keys.items()}
+        tokens = self.keys.get(TOKENS)
+        return replace(self, keys={**keys, TOKENS: list(tokens[-LAST:])} if isinstance(tokens, Sequence) else keys)
 
     def assume(self, config: Config, path: str, value: Any, why: str) -> None:
         set_path(config, path, value)
@@ -85,6 +92,11 @@ def size(tensor: str, axis: int = 0) -> Fact:
 def says(key: str, *values: Any) -> Fact:
     """Whether one of the file's keys (by its full name) has one of these values; without values, whether it is there."""
     return lambda facts: facts.keys.get(key) in values if values else key in facts.keys
+
+
+def speaks(token: str) -> Fact:
+    """Whether this is one of the last tokens of the vocabulary, behind those of its own tokenizer."""
+    return lambda facts: token in (facts.keys.get(TOKENS) or ())
 
 
 def named(word: str) -> Fact:

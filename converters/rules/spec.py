@@ -66,6 +66,7 @@ class TensorRule:
     each: str = "expert_count"  # the size that a stack's {e} runs over
     of: When | None = None  # the blocks that have it: elsewhere its names are another row's
     borrowed: bool = False  # the HF tensor is another part's, which holds it: read, and not written on the way back
+    borrows: int = 0  # so are as many of several, the last ones
 
     @property
     def emits(self) -> str | None:
@@ -146,6 +147,7 @@ class ArchSpec:
     inside: str = ""  # the model_type of text_config, where the class has its settings there, but for those in `outside`
     outside: tuple[str, ...] = ()
     again: tuple[str, ...] = ()  # GGUF tensors that repeat rows of others
+    wordless: bool = False  # the class has no tokenizer, and its files say so
     draft: bool = False  # a draft model: tokenizer and settings of its target (`config["target"]`) go into the file
     idle: When | None = None  # blocks that the runtime carries and does not compute with, so that no LoRA update works there
 
@@ -243,6 +245,7 @@ def R(
     each: str = "expert_count",
     of: When | None = None,
     borrowed: bool = False,
+    borrows: int = 0,
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
@@ -250,4 +253,4 @@ def R(
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
     return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each, of,
-                      borrowed)
+                      borrowed, borrows)

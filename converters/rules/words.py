@@ -7,6 +7,7 @@ from ..ops import (
     AddAxis,
     Arrange,
     Axes,
+    BatchNorm,
     Channels,
     Crop,
     Each,
@@ -21,6 +22,7 @@ from ..ops import (
     Resample,
     Reshape,
     RopePermute,
+    RowsBehind,
     Same,
     Scale,
     Softplus,
@@ -31,7 +33,7 @@ from ..ops import (
     UnitNorm,
     Unstack,
 )  # fmt: skip
-from .facts import MISSING, Config, GgufFacts, Missing, get_path, has, lacks, named, says, size
+from .facts import MISSING, Config, GgufFacts, Missing, get_path, has, lacks, named, says, size, speaks
 from .hf_config import full_attention_rope, text_settings
 from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Seen, short, without
 from .pooling import POOLING
@@ -62,6 +64,7 @@ __all__ = [
     "ArchSpec",
     "Arrange",
     "Axes",
+    "BatchNorm",
     "Channels",
     "Choice",
     "Codec",
@@ -93,6 +96,7 @@ __all__ = [
     "Reshape",
     "Rope",
     "RopePermute",
+    "RowsBehind",
     "Same",
     "Scale",
     "SectionedAlphaRope",
@@ -119,6 +123,7 @@ __all__ = [
     "says",
     "short",
     "size",
+    "speaks",
     "text_settings",
     "without",
 ]  # fmt: skip

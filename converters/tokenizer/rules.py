@@ -45,7 +45,8 @@ class VocabRules:
     vocabulary has them. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
     generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so.
     `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file. `silent`: added tokens
-    without an embedding are named, so that the runtime does not choose them.
+    without an embedding are named, so that the runtime does not choose them. `behind`: the setting of config.json that lists
+    what the last rows of the embedding are, which the files have no tokens for.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
@@ -76,6 +77,7 @@ class VocabRules:
     rstrip: bool = False
     spiece: bool = False
     silent: bool = False
+    behind: str = ""
 
 
 _EXTRA = tuple(f"<|extra_{i}|>" for i in range(205))
@@ -148,6 +150,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "nomic-bert-moe": replace(_BERT, runtime_lstrip=True),
     "jina-bert-v3": replace(_BERT, runtime_lstrip=True),
     "t5": VocabRules(spiece=True),
+    "pockettts": VocabRules(adds={"bos": False, "eos": False}, behind="tokens_behind"),
     "t5encoder": VocabRules(spiece=True),
     # The rest have no peculiarity but the name that their pre-tokenizer goes by.
     "afmoe": VocabRules(pre=("afmoe",)),

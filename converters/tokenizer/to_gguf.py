@@ -28,6 +28,8 @@ class TokenizerResult:
     notes: list[str]
     source: Folder
 
+BEHIND_SCORE = -1000.0  # of tokens that stand behind the tokenizer's own
+
 
 def tokenizer_metadata(folder: Path, *, arch: str, hf_class: str, config: Mapping[str, Any], vocab_size: int,
                        pre: str | None = None, made: Mapping[str, bytes | Path] | None = None) -> TokenizerResult:
@@ -50,6 +52,8 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
              hf_class: str) -> TokenizerResult:
     found = _read(source, rules, vocab_size, pre, hf_class)
     vocabulary = found.vocabulary if isinstance(found, unigram.Unigram) else found
+    if rules.behind:
+        vocabulary = _with_behind(vocabulary, config.get(rules.behind), source)
     separate_twins(vocabulary)
     _check(vocabulary, source)
     row = pre_table().get(vocabulary.pre or "")
@@ -74,6 +78,20 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
     if replaced := replaced_templates(source):
         special.notes.append(f"chat templates of tokenizer_config.json that files beside it replace: {listing(replaced)}")
     return TokenizerResult(metadata, [*source.notes, *vocabulary.notes, *special.notes], source)
+
+
+def _with_behind(vocabulary: Vocabulary, names: Any, source: Folder) -> Vocabulary:
+    """The vocabulary with names for the last rows, which the files have no tokens for: control tokens."""
+    count = len(vocabulary.tokens)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) > count:
+        return vocabulary
+    kept = count - len(names)
+    rows = zip(vocabulary.tokens[kept:], vocabulary.types[kept:], strict=True)
+    if taken := [token for token, kind in rows if kind != TokenType.UNUSED]:
+        raise InputError("the tokenizer has a token for a row that is none of its own", file=source.path, found=taken[0])
+    return replace(vocabulary, tokens=[*vocabulary.tokens[:kept], *names],
+                   types=[*vocabulary.types[:kept], *[int(TokenType.CONTROL)] * len(names)],
+                   scores=[*(vocabulary.scores or [])[:kept], *[BEHIND_SCORE] * len(names)])
 
 
 def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,

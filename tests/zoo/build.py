@@ -46,7 +46,7 @@ def build_row(row: Model, folder: Path, seed: int = 0) -> Path:
     shapes = (_describe if row.shapes else _save)(folder, row, words)
     _write_weights(folder / "model.safetensors", row, hub_layout(shapes, row), weights_name(row, seed))
     _write_config(folder, row)
-    if not row.target:
+    if not row.target and row.vocab != "none":
         words.write(folder, v4=row.old)
     if row.pooling:
         _write_sentence_modules(folder, row, weights_name(row, seed))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
-from .spm import CAMEMBERT_HEAD, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, spm_bpe, t5, unigram
+from .spm import CAMEMBERT_HEAD, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, pocket, spm_bpe, t5, unigram
 from .vocab import Vocab, added, byte_level, byte_level_step, plamo, rwkv, split, wordpiece
 
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -408,6 +408,7 @@ def _sarvam() -> Vocab:
 
 XLMR = {"tokenizer_class": "XLMRobertaTokenizer", "clean_up_tokenization_spaces": True}
 VOCABS: dict[str, Callable[[], Vocab]] = {
+    "none": lambda: Vocab("none", "", None, {}, {}, 256),  # of models that have no words
     "llama3": _llama3,
     "lfm2": lambda: _llama3("lfm2", "lfm2"),
     "eurobert": lambda: _llama3("eurobert", mask_token="<|reserved_special_token_0|>"),
@@ -448,6 +449,7 @@ VOCABS: dict[str, Callable[[], Vocab]] = {
     "xlmr-json": lambda: unigram("xlmr-json", with_model=False, config=XLMR),
     "camembert": lambda: unigram("camembert", with_model=True, head=CAMEMBERT_HEAD, config={"tokenizer_class": "CamembertTokenizer"}),
     "t5": lambda: t5("t5"),
+    "pocket": lambda: pocket("pocket"),
     "rwkv": lambda: rwkv("rwkv"),
     "plamo2": lambda: plamo("plamo2"),
     "bert": lambda: wordpiece(

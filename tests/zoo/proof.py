@@ -238,6 +238,8 @@ def tokens(loop: Loop) -> Answer:
     """
     if loop.target:
         return Answer(True, "-", ("the tokenizer is the target's",))
+    if loop.row.vocab == "none":
+        return Answer(True, "-", ("the class has no tokenizer",))
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 

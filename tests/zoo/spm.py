@@ -177,6 +177,14 @@ def t5(kind: str, extra: int = 4) -> Vocab:
     return finish(kind, "default", whole, roles, config, len(vocab), model=("spiece.model", sp))
 
 
+def pocket(kind: str) -> Vocab:
+    """Pocket TTS' tokenizer: a unigram model without bytes, and behind its pieces rows that no file names."""
+    body = _unigram_pieces()
+    rows = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL), *((text, score, NORMAL) for text, score in body)]
+    sp = spm_model(rows, kind=1, dummy_prefix=True, squeeze=True, charsmap=CHARSMAP, byte_fallback=False)
+    return Vocab(kind, "default", None, {}, {}, len(rows), model=("tokenizer.model", sp))
+
+
 XLMR_HEAD = ("<s>", "<pad>", "</s>", "<unk>")
 CAMEMBERT_HEAD = ("<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>")
 

@@ -146,7 +146,7 @@ class Trial:
     def loads(self) -> Answer:
         """Whether the folder of a pair of others is the same model in transformers: the same features, nothing missing or left
         over."""
-        if self.row.features is None:
+        if self.row.features is None or self.row.cropped:
             return True, "-", []
         if not (self.work / "foreign").exists():
             self.foreign()

@@ -13,10 +13,12 @@ from ...errors import UnsupportedError
 from ...rules.facts import MISSING, GgufFacts, get_path
 from ...rules.spec import Projector
 from . import (
+    conformer,
     deepseek4,
     deepseek_ocr,
     documents,
     dots3_note,
+    gemma3n,
     gemma4,
     glm_vl,
     granite_vision,
@@ -30,6 +32,7 @@ from . import (
     omni,
     perception,
     pixtral,
+    pocket_tts,
     qwen2_vl,
     qwen_vl,
     radio,
@@ -40,8 +43,8 @@ from . import (
 )  # fmt: skip
 
 FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
-            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, granite_vision,
-            minimax_m3, radio, muse_glimmer, dots3_note, deepseek4)
+            pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, granite_vision, minimax_m3, radio, muse_glimmer,
+            dots3_note, deepseek4, conformer, gemma3n, pocket_tts)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}

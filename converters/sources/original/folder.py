@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
+from ...errors import GgufxError, InputError, raise_all
 from ...io.json_file import json_bytes
 from ...io.tokenizer_names import TEMPLATE
-from ..hf_folder import Checkpoint, listed, open_checkpoint, taken_for
+from ..hf_folder import Checkpoint, listed, open_checkpoint, read_files, taken_for
 from ..recognise import expect
 from ..stated import NOTHING, Stated
 from ..weight_files import PARAMS, is_original, original_parts
-from . import llama, mistral
+from . import llama, mistral, pocket
 from .params import Params, read_params
 from .shards import Shard, Sizes, drop_tied_head, joined, read_shards
 from .tokenizers import count_ranks, side_files, tokenizer_file
@@ -32,6 +33,9 @@ def open_model(folder: str | Path, hf_class: str | None = None, stated: Stated =
     """
     folder = Path(folder)
     names = listed(folder) if folder.is_dir() else set()
+    if pocket.is_pocket(folder, names):
+        stated.refuse("the sizes of the tensors tell the model")
+        return _pocket(folder, hf_class)
     if not is_original(names):
         stated.refuse("the model is in Hugging Face's layout, whose config.json tells it")
         checkpoint = open_checkpoint(folder, hf_class)
@@ -65,6 +69,16 @@ def open_model(folder: str | Path, hf_class: str | None = None, stated: Stated =
     made: dict[str, bytes | Path] = side_files(tokenizer, ranks, version, config) if tokenizer else {}
     made["config.json"] = json_bytes(config, indent=2, sort_keys=True)
     return Checkpoint(folder, taken_for(config, hf_class), tensors, notes, made=made)
+
+
+def _pocket(folder: Path, hf_class: str | None) -> Checkpoint:
+    problems: list[GgufxError] = []
+    tensors = read_files(folder, [pocket.FILE], problems)
+    raise_all(problems)
+    config = pocket.config_of(tensors, folder / pocket.FILE, Path(os.path.abspath(folder)).name)
+    notes = ["there is no config.json: one is made of the sizes of the tensors"]
+    return Checkpoint(folder, taken_for(config, hf_class), tensors, notes,
+                      made={"config.json": json_bytes(config, indent=2, sort_keys=True)})
 
 
 def _like_ranks(params: Params) -> bool:
