@@ -311,13 +311,6 @@ def lora(loop: Loop) -> Answer:
     return Answer(error <= limit, f"{error:.1e} ({count})", tuple(f"refused: {reason}" for reason in sorted(reasons)), error)
 
 
-# transformers 5 names modules of these as no file does, and no table tells its names: of an adapter of others the files' names
-# come back, which peft does not find; merge-lora refuses the one whose updates are of parts of weights.
-NAMED_OTHERWISE = ("nomic-bert", "jina-bert-v3", "hrm-text", "hy4", "hy4-v4", "qwen3asr", "nemotron-h", "nemotron-h-v4",
-                   "nemotron-h-moe", "llama4-vl", "granitemoe-swa")
-_NAMES = "transformers names modules of this class as no file does: adapters of others do not come back"
-
-
 def merged(loop: Loop) -> Answer:
     """An adapter on every weight that peft adapts, merged: bit for bit what peft's own merge gives. For classes that peft cannot
     load: as close to the update added in float32 as the type allows. What cannot be merged is refused by name."""
@@ -338,8 +331,6 @@ def merged(loop: Loop) -> Answer:
             break
         except GgufxError as error:
             problems = getattr(error, "problems", [error])
-            if loop.name in NAMED_OTHERWISE and "do not fit the base model" in str(error):
-                return Answer(True, "-", ("refused: updates do not fit the weights as the checkpoint stores them",))
             if attempt or not all(p.tensor for p in problems):
                 return Answer(False, "failed", (str(error),))
             reasons |= {f"not merged: {p.message}" for p in problems}
@@ -395,8 +386,6 @@ def adapter_back(loop: Loop) -> Answer:
     wrong = ["factors"] if stored(work / "adapter-own") != given else []
     settings = [json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")) for folder in (adapter, work / "adapter-own")]
     wrong += ["settings"] if settings[1] != settings[0] | {k: None for k in settings[0] if k == "base_model_name_or_path"} else []
-    if loop.name in NAMED_OTHERWISE:
-        return Answer(not wrong, "own equal", (*(f"{what} differ" for what in wrong), _NAMES))
     ggufx.lora_to_gguf(adapter, base=base, outfile=work / "adapter-plain.gguf", plain=True)
     ggufx.gguf_to_hf(work / "adapter-plain.gguf", work / "adapter-foreign", base=base)
     if loop.row.shapes:
