@@ -40,6 +40,7 @@ TOKENIZER_FILES = ("tokenizer*", "rwkv_vocab*", "special_tokens_map.json", "voca
 OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}",
                   "mrope_section")
 LENGTHS = (24, 17, 11, 6)  # of the texts that a classifier scores: one score alone may be next to nothing
+NARROW = 12  # rows or columns with fewer of which torch multiplies and adds with a rounding each
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
@@ -349,11 +350,11 @@ def merged(loop: Loop) -> Answer:
     expected |= {name: value.transpose(-1, -2) for name, value in expected.items() if name in found and value.ndim == 3
                  and value.shape != found[name].shape == value.transpose(-1, -2).shape}
     changed = {name for name in found if name not in base or not same(base[name], found[name])}
-    # transformers leaves out, or loads in another type, some that no adapter changes; torch sums a single row otherwise
+    # transformers leaves out, or loads in another type, some that no adapter changes; torch sums products of few rows otherwise
     kept = {name for name in found if name not in changed and (name not in expected or expected[name].dtype != found[name].dtype)}
     widened = {name for name in changed & expected.keys() if expected[name].dtype != found[name].dtype}  # it computes in F32
     expected |= {name: expected[name].to(found[name].dtype) for name in widened}
-    as_close = {name for name in found if loop.row.shapes or name in widened or 1 in found[name].shape}
+    as_close = {name for name in found if loop.row.shapes or name in widened or min(found[name].shape, default=0) < NARROW}
     wrong = [n for n in found if n not in kept and (n not in expected or not (close if n in as_close else same)(found[n], expected[n]))]
     wrong += [name for name in expected if name not in found]
     if wrong or not changed:
