@@ -58,7 +58,7 @@ GRANITEMOE_SWA = ArchSpec(
                                                           codec=Codec(lambda n: n or None, int))),
     tensors=(
         *EMBED, *NORMS, *ATTN_ROPE, *SINKS,
-        *experts("router.weight", "experts.gate_up_proj", "experts.down_proj"),
+        *in_memory(*experts("router.weight", "experts.gate_up_proj", "experts.down_proj")),
         *experts("router.layer.weight", "input_linear.weight", "output_linear.weight"),  # as older Granites spell them
         R("blk.{b}.ffn_up_shexp.weight", S + "input_linear.weight", need=False, shape=f"2*{SHARED_LENGTH} embedding_length"),
         R("blk.{b}.ffn_down_shexp.weight", S + "output_linear.weight", need=False, shape=f"embedding_length {SHARED_LENGTH}"),

@@ -24,14 +24,14 @@ def stack(name: str, hole: str) -> tuple[TensorRule, ...]:
         R((blk + "ffn_gate.weight", blk + "ffn_up.weight"), hf + "mlp.gate_up_proj.weight", Split((1, 1)),
           shape="2*feed_forward_length embedding_length"),
         R(blk + "ffn_down.weight", hf + "mlp.down_proj.weight", shape="embedding_length feed_forward_length"),
-        # As transformers holds them, which is how adapters name them.
-        R(blk + "attn_gate.weight", hf + "self_attn.gate_proj.weight", shape="head_rows embedding_length"),
-        R(blk + "attn_q.weight", hf + "self_attn.q_proj.weight", shape="head_rows embedding_length"),
-        R(blk + "attn_k.weight", hf + "self_attn.k_proj.weight", shape="head_rows embedding_length"),
-        R(blk + "attn_v.weight", hf + "self_attn.v_proj.weight", shape="head_rows embedding_length"),
-        R(blk + "attn_output.weight", hf + "self_attn.o_proj.weight", shape="embedding_length head_rows"),
-        R(blk + "ffn_gate.weight", hf + "mlp.gate_proj.weight", shape="feed_forward_length embedding_length"),
-        R(blk + "ffn_up.weight", hf + "mlp.up_proj.weight", shape="feed_forward_length embedding_length"),
+        *in_memory(
+            R(blk + "attn_gate.weight", hf + "self_attn.gate_proj.weight", shape="head_rows embedding_length"),
+            R(blk + "attn_q.weight", hf + "self_attn.q_proj.weight", shape="head_rows embedding_length"),
+            R(blk + "attn_k.weight", hf + "self_attn.k_proj.weight", shape="head_rows embedding_length"),
+            R(blk + "attn_v.weight", hf + "self_attn.v_proj.weight", shape="head_rows embedding_length"),
+            R(blk + "attn_output.weight", hf + "self_attn.o_proj.weight", shape="embedding_length head_rows"),
+            R(blk + "ffn_gate.weight", hf + "mlp.gate_proj.weight", shape="feed_forward_length embedding_length"),
+            R(blk + "ffn_up.weight", hf + "mlp.up_proj.weight", shape="feed_forward_length embedding_length")),
     )
 
 

@@ -60,7 +60,7 @@ def mlp_layers(facts: GgufFacts) -> list[str]:
 # Names of parts, and those that transformers 5.23 makes of them when it saves: it renames more than is theirs.
 MISNAMED = ((".hc_attn_layer.hc_pre.", ".hc_pre.hc_attn_layer."), (".hc_mlp_layer.hc_pre.", ".hc_pre.hc_mlp_layer."),
             ("model.hc_head.", "model.hc_pre.hc_head."), (".gate_proj.", ".linear_gate."))
-# Those in memory, which is how adapters name weights.
+# Those in memory.
 IN_MEMORY = ((".hc_attn_layer.hc_pre.hc_", ".attn_hc."), (".hc_mlp_layer.hc_pre.hc_", ".ffn_hc."), (".hc_head_", ".hc_"),
              (".linear_gate.", ".gate_proj."))
 
@@ -100,8 +100,9 @@ HY_V4 = ArchSpec(
         *EMBED, *NORMS, *ATTN, *ATTN_OUTPUT, *INDEXER_TENSORS,
         GATE,
         R("blk.{b}.attn_sinks.weight", A + "learnable_sink_param", shape="attention.head_count", hf_dtype="F32"),
-        *where(dense, *FFN), *where(sparse, *ROUTER, *FUSED_EXPERTS, *SHARED_EXPERTS, *ROUTER_BIAS), *STREAMS,
-        *renamed(MISNAMED, *STREAMS, *where(dense, *FFN), *where(sparse, *SHARED_EXPERTS)), *renamed(IN_MEMORY, *STREAMS, GATE),
+        *where(dense, *FFN), *where(sparse, *ROUTER, *FUSED_EXPERTS, *in_memory(*SHARED_EXPERTS), *ROUTER_BIAS), *STREAMS,
+        *renamed(MISNAMED, *STREAMS, *where(dense, *FFN), *where(sparse, *SHARED_EXPERTS)),
+        *in_memory(*renamed(IN_MEMORY, *STREAMS, GATE)),
         *OUT_NORM, WITH_FP32_HEAD,
         R("output.weight", "lm_head.weight", shape="vocab_size embedding_length", no_lora=NO_ADAPTERS),
     ),

@@ -88,7 +88,7 @@ JINA_BERT_V3 = ArchSpec(
         Note("the updates of its tasks (lora_adaptations) are left out: vectors are those of no task", lambda c: True),
     ),
     tensors=(
-        *adapted(*WEIGHTS), *WEIGHTS,  # the latter as adapters name them, and a checkpoint of one task would
+        *adapted(*WEIGHTS), *in_memory(*WEIGHTS),  # the latter also as a checkpoint of one task would have them
         *with_bias(
             R("token_embd_norm.{p}", "emb_ln.{p}", shape="embedding_length"),
             R("blk.{b}.attn_output_norm.{p}", L + "norm1.{p}", shape="embedding_length"),

@@ -69,7 +69,7 @@ LLAMA4 = ArchSpec(
 LLAMA4_VL = Whole(
     "Llama4ForConditionalGeneration", "llama4", LLAMA4, MULTIMODAL,
     dict.fromkeys(("vision_model.", "multi_modal_projector.", "model.vision_model.", "model.multi_modal_projector.")),
-    example="unsloth/Llama-4-Scout-17B-16E-Instruct",
+    example="unsloth/Llama-4-Scout-17B-16E-Instruct", modules=MULTIMODAL[2:],
 )
 
 SPECS = (LLAMA4, LLAMA4_VL)

@@ -14,7 +14,6 @@ from .common import *
 
 L = "encoder.layers.{b}."
 V5 = "layers.{b}."
-JOINED = "q, k and v are one weight there, and their updates do not join into one pair of factors"
 TRAINED = {8192: 2048, 2048: 512}  # the context that the Hub's configs state -> the one that the weights are trained for
 
 
@@ -74,12 +73,13 @@ NOMIC_BERT = ArchSpec(
         R("blk.{b}.ffn_up.weight", L + "mlp.fc11.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_gate.weight", L + "mlp.fc12.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_down.weight", L + "mlp.fc2.weight", shape="embedding_length feed_forward_length"),
-        # as transformers 5 holds the model, which is how adapters name its weights
-        *(R("blk.{b}.attn_qkv.weight", V5 + f"self_attn.{x}_proj.weight", no_lora=JOINED) for x in "qkv"),
-        R("blk.{b}.attn_output.weight", V5 + "self_attn.o_proj.weight", shape="embedding_length embedding_length"),
-        R("blk.{b}.ffn_up.weight", V5 + "mlp.up_proj.weight", shape="feed_forward_length embedding_length"),
-        R("blk.{b}.ffn_gate.weight", V5 + "mlp.gate_proj.weight", shape="feed_forward_length embedding_length"),
-        R("blk.{b}.ffn_down.weight", V5 + "mlp.down_proj.weight", shape="embedding_length feed_forward_length"),
+        *in_memory(
+            R("blk.{b}.attn_qkv.weight", tuple(V5 + f"self_attn.{x}_proj.weight" for x in "qkv"), Split(3, undo=True),
+              shape="embedding_length embedding_length"),
+            R("blk.{b}.attn_output.weight", V5 + "self_attn.o_proj.weight", shape="embedding_length embedding_length"),
+            R("blk.{b}.ffn_up.weight", V5 + "mlp.up_proj.weight", shape="feed_forward_length embedding_length"),
+            R("blk.{b}.ffn_gate.weight", V5 + "mlp.gate_proj.weight", shape="feed_forward_length embedding_length"),
+            R("blk.{b}.ffn_down.weight", V5 + "mlp.down_proj.weight", shape="embedding_length feed_forward_length")),
     ),
     aliases=(("bert.", ""), ("nomic_bert.", "")), ignore=IGNORE, head=False, example="nomic-ai/nomic-embed-text-v1.5",
     defaults={**DEFAULTS, "rope_theta": lambda c: c.get("rotary_emb_base", 1000.0 if "hidden_size" in c else 10000.0)},

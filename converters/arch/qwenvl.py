@@ -86,7 +86,7 @@ QWEN3_ASR = Whole("Qwen3ASRForConditionalGeneration", "qwen3_asr", replace(
     defaults={**QWEN3VL.defaults, "max_position_embeddings": 65536, "num_key_value_heads": heads_or(8),
               "tie_word_embeddings": True, "rope_theta": 10000.0}),
     (*THINKER, *MULTIMODAL), dict.fromkeys(("model.audio_tower.", "model.multi_modal_projector.", "thinker.audio_tower.")),
-    example="Qwen/Qwen3-ASR-0.6B-hf")
+    example="Qwen/Qwen3-ASR-0.6B-hf", modules=MULTIMODAL[:1])
 
 BACK = {"qwen2vl": choice(QWEN2VL), "qwen3vl": choice(QWEN3VL), "qwen3vlmoe": choice(QWEN3VLMOE)}
 SPECS = (QWEN2_VL, QWEN2_VL_MODEL, QWEN25_VL, QWEN25_OMNI, QWEN3_VL, QWEN3_VL_MOE, QWEN3_OMNI, QWEN3_ASR)

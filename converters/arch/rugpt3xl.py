@@ -21,7 +21,7 @@ RUGPT3XL = ArchSpec(
         *LAYER_NORMS,
         *with_bias(
             R("blk.{b}.attn_qkv.{p}", (A + "q_proj.{p}", A + "k_proj.{p}", A + "v_proj.{p}"), Split(3, undo=True),
-              shape="embedding_length embedding_length", no_lora="factors of separate projections do not join into one pair"),
+              shape="embedding_length embedding_length"),
             R("blk.{b}.attn_output.{p}", A + "o_proj.{p}", shape="embedding_length embedding_length"), *FFN[1:],
         ), *HEAD,
     ),

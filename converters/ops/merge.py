@@ -57,7 +57,6 @@ class LowRank(Update):
     kind      how the pair lies: matrix, embedding, fused as for `Lora`; table: [rows, r] and [cols, r]; a matrix of three
               axes is a stack of them
     experts   of a fused pair, how many it is of; `expert`: the one that the weight is of, where it is no stack
-    only      the one matrix of a stack that is changed
     ops       what the factors go through: those of the weight that peft updates; `output`: which of their results it is
     rounded   whether the update is rounded to the weight's type before it is added
     norms     of DoRA where magnitudes are of columns: their norms in the whole weight
@@ -72,7 +71,6 @@ class LowRank(Update):
     rounded: bool = False
     dora: bool = False
     norms: tuple[float, ...] = ()
-    only: int = -1
 
     @property
     def parts(self) -> int:
@@ -89,9 +87,7 @@ class LowRank(Update):
         return [a, b, m][: self.parts]
 
     def item(self, number):
-        if self.kind == FUSED or self.only < 0:
-            return replace(self, expert=number)
-        return replace(self, only=-1 if number == self.only else NONE)
+        return replace(self, expert=number)
 
     def _windows(self, size: Shape, at: int, shapes: Sequence[Shape]) -> tuple[Window | None, Window | None]:
         if self.kind == FUSED:
@@ -99,8 +95,6 @@ class LowRank(Update):
             if self.expert >= 0:
                 return Window(0, self.expert * rank, (self.expert + 1) * rank), None
             return (Window(0, at * rank, (at + size[0]) * rank) if self._direct else None), None
-        if self.only != -1:
-            return (None, None) if at <= self.only < at + size[0] and len(size) == 3 else (Window(0, 0, 0), Window(0, 0, 0))
         if len(shapes[0]) == 3:
             one = Window(0, self.expert, self.expert + 1) if self.expert >= 0 else Window(0, at, at + size[0])
             return one, one
@@ -118,12 +112,6 @@ class LowRank(Update):
     def apply(self, weight, at, parts, kind, base):
         from ...quant.cpu.low_rank import row_norms
 
-        if self.only != -1:
-            if len(weight.shape) == 3 and at <= self.only < at + len(weight):
-                weight = weight.copy()
-                one = weight[self.only - at]
-                one += self._delta(one.shape, 0, parts)
-            return weight
         delta = self._delta(weight.shape, at, parts)
         if not self.dora:
             delta = rounded(delta, kind) if self.rounded else delta
@@ -183,7 +171,7 @@ class LowRank(Update):
         for op in self.ops:
             outputs = op.lora(outputs)
         f = outputs[self.output]
-        if self._direct and self.expert < 0 and self.only == -1:  # the windows were of these rows
+        if self._direct and self.expert < 0:  # the windows were of these rows
             return f
         if len(size) == 2:
             return Factors(f.a, f.b[at : at + size[0]])
@@ -234,6 +222,53 @@ class NewRows(Update):
         for row, values in zip(self.index, parts[0], strict=True):
             if 0 <= row - at < len(out):
                 out[row - at] = values
+        return out
+
+
+@dataclass(frozen=True)
+class Within(Update):
+    """A change of a part of what is stored: of matrix `only` of a stack (-1: a matrix itself), of its rows `start` to `stop`
+    (None: to the end). `inner`: the change, as of a weight of that part alone."""
+
+    inner: Op
+    start: int = 0
+    stop: int | None = None
+    only: int = -1
+
+    @property
+    def _inner(self) -> Update:
+        assert isinstance(self.inner, Update)
+        return self.inner
+
+    @property
+    def parts(self):
+        return self._inner.parts
+
+    def item(self, number):
+        return replace(self, only=-1 if number == self.only else NONE)
+
+    def _rows(self, size: Shape, at: int) -> tuple[int, int]:
+        """The rows that are changed of a piece of a matrix, or of the matrix of a piece of a stack, counted in the whole."""
+        if self.only == -1:
+            first, count = at, size[0]
+        else:
+            first, count = 0, size[1] if len(size) > 2 and at <= self.only < at + size[0] else 0
+        stop = first + count
+        return max(first, self.start), min(stop, stop if self.stop is None else self.stop)
+
+    def windows(self, size, at, shapes):
+        start, stop = self._rows(size, at)
+        if start >= stop:
+            return [Window(0, 0, 0)] * self.parts
+        return self._inner.windows((stop - start, *size[1 if self.only == -1 else 2 :]), start - self.start, shapes)
+
+    def apply(self, weight, at, parts, kind, base):
+        start, stop = self._rows(weight.shape, at)
+        if start >= stop:
+            return weight
+        out = weight.copy()
+        here = slice(start - at, stop - at) if self.only == -1 else (self.only - at, slice(start, stop))
+        out[here] = self._inner.apply(weight[here], start - self.start, parts, kind, base[here])
         return out
 
 

@@ -187,8 +187,8 @@ def _is_router(weight: str) -> bool:
 
 def _updates(model: BaseModel, pairs: Mapping[str, tuple[StoredTensor, StoredTensor]], own: Source | None, alpha: float,
              path: Path, exact: bool, problems: list[GgufxError]) -> list[_Update]:
-    """Which rule makes what of which factors. Of several layouts that one which the file records; else, of mixtures, the last
-    one, which is how transformers 5 holds them whatever the checkpoint: one parameter of all experts before a module for each.
+    """Which rule makes what of which factors. Of several layouts that one which the file records; else that which transformers
+    5 has in memory; of mixtures where no row says so the last one: one parameter of all experts before a module for each.
     `exact`: factors that the file keeps come back as they were."""
     index: TemplateIndex[int] = TemplateIndex()
     spec = model.spec
@@ -205,7 +205,7 @@ def _updates(model: BaseModel, pairs: Mapping[str, tuple[StoredTensor, StoredTen
         rules = [(spec.tensors[r], holes) for _, r, holes in [*index.find(weight)][:: -1 if of_mixture else 1]
                  if in_stack(spec, rule := spec.tensors[r], holes, model.hp)
                  and is_of(spec, rule, local_holes(spec, rule, holes, model.hp), model.hp)]
-        rules.sort(key=lambda found: (str(found[0].hf[0]) not in layouts,
+        rules.sort(key=lambda found: (str(found[0].hf[0]) not in layouts, not found[0].in_memory,
                                       bool(found[0].given and not found[0].given.at(pairs, found[1])), found[0].stacked))
         failed: list[GgufxError] = []
         for rule, holes in rules:

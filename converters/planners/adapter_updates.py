@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import GgufxError, InputError, UnsupportedError
 from ..io.files import printable
 from ..io.tensors import StoredTensor
-from ..ops import Factors, IndexMap, Instead, LoraRefused, LowRank, NewRows, Shift, Transpose
+from ..ops import Factors, IndexMap, Instead, LoraRefused, LowRank, NewRows, Shift, Transpose, Within
 from ..ops.lora import EMBEDDING, FUSED, MATRIX
 from ..ops.merge import FLOAT_WIDTH, Update
 from ..sources.hub import cached_origin
@@ -89,7 +89,7 @@ class OpenedAdapter:
                 continue
             elif not found:
                 self._no_such(tensor)
-            elif found[0].ops or self.places.instead:
+            elif self.places.instead or not found[0].as_it_stands:
                 self._instead(weight, tensor, found)
             else:
                 old = self.places.tensors[found[0].name]
@@ -106,10 +106,11 @@ class OpenedAdapter:
         shape = self.places.shape(weight)
         if shape is not None and shape != tensor.shape:
             self._misfit(tensor, "does not fit the weight of the base model", expected=list(shape), found=list(tensor.shape))
-        elif any(max(place.expert, place.only) >= 0 for place in found):
+        elif any(place.expert >= 0 for place in found):
             self._misfit(tensor, "cannot take the place of a weight that is stored otherwise")
         else:
-            self.instead += [(is_head(weight), place.name, Instead(place.ops, place.output), (tensor,)) for place in found]
+            self.instead += [(is_head(weight), place.name, _within(place, Instead(place.ops, place.output)), (tensor,))
+                             for place in found]
 
     def updates(self) -> Iterator[Step]:
         """What is added: whether to the head, the weight's name, the update and its parts."""
@@ -169,13 +170,15 @@ class OpenedAdapter:
         out, inner = shape[::-1] if turned else shape
         return pair.a.shape[0] % experts == 0 and (pair.b.shape[0], pair.a.shape[1]) == (out, inner)
 
-    def _low_rank(self, pair: Pair, weight: str, kind: str, found: list[Place], dora: bool) -> Iterator[tuple[str, LowRank]]:
+    def _low_rank(self, pair: Pair, weight: str, kind: str, found: list[Place], dora: bool) -> Iterator[tuple[str, Update]]:
         shape = self.places.shape(weight)
+        wrapped = kind == FUSED or any(weight == p or weight.endswith(f".{p}") for p in self.settings.parameters)
+        if wrapped and shape is not None and len(shape) == 3:
+            kind = FUSED  # a stack that its module calls weight
         if not self._fits(pair, weight, kind) or (kind == FUSED and shape is None):
             self._misfit(pair.a, "the factors do not fit the weight of the base model", expected=list(shape or ()),
                          found=f"A {list(pair.a.shape)}, B {list(pair.b.shape)}")
             return
-        wrapped = kind == FUSED or any(weight == p or weight.endswith(f".{p}") for p in self.settings.parameters)
         if kind == FUSED and shape is not None and len(shape) == 2:  # a parameter that is no stack
             kind = MATRIX
         experts = shape[0] if kind == FUSED and shape else 0
@@ -185,27 +188,27 @@ class OpenedAdapter:
         turn = (Transpose(),) if self.places.turned(weight) else ()
         for place in found:
             stored = self.places.tensors[place.name].shape
-            if not place.ops and place.expert < 0 and place.only < 0 and stored != (shape or ()):
+            if (place.within and turn) or (place.as_it_stands and stored != (shape or ())):
                 self.misfits.append(UnsupportedError(
                     "an update of a part of a weight that the base model stores with others is not merged", file=self.file,
                     tensor=pair.a.name, hint=MERGE_BY_PEFT))
                 return
             update = LowRank(scale, kind, experts, place.expert, place.ops or turn, place.output,
-                             rounded=wrapped or kind == EMBEDDING, dora=dora, only=place.only)
-            if why := _unroutable(update, pair) if place.ops or dora else None:
+                             rounded=wrapped or kind == EMBEDDING, dora=dora)
+            if why := _unroutable(update, pair, place) if place.ops or dora else None:
                 self.misfits.append(UnsupportedError(why, file=self.file, tensor=pair.a.name, hint=MERGE_BY_PEFT))
                 return
-            yield place.name, update
+            yield place.name, _within(place, update)
 
     def _bias(self, module: str, bias: StoredTensor, pair: Pair) -> Iterator[Step]:
         """What a trained bias of B adds to the weight's own."""
         found = self.places.of(f"{module}.bias")
-        if not found or (not found[0].ops and self.places.tensors[found[0].name].shape != bias.shape):
+        if not found or (found[0].as_it_stands and self.places.tensors[found[0].name].shape != bias.shape):
             self._misfit(bias, "the weight has no bias that this one could be added to")
             return
         scale = self.settings.scaling(module, "weight", pair.a.shape[0]) * self.scale
         for place in found:
-            yield False, place.name, Shift(scale, place.ops, place.output), (bias,)
+            yield False, place.name, _within(place, Shift(scale, place.ops, place.output)), (bias,)
 
     def _tokens(self) -> Iterator[Step]:
         """Rows of embeddings that were trained alone."""
@@ -214,7 +217,7 @@ class OpenedAdapter:
             index = given if isinstance(given, list) else next(
                 (ids for name, ids in given.items() if module == name or module.endswith(f".{name}")), None)
             found = self.places.of(f"{module}.weight")
-            if len(found) != 1 or found[0].ops:
+            if len(found) != 1 or not found[0].as_it_stands:
                 self._no_such(rows)
                 continue
             shape = self.places.tensors[found[0].name].shape
@@ -225,11 +228,15 @@ class OpenedAdapter:
             yield False, found[0].name, NewRows(tuple(index)), (rows,)
 
 
-def _unroutable(update: LowRank, pair: Pair) -> str | None:
+def _within(place: Place, update: Update) -> Update:
+    return Within(update, *place.within) if place.within else update
+
+
+def _unroutable(update: LowRank, pair: Pair, place: Place) -> str | None:
     """Why an update has no merged form behind the ops between the weight that was trained and the one that is stored."""
     moves = all((isinstance(op, IndexMap) and not op.vector) or (isinstance(op, Transpose) and op.conv1d) for op in update.ops)
     behind = update.ops and not update.turned
-    if update.dora and (update.kind == FUSED or max(update.expert, update.only) >= 0 or (behind and (
+    if update.dora and (update.kind == FUSED or update.expert >= 0 or (behind and (
             not moves or update.kind == EMBEDDING))):
         return "DoRA of this weight is not merged"
     lead = (update.experts,) if update.kind == FUSED and update.expert < 0 else ()

@@ -111,8 +111,9 @@ def of_another_base(found: Iterable[GgufxError], base: Path, adapter: Checkpoint
         return found
     first = misfits[0]
     first.file = first.hint = None
-    trained = adapter.config.get("base_model_name_or_path")
+    trained, given = adapter.config.get("base_model_name_or_path"), str(cached_origin(base) or base)
+    other = trained if isinstance(trained, str) and trained.rstrip("/") not in (given, str(base)) else None
     return [*(problem for problem in found if problem not in misfits), InputError(
         f"{len(misfits)} updates do not fit the base model", file=adapter.folder,
-        expected=printable(trained, 200) if isinstance(trained, str) else None, found=cached_origin(base) or base,
+        expected=printable(other, 200) if other else None, found=given if other else None,
         hint=f"Is --base the model that the adapter was trained on? The first: {first}")]

@@ -35,6 +35,7 @@ from .outtype import OUTTYPES, QUANTIZATION_VERSION, target_type
 from .packed_sources import source_of
 from .published import published
 
+SEPARATE = "the weight is one with others in the runtime, and factors of separate weights do not join into one pair"
 NO_NORMS = "the runtime normalises without looking for adapters"  # norms of each head are matrices, too
 NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save", "one of modules_to_save"),
               ("bias", "a trained bias"))
@@ -189,6 +190,8 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
             continue
         rule, holes = found
         problem = unfit_pair(spec, rule, holes, pair, kind, hp, tied)
+        if problem is None and len(rule.hf) > 1:
+            problem = UnsupportedError(SEPARATE, hint=MERGE)
         if problem is not None:
             problem.file, problem.tensor = file, pair.a.name
             problems.append(problem)
@@ -219,10 +222,10 @@ def _no_place(spec: ArchSpec, weight: str, file: str, tensor: str) -> GgufxError
 
 
 def _index(spec: ArchSpec) -> TemplateIndex[TensorRule]:
-    """The rules of one HF tensor each: what an update can belong to; and those that say why it cannot."""
+    """The rules by the HF tensors that an update can belong to."""
     index: TemplateIndex[TensorRule] = TemplateIndex()
     for rule in spec.tensors:
-        for template in rule.hf if len(rule.hf) == 1 or rule.no_lora else ():
+        for template in rule.hf:
             index.add(template, rule)
     return index
 

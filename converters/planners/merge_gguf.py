@@ -66,8 +66,8 @@ class GgufPlaces(Places):
                 ops = tuple(op.bind(at) for op in rule.ops)
             except (KeyError, ValueError):
                 continue
-            only = int(holes["e"]) if rule.stacked else -1
-            return [Place(name, ops, number, only=only) for number, name in enumerate(names)]
+            within = (0, None, int(holes["e"])) if rule.stacked else ()
+            return [Place(name, ops, number, within=within) for number, name in enumerate(names)]
         return [Place("token_embd.weight")] if self.tied and is_head(weight) else []
 
     def shape(self, weight: str) -> tuple[int, ...] | None:

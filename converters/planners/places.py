@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..io.files import read_bytes
 from ..io.tensors import StoredTensor
-from ..ops import Op, Shape, Transpose
+from ..ops import IndexMap, Op, Shape, Transpose
 from ..rules.match import BlockHparams, HfMatches, Match, block_of, expected_shape, is_of, rename
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
@@ -21,13 +23,19 @@ CHUNK = 1 << 24  # bytes that are compared at a time
 
 @dataclass(frozen=True)
 class Place:
-    """A weight that an update belongs to. `ops`, `output`, `expert`, `only`: as of `LowRank`."""
+    """A weight that an update belongs to. `ops`, `output`, `expert`: as of `LowRank`; `within`: the part of what is stored that
+    is changed, empty where it is the whole: `start`, `stop`, `only` as of `Within`."""
 
     name: str
     ops: tuple[Op, ...] = ()
     output: int = 0
     expert: int = -1
-    only: int = -1
+    within: tuple[int, int | None, int] | tuple[()] = ()
+
+    @property
+    def as_it_stands(self) -> bool:
+        """Whether the weight is what is stored."""
+        return self == Place(self.name)
 
 
 def is_head(weight: str) -> bool:
@@ -46,6 +54,15 @@ def same_bytes(one: StoredTensor, two: StoredTensor) -> bool:
         for at in range(0, one.nbytes, CHUNK) for n in (min(CHUNK, one.nbytes - at),))
 
 
+def _rows(numbers: list[np.ndarray], ops: tuple[Op, ...]) -> list[np.ndarray]:
+    """The numbers of rows behind ops. ValueError where these do more than move rows, or do not fit."""
+    for op in ops:
+        if not isinstance(op, IndexMap) or op.columns or op.vector:
+            raise ValueError(f"{type(op).__name__} does more than move rows")
+        numbers = op.forward(numbers)
+    return numbers
+
+
 class Places:
     """Where a checkpoint has the weights that a class names. `found`: its tensors by the class's table, where it has one."""
 
@@ -61,7 +78,7 @@ class Places:
                 self.match_of.update({found.names[name]: match for name in names if found})
         self.index: TemplateIndex[TensorRule] = TemplateIndex()
         for rule in spec.tensors if spec else ():
-            for template in rule.hf if len(rule.hf) == 1 else ():
+            for template in rule.hf:
                 self.index.add(template, rule)
         known = set(found.names.values()) if found else set()
         self.spelled: dict[str, str] = {}  # of what the table does not know
@@ -84,8 +101,12 @@ class Places:
             return []
         made = tuple(template.format({"p": "weight", **holes}) for template in rule.gguf)
         match = self.made.get(made[0])
-        if match is not None and not match.rule.stacked and (match.gguf, match.ops, len(match.hf)) == (made, ops, 1):
-            return [Place(self.match_names(match))]  # under another name
+        if match is not None and not match.rule.stacked:
+            if rule.stacked or len(rule.hf) > 1 or len(match.gguf) > len(made):
+                found = self._part(weight, rule, holes, made, ops, match)
+                return [found] if found else []
+            if (match.gguf, match.ops, len(match.hf)) == (made, ops, 1):
+                return [Place(self.match_names(match))]  # under another name
         out: list[Place] = []
         for number, name in enumerate(made):
             match = self.made.get(name)
@@ -95,6 +116,28 @@ class Places:
             back = tuple(op.inverse for op in reversed(match.ops))
             out += [Place(own, (*ops, *back), number, e if match.rule.stacked else -1) for e, own in enumerate(names)]
         return out
+
+    def _part(self, weight: str, rule: TensorRule, holes: Holes, made: tuple[str, ...], ops: tuple[Op, ...],
+              match: Match) -> Place | None:
+        """Where the rows of a weight stand in one that is stored together with others; None where they are no run of rows."""
+        shape = expected_shape(rule, BlockHparams(self.hp, rule.block(holes)), weight.endswith(".bias"))
+        stored = self.tensors[self.match_names(match)].shape
+        only = int(holes["e"]) if rule.stacked else -1
+        if shape is None or len(match.hf) != 1 or match.rule.stacked or len(stored) != len(shape) + (only >= 0) \
+                or not set(made) <= set(match.gguf):
+            return None
+        number = next(i for i, t in enumerate(rule.hf) if any(t.match(s) is not None for s in rename(weight, self.aliases)))
+        mine = [np.arange(shape[0]) if i == number else np.full(shape[0], -1) for i in range(len(rule.hf))]
+        try:
+            given, held = _rows(mine, ops), _rows([np.arange(stored[only >= 0])], match.ops)
+        except ValueError:
+            return None
+        of = dict(zip(match.gguf, held, strict=True))
+        row, at = np.concatenate(given), np.concatenate([of[name] for name in made])
+        at = at[row >= 0][np.argsort(row[row >= 0], kind="stable")]
+        if not np.array_equal(at, at[0] + np.arange(shape[0])):
+            return None
+        return Place(self.match_names(match), within=(int(at[0]), int(at[-1]) + 1, only))
 
     def _of_tied(self, weight: str) -> list[Place]:
         """A head that is not stored is the embedding."""
@@ -142,9 +185,12 @@ class Places:
         """The weight's shape, as the class has it."""
         if (name := self.stored(weight)) is not None:
             return self.tensors[name].shape
-        if (known := self.rule(weight)) is None:
-            return None
-        return expected_shape(known[0], BlockHparams(self.hp, known[0].block(known[1])), False)
+        if (known := self.rule(weight)) is not None:
+            shape = expected_shape(known[0], BlockHparams(self.hp, known[0].block(known[1])), False)
+            if shape is not None:
+                return shape
+        found = self.of(weight)  # under another name: a router, a head that is the embedding
+        return self.tensors[found[0].name].shape if len(found) == 1 and found[0].as_it_stands else None
 
     def turned(self, weight: str) -> bool:
         """Whether the class stores it as [in, out], which peft's factors are not."""

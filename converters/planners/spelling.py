@@ -21,6 +21,9 @@ def class_spelling(model: BaseModel, name: str) -> str:
 
 def _spelled(model: BaseModel, inner: str) -> str:
     aliases = model.spec.aliases
+    for found, table in model.spec.modules:
+        if inner.startswith(table):
+            return found + inner.removeprefix(table)
     headless = model.hf_class.endswith("Model") and not model.hf_class.endswith("HeadModel")
     if model.spec.whole:
         found, table = aliases[0] if aliases else ("", "")

@@ -66,7 +66,11 @@ class TensorRule:
     each: str = "expert_count"  # the size that a stack's {e} runs over
     of: When | None = None  # the blocks that have it: elsewhere its names are another row's
     borrowed: bool = False  # the HF tensor is another part's, which holds it: read, and not written on the way back
+<<<<<<< HEAD
     borrows: int = 0  # so are as many of several, the last ones
+=======
+    in_memory: bool = False  # transformers 5 holds the weight so, whatever the file: how adapters name it
+>>>>>>> packed
 
     @property
     def emits(self) -> str | None:
@@ -133,6 +137,7 @@ class ArchSpec:
     defaults: Mapping[str, Any] = field(default_factory=dict)  # config keys that the HF class fills: values, callables
     constants: Mapping[str, Constant] = field(default_factory=dict)  # by the name that ops and sizes use
     aliases: tuple[tuple[str, str], ...] = ()  # (found prefix, table prefix) of HF names
+    modules: tuple[tuple[str, str], ...] = ()  # the same of transformers' modules, by which adapters go, where files differ
     ignore: tuple[Template, ...] = ()  # HF names that GGUF has no place for, dropped by name
     derived: tuple[Derived, ...] = ()
     keyed: tuple[Keyed, ...] = ()
@@ -196,9 +201,9 @@ class Projector(ArchSpec):
 @dataclass(frozen=True)
 class Whole:
     """An HF class that holds more than a language model. `parts`: prefixes of the other parts' names, and their tables
-    where there are any; `aliases`: how it spells the names of `text`; `layout`: rows for tensors that it lays out in another
-    way than the class of its text part; `settings`: what that class must be told and this one always computes with: values,
-    or what makes them of its config."""
+    where there are any; `aliases`: how it spells the names of `text`, `modules`: as of `ArchSpec`; `layout`: rows for tensors
+    that it lays out in another way than the class of its text part; `settings`: what that class must be told and this one
+    always computes with: values, or what makes them of its config."""
 
     name: str
     model_type: str
@@ -208,12 +213,14 @@ class Whole:
     example: str
     layout: tuple[TensorRule, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    modules: tuple[tuple[str, str], ...] = ()
 
     def as_spec(self) -> ArchSpec:
         """The text part's table under this class's names."""
         return replace(self.text, classes=(self.name,), model_type=self.model_type, example=self.example,
                        headless=tuple(name for name in self.text.headless if name == self.name),
-                       tensors=(*self.layout, *self.text.tensors), aliases=(*self.aliases, *self.text.aliases), whole=self)
+                       tensors=(*self.layout, *self.text.tensors), aliases=(*self.aliases, *self.text.aliases),
+                       modules=(*self.modules, *self.text.modules), whole=self)
 
 
 @dataclass(frozen=True)
@@ -253,4 +260,13 @@ def R(
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
     return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each, of,
+<<<<<<< HEAD
                       borrowed, borrows)
+=======
+                      borrowed)
+
+
+def in_memory(*rows: TensorRule) -> tuple[TensorRule, ...]:
+    """The rows as those that transformers 5 holds the weights by."""
+    return tuple(replace(row, in_memory=True) for row in rows)
+>>>>>>> packed

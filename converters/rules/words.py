@@ -39,7 +39,7 @@ from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Se
 from .pooling import POOLING
 from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
 from .rope_alpha import AlphaRope, SectionedAlphaRope
-from .spec import CONV, ArchSpec, Choice, Constant, Hparams, Keyed, Projector, R, Stack, TensorRule, Whole, choice
+from .spec import CONV, ArchSpec, Choice, Constant, Hparams, Keyed, Projector, R, Stack, TensorRule, Whole, choice, in_memory
 from .template import Template
 
 F32 = ValueType.FLOAT32
@@ -118,6 +118,7 @@ __all__ = [
     "full_attention_rope",
     "get_path",
     "has",
+    "in_memory",
     "lacks",
     "named",
     "says",

@@ -12,6 +12,8 @@ from ggufx.converters.planners.merged_weights import resolve_adapters
 from zoo import packed, peers
 from zoo.adapters import make_adapter, merged_by_peft
 from zoo.files import changed_copy, load_folder, stored
+from zoo.fill import bell
+from zoo.proof import close, same
 
 import ggufx
 
@@ -323,9 +325,63 @@ def test_a_parameter_that_is_no_stack(zoo, tmp_path):
     assert not ours[name].equal(base[name])
 
 
-def test_an_update_of_a_part_of_a_stored_weight_is_refused(zoo, tmp_path):
-    """Nomic's files have q, k and v in one weight, transformers 5 has not."""
-    adapter = make_adapter(zoo("nomic-bert"), tmp_path / "adapter", {"target_modules": ["q_proj"]})
-    with pytest.raises(GgufxError, match="part of a weight"):
-        ggufx.merge_lora(adapter, tmp_path / "out", base=zoo("nomic-bert"))
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(("model", "modules", "settings"), [
+    ("nomic-bert", ["q_proj", "v_proj"], {}), ("nomic-bert", ["k_proj"], {"use_dora": True}),
+    ("hrm-text", ["self_attn.gate_proj", "up_proj", "v_proj"], {}), ("gemma", ["lm_head"], {}),
+])
+def test_parts_of_stored_weights(model, modules, settings, zoo, tmp_path):
+    """Nomic's files have q, k and v in one weight, HRM-Text's gate and up; transformers 5 has not. A head may be the table."""
+    adapter = make_adapter(zoo(model), tmp_path / "adapter", {"target_modules": modules, **settings})
+    ggufx.merge_lora(adapter, tmp_path / "ours", base=zoo(model))
+    theirs = load_folder(merged_by_peft(zoo(model), [adapter], tmp_path / "theirs"))
+    ours, base = load_folder(tmp_path / "ours"), load_folder(zoo(model))
+    changed = [name for name in ours if not ours[name].equal(base[name])]
+    assert changed
+    for name in ours:
+        assert (close if settings else same)(ours[name], theirs[name]), name
+
+
+def test_experts_one_by_one_in_a_stack(zoo, tmp_path):
+    """An adapter of the modules of transformers 4, and a base as transformers 5 saves it: as of the base of transformers 4."""
+    from safetensors.numpy import save_file
+
+    stacked = zoo("qwen3moe-fused")
+    config = json.loads((stacked / "config.json").read_text())
+    width, ff = config["hidden_size"], config["moe_intermediate_size"]
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    shapes = {"gate_proj": (ff, width), "up_proj": (ff, width), "down_proj": (width, ff)}
+    name = "base_model.model.model.layers.1.mlp.experts.{}.{}.lora_{}.weight"
+    factors = {name.format(e, part, side): bell(f"{part}{e}{side}", (4, inner) if side == "A" else (out, 4))
+               for e in (0, 2) for part, (out, inner) in shapes.items() for side in "AB"}
+    save_file(factors, adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(json.dumps(
+        {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": list(shapes)}))
+
+    def apart(tensors):
+        out = {}
+        for name, value in tensors.items():
+            module, _, part = name.rpartition(".")
+            for e, one in enumerate(value) if module.endswith(".experts") else ():
+                halves = {"gate_proj": one[:ff], "up_proj": one[ff:]} if part == "gate_up_proj" else {part: one}
+                out |= {f"{module}.{e}.{half}.weight": matrix.clone() for half, matrix in halves.items()}
+            if not module.endswith(".experts"):
+                out[name] = value
+        return out
+
+    changed_copy(stacked, tmp_path / "apart", apart)
+    files = []
+    for number, base in enumerate((stacked, tmp_path / "apart")):
+        ggufx.merge_lora(adapter, tmp_path / str(number), base=base)
+        ggufx.hf_to_gguf(tmp_path / str(number), tmp_path / f"{number}.gguf", plain=True)
+        files.append(peers.read_peer_gguf(tmp_path / f"{number}.gguf").tensors)
+    ggufx.hf_to_gguf(stacked, tmp_path / "base.gguf", plain=True)
+    assert files[0] == files[1] != peers.read_peer_gguf(tmp_path / "base.gguf").tensors
+
+
+def test_the_same_base_is_not_called_another(zoo, tmp_path):
+    adapter = make_adapter(zoo("llama"), tmp_path / "adapter", {"target_modules": ["q_proj"]})
+    edited(adapter, lambda t: t.update({n: v[:, 1:].contiguous() for n, v in t.items() if "lora_A" in n}))
+    with pytest.raises(InputError, match="2 updates do not fit the base model") as caught:
+        ggufx.merge_lora(adapter, tmp_path / "out", base=zoo("llama"))
+    assert (caught.value.expected, caught.value.found) == (None, None)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ggufx.converters.ops import Instead, LowRank, Merge, NewRows, RopePermute, Shift, Split, Transpose, op_from_json
+from ggufx.converters.ops import Instead, LowRank, Merge, NewRows, RopePermute, Shift, Split, Transpose, Within, op_from_json
 from ggufx.converters.ops.lora import EMBEDDING, FUSED, MATRIX
 from ggufx.converters.ops.merge import TABLE, bits, floats
 
@@ -27,7 +27,12 @@ CASES = {
                         ((RANK * EXPERTS, COLS), (2 * ROWS, RANK * EXPERTS))),
     "one-of-a-stack": (MATRICES, (LowRank(0.7, FUSED, EXPERTS, expert=2),), ((RANK * EXPERTS, COLS), (ROWS, RANK * EXPERTS))),
     "stored-stack": (STACK, (LowRank(0.7),), ((EXPERTS, RANK, COLS), (EXPERTS, ROWS, RANK))),
-    "one-in-a-stack": (STACK, (LowRank(0.7, only=2), LowRank(0.3, only=0)), ((RANK, COLS), (ROWS, RANK)) * 2),
+    "one-in-a-stack": (STACK, (Within(LowRank(0.7), only=2), Within(LowRank(0.3), only=0)), ((RANK, COLS), (ROWS, RANK)) * 2),
+    "rows-in-a-stack": (STACK, (Within(LowRank(0.7), 2, 7, only=2),), ((RANK, COLS), (5, RANK))),
+    "some-rows": (MATRICES, (Within(LowRank(0.7), 2, 7), Within(LowRank(0.3, dora=True), 6, 11)),
+                  ((RANK, COLS), (5, RANK), (RANK, COLS), (5, RANK), (5,))),
+    "some-of-a-bias": ((ROWS,), (Within(Shift(0.7), 3, 8),), ((5,),)),
+    "some-rows-instead": (MATRICES, (Within(Instead(), 4, 9),), ((5, COLS),)),
     "table": (MATRICES, (LowRank(0.7, TABLE),), ((ROWS, RANK), (COLS, RANK))),
     "permuted": (MATRICES, (LowRank(0.7, ops=(RopePermute(4),)),), ((RANK, COLS), (ROWS, RANK))),
     "permuted-dora": (MATRICES, (LowRank(0.7, ops=(RopePermute(4),), dora=True),), ((RANK, COLS), (ROWS, RANK), (ROWS,))),

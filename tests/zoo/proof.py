@@ -40,6 +40,7 @@ TOKENIZER_FILES = ("tokenizer*", "rwkv_vocab*", "special_tokens_map.json", "voca
 OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}",
                   "mrope_section")
 LENGTHS = (24, 17, 11, 6)  # of the texts that a classifier scores: one score alone may be next to nothing
+NARROW = 12  # rows or columns with fewer of which torch multiplies and adds with a rounding each
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 
@@ -313,13 +314,6 @@ def lora(loop: Loop) -> Answer:
     return Answer(error <= limit, f"{error:.1e} ({count})", tuple(f"refused: {reason}" for reason in sorted(reasons)), error)
 
 
-# transformers 5 names modules of these as no file does, and no table tells its names: of an adapter of others the files' names
-# come back, which peft does not find; merge-lora refuses the one whose updates are of parts of weights.
-NAMED_OTHERWISE = ("nomic-bert", "jina-bert-v3", "hrm-text", "hy4", "hy4-v4", "qwen3asr", "nemotron-h", "nemotron-h-v4",
-                   "nemotron-h-moe", "llama4-vl", "granitemoe-swa")
-_NAMES = "transformers names modules of this class as no file does: adapters of others do not come back"
-
-
 def merged(loop: Loop) -> Answer:
     """An adapter on every weight that peft adapts, merged: bit for bit what peft's own merge gives. For classes that peft cannot
     load: as close to the update added in float32 as the type allows. What cannot be merged is refused by name."""
@@ -340,8 +334,6 @@ def merged(loop: Loop) -> Answer:
             break
         except GgufxError as error:
             problems = getattr(error, "problems", [error])
-            if loop.name in NAMED_OTHERWISE and "do not fit the base model" in str(error):
-                return Answer(True, "-", ("refused: updates do not fit the weights as the checkpoint stores them",))
             if attempt or not all(p.tensor for p in problems):
                 return Answer(False, "failed", (str(error),))
             reasons |= {f"not merged: {p.message}" for p in problems}
@@ -360,11 +352,11 @@ def merged(loop: Loop) -> Answer:
     expected |= {name: value.transpose(-1, -2) for name, value in expected.items() if name in found and value.ndim == 3
                  and value.shape != found[name].shape == value.transpose(-1, -2).shape}
     changed = {name for name in found if name not in base or not same(base[name], found[name])}
-    # transformers leaves out, or loads in another type, some that no adapter changes; torch sums a single row otherwise
+    # transformers leaves out, or loads in another type, some that no adapter changes; torch sums products of few rows otherwise
     kept = {name for name in found if name not in changed and (name not in expected or expected[name].dtype != found[name].dtype)}
     widened = {name for name in changed & expected.keys() if expected[name].dtype != found[name].dtype}  # it computes in F32
     expected |= {name: expected[name].to(found[name].dtype) for name in widened}
-    as_close = {name for name in found if loop.row.shapes or name in widened or 1 in found[name].shape}
+    as_close = {name for name in found if loop.row.shapes or name in widened or min(found[name].shape, default=0) < NARROW}
     wrong = [n for n in found if n not in kept and (n not in expected or not (close if n in as_close else same)(found[n], expected[n]))]
     wrong += [name for name in expected if name not in found]
     if wrong or not changed:
@@ -397,8 +389,6 @@ def adapter_back(loop: Loop) -> Answer:
     wrong = ["factors"] if stored(work / "adapter-own") != given else []
     settings = [json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")) for folder in (adapter, work / "adapter-own")]
     wrong += ["settings"] if settings[1] != settings[0] | {k: None for k in settings[0] if k == "base_model_name_or_path"} else []
-    if loop.name in NAMED_OTHERWISE:
-        return Answer(not wrong, "own equal", (*(f"{what} differ" for what in wrong), _NAMES))
     ggufx.lora_to_gguf(adapter, base=base, outfile=work / "adapter-plain.gguf", plain=True)
     ggufx.gguf_to_hf(work / "adapter-plain.gguf", work / "adapter-foreign", base=base)
     if loop.row.shapes:

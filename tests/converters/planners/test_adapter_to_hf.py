@@ -180,3 +180,34 @@ def test_a_damaged_record_is_named(damage, zoo, tmp_path):
     keys["ggufx.source"] = string(json.dumps(json.loads(keys["ggufx.source"].data) | damage))
     with pytest.raises(InputError, match=r"ggufx\.source"):
         ggufx.gguf_to_hf(write_file(tmp_path / "b.gguf", keys, tensors), tmp_path / "out", base=zoo("llama"))
+
+
+@pytest.mark.parametrize(("model", "modules"), [
+    ("hrm-text", ["L_module.layers.0.self_attn.q_proj", "L_module.layers.0.self_attn.gate_proj",
+                  "H_module.layers.0.mlp.up_proj"]),
+    ("hy4", ["layers.2.mlp.shared_experts.gate_proj", "layers.2.mlp.shared_experts.up_proj"]),
+    ("nemotron-h", ["layers.2.mixer.q_proj"]), ("llama4-vl", ["language_model.model.layers.0.self_attn.q_proj"]),
+    ("qwen3asr", ["language_model.layers.0.self_attn.q_proj"]),
+])
+def test_modules_that_no_file_names_as_transformers_does(model, modules, zoo, tmp_path):
+    adapter = make_adapter(zoo(model), tmp_path / "adapter", {"target_modules": modules})
+    given = stored(adapter)
+    assert len(given) == 2 * len(modules)
+    ggufx.lora_to_gguf(adapter, base=zoo(model), outfile=tmp_path / "a.gguf", plain=True)
+    ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back", base=zoo(model))
+    assert stored(tmp_path / "back") == given
+
+
+def test_a_projection_that_is_three_in_transformers(zoo, tmp_path):
+    base = zoo("nomic-bert")
+    width = json.loads((base / "config.json").read_text())["hidden_size"]
+    factors = pair("blk.0.attn_qkv.weight", 3 * width, width)
+    file = foreign(tmp_path / "a.gguf", factors, general__architecture=string("nomic-bert"))
+    ggufx.gguf_to_hf(file, tmp_path / "back", base=base)
+    found = load_folder(tmp_path / "back")
+    a, b = factors.values()
+    for number, name in enumerate("qkv"):
+        module = f"base_model.model.layers.0.self_attn.{name}_proj.lora_{{}}.weight"
+        np.testing.assert_array_equal(found[module.format("A")].numpy(), a)
+        np.testing.assert_array_equal(found[module.format("B")].numpy(), b[number * width : (number + 1) * width])
+    assert len(found) == 6
