@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ... import system
 from ..errors import InputError, StorageError
 from ..io.files import open_regular
 from ..plan.plan import InputFile
 
 COPY_BUFFER = 256 << 10  # half of a usual second-level cache
-_COPY_FILE_RANGE = hasattr(os, "copy_file_range")  # Linux
 READ_AT_ONCE = 1 << 30  # macOS refuses a single read or write of 2 GiB and more
 
 HINTS = {
@@ -36,9 +36,12 @@ HINTS = {
 }
 
 
+IN_USE = "Close the program that has the file open (a runtime that serves the model, an indexer), then start again."
+
+
 def storage_error(error: OSError, path: Path, action: str) -> StorageError:
     """What the system refused, on which file, and what to do about it."""
-    hint = HINTS.get(error.errno or 0)
+    hint = IN_USE if getattr(error, "in_use", False) else HINTS.get(error.errno or 0)
     return StorageError(f"cannot be {action}: {error.strerror or error}", file=path, hint=hint)
 
 
@@ -105,7 +108,7 @@ class OpenFiles:
         view, done = memoryview(data).cast("B"), 0
         try:
             while done < len(view):
-                done += os.pwrite(descriptor, view[done : done + READ_AT_ONCE], offset + done)
+                done += system.pwrite(descriptor, view[done : done + READ_AT_ONCE], offset + done)
         except OSError as error:
             raise storage_error(error, path, "written") from error
 
@@ -119,12 +122,12 @@ class OpenFiles:
         """How many bytes the system has copied itself. What it does not, or fails to, is left to reading and writing, which
         say what is wrong."""
         done = 0
-        if not _COPY_FILE_RANGE or target[0] in self._sealed:
+        if target[0] in self._sealed:
             return done
         descriptors = self._inputs[source[0]][0], self._outputs[target[0]][0]
         with suppress(OSError):
             while done < nbytes:
-                count = os.copy_file_range(*descriptors, min(nbytes - done, READ_AT_ONCE), source[1] + done, target[1] + done)
+                count = system.copy_range(*descriptors, min(nbytes - done, READ_AT_ONCE), source[1] + done, target[1] + done)
                 if not count:
                     break
                 done += count
@@ -166,7 +169,7 @@ def _fill(view: memoryview, descriptor: int, path: Path, offset: int) -> None:
     done = 0
     try:
         while done < len(view):
-            count = os.preadv(descriptor, [view[done : done + READ_AT_ONCE]], offset + done)
+            count = system.pread(descriptor, view[done : done + READ_AT_ONCE], offset + done)
             if not count:
                 raise InputError("the file shrank while it was read", file=path)
             done += count
