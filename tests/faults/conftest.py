@@ -144,7 +144,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(params=["posix", "windows"])
-def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def body(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A test that asks for it runs on both bodies of `system`; that of Windows on the rules of stand_in.py."""
     if request.param == "windows":
         from faults import stand_in
