@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import signal
 import sys
@@ -85,7 +86,8 @@ def guarded(body: Callable[..., Any]) -> Callable[..., Any]:
         except (typer.Exit, typer.Abort, WRONG_CALL):
             raise
         except BrokenPipeError:  # the reader of our output has left; there is nobody to tell
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
             status = ExitStatus.DONE
         except BaseException as caught:
             error, status = told(caught)
@@ -125,7 +127,12 @@ def _terminate(signum: int, frame: object) -> None:
 
 def run() -> None:
     """The entry point. A call that cannot be parsed is an error like any other, in a document too."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGBREAK"):  # the second is Windows', which ends nothing by the first
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail: \u2713 stands for it
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = app(standalone_mode=False)
     except WRONG_CALL as error:

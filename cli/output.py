@@ -51,6 +51,7 @@ class Output:
         self._err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._out = Console(highlight=False, soft_wrap=True, emoji=False)
         self._silent = quiet or json_mode
+        self._ascii = not str(getattr(sys.stdout, "encoding", None)).lower().startswith("utf")  # of a document
 
     def line(self, text: str = "") -> None:
         """A line of the result."""
@@ -62,7 +63,7 @@ class Output:
         escaped, as everywhere."""
         if self._silent:
             return
-        text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False) + "\n"
+        text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=self._ascii) + "\n"
         if self._out.is_terminal:
             for line in text.split("\n"):
                 self._out.print(escaped(line), markup=False)
@@ -128,7 +129,7 @@ class Output:
     def document(self, data: dict[str, Any]) -> None:
         """The one JSON document of a command. What is not printable is written as \\u escapes, which only strings can hold."""
         if self.json_mode:
-            text = json.dumps({"ok": True, **data}, ensure_ascii=False, default=str)
+            text = json.dumps({"ok": True, **data}, ensure_ascii=self._ascii, default=str)
             if not text.isprintable():
                 text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
             sys.stdout.write(text + "\n")

@@ -1,6 +1,6 @@
 """Blocks <-> floats, for every GGUF tensor type. Knows nothing of files, names or models.
 
-Imports nothing of ours; `recipes`, which know models, are a room of their own.
+May import `system`: how many CPUs there are. `recipes`, which know models, are a room of their own.
 """
 
 from .dispatch import KERNELS, SOURCES, Weights, dequantize, quantize

@@ -1,6 +1,7 @@
 """The shape of the code: imports go one way, packages are complete, and light commands stay light."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -13,15 +14,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("cli", "converters", "quant")
+SYSTEM = ROOT / "src" / "ggufx" / "system"  # inside of the root package, since all others may need it
 # The rooms, from the ground up, and what each may import beside itself. A room names only rooms above its own line here,
 # so that no two can come to need each other. `quant.formats` is the table of formats alone.
 LAW = {
-    "quant": (),
+    "system": (),
+    "quant": ("system",),
     "quant.recipes": ("quant",),
     "notes": (),
     "errors": ("notes",),
     "ops": ("quant",),
-    "io": ("errors", "quant.formats"),
+    "io": ("system", "errors", "quant.formats"),
     "sources": ("errors", "io"),
     "sources.original": ("errors", "io", "ops", "sources"),
     "sources.packed": ("errors", "io", "ops", "sources", "sources.original"),
@@ -35,21 +38,26 @@ LAW = {
     "planners": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "metadata", "plan",
                  "sources.original", "sources.packed", "sources.merged", "quant", "quant.recipes"),
     "inspect": ("errors", "io", "sources", "rules", "arch", "tokenizer", "sources.original", "sources.packed", "quant.recipes"),
-    "run": ("notes", "errors", "ops", "io", "plan", "quant"),
-    "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan", "planners",
-               "sources.original", "sources.packed", "sources.merged", "run", "quant"),
+    "run": ("system", "notes", "errors", "ops", "io", "plan", "quant"),
+    "verify": ("system", "notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan",
+               "planners", "sources.original", "sources.packed", "sources.merged", "run", "quant"),
     "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
             "verify", "quant", "quant.recipes"),
 }
 
 
 def modules() -> list[Path]:
-    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return [path for folder in (SYSTEM, *(ROOT / package for package in PACKAGES)) for path in sorted(folder.rglob("*.py"))]
 
 
 def module_name(path: Path) -> str:
     """`plan.tiles` for converters/plan/tiles.py, `plan` for its __init__; `quant.formats`, `cli.main`."""
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("converters.").removesuffix(".__init__")
+    return ".".join(mounted(path).with_suffix("").parts).removeprefix("converters.").removesuffix(".__init__")
+
+
+def mounted(path: Path) -> Path:
+    """Where a module stands below `ggufx`."""
+    return path.relative_to(SYSTEM.parent if path.is_relative_to(SYSTEM.parent) else ROOT)
 
 
 def imported(path: Path) -> set[str]:
@@ -57,12 +65,12 @@ def imported(path: Path) -> set[str]:
     out = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = path.relative_to(ROOT).parent.parts
+            base = mounted(path).parent.parts
             target = Path(*base[: len(base) - node.level + 1], *(node.module or "").split("."))
             for name in (a.name for a in node.names):
                 if target == Path() and name == "__version__":
                     continue
-                whole = ROOT / target / name
+                whole = SYSTEM if target / name == Path("system") else ROOT / target / name
                 found = whole if whole.with_suffix(".py").exists() or whole.is_dir() else ROOT / target
                 out.add(module_name(found))
         elif isinstance(node, ast.ImportFrom):
@@ -105,7 +113,7 @@ def test_no_permission_is_idle():
 @pytest.mark.parametrize("room", LAW)
 def test_a_room_says_what_it_may_import(room: str):
     """In the last sentence of its text: "May import `errors` and `io`." or "Imports nothing of ours"."""
-    folder = ROOT / room.replace(".", "/")
+    folder = SYSTEM if room == "system" else ROOT / room.replace(".", "/")
     if not folder.is_dir():
         folder = ROOT / "converters" / room.replace(".", "/")
     path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
@@ -120,7 +128,7 @@ def test_a_room_says_what_it_may_import(room: str):
 
 def test_packages_are_listed():
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    found = {"ggufx." + ".".join(p.parent.relative_to(ROOT).parts) for p in modules() if p.name == "__init__.py"}
+    found = {"ggufx." + ".".join(mounted(p).parent.parts) for p in modules() if p.name == "__init__.py"}
     assert listed == {"ggufx", *found}
 
 
@@ -135,7 +143,7 @@ def test_the_wheel_holds_everything(tmp_path: Path):
     data = [path for package in PACKAGES for path in (ROOT / package).rglob("*.json")]
     assert data
     for path in (*modules(), *data):
-        assert f"ggufx/{path.relative_to(ROOT)}" in names
+        assert f"ggufx/{mounted(path)}" in names
     assert "ggufx/py.typed" in names
     assert not any(name.startswith(("cli/", "converters/", "quant/", "tests/")) for name in names)
 
@@ -148,3 +156,63 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]):
             "print([m for m in ('torch', 'numba', 'transformers', 'tokenizers', 'gguf') if m in sys.modules], file=sys.stderr)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+# What only `system` may know: which system this is, and the calls that are not the same on all of them.
+OF_SYSTEMS = {"platform", "fcntl", "msvcrt", "winreg", "_winapi", "resource", "posix", "nt"}
+OS_CALLS = {
+    "copy_file_range", "fchmod", "fdatasync", "fork", "fstatvfs", "fsync", "getuid", "link", "lockf", "name", "open",
+    "posix_fadvise", "posix_fallocate", "pread", "preadv", "pwrite", "pwritev", "register_at_fork", "rename", "replace",
+    "sched_getaffinity", "sendfile", "statvfs", "uname",
+}  # fmt: skip
+
+
+def asks_the_system(path: Path) -> set[str]:
+    """What a module imports or calls of `OF_SYSTEMS` and `OS_CALLS`; `sys.platform`, `platform`, and Windows' libraries."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(a.name for a in node.names if a.name in OF_SYSTEMS)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module in {*OF_SYSTEMS, "os"}:
+            found.update(f"{node.module}.{a.name}" for a in node.names if node.module != "os" or a.name in OS_CALLS)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            whole = f"{node.value.id}.{node.attr}"
+            if (node.value.id == "os" and node.attr in OS_CALLS) or whole in ("sys.platform", "ctypes.windll", "ctypes.WinDLL"):
+                found.add(whole)
+    return found
+
+
+def test_one_module_asks_which_system_this_is():
+    asking = {str(path.relative_to(ROOT)): names for path in modules() if SYSTEM not in path.parents
+              if (names := asks_the_system(path))}
+    assert asking == {}
+    assert asks_the_system(SYSTEM / "posix.py") > {"fcntl", "os.pwrite", "os.preadv", "sys.platform"}
+    assert asks_the_system(SYSTEM / "windows.py") > {"msvcrt", "ctypes.WinDLL", "os.name"}
+
+
+def test_both_systems_have_the_same_calls():
+    """With the same arguments: `posix` says what each promises."""
+    from ggufx import system
+    from ggufx.system import posix, windows
+
+    for name in system.__all__:
+        one, two = getattr(posix, name), getattr(windows, name)
+        assert callable(one) == callable(two)
+        if callable(one):
+            assert str(inspect.signature(one)) == str(inspect.signature(two)), name
+            assert one.__doc__, name
+
+
+def test_texts_are_utf_8_on_every_system():
+    """No text is read or written in the encoding of the user's country."""
+    bare = []
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            mode = next((a.value for a in node.args[1:2] if isinstance(a, ast.Constant)), "r")
+            text = (isinstance(node.func, ast.Attribute) and node.func.attr in ("read_text", "write_text")) or (
+                isinstance(node.func, ast.Name) and node.func.id == "open" and "b" not in mode)
+            if text and not any(k.arg == "encoding" for k in node.keywords):
+                bare.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert bare == []

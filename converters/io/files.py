@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from ... import system
 from ..errors import InputError, StorageError, escaped
 from .ranges import RangeFile, elsewhere
 
@@ -27,7 +28,6 @@ _STAND_INS = (
     *((sign, "a server's answer in place of the file", "download the repository with `hf download`, which says what is "
        "wrong") for sign in (b"<!doctype html", b"<html", b"entry not found", b"access to model", b"invalid username")),
 )
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for a writer; absent on Windows
 
 
 def printable(text: str, limit: int = 80) -> str:
@@ -46,12 +46,8 @@ def open_regular(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     if (there := elsewhere(path)) is not None:
         yield cast(BinaryIO, RangeFile(there)), there.size
         return
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | _NONBLOCK)
-
     try:
-        file = open(path, "rb", buffering=0, opener=opener)  # noqa: SIM115 closed below
+        file = open(path, "rb", buffering=0, opener=system.opener)  # noqa: SIM115 closed below
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError("no such file", file=path) from error
     except IsADirectoryError as error:

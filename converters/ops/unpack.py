@@ -53,7 +53,7 @@ def _small_floats(exponent_bits: int, bias: int, nan: Sequence[int], infinities:
     mantissa_bits = 7 - exponent_bits
     exponent, mantissa = (codes & 127) >> mantissa_bits, codes & (1 << mantissa_bits) - 1
     fraction = np.where(exponent == 0, mantissa, mantissa + (1 << mantissa_bits)) * 2.0**-mantissa_bits
-    values = np.where(codes > 127, -1.0, 1.0) * fraction * 2.0 ** (np.maximum(exponent, 1) - bias)
+    values = np.where(codes > 127, -1.0, 1.0) * np.ldexp(fraction, np.maximum(exponent, 1) - bias)
     if infinities:
         top = exponent == (1 << exponent_bits) - 1
         values = np.where(top, np.where(mantissa == 0, np.copysign(np.inf, values), np.nan), values)
@@ -64,7 +64,7 @@ def _small_floats(exponent_bits: int, bias: int, nan: Sequence[int], infinities:
 _FLOAT8 = {
     "F8_E4M3": _small_floats(4, 7, (0x7F, 0xFF)), "F8_E5M2": _small_floats(5, 15, (), infinities=True),
     "F8_E4M3FNUZ": _small_floats(4, 8, (0x80,)), "F8_E5M2FNUZ": _small_floats(5, 16, (0x80,)),
-    "F8_E8M0": np.append(2.0 ** (np.arange(255) - 127.0), np.nan).astype(np.float32),
+    "F8_E8M0": np.append(np.ldexp(1.0, np.arange(255) - 127), np.nan).astype(np.float32),
 }  # fmt: skip
 
 _FLOAT6 = np.array([m / 8 if e == 0 else (1 + m / 8) * 2.0 ** (e - 1) for e in range(4) for m in range(8)], np.float32)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from . import exact
 from .arrays import contiguous, namespace, zeros
 from .base import Cut, Factors, LoraRefused, Op, Size
 
@@ -333,7 +334,7 @@ class BatchNorm(Op):
 class NegExp(Op):
     """x -> -exp(x), rounded once to float32: the decay of state-space layers, which HF stores as its logarithm.
 
-    In float64, since the float32 exp of one library, or of one processor, is not that of another.
+    Rounded correctly, since the exp of one library, or of one processor, is not that of another.
     """
 
     undo: bool = False
@@ -348,7 +349,7 @@ class NegExp(Op):
         wide = [x.astype(np.float64) for x in xs]
         if self.undo and any((x > 0).any() for x in wide):
             raise ValueError("a decay is positive, which no logarithm gives")
-        return [(np.log(-x) if self.undo else -np.exp(x)).astype(np.float32) for x in wide]
+        return [exact.log(-x) if self.undo else -exact.exp(x) for x in wide]
 
     def lora(self, factors):
         raise LoraRefused("an update behind -exp(x) is not low-rank")
@@ -358,7 +359,7 @@ class NegExp(Op):
 class Softplus(Op):
     """x -> log(1 + exp(x)), rounded once to float32: scales that HF stores before they are made positive.
 
-    In float64, as NegExp; every bf16 value comes back.
+    Correctly, as NegExp; every bf16 value comes back.
     """
 
     undo: bool = False
@@ -373,7 +374,7 @@ class Softplus(Op):
         wide = [x.astype(np.float64) for x in xs]
         if self.undo and any((x <= 0).any() for x in wide):
             raise ValueError("a scale is not positive, which no softplus gives")
-        return [(x + np.log(-np.expm1(-x)) if self.undo else np.logaddexp(0.0, x)).astype(np.float32) for x in wide]
+        return [exact.inverse_softplus(x) if self.undo else exact.softplus(x) for x in wide]
 
     def lora(self, factors):
         raise LoraRefused("an update behind softplus is not low-rank")

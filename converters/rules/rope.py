@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
 
 from ..errors import UnsupportedError
 from ..io.values import Metadata, f32, string, u32
+from ..ops import exact
 from .facts import Config, GgufFacts, Missing
 from .hf_config import full_attention_rope
 from .hparam_rules import short
@@ -136,7 +136,7 @@ def longrope_attention_factor(config: Config, rope: Mapping[str, Any], original:
     if (given := rope.get("attention_factor")) is not None:
         return given
     stretch = rope.get("factor") or config["max_position_embeddings"] / original
-    return math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
+    return math.sqrt(1 + float(exact.natural_log(stretch) / exact.natural_log(original))) if stretch > 1 else 1.0
 
 
 def _frequencies(dim: int, base: float) -> np.ndarray:
@@ -145,8 +145,7 @@ def _frequencies(dim: int, base: float) -> np.ndarray:
     Decimal arithmetic, since the powers of numpy and of C libraries differ by machine.
     """
     exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
-    exact, rounded = Context(prec=40), Decimal(float(np.float32(base)))
-    powers = [float(exact.power(rounded, Decimal(float(e)))) for e in exponents]
+    powers = [exact.power(float(np.float32(base)), float(e)) for e in exponents]
     return np.float32(1.0) / np.array(powers, np.float32)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..io.values import Metadata, ValueType, array, f32, string, u32
+from ..ops.exact import power
 from .facts import Config, GgufFacts
 from .hparam_rules import short
 from .rope import Rope
@@ -42,7 +43,7 @@ class AlphaRope(Rope):
         rope, head = config["rope_parameters"], config["head_dim"]
         theta = 10000.0
         for digits in range(4):
-            alpha = round((rope["rope_theta"] / theta) ** ((head - 2) / head), digits)
+            alpha = round(power(rope["rope_theta"] / theta, (head - 2) / head), digits)
             if alpha > 1 and np.float32(stretched(theta, alpha, head)) == np.float32(found.kv["rope.freq_base"]):
                 config["rope_parameters"] = {"rope_type": "dynamic", "rope_theta": theta, "alpha": alpha, "factor": 1.0}
                 found.assumed["rope_parameters.alpha"] = str(alpha), "solved from rope.freq_base"
@@ -78,4 +79,4 @@ class SectionedAlphaRope(AlphaRope):
 
 
 def stretched(theta: float, alpha: float, head: int) -> float:
-    return theta * alpha ** (head / (head - 2))
+    return theta * power(alpha, head / (head - 2))

@@ -66,11 +66,8 @@ class TensorRule:
     each: str = "expert_count"  # the size that a stack's {e} runs over
     of: When | None = None  # the blocks that have it: elsewhere its names are another row's
     borrowed: bool = False  # the HF tensor is another part's, which holds it: read, and not written on the way back
-<<<<<<< HEAD
     borrows: int = 0  # so are as many of several, the last ones
-=======
     in_memory: bool = False  # transformers 5 holds the weight so, whatever the file: how adapters name it
->>>>>>> packed
 
     @property
     def emits(self) -> str | None:
@@ -260,13 +257,9 @@ def R(
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
     return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each, of,
-<<<<<<< HEAD
                       borrowed, borrows)
-=======
-                      borrowed)
 
 
 def in_memory(*rows: TensorRule) -> tuple[TensorRule, ...]:
     """The rows as those that transformers 5 holds the weights by."""
     return tuple(replace(row, in_memory=True) for row in rows)
->>>>>>> packed

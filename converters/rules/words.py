@@ -32,6 +32,7 @@ from ..ops import (
     Transpose,
     UnitNorm,
     Unstack,
+    exact,
 )  # fmt: skip
 from .facts import MISSING, Config, GgufFacts, Missing, get_path, has, lacks, named, says, size, speaks
 from .hf_config import full_attention_rope, text_settings
@@ -115,6 +116,7 @@ __all__ = [
     "ValueType",
     "Whole",
     "choice",
+    "exact",
     "full_attention_rope",
     "get_path",
     "has",

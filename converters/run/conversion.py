@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ... import system
 from ..errors import GgufxError, StorageError
 from ..plan.plan import InputFile, TensorJob
 from ..plan.tiles import Tile, memory, tiles
@@ -107,7 +108,7 @@ class Conversion:
 
 def _open_part(part: Path, size: int, stack: ExitStack) -> int:
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = system.open_own(part, os.O_WRONLY)
     except OSError as error:
         raise storage_error(error, part, "written") from error
     stack.callback(os.close, descriptor)

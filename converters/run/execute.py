@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
-from ... import __version__
+from ... import __version__, system
 from ..errors import Failure, GgufxError, InputError, StorageError, UsageError, raise_all
 from ..notes import listed
 from ..plan.plan import ConversionPlan, TensorJob
@@ -24,7 +24,6 @@ from .conversion import Conversion, GrowingFile
 from .convert_tile import NO_CHECKSUM
 from .engines import Engine
 from .engines.choice import choose
-from .engines.threads import available_cpus
 from .hash_and_sync import Trail
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
 from .open_files import OpenFiles, open_inputs, storage_error
@@ -122,7 +121,7 @@ class _Run:
     def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, progress: Progress | None) -> None:
         self.begun = time.monotonic()
         self.plan = plan
-        self.threads = threads or available_cpus()
+        self.threads = threads or system.cpu_count()
         self.max_memory = max_memory
         self.progress = progress
         self.jobs = [part for job in plan.jobs for part in by_address(job)]

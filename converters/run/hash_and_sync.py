@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ... import system
 from .open_files import OpenFiles, storage_error
 
 HASH_AT_ONCE = 8 << 20
@@ -125,6 +125,6 @@ class Trail:
     def _sync(self, file: int) -> None:
         descriptor, path = self._outputs[file]
         try:
-            os.fsync(descriptor)
+            system.sync_file(descriptor)
         except OSError as error:
             raise storage_error(error, path, "written") from error

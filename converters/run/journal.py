@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ... import system
 from ..errors import GgufxError
 from ..plan.tiles import Tile
 from .open_files import storage_error
@@ -55,7 +56,7 @@ class Record:
 def read_journal(path: Path) -> Record | None:
     """The sound part of a journal; None where there is no such file. StorageError where it cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = system.open_own(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -107,7 +108,7 @@ class Journal:
         with suppress(OSError):
             if record is None:
                 path.unlink(missing_ok=True)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+            self._descriptor = system.open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.ftruncate(self._descriptor, record.size if record else 0)
         if not record or not record.size:
             names = [output.name for output in outputs if output.parent == path.parent]
@@ -139,7 +140,7 @@ class Journal:
         """Bring what was handed to the system to the disk."""
         try:
             if self._descriptor is not None:
-                os.fsync(self._descriptor)
+                system.sync_file(self._descriptor)
         except OSError:
             self.close()
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ... import system
 from ..errors import InputError, StorageError
 from ..io.files import open_regular
 from ..io.ranges import RangeSource, elsewhere
 from ..plan.plan import InputFile
 
 COPY_BUFFER = 256 << 10  # half of a usual second-level cache
-_COPY_FILE_RANGE = hasattr(os, "copy_file_range")  # Linux
 READ_AT_ONCE = 1 << 30  # macOS refuses a single read or write of 2 GiB and more
 
 HINTS = {
@@ -37,9 +37,12 @@ HINTS = {
 }
 
 
+IN_USE = "Close the program that has the file open (a runtime that serves the model, an indexer), then start again."
+
+
 def storage_error(error: OSError, path: Path, action: str) -> StorageError:
     """What the system refused, on which file, and what to do about it."""
-    hint = HINTS.get(error.errno or 0)
+    hint = IN_USE if getattr(error, "in_use", False) else HINTS.get(error.errno or 0)
     return StorageError(f"cannot be {action}: {error.strerror or error}", file=path, hint=hint)
 
 
@@ -111,7 +114,7 @@ class OpenFiles:
         view, done = memoryview(data).cast("B"), 0
         try:
             while done < len(view):
-                done += os.pwrite(descriptor, view[done : done + READ_AT_ONCE], offset + done)
+                done += system.pwrite(descriptor, view[done : done + READ_AT_ONCE], offset + done)
         except OSError as error:
             raise storage_error(error, path, "written") from error
 
@@ -126,11 +129,11 @@ class OpenFiles:
         say what is wrong."""
         done = 0
         from_, to = self._inputs[source[0]][0], self._outputs[target[0]][0]
-        if not _COPY_FILE_RANGE or target[0] in self._sealed or not isinstance(from_, int):
+        if target[0] in self._sealed or not isinstance(from_, int):
             return done
         with suppress(OSError):
             while done < nbytes:
-                count = os.copy_file_range(from_, to, min(nbytes - done, READ_AT_ONCE), source[1] + done, target[1] + done)
+                count = system.copy_range(from_, to, min(nbytes - done, READ_AT_ONCE), source[1] + done, target[1] + done)
                 if not count:
                     break
                 done += count
@@ -175,7 +178,7 @@ def _fill(view: memoryview, source: int | RangeSource, path: Path, offset: int) 
     done = 0
     try:
         while done < len(view):
-            count = os.preadv(source, [view[done : done + READ_AT_ONCE]], offset + done)
+            count = system.pread(source, view[done : done + READ_AT_ONCE], offset + done)
             if not count:
                 raise InputError("the file shrank while it was read", file=path)
             done += count

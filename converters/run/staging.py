@@ -1,11 +1,10 @@
 """Staged outputs: locked `.part` files that are published, complete and synced, set by set.
 
-A `.part` file is locked (flock) as long as a process works on it; so one that is not locked was left by a dead run.
+A `.part` file is locked as long as a process works on it; so one that is not locked was left by a dead run.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
@@ -14,13 +13,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ... import system
 from ..errors import GgufxError, StorageError, UsageError, raise_all
 from ..plan.plan import OutputFile
 from .open_files import HINTS, storage_error
 
 SUFFIX = ".part"
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)  # some network file systems
-_NO_RESERVATION = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+CLOSED = -1
 
 
 @dataclass
@@ -67,7 +66,7 @@ def misplaced(outputs: Sequence[OutputFile], made: Collection[Path]) -> list[Ggu
             problems.append(StorageError("no such folder", file=home, hint="Make it first, or write to another folder."))
         elif not home.is_dir():
             problems.append(UsageError("is a file, a folder is needed", file=home))
-        elif not os.access(home, os.W_OK | os.X_OK, effective_ids=True):
+        elif not system.may_write(home):
             error = OSError(errno.EACCES, os.strerror(errno.EACCES))
             problems += [storage_error(error, path, "written") for path, its in homes.items() if its == home]
     return problems
@@ -84,13 +83,13 @@ def no_room(outputs: Sequence[OutputFile], made: Collection[Path], resume: bool)
         if not home.is_dir() or (resume and output.path.exists()):
             continue
         part = part_path(output.path)
-        taken = 512 * part.lstat().st_blocks if os.path.lexists(part) else 0
-        device, room = home.stat().st_dev, os.statvfs(home)
+        taken = system.taken(part.lstat()) if os.path.lexists(part) else 0
+        device, room = home.stat().st_dev, system.free_space(home)
         needed[device] = needed.get(device, 0) + max(0, output.size - taken)
-        if room.f_blocks and needed[device] > room.f_bfree * room.f_frsize:
+        if room and needed[device] > room[0]:
             return [StorageError("no room for the result", file=home,
                                  expected=f"at least {sum(o.size for o in outputs)} bytes",
-                                 found=f"{room.f_bavail * room.f_frsize} bytes free", hint=HINTS[errno.ENOSPC])]
+                                 found=f"{room[1]} bytes free", hint=HINTS[errno.ENOSPC])]
     return []
 
 
@@ -117,7 +116,8 @@ class Staging:
 
     def __exit__(self, *_: object) -> None:
         for part in self.parts:
-            os.close(part.descriptor)
+            if part.descriptor != CLOSED:
+                os.close(part.descriptor)
         self.parts.clear()
 
     def acquire(self, resume: bool) -> None:
@@ -143,11 +143,11 @@ class Staging:
         while True:
             found = False
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+                descriptor = system.open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             except FileExistsError:
                 found = True
                 try:
-                    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+                    descriptor = system.open_own(path, os.O_RDWR)
                 except FileNotFoundError:
                     continue  # it was published or removed in between
             try:
@@ -158,17 +158,16 @@ class Staging:
                 if not _is_at(path, descriptor):
                     os.close(descriptor)
                     continue  # it was published or removed before the lock was ours
-                if found and (not resume or status.st_nlink > 1):  # never write through a second name
-                    path.unlink()
-                    self.leftovers.append(path)
-                    os.close(descriptor)
-                    continue
-                found = status.st_size > 0  # an empty one was made by a run that died before it began
             except BaseException:
                 with suppress(OSError):
                     os.close(descriptor)
                 raise
-            return Part(output, path, descriptor, found)
+            if found and (not resume or status.st_nlink > 1):  # never write through a second name
+                system.remove(descriptor, path)
+                self.leftovers.append(path)
+                continue
+            # An empty one was made by a run that died before it began.
+            return Part(output, path, descriptor, found and status.st_size > 0)
 
     def clean(self, journal: Path, names: Iterable[str]) -> None:
         """Remove the journal of a dead run, and the parts of outputs that only that run had."""
@@ -204,9 +203,9 @@ class Staging:
     def seal(self, index: int, descriptor: int) -> None:
         """The output has its final name and is complete: it is read from there, and no longer written."""
         part = self.parts[index]
-        part.path.unlink()
-        os.close(part.descriptor)
-        part.descriptor, part.published = os.dup(descriptor), True
+        own, part.descriptor = part.descriptor, os.dup(descriptor)
+        system.remove(own, part.path)
+        part.published = True
 
     def reserve(self) -> None:
         """Give every part its size, and its room on the disk where the file system can.
@@ -215,11 +214,8 @@ class Staging:
         """
         waiting = [p for p in self.parts if not p.published]
         for part in waiting:
-            size = part.output.size
             try:
-                os.ftruncate(part.descriptor, size)
-                if size:
-                    _reserve(part.descriptor, size)
+                system.reserve(part.descriptor, part.output.size)
             except OSError as error:
                 raise storage_error(error, part.output.path, "written") from error
 
@@ -246,8 +242,8 @@ class Staging:
                 path = part.output.path
                 if path in modes:
                     with suppress(OSError):  # some file systems have none
-                        os.fchmod(part.descriptor, modes[path])
-                os.replace(part.path, path)
+                        system.set_mode(part.descriptor, modes[path])
+                system.rename(part.descriptor, part.path, path)
                 part.published = True
                 renamed.append(part)
             _sync_folders(folders)
@@ -260,37 +256,31 @@ class Staging:
 
     def _take_back(self, renamed: Iterable[Part]) -> None:
         for part in renamed:
-            os.replace(part.output.path, part.path)
+            system.rename(part.descriptor, part.output.path, part.path)
             part.published = False
 
     def discard(self, parts: Iterable[Part], keep_found: bool = False) -> None:
         """Remove the parts and folders of what failed; what a dead run had left stays if `keep_found`."""
         for part in parts:
             if not part.published and not (keep_found and part.found) and _is_at(part.path, part.descriptor):
+                descriptor, part.descriptor = part.descriptor, CLOSED
                 with suppress(OSError):
-                    part.path.unlink()
+                    system.remove(descriptor, part.path)
         for folder in reversed(self._folders):
             with suppress(OSError):  # not empty: somebody else uses it
                 folder.rmdir()
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not system.lock(descriptor):
         raise UsageError("another process is writing this file", file=path,
-                         hint="Wait for it, or choose another output.") from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
+                         hint="Wait for it, or choose another output.")
 
 
 def _open_complete(output: OutputFile) -> int | None:
     """A descriptor of what has the output's name, if it is a file of the right size."""
     try:
-        descriptor = os.open(output.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = system.open_own(output.path, os.O_RDONLY)
     except OSError:
         return None
     status = os.fstat(descriptor)
@@ -303,7 +293,7 @@ def _open_complete(output: OutputFile) -> int | None:
 def _in_use(path: Path) -> bool:
     """Whether a process works on a part, or there is none."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = system.open_own(path, os.O_RDWR)
     except OSError:
         return True
     try:
@@ -322,27 +312,6 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _reserve(descriptor: int, size: int) -> None:
-    """Linux's fallocate itself: where a file system lacks it, the C library's posix_fallocate writes to every block."""
-    fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
-    if fallocate is None:
-        return
-    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    while fallocate(descriptor, 0, 0, size):
-        number = ctypes.get_errno()
-        if number in _NO_RESERVATION:
-            return
-        if number != errno.EINTR:
-            raise OSError(number, os.strerror(number))
-
-
 def _sync_folders(folders: Iterable[Path]) -> None:
     for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems have no such thing
-                raise
-        finally:
-            os.close(descriptor)
+        system.sync_folder(folder)

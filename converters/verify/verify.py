@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ... import system
 from .. import arch
 from ..errors import GgufxError, UsageError
 from ..io.files import open_regular
@@ -32,7 +33,6 @@ from ..planners.own_keys import Source
 from ..planners.projector import plan_checkpoint
 from ..planners.reading import with_merged
 from ..rules.spec import ArchSpec
-from ..run.engines.threads import available_cpus
 from ..sources.hf_folder import Checkpoint, base_of, listed
 from ..sources.original.folder import open_model
 from ..sources.packed.logical import logical
@@ -177,7 +177,7 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
     """
     options = _with_class(a, b, options or VerifyOptions())
     begun = time.monotonic()
-    threads = threads or available_cpus()
+    threads = threads or system.cpu_count()
     with ExitStack() as stack:
         one, two, differences = _sides(a, b, options)
         sums = stack.enter_context(_Checksums((one, two), options.checksums))

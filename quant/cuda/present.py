@@ -5,15 +5,16 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
-import sys
 import warnings
+
+from ... import system
 
 
 @functools.cache
 def driver() -> bool:
     """Whether NVIDIA's driver is installed: cheap, for those who only want a GPU if there happens to be one."""
     try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        ctypes.CDLL(system.CUDA_DRIVER)
     except OSError:
         return False
     return True

@@ -64,7 +64,7 @@ def digest(format: str, trial: str, device: str) -> str:
 
 @cache
 def recorded() -> dict[str, dict[str, Any]]:
-    return json.loads(RECORDED.read_text())
+    return json.loads(RECORDED.read_text(encoding="utf-8"))
 
 
 def _words(count: int, seed: int) -> np.ndarray:

@@ -17,8 +17,8 @@ from ..reference import IQ4_VALUES
 def _rounded_up() -> np.ndarray:
     """int32 [278]: from so many steps of 2^-24 below 2^k on (k = -149..128), glibc's log2f, rounded, is k already."""
     k = np.arange(-149, 129)
-    octave = np.where(k > 0, np.ceil(np.log2(np.maximum(k, 1))) - 1, np.floor(np.log2(np.maximum(-k, 1))))
-    return np.floor(2.0**octave / np.log2(np.e)).astype(np.int32)
+    octave = np.frexp(np.maximum(np.where(k > 0, k - 1, -k), 1).astype(np.float32))[1] - 1  # whole, by exact steps
+    return np.floor(np.ldexp(1.0, octave) / 1.4426950408889634).astype(np.int32)
 
 
 @functools.cache

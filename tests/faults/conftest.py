@@ -21,7 +21,7 @@ from ggufx.converters.run.engines.threads import Threads
 # and what should happen; answers with the child's process id, then with its wait status and what it said.
 SERVER = """
 import json, os, signal, sys, time
-import numpy
+import numpy, pytest
 from ggufx.converters.run.engines.threads import Threads
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.run.execute import execute
@@ -62,6 +62,9 @@ def terminate(*_):
     raise SystemExit(143)
 
 def child(request, answer):
+    if request.get("body") == "windows":
+        from faults import stand_in
+        stand_in.install(pytest.MonkeyPatch())
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, terminate)
     if request.get("file_limit"):
@@ -105,7 +108,9 @@ class Server:
     """Conversions in processes of their own; one at a time."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        paths = {"PYTHONPATH": os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))}
+        self._process = subprocess.Popen([sys.executable, "-c", SERVER], env=os.environ | paths,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          text=True)
 
     def start(self, plan: Path, **request: object) -> int:
@@ -136,6 +141,16 @@ def server() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
+
+
+@pytest.fixture(params=["posix", "windows"])
+def body(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A test that asks for it runs on both bodies of `system`; that of Windows on the rules of stand_in.py."""
+    if request.param == "windows":
+        from faults import stand_in
+
+        stand_in.install(monkeypatch)
+    return request.param
 
 
 class SmallTiles(Threads):

@@ -34,7 +34,7 @@ def by_count(monkeypatch):
     monkeypatch.setattr(hash_and_sync, "SYNC_INTERVAL", 1e9)
 
 
-def test_every_step(make, server, inject, small_tiles, by_count):
+def test_every_step(body, make, server, inject, small_tiles, by_count):
     """Killed before each system call in turn; then resumed or started over."""
     whole = make(to="undisturbed")
     with inject(0, lambda _: None, *STEPS) as calls:
@@ -46,7 +46,7 @@ def test_every_step(make, server, inject, small_tiles, by_count):
     numbers = chain(range(1, tiles.start), tiles[:-8:8], range(tiles.stop - 8, len(calls) + 2))
     for turn, number in enumerate(numbers):
         conversion = make(to=f"step-{number}")
-        status, _ = server.run(conversion.plan_file, threads=1, die_at=[STEPS, number])
+        status, _ = server.run(conversion.plan_file, threads=1, die_at=[STEPS, number], body=body)
         assert status == (-signal.SIGKILL if number <= len(calls) else 0)
         published = conversion.check()
         seen.add((published, bool(conversion.left())))
@@ -109,7 +109,7 @@ def test_every_step_of_resuming(make, server, inject, small_tiles, by_count, sto
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_during_renames(make, server, force):
+def test_during_renames(body, make, server, force):
     """Before each rename: those that are through are complete; with --force the old set ends before the new begins."""
     for number in range(1, 5):
         conversion = make(to=f"rename-{number}")

@@ -19,7 +19,7 @@ STEPS = ("ftruncate", "pwrite", "preadv", "fsync", "replace")
 NUMBERS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
-def test_every_step(make, inject, small_tiles):
+def test_every_step(body, make, inject, small_tiles):
     """The system refuses each call in turn, with another reason each time."""
     whole = make(to="undisturbed")
     with inject(0, lambda _: None, *STEPS) as calls:
@@ -48,7 +48,7 @@ def test_every_step(make, inject, small_tiles):
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_no_space_in_the_middle(make, inject, small_tiles, keep):
+def test_no_space_in_the_middle(body, make, inject, small_tiles, keep):
     """With keep_partial what was done is of use once there is room."""
     conversion = make()
 
@@ -64,7 +64,7 @@ def test_no_space_in_the_middle(make, inject, small_tiles, keep):
     conversion.check_done()
 
 
-def test_short_reads_and_writes(make, monkeypatch, small_tiles):
+def test_short_reads_and_writes(body, make, monkeypatch, small_tiles):
     """A call may move fewer bytes than asked for."""
     conversion = make()
     preadv, pwrite = os.preadv, os.pwrite
@@ -130,7 +130,7 @@ def test_folder_without_permission(ordinary_user):
             execute(replace(plan, outputs=(OutputFile(folder / "new" / "config.json", 2, b"{}"),), folder=folder / "new"))
 
 
-def test_journal_that_cannot_grow(make, inject, small_tiles):
+def test_journal_that_cannot_grow(body, make, inject, small_tiles):
     """The journal is an aid: a conversion that has room for its result does not fail for want of room for it."""
     conversion = make()
 
@@ -142,7 +142,7 @@ def test_journal_that_cannot_grow(make, inject, small_tiles):
     conversion.check_done()
 
 
-def test_background_sync_that_fails(make, monkeypatch, small_tiles):
+def test_background_sync_that_fails(body, make, monkeypatch, small_tiles):
     """The system tells of a lost write once, to whoever syncs first; if that is the trail, it must not be forgotten."""
     conversion = make()
     monkeypatch.setattr("ggufx.converters.run.hash_and_sync.SYNC_INTERVAL", 0.0)

@@ -11,9 +11,9 @@ from ggufx.converters.run.execute import execute
 
 
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"force": True}])
-def test_second_is_refused(make, server, options):
+def test_second_is_refused(body, make, server, options):
     conversion = make()
-    server.start(conversion.plan_file, delay=0.02)
+    server.start(conversion.plan_file, delay=0.02, body=body)
     while "config.json.ggufx-journal" not in conversion.left():
         time.sleep(0.01)
     with pytest.raises(UsageError, match="another process is writing this file"):
@@ -22,13 +22,13 @@ def test_second_is_refused(make, server, options):
     conversion.check_done()
 
 
-def test_other_plan_with_one_output_in_common(make, server):
+def test_other_plan_with_one_output_in_common(body, make, server):
     """The lock is on each output, not only on the first."""
     conversion = make()
     other = make(seed=1)
     plan = other.plan
     object.__setattr__(plan.outputs[0], "path", plan.outputs[0].path.with_name("own-shard"))
-    server.start(conversion.plan_file, delay=0.02)
+    server.start(conversion.plan_file, delay=0.02, body=body)
     while "config.json.ggufx-journal" not in conversion.left():
         time.sleep(0.01)
     with pytest.raises(UsageError, match="another process is writing this file"):
@@ -38,7 +38,7 @@ def test_other_plan_with_one_output_in_common(make, server):
     conversion.check_done()
 
 
-def test_output_that_appears_meanwhile(make, small_tiles):
+def test_output_that_appears_meanwhile(body, make, small_tiles):
     """Somebody else writes the final name: it is not replaced without --force."""
     conversion = make()
     target = conversion.plan.outputs[-1].path
@@ -52,7 +52,7 @@ def test_output_that_appears_meanwhile(make, small_tiles):
     assert [p.name for p in conversion.folder.iterdir()] == ["config.json"]
 
 
-def test_part_is_never_written_through_a_link(make, tmp_path):
+def test_part_is_never_written_through_a_link(body, make, tmp_path):
     """A `.part` name that leads elsewhere is replaced, not followed."""
     conversion = make()
     victim = tmp_path / "victim"
@@ -68,7 +68,7 @@ def test_part_is_never_written_through_a_link(make, tmp_path):
     assert victim.read_bytes() == b"precious"
 
 
-def test_part_that_is_no_file(make):
+def test_part_that_is_no_file(body, make):
     conversion = make()
     conversion.folder.mkdir()
     os.mkfifo(conversion.folder / "shard-1.part")

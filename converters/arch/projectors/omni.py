@@ -7,8 +7,6 @@ Source: llama.cpp `conversion/qwenvl.py`, `conversion/qwen3vl.py`; transformers 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ...errors import InputError
@@ -27,15 +25,14 @@ AUDIO = (("thinker.audio_tower.", "audio_tower."), ("model.audio_tower.", "audio
 def sinusoids(width: int) -> np.ndarray:
     """float32 [1500, width]: sines, then cosines, of position / timescale.
 
-    Timescales and angles are float32, as the models compute them; each sine is rounded once from a double, where torch's
+    Timescales and angles are float32, as the models compute them; each sine is rounded once, where torch's
     float32 is a unit in the last place off in one of twenty, and not the same on every processor.
     """
     half = width // 2
-    step = np.float32(-math.log(TIMESCALE) / (half - 1))
-    scales = np.array([math.exp(x) for x in (step * np.arange(half, dtype=np.float32)).tolist()], np.float32)
-    angles = (np.arange(POSITIONS, dtype=np.float32)[:, None] * scales).ravel().tolist()
-    waves = [np.fromiter(map(wave, angles), np.float64, len(angles)).reshape(POSITIONS, half) for wave in (math.sin, math.cos)]
-    return np.concatenate(waves, axis=1).astype(np.float32)
+    step = np.float32(-float(exact.natural_log(TIMESCALE)) / (half - 1))
+    scales = exact.exp((step * np.arange(half, dtype=np.float32)).astype(np.float64))
+    angles = np.arange(POSITIONS, dtype=np.float32)[:, None] * scales
+    return np.concatenate([exact.sin(angles), exact.cos(angles)], axis=1)
 
 
 def _check(found: np.ndarray, facts: GgufFacts, config: Config) -> None:

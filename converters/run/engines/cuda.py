@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from triton.errors import TritonError
 
+from .... import system
 from ....quant import ELEMENT_TYPES, KERNELS, SOURCES, dequantize, quantize
 from ....quant.cuda import proof
 from ....quant.cuda.launch import INTERPRETED
@@ -27,7 +28,7 @@ from ...plan.tiles import RAW, Tile, native_kind
 from ..conversion import Conversion, Convert, Work
 from ..device import Cpu, Device, Files
 from ..journal import Receipt
-from .threads import Threads, available_cpus
+from .threads import Threads
 
 MAX_TILE = 64 << 20  # a few million numbers: enough lanes for a large GPU
 LEAST = 1 << 18  # numbers of a job or tile; fewer are done before a GPU is told of them
@@ -144,7 +145,7 @@ class CudaThreads:
     """An `Engine` of threads that share `gpus` (index -> name). `threads`: at least one per GPU [all CPUs]."""
 
     def __init__(self, gpus: Mapping[int, str], threads: int | None = None) -> None:
-        self._threads = Threads(max(threads or available_cpus(), len(gpus)))
+        self._threads = Threads(max(threads or system.cpu_count(), len(gpus)))
         self.devices = tuple(f"cuda:{index} ({name})" for index, name in gpus.items())
         self.notes: list[str] = []
         self._proofs = Proofs(self._say)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -10,6 +9,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
+from .... import system
 from ...plan.plan import TensorJob
 from ..conversion import Conversion
 from ..device import Cpu, Device
@@ -28,18 +28,13 @@ W = TypeVar("W", bound=Load)
 MAX_TILE = 8 << 20  # small enough for progress, Ctrl-C and balance; large enough that Python's part does not show
 
 
-def available_cpus() -> int:
-    """CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Threads:
     """An `Engine` of `threads` threads (default: all CPUs)."""
 
     devices: tuple[str, ...] = ("cpu",)
 
     def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads or available_cpus()
+        self.threads = threads or system.cpu_count()
         self.notes: list[str] = []
 
     def tile_bytes(self, max_memory: int, job: TensorJob | None = None) -> int:

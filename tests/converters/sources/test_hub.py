@@ -401,7 +401,8 @@ def test_a_file_is_no_folder():
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/../b", "/a", "a//b", "a/", "a\\b", "C:a", "a\nb", "a\0", "a\u202eb", None, 3])
+    "name", ["", ".", "..", "a/../b", "/a", "a//b", "a/", "a\\b", "C:a", "a\nb", "a\0", "a\u202eb", None, 3,
+             "con", "NUL", "a/Aux.json", "com1.safetensors", "LPT¹", "nul .x", "a..", "a/b .", "a /b"])
 def test_unsafe_names(name):
     assert not safe_name(name)
 
@@ -412,7 +413,8 @@ def test_every_file_that_a_tokenizer_is_read_from_is_fetched():
 
 
 def test_safe_names():
-    assert all(map(safe_name, ("a", "a/b.c", "..a", "a..", "additional_chat_templates/tool use.jinja", "模型.gguf")))
+    assert all(map(safe_name, ("a", "a/b.c", "..a", "console", "nulls.json", "com10", "aux-1/x",
+                                "additional_chat_templates/tool use.jinja", "模型.gguf")))
 
 
 def test_which_weights(tmp_path):
