@@ -206,12 +206,14 @@ PUZZLE = Whole(
 )
 
 
-NANO_VL = tuple(
-    Whole("NemotronH_Nano_VL_V2", "NemotronH_Nano_VL_V2",
-          replace(text, fits=lambda c, moe=moe: has_experts(text_settings(c)) == moe), (("language_model.", ""),),
-          dict.fromkeys(("vision_model.", "mlp1.", "sound_encoder.", "sound_projection.")),
-          example="nvidia/NVIDIA-Nemotron-Nano-12B-v2-VL-BF16")
-    for text, moe in ((NEMOTRON_H, False), (NEMOTRON_H_MOE, True)))
+def seeing(text: ArchSpec) -> Whole:
+    """The class that sees, around one of the language models."""
+    def fits(config: Config) -> bool:
+        return text.fits is None or text.fits(dict(text_settings(config)))
+
+    return Whole("NemotronH_Nano_VL_V2", "NemotronH_Nano_VL_V2", replace(text, fits=fits), (("language_model.", ""),),
+                 dict.fromkeys(("vision_model.", "mlp1.", "sound_encoder.", "sound_projection.")),
+                 example="nvidia/NVIDIA-Nemotron-Nano-12B-v2-VL-BF16")
 
 
 def differing_blocks(facts: GgufFacts) -> bool:
@@ -220,4 +222,4 @@ def differing_blocks(facts: GgufFacts) -> bool:
 
 
 BACK = {"nemotron_h_moe": choice(NEMOTRON_H_MOE, (PUZZLE.text, differing_blocks))}
-SPECS = (NEMOTRON_H, NEMOTRON_H_MOE, PUZZLE, *NANO_VL)
+SPECS = (NEMOTRON_H, NEMOTRON_H_MOE, PUZZLE, seeing(NEMOTRON_H), seeing(NEMOTRON_H_MOE))
