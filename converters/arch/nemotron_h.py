@@ -162,7 +162,7 @@ NEMOTRON_H = ArchSpec(
     hparams=(*HYBRID, PATTERN, Computed("feed_forward_length", in_blocks("-", lambda c: c["intermediate_size"]),
                                         "intermediate_size", lambda kv: max(kv["feed_forward_length"]))),
     tensors=(*OUTSIDE, *ATTN, *DENSE), defaults={**DEFAULTS, "num_nextn_predict_layers": 0}, sizes=HYBRID_SIZES,
-    aliases=ALIASES, modules=ALIASES, example="nvidia/Nemotron-H-8B-Base-8K", fits=lambda c: not has_experts(c),
+    aliases=ALIASES, example="nvidia/Nemotron-H-8B-Base-8K", fits=lambda c: not has_experts(c),
 )
 NEMOTRON_H_MOE = ArchSpec(
     "nemotron_h_moe", ("NemotronHForCausalLM",), "nemotron_h",
@@ -172,7 +172,7 @@ NEMOTRON_H_MOE = ArchSpec(
         Seen("num_nextn_predict_layers", lambda facts: facts.kv.get("nextn_predict_layers", 0), names=predicted),
         Computed("nextn_predict_layers", lambda c: extra_blocks(c) or None),
     ),
-    tensors=(*OUTSIDE, *ATTN, *EXPERT_ROWS, *MTP), defaults=DEFAULTS, sizes=HYBRID_SIZES, aliases=ALIASES, modules=ALIASES,
+    tensors=(*OUTSIDE, *ATTN, *EXPERT_ROWS, *MTP), defaults=DEFAULTS, sizes=HYBRID_SIZES, aliases=ALIASES,
     stacks={"b": Stack("main_blocks"), "m": Stack("nextn_predict_layers", after="b")},
     example="nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", fits=has_experts,
 )
@@ -200,15 +200,18 @@ PUZZLE = Whole(
             Computed("expert_feed_forward_length", per_block("moe_intermediate_size")),
             Computed("expert_used_count", per_block("num_experts_per_tok")),
         ),
-        tensors=(*OUTSIDE, *ATTN, *EXPERT_ROWS), defaults=DEFAULTS, sizes=HYBRID_SIZES, aliases=ALIASES, modules=ALIASES,
+        tensors=(*OUTSIDE, *ATTN, *EXPERT_ROWS), defaults=DEFAULTS, sizes=HYBRID_SIZES, aliases=ALIASES,
     ),
     aliases=(), parts={"mtp.": None}, example="nvidia/NVIDIA-Nemotron-Labs-3-Puzzle-75B-A9B-BF16",
 )
 
 
-def nano_vl(text: ArchSpec, moe: bool) -> Whole:
-    return Whole("NemotronH_Nano_VL_V2", "NemotronH_Nano_VL_V2",
-                 replace(text, fits=lambda c: has_experts(dict(text_settings(c))) == moe), (("language_model.", ""),),
+def seeing(text: ArchSpec) -> Whole:
+    """The class that sees, around one of the language models."""
+    def fits(config: Config) -> bool:
+        return text.fits is None or text.fits(dict(text_settings(config)))
+
+    return Whole("NemotronH_Nano_VL_V2", "NemotronH_Nano_VL_V2", replace(text, fits=fits), (("language_model.", ""),),
                  dict.fromkeys(("vision_model.", "mlp1.", "sound_encoder.", "sound_projection.")),
                  example="nvidia/NVIDIA-Nemotron-Nano-12B-v2-VL-BF16")
 
@@ -219,4 +222,4 @@ def differing_blocks(facts: GgufFacts) -> bool:
 
 
 BACK = {"nemotron_h_moe": choice(NEMOTRON_H_MOE, (PUZZLE.text, differing_blocks))}
-SPECS = (NEMOTRON_H, NEMOTRON_H_MOE, PUZZLE, nano_vl(NEMOTRON_H, moe=False), nano_vl(NEMOTRON_H_MOE, moe=True))
+SPECS = (NEMOTRON_H, NEMOTRON_H_MOE, PUZZLE, seeing(NEMOTRON_H), seeing(NEMOTRON_H_MOE))

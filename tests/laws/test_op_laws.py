@@ -59,7 +59,8 @@ class Sizes(dict):
 
 SIZES = Sizes({"ssm.group_count": 2, "ssm.time_step_rank": 4, "attention.head_count": 2, "values_per_key": 2,
                "query_key_value_rows": 48, "group_length": 2, "attention.head_count_kv": 1, "expert_rows": 16,
-               "vocab_size": 24, "per_layer_rows": 16, "img_break": 2, "img_break_end": 3, "pairs": 1})
+               "vocab_size": 24, "per_layer_rows": 16, "img_break": 2, "img_break_end": 3, "pairs": 1, "head_rows": 12,
+               "third": 2})
 # What no table may use yet, or not in this form: grouped, ragged and joined splits, runs of factors, copies.
 OTHERS = (
     (Split((2, 1, 1), groups=3),), (Split((4, 1, 1), groups=2, join=True),), (Split(3, groups=4, columns=True),),
@@ -90,7 +91,7 @@ def apart(ops):
 CHAINS = sorted({*OTHERS, *(apart(tuple(op.bind(SIZES) for op in rule.ops))
                             for spec in (*SPECS, *projectors.SPECS) for rule in spec.tensors if rule.ops)}, key=str)
 MOVES = [ops for ops in CHAINS if all(op.moves for op in ops)]
-CANDIDATES = [(48, 24), (3, 48, 24), (2, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20), (1, 25, 4),
+CANDIDATES = [(48, 24), (3, 48, 24), (2, 24), (48, 1, 4), (3, 48), (16, 6), (48,), (24, 24), (4, 20), (1, 25, 4), (4, 96),
               (4, 3, 2, 4, 4)]
 
 

@@ -10,7 +10,7 @@ from .common import *
 
 TOWER = "vision_tower.vision_model."
 HEAD = 80  # rows: the runtime, and the thirds of what turns, know no other
-AXES = HeadAxes("head_length", 2, 3, "third")
+AXES = HeadAxes("head_rows", 2, 3, "third")
 COMPRESSION = "vision_config.img_token_compression_config."
 
 BLOCK = f"{TOWER}encoder.layers.{{v}}."
@@ -51,7 +51,7 @@ MINIMAX_M3 = towered(
         *rows("mm.", "multi_modal_projector.", {"1": "linear_1", "2": "linear_2"}),
         *rows("mm.merger.", "patch_merge_mlp.", {"fc1": "linear_1", "fc2": "linear_2"}),
     ),
-    sizes={"head_length": lambda hp: hp["vision.embedding_length"] // hp["vision.attention.head_count"],
+    sizes={"head_rows": lambda hp: hp["vision.embedding_length"] // hp["vision.attention.head_count"],
            "third": lambda hp: hp["vision.embedding_length"] // hp["vision.attention.head_count"] // 6},
     ids={"image_token_index": "]<]image[>[", "video_token_index": "]<]video[>["}, example="MiniMaxAI/MiniMax-M3",
 )
