@@ -26,22 +26,23 @@ from .lora import Lora
 from .lora_back import LoraBack
 from .merge import Instead, LowRank, Merge, NewRows, Shift
 from .pack import Pack
-from .packed import FromPosition, PackMxfp4
+from .packed import WHOLE_NUMBERS, FromPosition, Narrow, PackMxfp4
 from .unpack import Grid, Unpack
 from .values import Add, MlaKv, NegExp, Pad, Product, Reshape, Same, Scale, Softplus, Transpose
 
 __all__ = [
-    "OPS", "Add", "AddAxis", "Arrange", "Array", "Axes", "Channels", "Crop", "Cut", "Each", "Factors", "FromPosition", "Grid",
-    "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused", "LowRank", "Merge", "MlaKv", "NegExp", "NewRows", "Op", "Pack",
-    "PackMxfp4", "Pad", "Product", "Reshape", "Restore", "RopePermute", "Same", "Scale", "Shape", "Shift", "Size", "Softplus",
-    "Split", "Ternary", "Transpose", "UnitNorm", "Unpack", "Unstack", "evaluate", "multiple", "op_from_json",
+    "OPS", "WHOLE_NUMBERS", "Add", "AddAxis", "Arrange", "Array", "Axes", "Channels", "Crop", "Cut", "Each", "Factors",
+    "FromPosition", "Grid", "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused", "LowRank", "Merge", "MlaKv",
+    "Narrow", "NegExp", "NewRows", "Op", "Pack", "PackMxfp4", "Pad", "Product", "Reshape", "Restore", "RopePermute",
+    "Same", "Scale", "Shape", "Shift", "Size", "Softplus", "Split", "Ternary", "Transpose", "UnitNorm", "Unpack",
+    "Unstack", "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (Op, Arrange, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, Product, NegExp,
-               MlaKv, PackMxfp4, FromPosition, Lora, LoraBack, Grid, Unpack, Pack, Unstack, AddAxis, Axes, Channels, Softplus,
-               UnitNorm, Ternary, Restore, LowRank, Shift, Instead, NewRows, Merge)
+               MlaKv, PackMxfp4, FromPosition, Narrow, Lora, LoraBack, Grid, Unpack, Pack, Unstack, AddAxis, Axes, Channels,
+               Softplus, UnitNorm, Ternary, Restore, LowRank, Shift, Instead, NewRows, Merge)
 }
 
 
