@@ -106,7 +106,7 @@ PLAMO2 = ArchSpec(
         H("ssm.state_size", "mamba_d_state"), H("ssm.conv_kernel", "mamba_d_conv"), H("ssm.time_step_rank", "mamba_num_heads"),
         Computed("ssm.inner_size", lambda c: c["mamba_num_heads"] * c["hidden_size_per_head"]), Const("ssm.group_count", 0),
         Note("the runtime attends over all tokens, the model over the last attention_window_size alone",
-             lambda c: not c["full_attention_idx"] and c["attention_window_size"] < c["max_position_embeddings"]),
+             lambda c: not c.get("full_attention_idx") and c["attention_window_size"] < c["max_position_embeddings"]),
         Fixed("attention_window_size", 2048), Fixed("full_attention_idx", None), Fixed("linear_type", "normal", refuse=True),
     ),
     tensors=(

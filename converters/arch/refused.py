@@ -8,8 +8,6 @@ REFUSED: dict[str, tuple[str, ...]] = {
         ("Qwen3TTSForConditionalGeneration",),
     "rows of queries, keys and values, and the scales of their FP8 blocks, stand GPU by GPU in one tensor":
         ("MiMoV2ForCausalLM",),
-    "it holds adapters beside its weights, of which each token chooses one": ("GraniteSwitchForCausalLM",),
-    "it needs a table of experts by token, whole numbers that no operation writes yet": ("DeepseekV4ForCausalLM",),
     "constants of its hashes are whole numbers of 64 bits that become keys, and a table is spread over many tensors":
         ("Qwen4ExpForCausalLM", "Qwen4ExpForConditionalGeneration"),
 }

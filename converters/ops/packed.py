@@ -9,6 +9,8 @@ import numpy as np
 from .arrays import contiguous, namespace
 from .base import LoraRefused, Op, multiple
 
+WHOLE_NUMBERS = ("I64", "I32")  # types of elements that are no floats, which ops emit
+
 
 @dataclass(frozen=True)
 class PackMxfp4(Op):
@@ -88,3 +90,33 @@ class FromPosition(Op):
 
     def cut(self, shapes, axis=0):
         return None  # what a number becomes depends on its position in the whole
+
+
+@dataclass(frozen=True)
+class Narrow(Op):
+    """Whole numbers of 64 bits, or already of 32, into such of 32; the way back makes 64. ValueError for one beyond them."""
+
+    undo: bool = False
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    @property
+    def emits(self) -> str | None:
+        return "I64" if self.undo else "I32"
+
+    def forward(self, xs):
+        (given,), xp = xs, namespace(xs[0])
+        if given.itemsize == (8 if self.undo else 4):
+            return [given]
+        if self.undo:
+            return [contiguous(given).view(xp.int32) + xp.zeros_like(given, dtype=xp.int64)]
+        x = contiguous(given).view(xp.int64)
+        narrow = contiguous(x).view(xp.int32).reshape(*x.shape, 2)[..., 0]  # little end first
+        if bool((narrow != x).any()):
+            raise ValueError("a whole number is beyond 32 bits")
+        return [contiguous(narrow)]
+
+    def lora(self, factors):
+        raise LoraRefused("whole numbers take no update")

@@ -78,11 +78,13 @@ def _without_ones(shape: Sequence[Size]) -> tuple[Size, ...]:
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """A table of `real` rows with rows of zeros behind it, `rows` in all; one that has as many already stays as it is."""
+    """A table of `real` rows with rows of zeros behind it, or in `front`, `rows` in all; one that has as many already stays
+    as it is."""
 
     rows: Size
     real: Size
     undo: bool = False
+    front: bool = False
 
     @property
     def inverse(self) -> Op:
@@ -101,10 +103,11 @@ class Pad(Op):
 
     def forward(self, xs):
         (x,) = xs
+        kept = slice(self.rows - self._real, None) if self.front else slice(self._real)
         if self.undo:
-            return [x[: self._real]]
+            return [x[kept]]
         out = zeros((self.rows, *x.shape[1:]), x)
-        out[: len(x)] = x
+        out[kept] = x
         return [out]
 
     def lora(self, factors):

@@ -20,7 +20,7 @@ from ..io.json_file import parse_object
 from ..io.tensors import StoredTensor
 from ..io.values import plain, string
 from ..notes import Note
-from ..ops import Crop, Shape
+from ..ops import WHOLE_NUMBERS, Crop, Shape
 from ..plan.plan import ConversionPlan
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, GgufFacts, Missing
@@ -319,8 +319,11 @@ def _rows_with(kept: Mapping[str, Any], shape: Shape) -> int:
 
 def _dtype(reading: GgufReading, match: Match, name: str) -> str:
     """The element type of one tensor."""
+    if match.rule.emits in WHOLE_NUMBERS:
+        own = reading.own.dtypes.get(name) if reading.own is not None else None
+        return own if own == match.rule.emits else "I64"
     if match.rule.emits:
-        return "I64" if match.rule.emits == "I64" else "U8"
+        return "U8"
     if reading.options.dtype != "auto":
         return main_dtype(reading)
     if reading.own is not None:
@@ -342,7 +345,7 @@ def foreign_config(reading: GgufReading, config: Config, tensors: list[HfTensor]
             raise InputError(f"tokenizer.ggml.{name}_token_id: wrong type", file=reading.model.path, expected="a whole number",
                              found=printable(repr(token)))
         config[f"{'pad' if name == 'padding' else name}_token_id"] = token
-    if all(t.match.rule.emits in (None, "I64") for t in tensors):
+    if all(t.match.rule.emits in (None, *WHOLE_NUMBERS) for t in tensors):
         config.pop("quantization_config", None)
     config["dtype"] = ELEMENT_TYPES[main_dtype(reading)].torch
     # Without a version AutoTokenizer takes a Mistral tokenizer for one of those that older versions saved wrongly.

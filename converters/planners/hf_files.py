@@ -127,6 +127,8 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
     def ops(match: Match, expert: int, held: list[HfTensor]) -> tuple[Op, ...]:
         if packing and match in packing:
             return (*back(match.ops), *packing.ops(match, expert))
+        if held[0].dtype == "I32":  # as the file has them
+            return ()
         return (*factors.ops(match.gguf, expert if match.rule.stacked else None), *back(match.ops),
                 *restore(model, [(t.name, prod(t.made)) for t in held]))
 

@@ -217,9 +217,10 @@ class GgufPlanner:
 
     def _kind(self, outtype: str, repacked: Mapping[str, str] | None = None) -> str:
         """The converter's own type, but for what is repacked. A recipe starts from the model's, as llama-quantize does from
-        that of `auto`."""
+        that of `auto`. Tensors that have their own type whatever the file's say nothing of it."""
         tensors = self.reading.checkpoint.tensors
-        kept = {self.reading.found.names[name] for match in self.reading.found.matches if match.gguf[0] in (repacked or {})
+        kept = {self.reading.found.names[name] for match in self.reading.found.matches
+                if match.gguf[0] in (repacked or {}) or match.rule.type is not None
                 for names in match.hf for name in names}
         decoded = {t.type for n, t in tensors.items() if isinstance(t, PackedTensor) and n not in kept}
         return OUTTYPES.get(outtype) or (("F16" if decoded == {"F16"} else "BF16") if decoded else

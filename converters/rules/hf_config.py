@@ -120,6 +120,8 @@ def _rope_parameters(config: Config, spec: ArchSpec, file: str) -> dict[str, Any
     for settings in (given, *(given.get(kind) or {} for kind in LAYER_KINDS if isinstance(given, Mapping))):
         if not isinstance(settings, Mapping):
             raise InputError("rope_parameters must be an object", file=file, found=type(settings).__name__)
+    if all(isinstance(given.get(kind), Mapping) for kind in ("main", "compress")):  # DeepSeek V4: only the latter is scaled
+        given = {**given["compress"], "rope_theta": given["main"].get("rope_theta", 10000.0)}
     theta = config.get("rope_theta", 10000.0)
     if spec.local_rope_base in config:  # the key is from before transformers 5
         both = given if any(kind in given for kind in LAYER_KINDS) else {"full_attention": given}

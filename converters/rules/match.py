@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from ..errors import GgufxError, InputError
-from ..ops import Op, Shape, evaluate
+from ..ops import WHOLE_NUMBERS, Op, Shape, evaluate
 from ..sources.names import spellings
 from .spec import ArchSpec, Hparams, TensorRule, When
 from .template import Holes, TemplateIndex, skeletons
@@ -330,7 +330,7 @@ def match_gguf(spec: ArchSpec, hp: Hparams, types: Mapping[str, str], file: str,
                    and (rule.of is None or _asked(rule.of, hp, rule.block(holes)))]
         whole = [(rule, r, holes) for rule, r, holes in options
                  if all(t.format(holes) in available for t in rule.gguf)
-                 and (rule.emits is None or (rule.emits == types[name] and (packed or rule.emits == "I64")))]
+                 and (rule.emits is None or (rule.emits == types[name] and (packed or rule.emits in WHOLE_NUMBERS)))]
         if not whole:
             if options:
                 parts = [t.format(options[0][2]) for t in options[0][0].gguf]

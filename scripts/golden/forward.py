@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from zoo.build import build  # noqa: E402
 from zoo.faults import repaired  # noqa: E402
-from zoo.golden import FAMILY, GOLDEN, OUTTYPES, describe  # noqa: E402
+from zoo.golden import FAMILY, GOLDEN, describe  # noqa: E402
 from zoo.kinds import vocab  # noqa: E402
 from zoo.models import MODELS  # noqa: E402
 from zoo.peers import llama_cpp_convert, missing_converter, of_target, read_peer_gguf  # noqa: E402
@@ -32,7 +32,7 @@ def entry(name: str, work: Path) -> dict | None:
     target = beside(name, lambda other: found if (found := work / other).exists() else build(other, found))
     out: dict = {"source": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(), "file_type": {}}
     tensors: dict[str, dict] = {}
-    for outtype in OUTTYPES:
+    for outtype in fault.outtypes:
         pre = vocab(MODELS[name].vocab).pre
         made = llama_cpp_convert(source, outtype, work / f"{name}-{outtype}.gguf", pre, (*fault.options, *of_target(**target)))
         values, rows = describe(read_peer_gguf(made))
@@ -42,13 +42,13 @@ def entry(name: str, work: Path) -> dict | None:
             raise SystemExit(f"{name}: key-values depend on the output type")
         for tensor, (kind, shape, digest) in rows.items():
             tensors.setdefault(tensor, {"shape": shape})[outtype] = [kind, digest]
-    out["tensors"] = {tensor: _joined(row) for tensor, row in tensors.items()}
+    out["tensors"] = {tensor: _joined(row, fault.outtypes) for tensor, row in tensors.items()}
     return out
 
 
-def _joined(row: dict) -> dict:
+def _joined(row: dict, outtypes: tuple[str, ...]) -> dict:
     """One field "all" for a tensor that is the same whatever the output type."""
-    kinds = [row[outtype] for outtype in OUTTYPES]
+    kinds = [row[outtype] for outtype in outtypes]
     return {"shape": row["shape"], "all": kinds[0]} if all(kind == kinds[0] for kind in kinds) else row
 
 

@@ -22,6 +22,7 @@ from ggufx.converters.ops import (
     Lora,
     LoraRefused,
     MlaKv,
+    Narrow,
     NegExp,
     Op,
     Pack,
@@ -76,6 +77,7 @@ OTHERS = (
     (Channels(3, columns=True),), (Channels(3),), (Softplus(),),
     (Reshape((48, 24), (48, 2, 12)), Unstack(2, axis=1)),
     (HeadAxes(12, 2, 3, 2),), (HeadAxes(8, 3, 2),), (Resample(side=3),), (SumFrames(frames=3),), (FromPosition(),),
+    (Pad(60, 48, front=True),), (Narrow(),),
     (Split(3), Arrange((2, 0, 1))), (Split(3), Arrange((1, 2, 0)), Split(3, undo=True)),
 )
 
@@ -109,6 +111,8 @@ def inputs(ops, seed=0):
         return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     if isinstance(ops[0], FromPosition):
         return [rng.integers(-99, 99, 48)]
+    if isinstance(ops[0], Narrow):
+        return [rng.integers(-(2**31), 2**31, (48, 6))]
     if isinstance(ops[0], Split) and ops[0].undo:  # several arrays, which the rest of the chain takes as one
         return ops[0].inverse.forward(inputs(ops[1:], seed))
     stated = [op.hf if isinstance(op, Reshape) else (sum(op.runs), 24) for op in ops if isinstance(op, (Reshape, Scale))]
@@ -216,7 +220,7 @@ def test_ops_of_each_only_move_elements():
 @pytest.mark.parametrize("ops", CHAINS, ids=str)
 def test_lora_factors_pass_as_the_update_does(ops):
     xs = inputs(ops)
-    if isinstance(ops[0], (PackMxfp4, RowsBehind, *FOLDS)):
+    if isinstance(ops[0], (PackMxfp4, RowsBehind, Narrow, *FOLDS)):
         with pytest.raises(LoraRefused):
             ops[0].lora([])
         return
@@ -396,7 +400,7 @@ def test_blocks_give_the_stored_arrays_back(op, arrays):
 def test_moves_keep_any_bits(ops, seed):
     """Ops that move elements do so for raw bits of any type, NaN patterns included."""
     xs = inputs(ops, seed)
-    if isinstance(ops[0], (PackMxfp4, Same)) or any(isinstance(op, Crop) for op in ops):
+    if isinstance(ops[0], (PackMxfp4, Same, Narrow)) or any(isinstance(op, Crop) for op in ops):
         return
     rng = np.random.default_rng(seed)
     bits = [rng.integers(0, 2**16, x.shape, np.uint16) for x in xs]
@@ -411,7 +415,7 @@ def test_moves_are_the_same_on_tensors(ops, width):
     import torch
 
     xs = inputs(ops)
-    if not isinstance(ops[0], PackMxfp4):
+    if not isinstance(ops[0], (PackMxfp4, Narrow)):
         rng = np.random.default_rng(width)
         bits = [rng.integers(0, 256, (*x.shape, width), np.uint8) for x in xs]
         xs = [b.view(f"i{width}" if width > 1 else np.uint8)[..., 0] for b in bits]
@@ -435,3 +439,18 @@ def test_reshape_takes_what_ggml_leaves_of_axes_of_one():
         np.testing.assert_array_equal(op.inverse.forward([stored])[0], x)
     with pytest.raises(ValueError, match="is not"):
         op.inverse.shape([(4, 48)])
+
+
+def test_narrow_takes_numbers_of_32_bits_as_they_are_and_none_beyond():
+    import torch
+
+    small = np.array([[-(2**31), 2**31 - 1]], np.int32)
+    assert np.array_equal(Narrow().forward([small])[0], small)
+    wide = small.astype(np.int64)
+    for x in (wide, torch.from_numpy(wide)):
+        (made,) = Narrow().forward([x])
+        assert np.array_equal(np.asarray(made), small)
+        assert np.array_equal(np.asarray(Narrow().inverse.forward([made])[0]), wide)
+        for number in (2**31, -(2**31) - 1, 2**32):
+            with pytest.raises(ValueError, match="beyond 32 bits"):
+                Narrow().forward([x * 0 + number])

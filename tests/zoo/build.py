@@ -147,6 +147,13 @@ def _write_weights(path: Path, row: Model, shapes: Shapes, weights: str) -> None
             scales = (bits(key + "/scales", int(np.prod(blocks[:3]))) >> np.uint64(62)).astype(np.uint8) + np.uint8(121)
             tensors[f"{name}_scales"] = torch.from_numpy(scales.reshape(blocks[:3]))
             continue
+        if row.fp4 and row.fp4 in name:
+            # pairs of neighbours in a byte, one exponent for 32 values
+            tensors[name] = torch.from_numpy((bits(key, shape[0] * shape[1] // 2) >> np.uint64(56)).astype(np.int8).reshape(shape[0], -1))
+            scales = (bits(key + "/scales", shape[0] * shape[1] // 32) >> np.uint64(62)).astype(np.uint8) + np.uint8(121)
+            scale = torch.from_numpy(scales.reshape(shape[0], -1))
+            tensors[f"{name.removesuffix('weight')}scale"] = scale.view(torch.float8_e8m0fnu)
+            continue
         if name in row.values:
             tensors[name] = torch.from_numpy(row.values[name](*shape))
             continue

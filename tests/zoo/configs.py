@@ -31,6 +31,8 @@ def _flat(config: dict[str, Any], old: V4) -> dict[str, Any]:
     rope = out.pop("rope_parameters", None)
     if not rope:
         return out
+    if "compress" in rope:
+        rope = {**rope["compress"], "rope_theta": rope["main"]["rope_theta"]}
     if "full_attention" in rope:
         out["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
         rope = rope["full_attention"]

@@ -8,6 +8,7 @@ llama.cpp 0.5 to 0.6 while others moved; the defaults are compared before anythi
 import base64
 import ctypes
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -280,7 +281,8 @@ class Runtime:
 
 
 def main() -> None:
-    answers = sys.stdout
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # the library prints, too
     sys.stdout = sys.stderr
     runtime = Runtime(*sys.argv[1:3], *([None] if len(sys.argv) < 3 else []))
     for line in sys.stdin:

@@ -277,6 +277,8 @@ def lora(loop: Loop) -> Answer:
     llama.cpp; the weights that cannot take any are refused by name."""
     if loop.target:
         return Answer(True, "-", ("draft models take no adapters",))
+    if loop.row.unadapted:
+        return Answer(True, "-", (loop.row.unadapted,))
     if loop.row.shapes and loop.row.fault.runtime:
         return Answer(True, "-", (f"llama.cpp {loop.row.fault.runtime}",))
     skip, reasons = list(loop.spec.whole.parts if loop.spec.whole else ()), set()
@@ -319,6 +321,8 @@ def merged(loop: Loop) -> Answer:
     load: as close to the update added in float32 as the type allows. What cannot be merged is refused by name."""
     if loop.target:
         return Answer(True, "-", ("draft models take no adapters",))
+    if loop.row.unadapted:
+        return Answer(True, "-", (loop.row.unadapted,))
     if loop.name == "hy4-v4":
         return Answer(True, "-", ("peft's merge is saved under other names than the checkpoint's; `hy4` is compared",))
     adapter, theirs, ours = (loop.work / f"merge-{name}" for name in ("adapter", "theirs", "ours"))

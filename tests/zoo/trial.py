@@ -20,7 +20,6 @@ from .build import build
 from .differences import gguf_differences, grouped, setting_differences, short, stored_differences
 from .faults import repaired
 from .files import stored
-from .golden import OUTTYPES
 from .kinds import vocab
 from .models import MODELS
 from .proof import Answer, Loop
@@ -57,7 +56,7 @@ def forward_bytes(loop: Loop) -> Answer:
     why = [f"note: {note}" for note in ggufx.hf_to_gguf(loop.folder, loop.work / "plan.gguf", dry_run=True, **loop.target).notes]
     told: set[str] = set()
     count = (0, 0)
-    for outtype in OUTTYPES:
+    for outtype in fault.outtypes:
         made = loop.work / f"bytes-{outtype}.gguf"
         ggufx.hf_to_gguf(loop.folder, made, outtype=outtype, plain=True, **loop.target)
         theirs = peers.llama_cpp_convert(source, outtype, made.with_suffix(".theirs"), vocab(loop.row.vocab).pre,

@@ -5,8 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ggufx.converters.arch import SPECS
 from ggufx.converters.errors import InputError, UnsupportedError
+from zoo import golden
 from zoo.adapters import make_adapter
+from zoo.models import MODELS
+from zoo.proof import beside
 
 import ggufx
 
@@ -17,6 +21,28 @@ def changed(folder: Path, made: Path, **settings: object) -> Path:
     config = json.loads((made / "config.json").read_text()) | settings
     (made / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
     return made
+
+
+def other_names() -> dict[str, str]:
+    """Class names that no row of the zoo has, and a row of the same table."""
+    rows = {id(golden.table(row)): name for name, row in reversed(MODELS.items())}
+    shown = {row.cls for row in MODELS.values()}
+    return {cls: rows[id(spec)] for spec in SPECS for cls in spec.classes if cls not in shown and id(spec) in rows}
+
+
+OTHER_NAMES = other_names()
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_another_name_of_a_class_makes_the_same_file(zoo, tmp_path, name):
+    """But for a head, which a class without one may leave to the embedding."""
+    row = OTHER_NAMES[name]
+    source = changed(zoo(row), tmp_path / row, architectures=[name])
+    plans = [ggufx.hf_to_gguf(folder, tmp_path / "model.gguf", plain=True, dry_run=True, model_name="x", **beside(row, zoo))
+             for folder in (zoo(row), source)]
+    assert plans[0].tensors == plans[1].tensors
+    assert [file.size for file in plans[0].outputs] == [file.size for file in plans[1].outputs]
+    assert [file.head for file in plans[0].outputs] == [file.head for file in plans[1].outputs]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max
 LONG = {"short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.45, 1.6, 1.8], "long_factor": [1.0, 1.3, 2.0, 3.1, 4.4, 6.0, 8.5, 12.0]}
 
 PLAIN, GELU, RECURRENT = 2e-5, 1e-3, 1e-4  # tolerances: ggml looks GELU up in a float16 table, sums recurrences in another order
+OUTTYPES = ("f32", "f16", "bf16", "q8_0")
 LOST_WINDOW = "without ggufx's keys the sliding window is lost"
 SCORE, TYPE, TOKENS = "tokenizer.ggml.scores", "tokenizer.ggml.token_type", "tokenizer.ggml.tokens"
 
@@ -25,7 +26,7 @@ class Fault:
     `converter`: why the converter's file is absent or wrong; `runtime`: why the runtime's numbers are. A converter's fault may be
     avoided by `config` (put into config.json), `drop` (tensors with this ending left out), `model` (the SentencePiece file of this
     kind put in), `index` (an index put beside the weights) or `options` (arguments); then the file is right except for the key-values and tensors in `keys`.
-    With `keys` alone only these are wrong; without any of them there is no right file.
+    With `keys` alone only these are wrong; without any of them there is no right file. `outtypes`: those that it heeds.
     """
 
     converter: str = ""
@@ -36,6 +37,7 @@ class Fault:
     options: tuple[str, ...] = ()
     index: bool = False
     keys: tuple[str, ...] = ()
+    outtypes: tuple[str, ...] = OUTTYPES
 
     @property
     def hopeless(self) -> bool:
@@ -77,6 +79,7 @@ class Model:
     elements of tensors that are no floats.
 
     What is known: `tolerance`, how far llama.cpp's float32 results may be from transformers', as a part of the largest value;
+    `fp4`, the part of names of weights that are stored in FP4, as DeepSeek V4's experts are; `unadapted`, why no adapter is tried;
     `fault`, what llama.cpp does wrong; `lost`, why a checkpoint made of standard keys alone computes otherwise; `rounded`, that
     it has decays behind -exp(x), which come back from there to within a rounding of float32; `folded`, that multipliers are in its
     weights, which only an F32 file gives back.
@@ -103,6 +106,8 @@ class Model:
     dense: tuple[int, ...] = ()
     zero_norms: bool = False
     mxfp4: bool = False
+    fp4: str = ""
+    unadapted: str = ""
     card: bool = False
     embeds: bool = False
     scores: bool = False
