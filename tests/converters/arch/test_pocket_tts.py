@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.converters.errors import InputError
+from zoo import peers
 from zoo.files import load_folder
 from zoo.peers import read_peer_gguf
+from zoo.texts import HARD_TEXTS
 from zoo.towers import TOWERS, build_tower
 
 import ggufx
@@ -50,6 +52,18 @@ def test_the_last_row_is_the_latent_behind_its_projection(folder: Path, tmp_path
     voice = held.get("flow_lm.bos_before_voice")
     assert (file.values["tokenizer.ggml.tokens"][1][-2] == "<|bos_before_voice|>") == (voice is not None)
     assert voice is None or np.array_equal(rows[-2], voice.float().numpy().ravel())
+
+
+@pytest.mark.skipif(peers.missing_runtime() is not None, reason=str(peers.missing_runtime()))
+def test_the_runtime_cuts_text_as_sentencepiece_does(tmp_path: Path):
+    """But for texts that spell control tokens, and spaces that are spelt as SentencePiece's own."""
+    from sentencepiece import SentencePieceProcessor
+
+    folder = build_tower(TOWERS[NAMES[0]], tmp_path / "model")
+    ggufx.hf_to_gguf(folder, tmp_path / "out.gguf")
+    cut = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    texts = [text for text in HARD_TEXTS if not any(word in text for word in ("\0", "\u2581", "<s>"))]
+    assert peers.tokenize(tmp_path / "out.gguf", texts, add_special=True) == [cut.encode(text) for text in texts]
 
 
 def test_a_checkpoint_cut_short_is_refused_by_the_tensor_that_tells_a_size(tmp_path: Path):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .rows import Fault, Model, Shapes, tensors
+from .rows import GELU, Fault, Model, Shapes, tensors
 
 _F, _B = "flow_lm.", "flow_lm.transformer.layers.{b}."
 WORDS = tensors({
@@ -35,4 +35,4 @@ _SUMS = {"values": {_F + "bos_emb": lambda n: np.array([1, -1, 1, 1, -1, 1, 2, -
 _FAULT = Fault(keys=("tokenizer.ggml.unknown_token_id",))  # without it the runtime takes </s>
 _LOST = "the latent that starts a sound is not told by the row that is made of it"
 ROWS = tuple(Model(f"pocket-tts{end}", "PocketTTSModel", "pocket", config(_PIECES, voiced), vocab_keys=(), shapes=words, fault=_FAULT, lost=_LOST,
-                   **_SUMS) for end, voiced in (("", False), ("-voiced", True)))
+                   tolerance=GELU, **_SUMS) for end, voiced in (("", False), ("-voiced", True)))

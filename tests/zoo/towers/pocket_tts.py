@@ -40,5 +40,6 @@ _SOUND = (
 
 ROWS = tuple(
     Tower(replace(MODELS[name], name=f"{name}-sound", shapes=lambda config: words(config) | _SOUND), {}, cropped=("flow_lm.bos_emb",),
+          drop=("clip.gen.audio.model_variant",),  # which there is the folder's name, whatever config.json says
           runtime="makes sound by a way of its own")
     for name in ("pocket-tts", "pocket-tts-voiced"))
