@@ -196,14 +196,16 @@ def test_threads_and_memory_change_no_byte(zoo, tmp_path):
 
 
 @pytest.mark.skipif(peers.missing_runtime() is not None, reason=f"no llama.cpp: {peers.missing_runtime()}")
-def test_llama_cpp_gives_peft_logits(zoo, tmp_path):
-    """What a GGUF adapter cannot express: DoRA."""
-    base, ids = zoo("llama"), list(range(40, 72))
-    adapter = make_adapter(base, tmp_path / "adapter", {"target_modules": ["q_proj", "down_proj"], "use_dora": True})
+@pytest.mark.parametrize("case", ["plain", "dora", "experts-fused", "mla", "tied-embedding-and-head"])
+def test_llama_cpp_gives_peft_logits(case, zoo, tmp_path):
+    name, settings, _ = CASES[case]
+    base, ids = in_dtype(zoo(name), tmp_path / "base", "float32"), list(range(40, 72))
+    adapter = make_adapter(base, tmp_path / "adapter", settings)
     ggufx.hf_to_gguf(base, tmp_path / "merged.gguf", lora=adapter)
-    expected, plain = (peers.transformers_logits(base, ids, a) for a in (adapter, None))
+    merged = merged_by_peft(base, [adapter], tmp_path / "peft")
+    expected, plain = (peers.transformers_logits(folder, ids) for folder in (merged, base))
     assert peers.relative_error(plain, expected) > 0.05
-    assert peers.relative_error(peers.llama_logits(tmp_path / "merged.gguf", ids), expected) < 0.02
+    assert peers.relative_error(peers.llama_logits(tmp_path / "merged.gguf", ids), expected) < 1e-4
 
 
 REFUSED = {
