@@ -381,6 +381,36 @@ def test_experts_one_by_one_in_a_stack(zoo, tmp_path):
     assert files[0] == files[1] != peers.read_peer_gguf(tmp_path / "base.gguf").tensors
 
 
+@pytest.mark.parametrize("parameters", [["input_linear.weight"], None])
+def test_a_stack_that_its_module_calls_weight(parameters, zoo, tmp_path):
+    """Granite's files call it so; as a module's weight that is no matrix, it takes no pair."""
+    from safetensors.numpy import save_file
+
+    base, adapter, name = zoo("granitemoe"), tmp_path / "adapter", "model.layers.0.block_sparse_moe.input_linear"
+    weight = load_folder(base)[f"{name}.weight"]
+    experts, out, inner = weight.shape
+    a, b = bell("a", (4 * experts, inner)), bell("b", (out, 4 * experts))
+    adapter.mkdir()
+    save_file({f"base_model.model.{name}.lora_A.weight": a, f"base_model.model.{name}.lora_B.weight": b},
+              adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(json.dumps(
+        {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": [], "target_parameters": parameters}))
+    ways = (lambda: ggufx.merge_lora(adapter, tmp_path / "out", base=base),
+            lambda: ggufx.lora_to_gguf(adapter, base=base, outfile=tmp_path / "a.gguf"))
+    if parameters is None:
+        for way in ways:
+            with pytest.raises(InputError, match="factors do not fit"):
+                way()
+        return
+    for way in ways:
+        way()
+    delta = np.einsum("eri,ore->eoi", a.reshape(experts, 4, inner), b.reshape(out, 4, experts)) * 2
+    merged = load_folder(tmp_path / "out")[f"{name}.weight"].float().numpy()
+    np.testing.assert_allclose(merged, weight.float().numpy() + delta, rtol=0.02, atol=0.02 * np.abs(delta).max())
+    made = peers.read_peer_gguf(tmp_path / "a.gguf").tensors
+    assert made["blk.0.ffn_gate_exps.weight.lora_a"][1] == (experts, 4, inner)
+
+
 def test_the_same_base_is_not_called_another(zoo, tmp_path):
     adapter = make_adapter(zoo("llama"), tmp_path / "adapter", {"target_modules": ["q_proj"]})
     edited(adapter, lambda t: t.update({n: v[:, 1:].contiguous() for n, v in t.items() if "lora_A" in n}))
