@@ -81,7 +81,7 @@ def command(
     ] = True,
     lora: Annotated[
         list[str], typer.Option("--lora", metavar="ADAPTER[@SCALE]", rich_help_panel=COUNTS,
-                                help="Adapter that is merged into A, a checkpoint, before; may be repeated.")
+                                help="Adapter that is merged into A, a model, before; may be repeated.")
     ] = [],  # noqa: B006
     pre: Pre = None,
     hf_class: HfClass = None,

@@ -182,11 +182,15 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
     groups: dict[tuple[str, tuple], _Group] = {}
     for pair in pairs:
         kind = EMBEDDING if pair.embedding else MATRIX
-        found = _find(index, spec, hp, f"{pair.module}.weight")
+        weight = f"{pair.module}.weight"
+        found = _find(index, spec, hp, weight)
+        if found is not None and any(weight == p or weight.endswith(f".{p}") for p in settings.parameters):
+            shape = expected_shape(found[0], BlockHparams(hp, block_of(spec, *found, hp)), False)
+            kind = FUSED if shape is not None and len(shape) == 3 else kind  # a stack that its module calls weight
         if found is None and parameters:
             kind, found = FUSED, _fused(index, spec, hp, pair, parameters)
         if found is None:
-            problems.append(_no_place(spec, f"{pair.module}.weight", file, pair.a.name))
+            problems.append(_no_place(spec, weight, file, pair.a.name))
             continue
         rule, holes = found
         problem = unfit_pair(spec, rule, holes, pair, kind, hp, tied)
@@ -279,6 +283,9 @@ def unfit_pair(spec: ArchSpec, rule: TensorRule, holes: Holes, pair: Pair, kind:
         if len(shape) != 3:
             return InputError("the parameter is not a stack of experts", expected=list(shape))
         experts, shape = shape[0], shape[1:]
+    if len(shape) != 2:
+        return InputError("the factors do not fit the weight of the base model", expected=list(shape),
+                          found=f"A {list(pair.a.shape)}, B {list(pair.b.shape)}")
     turned = (bool(rule.ops) and isinstance(rule.ops[0], Transpose) and rule.ops[0].conv1d) or kind == EMBEDDING
     out, inner = (shape[1], shape[0]) if turned else shape
     if not 0 < rank <= experts * max(out, inner) or rank % experts or (pair.b.shape[0], pair.a.shape[1]) != (out, inner):

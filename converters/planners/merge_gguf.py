@@ -119,6 +119,11 @@ class MergePlanner(QuantizePlanner):
         notes = grouped([*made.notes, *self.notes, changed_note(self.changed)])
         return replace(made, direction="merge-lora", notes=tuple(notes))
 
+    def compared(self) -> ConversionPlan:
+        """For a comparison: what changes as F32, which any type of the result is held against; the rest as it is."""
+        self.own_types |= {name: "F32" for name in self.changed if self.own_types[name] not in FLOAT_WIDTH}
+        return self.plan(KEEP)
+
     def _kept(self) -> ConversionPlan:
         """The file with every tensor's own type."""
         by_name = {t.name: t for t in self.tensors}

@@ -28,9 +28,11 @@ from ..notes import Note, grouped
 from ..planners.adapter_updates import Adapter
 from ..planners.hf_to_gguf import GgufOptions
 from ..planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
+from ..planners.merge_gguf import MergePlanner
 from ..planners.merged_model import beside_weights
 from ..planners.own_keys import Source
 from ..planners.projector import plan_checkpoint
+from ..planners.quantization import Quantization
 from ..planners.reading import with_merged
 from ..rules.spec import ArchSpec
 from ..sources.hf_folder import Checkpoint, base_of, listed
@@ -246,8 +248,8 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
     if forms == ("adapter", "adapter"):
         one, two = (of_checkpoint(open_adapter(p), "adapter") for p in (a, b))
         return one, two, adapter_files(one.config, two.config)
-    if options.adapters and forms[0] != "checkpoint":
-        raise UsageError("adapters are merged into a checkpoint", file=a, hint="Give the base model's checkpoint first.")
+    if options.adapters and forms[0] not in ("checkpoint", "gguf"):
+        raise UsageError("adapters are merged into a model", file=a, hint="Give the base model first.")
     projector = any(form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True))
     one = _in_gguf_names(a, forms[0], options, projector)
     two = _in_gguf_names(b, forms[1], replace(options, adapters=()), projector)
@@ -270,6 +272,8 @@ def _is_projector(path: Path) -> bool:
 def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: bool = False) -> Side:
     """`projector`: the other side is the vision and audio parts alone."""
     if form == "gguf":
+        if options.adapters:
+            return of_plan(path, form, MergePlanner(path, options.adapters, VIRTUAL, Quantization()).compared())
         model = read_gguf_model(path)
         if options.projector is not None:
             seen = read_gguf_model(options.projector)

@@ -51,6 +51,10 @@ def test_types_are_kept_or_chosen(zoo, tmp_path):
     changed = {n for n in after if after[n] != before[n]}
     assert {n.split(".")[2] for n in changed} == {"attn_q", "ffn_down"}
     assert after_keys["general.file_type"] == keys["general.file_type"]
+    report = ggufx.verify(path, tmp_path / "merged.gguf", lora=adapter)
+    assert report.same
+    assert any("adapters change" in note and all(name in note for name in changed) for note in map(str, report.notes))
+    assert not ggufx.verify(path, tmp_path / "merged.gguf", lora=f"{adapter}@0.5").same
     imatrix = tmp_path / "imatrix.dat"
     write_legacy(imatrix, importance(path))
     ggufx.merge_lora(adapter, tmp_path / "weighted.gguf", base=path, imatrix=imatrix)

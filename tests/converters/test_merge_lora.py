@@ -196,14 +196,16 @@ def test_threads_and_memory_change_no_byte(zoo, tmp_path):
 
 
 @pytest.mark.skipif(peers.missing_runtime() is not None, reason=f"no llama.cpp: {peers.missing_runtime()}")
-def test_llama_cpp_gives_peft_logits(zoo, tmp_path):
-    """What a GGUF adapter cannot express: DoRA."""
-    base, ids = zoo("llama"), list(range(40, 72))
-    adapter = make_adapter(base, tmp_path / "adapter", {"target_modules": ["q_proj", "down_proj"], "use_dora": True})
+@pytest.mark.parametrize("case", ["plain", "dora", "experts-fused", "mla", "tied-embedding-and-head"])
+def test_llama_cpp_gives_peft_logits(case, zoo, tmp_path):
+    name, settings, _ = CASES[case]
+    base, ids = in_dtype(zoo(name), tmp_path / "base", "float32"), list(range(40, 72))
+    adapter = make_adapter(base, tmp_path / "adapter", settings)
     ggufx.hf_to_gguf(base, tmp_path / "merged.gguf", lora=adapter)
-    expected, plain = (peers.transformers_logits(base, ids, a) for a in (adapter, None))
+    merged = merged_by_peft(base, [adapter], tmp_path / "peft")
+    expected, plain = (peers.transformers_logits(folder, ids) for folder in (merged, base))
     assert peers.relative_error(plain, expected) > 0.05
-    assert peers.relative_error(peers.llama_logits(tmp_path / "merged.gguf", ids), expected) < 0.02
+    assert peers.relative_error(peers.llama_logits(tmp_path / "merged.gguf", ids), expected) < 1e-4
 
 
 REFUSED = {
@@ -377,6 +379,36 @@ def test_experts_one_by_one_in_a_stack(zoo, tmp_path):
         files.append(peers.read_peer_gguf(tmp_path / f"{number}.gguf").tensors)
     ggufx.hf_to_gguf(stacked, tmp_path / "base.gguf", plain=True)
     assert files[0] == files[1] != peers.read_peer_gguf(tmp_path / "base.gguf").tensors
+
+
+@pytest.mark.parametrize("parameters", [["input_linear.weight"], None])
+def test_a_stack_that_its_module_calls_weight(parameters, zoo, tmp_path):
+    """Granite's files call it so; as a module's weight that is no matrix, it takes no pair."""
+    from safetensors.numpy import save_file
+
+    base, adapter, name = zoo("granitemoe"), tmp_path / "adapter", "model.layers.0.block_sparse_moe.input_linear"
+    weight = load_folder(base)[f"{name}.weight"]
+    experts, out, inner = weight.shape
+    a, b = bell("a", (4 * experts, inner)), bell("b", (out, 4 * experts))
+    adapter.mkdir()
+    save_file({f"base_model.model.{name}.lora_A.weight": a, f"base_model.model.{name}.lora_B.weight": b},
+              adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(json.dumps(
+        {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": [], "target_parameters": parameters}))
+    ways = (lambda: ggufx.merge_lora(adapter, tmp_path / "out", base=base),
+            lambda: ggufx.lora_to_gguf(adapter, base=base, outfile=tmp_path / "a.gguf"))
+    if parameters is None:
+        for way in ways:
+            with pytest.raises(InputError, match="factors do not fit"):
+                way()
+        return
+    for way in ways:
+        way()
+    delta = np.einsum("eri,ore->eoi", a.reshape(experts, 4, inner), b.reshape(out, 4, experts)) * 2
+    merged = load_folder(tmp_path / "out")[f"{name}.weight"].float().numpy()
+    np.testing.assert_allclose(merged, weight.float().numpy() + delta, rtol=0.02, atol=0.02 * np.abs(delta).max())
+    made = peers.read_peer_gguf(tmp_path / "a.gguf").tensors
+    assert made["blk.0.ffn_gate_exps.weight.lora_a"][1] == (experts, 4, inner)
 
 
 def test_the_same_base_is_not_called_another(zoo, tmp_path):

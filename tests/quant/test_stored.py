@@ -35,7 +35,16 @@ def test_codes_that_straddle_bytes():
 
 def test_turning_is_transposing():
     for kind in (np.uint8, np.uint32):
-        x = np.arange(70 * 130).astype(kind).reshape(70, 130)
-        out = np.empty((130, 70), kind)
-        stored.turn(x, out)
-        assert np.array_equal(out, x.T)
+        for n, m in ((70, 130), (64, 64), (1, 3), (129, 1)):
+            x = np.arange(n * m).astype(kind).reshape(n, m)
+            out = np.empty((m, n), kind)
+            stored.turn(x, out)
+            assert np.array_equal(out, x.T)
+
+
+def test_codes_in_the_order_of_awq():
+    order = np.array([0, 2, 4, 6, 1, 3, 5, 7])
+    rows, out = np.random.default_rng(0).integers(0, 256, (3, 8)).astype(np.uint8), np.empty((3, 16), np.uint8)
+    stored.unpack(rows, 4, order, out)
+    nibbles = np.stack([rows & 15, rows >> 4], -1).reshape(3, 2, 8)
+    assert np.array_equal(out.reshape(3, 2, 8)[:, :, order], nibbles)

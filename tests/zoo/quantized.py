@@ -23,10 +23,11 @@ def importance(gguf: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def write_legacy(path: Path, matrix: dict[str, np.ndarray]) -> None:
-    """The matrix as a legacy .dat file: each entry seen once."""
+def write_legacy(path: Path, matrix: dict[str, np.ndarray], dataset: str = "") -> None:
+    """The matrix as a legacy .dat file: each entry seen once, in one chunk of `dataset`."""
     parts = [struct.pack("<i", len(matrix))]
     for name, values in matrix.items():
         raw = name.encode()
         parts += [struct.pack("<i", len(raw)), raw, struct.pack("<ii", 1, values.size), values.tobytes()]
+    parts += [struct.pack("<ii", 1, len(dataset.encode())), dataset.encode()] if dataset else []
     path.write_bytes(b"".join(parts))
