@@ -14,9 +14,8 @@ from .output import Output, human_bytes
 NAME = "run"
 PANEL = MACHINES
 EXAMPLES = """\
-$ ggufx run plan.json --shard 3/16
-$ ggufx run plan.json --shard $SLURM_ARRAY_TASK_ID/16      # sbatch --array=0-15
-$ ggufx run plan.json --shard $JOB_COMPLETION_INDEX/16     # Kubernetes, completionMode: Indexed
+$ ggufx run plan.json --shard 0/16
+$ ggufx run plan.json --shard 15/16 --threads 8
 """
 
 
