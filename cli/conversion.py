@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 RESULT = "<RESULT>"  # in a command: what was written
+PLANNED: ContextVar[list[ConversionPlan] | None] = ContextVar("PLANNED", default=None)  # where `ggufx plan` wants plans put
 
 
 def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = (), *, source: str, then: Sequence[Sequence[str]],
@@ -37,8 +39,17 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     """
     from ..converters.run.execute import execute, refuse
 
+    if (planned := PLANNED.get()) is not None:
+        if dry_run or run["resume"] or checksums or after or modelfile:
+            raise UsageError("a plan says what is made, not how it is carried out or what follows",
+                             hint="Leave out --dry-run, --resume, --checksums, --verify and --modelfile; `ggufx commit` has "
+                                  "--checksums.")
+        refuse(plan, force=run["force"])
+        planned.append(plan)
     out.failures(refused)
     out.notes([*plan.notes, *_fallbacks(plan)])
+    if planned is not None:
+        return _status(refused)
     check_writable(checksums, run["force"])
     modelfiles = _modelfiles(plan, modelfile, run["force"])
     if dry_run:

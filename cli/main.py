@@ -148,6 +148,7 @@ def run() -> None:
 
 from . import (  # noqa: E402 they register on `app`
     archs,
+    commit,
     edit,
     gguf_to_hf,
     hf_to_gguf,
@@ -157,7 +158,9 @@ from . import (  # noqa: E402 they register on `app`
     merge_lora,
     modelfile,
     original_to_hf,
+    plan,
     quantize,
+    run_shard,
     split,
     types,
     verify,
@@ -165,6 +168,6 @@ from . import (  # noqa: E402 they register on `app`
 )
 
 for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, inspect,
-                archs, types, modelfile, warmup):
-    app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
-        guarded(_module.command))
+                archs, types, plan, run_shard, commit, modelfile, warmup):
+    app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}",
+                context_settings=getattr(_module, "SETTINGS", None))(guarded(_module.command))

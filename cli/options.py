@@ -14,7 +14,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 1 << 10,
 MIN_MEMORY = 1 << 20
 
 # The panels of `ggufx --help` and, in the order in which a command's first option of each stands, of a command's.
-CONVERT, LOOK, PREPARE = "Convert", "Look and compare", "Prepare"
+CONVERT, LOOK, MACHINES, PREPARE = "Convert", "Look and compare", "Many machines", "Prepare"
 OUTPUT, METADATA, QUANTIZATION, RUN, TALK = "Output", "Metadata", "Quantization", "How it runs", "What is printed"
 
 

@@ -31,9 +31,9 @@ from .unpack import Grid, Unpack
 from .values import Add, BatchNorm, MlaKv, NegExp, Pad, Product, Reshape, RowsBehind, Same, Scale, Softplus, Transpose
 
 __all__ = [
-    "OPS", "WHOLE_NUMBERS", "Add", "AddAxis", "Arrange", "Array", "Axes", "BatchNorm", "Channels", "Crop", "Cut", "Each", "Factors",
-    "FromPosition", "Grid", "HeadAxes", "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused", "LowRank", "Merge", "MlaKv",
-    "Narrow", "NegExp", "NewRows", "Op", "Pack", "PackMxfp4", "Pad", "Product", "Resample", "Reshape", "Restore",
+    "OPS", "WHOLE_NUMBERS", "Add", "AddAxis", "Arrange", "Array", "Axes", "BatchNorm", "Channels", "Crop", "Cut", "Each",
+    "Factors", "FromPosition", "Grid", "HeadAxes", "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused", "LowRank", "Merge",
+    "MlaKv", "Narrow", "NegExp", "NewRows", "Op", "Pack", "PackMxfp4", "Pad", "Product", "Resample", "Reshape", "Restore",
     "RopePermute", "RowsBehind", "Same", "Scale", "Shape", "Shift", "Size", "Softplus", "Split", "SumFrames", "Ternary",
     "Transpose", "UnitNorm", "Unpack", "Unstack", "Within", "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip

@@ -54,7 +54,8 @@ class Conversion:
     `outputs`.
 
     `imatrix`: float32 [matrices, cols] by entry. `max_memory`: bytes of tensor data in flight, on each GPU as well. `sound`:
-    NaN has no place in the outputs, whatever their types; see `run_tile`.
+    NaN has no place in the outputs, whatever their types; see `run_tile`. `spans`: for each output the ranges that are written
+    here, where others write the rest.
     """
 
     inputs: tuple[InputFile, ...]
@@ -64,6 +65,7 @@ class Conversion:
     max_memory: int
     done: Mapping[int, Sequence[Tile]] = field(default_factory=dict)
     sound: bool = False
+    spans: tuple[tuple[tuple[int, int], ...], ...] | None = None
 
     def part(self, numbers: Iterable[int]) -> Conversion:
         """The same with these jobs alone, for one of several workers."""
@@ -91,7 +93,8 @@ class Conversion:
         """
         with open_inputs(self.inputs) as inputs, ExitStack() as stack:
             outputs = [(-1 if o.part is None else _open_part(o.part, o.size, stack), o.path) for o in self.outputs]
-            files = OpenFiles(inputs, outputs, frozenset(i for i, o in enumerate(self.outputs) if o.part is None))
+            files = OpenFiles(inputs, outputs, frozenset(i for i, o in enumerate(self.outputs) if o.part is None),
+                              self.spans)
             given_up: dict[int, GgufxError] = {}
 
             def convert(work: Work, device: Device) -> Receipt:

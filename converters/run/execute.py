@@ -103,7 +103,7 @@ def execute(
     incomplete output has its final name. Where the plan has several sets of outputs, one that cannot hold a value of the
     source is given up, and the others are made.
     """
-    run = _Run(plan, threads, max_memory, progress)
+    run = Run(plan, threads, max_memory, progress)
     engine = engine or choose(device, plan.jobs, threads)
     return run(resume, keep_partial, force, engine, checksums)
 
@@ -112,11 +112,11 @@ def refuse(plan: ConversionPlan, *, device: str = "auto", resume: bool = False, 
            threads: int | None = None, max_memory: int = 1 << 30) -> None:
     """Raise what `execute` would refuse before it writes anything, for a plan that is only shown."""
     choose(device, plan.jobs, threads)
-    _Run(plan, threads, max_memory, None).refuse(resume, force)
+    Run(plan, threads, max_memory, None).refuse(resume, force)
 
 
-class _Run:
-    """One execution: what its steps share."""
+class Run:
+    """One execution: what its steps share. `shards.py` has another one, of several processes."""
 
     def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, progress: Progress | None) -> None:
         self.begun = time.monotonic()
@@ -208,6 +208,10 @@ class _Run:
         """What must be equal for the bytes of an interrupted run to be of use: the plan and the version."""
         return hashlib.sha256(f"{__version__} {self.plan.digest()}".encode()).hexdigest()
 
+    @property
+    def sound(self) -> bool:
+        return self.plan.direction not in AS_STORED
+
     def _journal(self) -> Record | None:
         """What an interrupted run noted. UsageError where it was of another conversion."""
         record = read_journal(self.journal_path)
@@ -292,7 +296,7 @@ class _Run:
         outputs = (GrowingFile(p.output.path, None if p.published else p.path, p.output.size, p.output.set)
                    for p in staging.parts)
         return Conversion(self.plan.inputs, tuple(outputs), dict(enumerate(self.jobs)), self.plan.imatrix, self.max_memory,
-                          done, sound=self.plan.direction not in AS_STORED)
+                          done, sound=self.sound)
 
     def _convert(self, conversion: Conversion, engine: Engine, journal: Journal, trail: Trail) -> int:
         """All tiles that are not kept; how many."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -96,6 +97,33 @@ def _records(file: Any) -> Iterator[tuple[int, Any]]:
         yield len(line), json.loads(text)
 
 
+def write_receipts(path: Path, identity: str, outputs: Iterable[Path], receipts: Iterable[Receipt]) -> None:
+    """A journal of work that is done, which appears complete and synced, or not at all. StorageError where it cannot."""
+    names = [output.name for output in outputs if output.parent == path.parent]
+    records = ({"journal": FORMAT, "identity": identity, "outputs": names}, *map(_record_of, receipts))
+    growing = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # another process may do the same work
+    try:
+        with open(growing, "xb") as file:
+            file.writelines(map(_line, records))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(growing, path)
+    except OSError as error:
+        with suppress(OSError):
+            growing.unlink()
+        raise storage_error(error, path, "written") from error
+
+
+def _record_of(receipt: Receipt) -> list[int]:
+    tile = receipt.tile
+    return [receipt.job, tile.start, tile.stop, tile.count, *receipt.checksums]
+
+
+def _line(record: Any) -> bytes:
+    text = json.dumps(record).encode() + b"\n"
+    return b"%08x %b" % (zlib.crc32(text), text)
+
+
 class Journal:
     """An open journal. It is an aid: where it cannot be written, it falls silent, and the conversion goes on."""
 
@@ -117,14 +145,12 @@ class Journal:
 
     def append(self, receipt: Receipt) -> None:
         """Note a finished tile."""
-        tile = receipt.tile
-        self._add([receipt.job, tile.start, tile.stop, tile.count, *receipt.checksums])
+        self._add(_record_of(receipt))
         if time.monotonic() - self._last_write > WRITE_INTERVAL:
             self.write()
 
     def _add(self, record: Any) -> None:
-        text = json.dumps(record).encode() + b"\n"
-        self._lines.append(b"%08x %b" % (zlib.crc32(text), text))
+        self._lines.append(_line(record))
 
     def write(self) -> None:
         """Hand all receipts to the system, where they outlive this process."""

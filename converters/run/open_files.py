@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -93,14 +95,26 @@ def open_inputs(planned: Iterable[InputFile]) -> Iterator[list[OpenInput]]:
 class OpenFiles:
     """`device.Files` on descriptors. `outputs` are (descriptor, path to be named in errors).
 
-    Outputs in `sealed` are known to be complete: writing to them does nothing.
+    Outputs in `sealed` are known to be complete: writing to them does nothing. `spans`: for each output the ranges, in
+    order, outside of which others write; what is written there is left out.
     """
 
     def __init__(self, inputs: Sequence[OpenInput], outputs: Sequence[tuple[int, Path]],
-                 sealed: frozenset[int] = frozenset()) -> None:
+                 sealed: frozenset[int] = frozenset(), spans: Sequence[Sequence[tuple[int, int]]] | None = None) -> None:
         self._inputs = [(i.source, i.path) for i in inputs]
         self._outputs = outputs
         self._sealed = sealed
+        self._spans = spans
+
+    def _own(self, file: int, offset: int, nbytes: int) -> Iterable[tuple[int, int]]:
+        """What of a range is to be written here, as (start, stop) from its beginning."""
+        if self._spans is None:
+            return ((0, nbytes),)
+        spans = self._spans[file]
+        first = max(0, bisect_right(spans, (offset, 1 << 63)) - 1)
+        ends = ((max(start - offset, 0), min(stop - offset, nbytes))
+                for start, stop in takewhile(lambda span: span[0] < offset + nbytes, islice(spans, first, None)))
+        return ((start, stop) for start, stop in ends if start < stop)
 
     def read(self, file: int, offset: int, data: np.ndarray) -> None:
         """Fill uint8 [n] from an input. InputError where the file ends before, StorageError where reading fails."""
@@ -111,15 +125,20 @@ class OpenFiles:
         if file in self._sealed:
             return
         descriptor, path = self._outputs[file]
-        view, done = memoryview(data).cast("B"), 0
+        view = memoryview(data).cast("B")
         try:
-            while done < len(view):
-                done += system.pwrite(descriptor, view[done : done + READ_AT_ONCE], offset + done)
+            for done, stop in self._own(file, offset, len(view)):
+                while done < stop:
+                    done += system.pwrite(descriptor, view[done : min(done + READ_AT_ONCE, stop)], offset + done)
         except OSError as error:
             raise storage_error(error, path, "written") from error
 
     def copy(self, source: tuple[int, int], target: tuple[int, int], nbytes: int) -> None:
         """Bytes from (input, offset) to (output, offset)."""
+        for start, stop in self._own(*target, nbytes):
+            self._copy((source[0], source[1] + start), (target[0], target[1] + start), stop - start)
+
+    def _copy(self, source: tuple[int, int], target: tuple[int, int], nbytes: int) -> None:
         done = self._copied_by_system(source, target, nbytes)
         for start, part in _chunks(*self._inputs[source[0]], source[1] + done, nbytes - done):
             self.write(target[0], target[1] + done + start, part)

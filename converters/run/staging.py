@@ -271,8 +271,33 @@ class Staging:
                 folder.rmdir()
 
 
-def _lock(descriptor: int, path: Path) -> None:
-    if not system.lock(descriptor):
+@contextmanager
+def shared_part(output: OutputFile) -> Iterator[int]:
+    """The descriptor of a part that several processes fill together; whoever comes first makes it, with its size.
+
+    What another plan left in it is written over, since every byte is somebody's. UsageError where a process works on the
+    output alone; StorageError for what the system refuses.
+    """
+    path = part_path(output.path)
+    try:
+        descriptor = system.open_own(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise storage_error(error, path, "written") from error
+    try:
+        _lock(descriptor, output.path, shared=True)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise UsageError("is in the way: not a regular file of one name", file=path, hint="Remove it.")
+        system.reserve(descriptor, output.size)
+        yield descriptor
+    except OSError as error:
+        raise storage_error(error, path, "written") from error
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, shared: bool = False) -> None:
+    if not system.lock(descriptor, shared):
         raise UsageError("another process is writing this file", file=path,
                          hint="Wait for it, or choose another output.")
 

@@ -43,14 +43,15 @@ if TYPE_CHECKING:
     from .converters.inspect.inspection import Inspection
     from .converters.plan.plan import ConversionPlan
     from .converters.run.execute import Result
+    from .converters.run.shards import ShardResult
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "__version__", "edit",
-           "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf", "quantize", "split",
-           "verify"]
+__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "ShardResult", "__version__",
+           "commit", "edit", "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf",
+           "quantize", "run_shard", "split", "verify", "write_plan"]
 
-_ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ConversionPlan": "plan.plan",
-              "Inspection": "inspect.inspection", "Report": "verify.verify"}
+_ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
+              "ConversionPlan": "plan.plan", "Inspection": "inspect.inspection", "Report": "verify.verify"}
 
 
 def __getattr__(name: str) -> Any:
@@ -512,6 +513,69 @@ def inspect(path: str | Path) -> Inspection:
     from .converters.sources.hub import resolve_model
 
     return inspect(resolve_model(path, what="any", headers=True))
+
+
+def write_plan(plan: ConversionPlan, path: str | Path) -> None:
+    """Write what a verb gives with `dry_run=True` to a JSON file, for `run_shard` and `commit` on machines that see the same
+    files. A model of the Hub must have been fetched before."""
+    import json
+
+    from .converters.errors import StorageError, UsageError
+    from .converters.plan.document import plan_document
+    from .converters.plan.plan import ConversionPlan
+
+    if not isinstance(plan, ConversionPlan):
+        raise UsageError("write_plan: plan is of a wrong type", expected="ConversionPlan", found=type(plan).__name__)
+    text = json.dumps(plan_document(plan, __version__), ensure_ascii=False)
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot be written: {error.strerror}", file=path) from error
+
+
+@checked
+def run_shard(
+    plan: str | Path,
+    index: int,
+    count: int,
+    *,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    device: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> ShardResult:
+    """Carry out shard `index`, from 0, of `count` of a plan's file: what a task of a cluster calls. All shards have the same
+    `count`; they run in any order, at once, and again. What they write gets its names by `commit`."""
+    from .converters.plan.document import read_plan
+    from .converters.run.shards import run_shard
+
+    check_positive(threads=threads, max_memory=max_memory)
+    return run_shard(read_plan(Path(plan), __version__), index, count, threads=threads, max_memory=max_memory, device=device,
+                     progress=progress)
+
+
+@checked
+def commit(
+    plan: str | Path,
+    *,
+    force: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Result:
+    """Check what all shards of a plan wrote, and publish it. UsageError names shards that are missing."""
+    from .converters.plan.document import read_plan
+    from .converters.run.shards import commit
+
+    check_positive(threads=threads, max_memory=max_memory)
+    result = commit(read_plan(Path(plan), __version__), force=force, checksums=checksums, threads=threads,
+                    max_memory=max_memory, progress=progress)
+    if result.failures:
+        from .converters.errors import IncompleteError
+
+        raise IncompleteError(result.failures, result)
+    return result
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:

@@ -200,12 +200,12 @@ def test_signals_keep_what_was_done(kind, tiles: int, zoo, tmp_path: Path):
     arguments = ["hf-to-gguf", str(zoo("llama")), "-o", str(tmp_path / "a.gguf"), "--json", "--threads", "1"]
     code = ("import sys, os, signal, ggufx.converters.run.execute as e\n"
             "from ggufx.cli.main import run\n"
-            "real, left = e._Run._mark, [TILES]\n"
+            "real, left = e.Run._mark, [TILES]\n"
             "def stop(*a):\n"
             "    if not left[0]: os.kill(os.getpid(), SIGNAL)\n"
             "    left[0] -= 1\n"
             "    return real(*a)\n"
-            "if left[0]: e._Run._mark = stop\n"
+            "if left[0]: e.Run._mark = stop\n"
             "else: e.Journal = lambda *a: os.kill(os.getpid(), SIGNAL)\n"
             f"sys.argv = ['ggufx', *{arguments!r}]\n"
             "run()").replace("SIGNAL", str(int(kind))).replace("TILES", str(tiles))

@@ -9,7 +9,7 @@ import sys
 import pytest
 import typer
 from ggufx.cli.main import app
-from ggufx.cli.options import CONVERT, LOOK, PREPARE, TALK
+from ggufx.cli.options import CONVERT, LOOK, MACHINES, PREPARE, TALK
 from typer.testing import CliRunner
 
 COMMANDS = typer.main.get_command(app).commands
@@ -64,7 +64,7 @@ def test_the_examples_are_calls_that_work(name: str):
 
 def test_commands_stand_in_groups():
     panels = re.findall(r"╭─ (.*?) ─", shown())
-    assert panels == ["Options", CONVERT, LOOK, PREPARE]
+    assert panels == ["Options", CONVERT, LOOK, MACHINES, PREPARE]
 
 
 @pytest.mark.parametrize(("typed", "completed"), [

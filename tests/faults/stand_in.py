@@ -119,11 +119,12 @@ class Windows:
         return self._done("SetFileInformationByHandle", lambda: os.posix_fallocate(handle.value, 0, data._obj.value))
 
     def LockFileEx(self, handle: Any, flags: Any, zero: Any, low: Any, high: Any, place: Any) -> int:
-        assert (flags.value, zero.value, low.value, high.value) == (3, 0, 1, 0)
+        assert flags.value in (1, 3), "at once, with others or alone"
+        assert (zero.value, low.value, high.value) == (0, 1, 0)
         assert place._obj.offset_high << 32 > 1 << 60, "a lock of Windows keeps others from the bytes that it is on"
         self.calls.append("LockFileEx")
         try:
-            fcntl.flock(handle.value, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle.value, (fcntl.LOCK_EX if flags.value & 2 else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             self.code = LOCK_VIOLATION
             return 0

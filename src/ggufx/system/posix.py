@@ -90,11 +90,11 @@ def _preallocate(descriptor: int, size: int) -> None:
                 raise
 
 
-def lock(descriptor: int) -> bool:
+def lock(descriptor: int, shared: bool = False) -> bool:
     """Lock a file for as long as the descriptor is open; False where another process, or another descriptor of this one, has
-    it. Where the file system has no locks, all get it."""
+    it. `shared`: with others that lock it so. Where the file system has no locks, all get it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

@@ -34,7 +34,7 @@ BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOINHERIT", 0)
 _END_OF_FILE = 38
 _LOCKED = (33, 997)  # ERROR_LOCK_VIOLATION, ERROR_IO_PENDING
 _NO_SUCH_CALL = (1, 50, 87)  # of a file system that cannot do it: invalid function, not supported, invalid parameter
-_LOCK_NOW = 1 | 2  # LOCKFILE_FAIL_IMMEDIATELY | LOCKFILE_EXCLUSIVE_LOCK
+_LOCK_NOW, _ALONE = 1, 2  # LOCKFILE_FAIL_IMMEDIATELY, LOCKFILE_EXCLUSIVE_LOCK
 _LOCK_AT = 1 << 62  # a lock keeps others from reading the range: far behind every file's end
 _ALLOCATION = 5  # FileAllocationInfo
 _MOVE = 1 | 8  # MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH
@@ -115,9 +115,9 @@ def reserve(descriptor: int, size: int) -> None:
         raise _error()
 
 
-def lock(descriptor: int) -> bool:
-    one, none = ctypes.c_uint32(1), ctypes.c_uint32(0)
-    if kernel32.LockFileEx(_handle(descriptor), ctypes.c_uint32(_LOCK_NOW), none, one, none, ctypes.byref(_at(_LOCK_AT))):
+def lock(descriptor: int, shared: bool = False) -> bool:
+    one, none, how = ctypes.c_uint32(1), ctypes.c_uint32(0), ctypes.c_uint32(_LOCK_NOW if shared else _LOCK_NOW | _ALONE)
+    if kernel32.LockFileEx(_handle(descriptor), how, none, one, none, ctypes.byref(_at(_LOCK_AT))):
         return True
     if last_error() in _LOCKED:
         return False

@@ -1,0 +1,53 @@
+"""`ggufx commit`: what all shards of a plan have made gets its final names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .exit import ExitStatus, status_of
+from .files import check_writable, write_text
+from .options import MACHINES, MEMORY, Checksums, Force, Json, MaxMemory, Quiet, Threads, Verbose
+from .output import Output, human_bytes
+
+NAME = "commit"
+PANEL = MACHINES
+EXAMPLES = """\
+$ ggufx commit plan.json
+$ ggufx commit plan.json --checksums SHA256SUMS --json
+"""
+
+
+def command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.json", help="What `ggufx plan` printed.")],
+    checksums: Checksums = None,
+    force: Force = False,
+    threads: Threads = None,
+    max_memory: MaxMemory = MEMORY,
+    json_mode: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> ExitStatus:
+    """Check what all shards of a plan wrote, and publish it; a shard that is missing is named."""
+    from .. import __version__
+    from ..converters.plan.document import read_plan
+    from ..converters.run.shards import commit
+
+    out = Output(json_mode, quiet, verbose)
+    check_writable(checksums, force)
+    planned = read_plan(plan, __version__)
+    with out.progress("commit") as progress:
+        result = commit(planned, force=force, threads=threads, max_memory=max_memory, progress=progress,
+                        checksums=checksums is not None or out.json_mode or out.verbose)
+    if checksums is not None:
+        write_text(checksums, "".join(f"{f.sha256}  {f.path}\n" for f in result.files))
+    out.failures(result.failures)
+    for file in result.files:
+        out.line(f"{file.path}: {human_bytes(file.size)}")
+    out.document({
+        "direction": planned.direction, "plan": planned.digest(), "seconds": round(result.seconds, 3),
+        "notes": [note.to_json() for note in planned.notes],
+        "files": [{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in result.files]})
+    return status_of(result.failures[0].error) if result.failures else ExitStatus.DONE
