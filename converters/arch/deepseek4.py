@@ -6,10 +6,13 @@ Source: transformers `models/deepseek_v4`, `conversion_mapping`; llama.cpp `src/
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from ..rules.words import *
 from .common import *
+from .drafts import BACK as DRAFTS
+from .drafts import MASK, either, outputs, tapped_outputs, tokens
 from .hy_v4 import STREAM_SIZES, renamed, streams
 
 B = "layers.{b}."
@@ -177,4 +180,46 @@ DEEPSEEK4 = ArchSpec(
     example="deepseek-ai/DeepSeek-V4-Flash-Base",
 )
 
-SPECS = (DEEPSEEK4,)
+# -- its draft: blocks of V4 that compress nothing, with what DSpark has besides, all under `mtp.*` -------------------------
+
+STAGE = "mtp.{b}."
+HEADS = {"fc": "main_proj", "enc.output_norm": "main_norm", "markov_w1": "markov_head.markov_w1",
+         "markov_w2": "markov_head.markov_w2", "conf_proj": "confidence_head.proj"}
+# What the draft has once may be in any of its stages.
+ONCE = (*(f"{name}." for name in HEADS.values()), "norm.", "hc_head_")
+MOST_STAGES = 16
+OF_DRAFT = ("attention.compress_ratios", "hash_layer_count", "embedding_length_out", "num_nextn_predict_layers", "vocab_size",
+            "tie_word_embeddings", "swiglu_clamp_exp", "swiglu_clamp_shexp", "num_hidden_layers")
+
+
+def stages(config: Config, names: Collection[str]) -> int:
+    """How many there are, which no setting says."""
+    template = Template(STAGE + "attn_norm.weight")
+    return sum(template.match(name) is not None for name in names)
+
+
+DEEPSEEK4_DSPARK = replace(
+    DEEPSEEK4, name="dflash", classes=("DeepseekV4DSparkModel",), draft=True,
+    hparams=(
+        Seen("num_stages", lambda facts: None, names=stages),
+        Computed("block_count", lambda c: c["num_stages"]),
+        *without(HPARAMS, *OF_DRAFT),
+        *(Computed(key, lambda c: [c["swiglu_limit"]] * c["num_stages"], "swiglu_limit",
+                   lambda kv: short(kv["swiglu_clamp_exp"][0]), F32) for key in ("swiglu_clamp_exp", "swiglu_clamp_shexp")),
+        Computed("attention.compress_ratios", lambda c: [0] * c["num_stages"]), Const("hash_layer_count", 0),
+        Seen("vocab_size", tokens), H("block_size", "dspark_block_size"),
+        Computed("target_layers", tapped_outputs("dspark_target_layer_ids"), "dspark_target_layer_ids", outputs),
+        Computed(MASK, either("dspark_noise_token_id")), Seen("dspark_noise_token_id", lambda facts: facts.keys.get(MASK)),
+    ),
+    tensors=(
+        *(replace(row, hf=(Template("mtp.0." + str(row.hf[0])),)) for row in OUTSIDE[1:-1]),
+        *(replace(row, hf=(Template(str(row.hf[0]).replace(B, STAGE)),)) for row in BLOCK),
+        R("blk.{b}.exp_probs_b.bias", STAGE + "ffn.gate.bias", shape="expert_count", hf_dtype="F32"),
+        *(R(f"{gguf}.{{p}}", f"mtp.0.{hf}.{{p}}", need=gguf != "conf_proj") for gguf, hf in HEADS.items()),
+    ),
+    aliases=tuple((f"mtp.{stage}.{name}", f"mtp.0.{name}") for stage in range(1, MOST_STAGES) for name in ONCE),
+    ignore=(Template(STAGE + "ffn.gate.bias_vl"),), example="deepseek-ai/DeepSeek-V4-Flash-DSpark",
+)
+
+BACK = {"dflash": replace(DRAFTS["dflash"], others=((DEEPSEEK4_DSPARK, has("output_hc_fn.weight")), *DRAFTS["dflash"].others))}
+SPECS = (DEEPSEEK4, DEEPSEEK4_DSPARK)

@@ -1,7 +1,6 @@
 """Classes of llama.cpp's converter that have no table, and why: what their checkpoints hold that is not carried."""
 
 REFUSED: dict[str, tuple[str, ...]] = {
-    "it is a draft inside of a DeepSeek V4, of whose blocks there is no table": ("DeepseekV4DSparkModel",),
     "it holds a projector of sound alone, which --mmproj-only writes; the language model is the checkpoint that config.json "
     "names as text_model_id": ("UltravoxModel",),
     "it speaks: its text projection would go through an activation into the embedding, for good":

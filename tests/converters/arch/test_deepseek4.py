@@ -74,6 +74,17 @@ def test_what_the_runtime_does_not_compute_is_refused(zoo, tmp_path, settings):
         ggufx.hf_to_gguf(source, tmp_path / "model.gguf")
 
 
+def test_a_draft_of_others_comes_back_under_the_names_that_convert_again(zoo, tmp_path):
+    target = {"target": zoo("deepseek4-v4")}
+    ggufx.hf_to_gguf(zoo("deepseek4-dspark"), tmp_path / "model.gguf", outtype="f32", plain=True, **target)
+    ggufx.gguf_to_hf(tmp_path / "model.gguf", tmp_path / "back")
+    config = json.loads((tmp_path / "back/config.json").read_text())
+    assert (config["architectures"], config["dspark_target_layer_ids"]) == (["DeepseekV4DSparkModel"], [0, 2])
+    ggufx.hf_to_gguf(tmp_path / "back", tmp_path / "again.gguf", outtype="f32", plain=True, **target)
+    first, again = (peers.read_peer_gguf(tmp_path / f"{name}.gguf").tensors for name in ("model", "again"))
+    assert again == first
+
+
 def test_blocks_that_choose_by_token_come_first(zoo, tmp_path):
     source = changed(zoo("deepseek4"), tmp_path / "source", mlp_layer_types=["moe", "hash_moe", "moe", "moe"])
     with pytest.raises(InputError):

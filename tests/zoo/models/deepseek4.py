@@ -72,6 +72,13 @@ def _experts(*shape: int) -> np.ndarray:
 _NO_FLOATS = "wants experts in FP4"
 _V4 = V4(drop=("layer_types", "mlp_layer_types", "compress_rates", "partial_rotary_factor"), rename=_published,
          add={key: _HUB[key] for key in _OF_THE_HUB[1:3]} | {"qk_rope_head_dim": 32}, fault=Fault(_NO_FLOATS))
+_STAGE = {name.replace("layers.", "mtp."): shape for name, shape in _BLOCK.items()} | {"mtp.{b}.ffn.gate.bias": "n_routed_experts"}
+_DRAFT = _STAGE | {
+    "mtp.0.main_proj.weight": "hidden_size 2*hidden_size", "mtp.0.main_norm.weight": "hidden_size", "mtp.1.norm.weight": "hidden_size",
+    "mtp.1.hc_head_fn": "hc_mult hc_mult*hidden_size", "mtp.1.hc_head_base": "hc_mult", "mtp.1.hc_head_scale": "1",
+    "mtp.1.markov_head.markov_w1.weight": "vocab_size 16", "mtp.1.markov_head.markov_w2.weight": "vocab_size 16",
+    "mtp.1.confidence_head.proj.weight": "1 hidden_size+16"}
+_DSPARK = _HUB | {"dspark_block_size": 4, "dspark_target_layer_ids": [0, 2], "dspark_noise_token_id": 300}
 ROWS = (
     Model("deepseek4", "DeepseekV4ForCausalLM", "deepseek3", _SAVED, float32=_FLOATS, v4=_V4, fault=Fault(_NO_FLOATS),
           values={"model.layers.0.ffn.gate.tid2eid": _experts}),
@@ -79,4 +86,7 @@ ROWS = (
           values={"layers.0.ffn.gate.tid2eid": _experts}, fp4=".experts.", fault=Fault(
               outtypes=("auto",), keys=tuple(f"blk.{b}.ffn_gate_inp.weight" for b in range(4))),
           lost="FP4 comes back as floats", unadapted="tried on the floats, `deepseek4`"),
+    Model("deepseek4-dspark", "DeepseekV4DSparkModel", "deepseek3", _DSPARK, shapes=tensors(_DRAFT, b="2", e="n_routed_experts"), float32=_FLOATS,
+          fp4=".experts.", target="deepseek4-v4", fault=Fault(outtypes=("auto",), keys=tuple(f"blk.{b}.ffn_gate_inp.weight" for b in range(2))),
+          lost="FP4 comes back as floats"),
 )
