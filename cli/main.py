@@ -141,6 +141,7 @@ def run() -> None:
 
 from . import (  # noqa: E402 they register on `app`
     archs,
+    card,
     edit,
     gguf_to_hf,
     hf_to_gguf,
@@ -150,6 +151,7 @@ from . import (  # noqa: E402 they register on `app`
     merge_lora,
     modelfile,
     original_to_hf,
+    push,
     quantize,
     split,
     types,
@@ -158,6 +160,6 @@ from . import (  # noqa: E402 they register on `app`
 )
 
 for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, inspect,
-                archs, types, modelfile, warmup):
+                archs, types, modelfile, card, push, warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
         guarded(_module.command))
