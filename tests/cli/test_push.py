@@ -365,3 +365,27 @@ def test_the_release_script_makes_verifies_and_pushes(zoo, tmp_path: Path):
     done = subprocess.run(["bash", str(ROOT / "scripts" / "release")], capture_output=True, text=True)
     assert done.returncode == 2
     assert "ORG/MODEL[@REV] TYPE[,TYPE]" in done.stderr
+
+
+# -- to people, and from Python ---------------------------------------------------------------------------------------
+def test_what_is_printed(hub: Hub, files: list[Path], tmp_path: Path):
+    def printed(*arguments: object) -> str:
+        done = CliRunner().invoke(app, list(map(str, arguments)))
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    told = printed("push", *files, REPO, "--base-model", "org/tiny", "--dry-run")
+    assert f"would be pushed to {REPO}, which would be made; nothing was sent" in told
+    assert printed("push", *files, REPO, "--base-model", "org/tiny", "-q") == ""
+    assert f"{REPO}: has it all already (3 files, " in printed("push", *files, REPO, "--base-model", "org/tiny")
+    assert f"{hub.url}/{REPO}/commit/{hub.repos[REPO].sha(1)}" in printed("push", *files, REPO, "--base-model", "org/tiny")
+    printed("card", *files, "--base-model", "org/tiny", "--repo", REPO, "-o", tmp_path / "card.md")
+    assert (tmp_path / "card.md").read_bytes() == hub.repos[REPO].commits[-1]["README.md"]
+
+
+def test_from_python(hub: Hub, files: list[Path]):
+    pushed = ggufx.push(files, REPO, base_model="org/tiny", private=True)
+    assert (pushed.commit, hub.repos[REPO].private) == (hub.repos[REPO].sha(1), True)
+    assert ggufx.card(files, repo=REPO, base_model=["org/tiny"]).encode() == hub.repos[REPO].commits[-1]["README.md"]
+    with pytest.raises(ggufx.GgufxError, match="is no repository of the Hub"):
+        ggufx.push(files, "nowhere")
