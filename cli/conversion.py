@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..converters.run.execute import Result
     from ..converters.verify.pairs import Progress
     from ..converters.verify.verify import Report
+    from .publish import Publishing
 
 
 RESULT = "<RESULT>"  # in a command: what was written
@@ -28,13 +29,14 @@ PLANNED: ContextVar[list[ConversionPlan] | None] = ContextVar("PLANNED", default
 
 def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = (), *, source: str, then: Sequence[Sequence[str]],
               dry_run: bool, checksums: Path | None, after: Mapping[Path, Callable[[Progress], Report]] | None = None,
-              modelfile: bool | Path | None = None, **run: Any) -> ExitStatus:
+              modelfile: bool | Path | None = None, publishing: Publishing | None = None, **run: Any) -> ExitStatus:
     """Print the plan (`dry_run`), or execute it with progress and print what was written.
 
     `refused`: files that were asked for and are not part of the plan. `after` compares what was written with its source.
     `source`: what was converted, as it was named. `then`: commands for what to do next, of which the first verifies;
     RESULT stands for what was written. `modelfile`: whether each file gets Ollama's Modelfile beside it; a path: of that
-    model, with the file as its adapter. The status is that of the first failure, or NO where a comparison says that the two
+    model, with the file as its adapter. `publishing`: what is then made of it for the Hub, unless it is not what it should be.
+    The status is that of the first failure, or NO where a comparison says that the two
     differ.
     """
     from ..converters.run.execute import execute, refuse
@@ -51,12 +53,13 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     if planned is not None:
         return _status(refused)
     check_writable(checksums, run["force"])
+    seen = None if publishing is None else publishing.check(run["force"])
     modelfiles = _modelfiles(plan, modelfile, run["force"])
     if dry_run:
         refuse(plan, **run)
-        _print_plan(out, plan, refused)
+        _print_plan(out, plan, refused, publishing)
         return _status(refused)
-    hashed = checksums is not None or out.json_mode or out.verbose
+    hashed = checksums is not None or (publishing is not None and publishing.wanted) or out.json_mode or out.verbose
     with out.compiling(), out.progress(plan.direction) as progress:
         result = execute(plan, progress=progress, checksums=hashed, **run)
     if checksums is not None:
@@ -87,6 +90,12 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
         told["verify"] = report.to_json()
     same = all(report.same for report in reports.values())
     status = _status(failures) if failures else ExitStatus.DONE if same else ExitStatus.NO
+    if publishing is not None and publishing.wanted:
+        if status != ExitStatus.DONE:
+            out.notes(["nothing was pushed, and no card made, since not all is as it should be"])
+        else:
+            told = publishing.carry_out(out, plan, result, run["force"], seen)
+            document |= {**told, "notes": [*document["notes"], *told["notes"]]}
     out.document({**document, "exit_code": int(status)})
     return status
 
@@ -218,7 +227,7 @@ def _types(plan: ConversionPlan) -> str:
     return f"{name} ({types})" if name else types or "no tensors"
 
 
-def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -> None:
+def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure], publishing: Publishing | None) -> None:
     facts = _facts_by_file(plan)
     if "sets" in plan.facts:
         _print_types(out, plan, facts)
@@ -235,9 +244,10 @@ def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure]) -
         out.line()
         for file in plan.listed:
             out.line(f"{file.path}  {human_bytes(file.size)}")
+    told = {} if publishing is None else publishing.show(out, plan)
     out.line(f"{_model(plan)}; {human_bytes(plan.output_bytes)} in all; nothing was written")
     out.document({
-        **_document(plan, refused),
+        **_document(plan, refused), **told,
         "tensors": [{**file, "name": t.name, "type": t.type, "shape": list(t.shape), "bytes": t.nbytes, "wanted": t.wanted}
                     for t, file in zip(plan.tensors, _set_of_each_tensor(plan), strict=True)],
         "files": [{"path": str(f.path), "size": f.size, **facts[f.path]} for f in plan.listed],

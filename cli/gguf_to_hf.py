@@ -14,7 +14,10 @@ from .options import (
     MEMORY,
     OUTPUT,
     After,
+    BaseModel,
+    Card,
     Checksums,
+    CreatePr,
     Device,
     DryRun,
     Force,
@@ -22,6 +25,8 @@ from .options import (
     Json,
     MaxMemory,
     Pre,
+    Private,
+    Push,
     Quiet,
     Resume,
     Threads,
@@ -67,6 +72,11 @@ def command(
         bool, typer.Option("--no-tokenizer", rich_help_panel=OUTPUT, help="Weights and config alone.")
     ] = False,
     checksums: Checksums = None,
+    push: Push = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    card: Card = None,
+    base_model: BaseModel = [],  # noqa: B006
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
@@ -84,6 +94,7 @@ def command(
     from ..converters.planners.pair_to_hf import plan_model_to_hf
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
+    from .publish import Publishing
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
@@ -104,6 +115,8 @@ def command(
                                   pre=pre, hf_class=hf_class, projector=projector,
                                   vocabulary=not no_tokenizer)} if after else None
     beside = ("--base", base) if base else () if projector is None else ("--mmproj", str(projector))
+    publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
+                            made_of=(path,), relation="")
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *beside),), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force)
+                     max_memory=max_memory, device=device, resume=resume, force=force, publishing=publishing)

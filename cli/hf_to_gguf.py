@@ -13,9 +13,12 @@ from .options import (
     MEMORY,
     OUTPUT,
     After,
+    BaseModel,
+    Card,
     ChatTemplate,
     Checksums,
     ContextLength,
+    CreatePr,
     Device,
     DryRun,
     ExcludeWeights,
@@ -41,7 +44,9 @@ from .options import (
     OverrideKv,
     Plain,
     Pre,
+    Private,
     Pure,
+    Push,
     Quiet,
     Resume,
     SplitMaxSize,
@@ -80,6 +85,11 @@ def command(
     split_max_size: SplitMaxSize = None,
     split_max_tensors: SplitMaxTensors = None,
     checksums: Checksums = None,
+    push: Push = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    card: Card = None,
+    base_model: BaseModel = [],  # noqa: B006
     modelfile: ModelfileToo = False,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006
@@ -123,6 +133,7 @@ def command(
     from ..converters.sources.hub import cached_origin, resolve_model
     from ..converters.sources.stated import Stated
     from .conversion import RESULT, carry_out
+    from .publish import Publishing
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
@@ -148,8 +159,11 @@ def command(
     pair = ("--mmproj", str(plan.outputs[-1].path)) if mmproj and not mmproj_only else ()
     served = () if mmproj_only else (
         ("llama-server", "-m", *(("TARGET.gguf", "-md", RESULT) if target else (RESULT, *pair))),)
+    publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
+                            made_of=(folder, *(adapter.folder for adapter in adapters)),
+                            relation="merge" if adapters else "quantized")
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *pair, *(("--as", hf_class) if hf_class else ()),
                             *(("--target", target) if target else ()), *stated.words,
                             *(text for adapter in lora for text in ("--lora", adapter))), *served), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force)
+                     max_memory=max_memory, device=device, resume=resume, force=force, publishing=publishing)

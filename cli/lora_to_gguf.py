@@ -14,7 +14,10 @@ from .options import (
     MEMORY,
     OUTPUT,
     After,
+    BaseModel,
+    Card,
     Checksums,
+    CreatePr,
     DryRun,
     Force,
     HfClass,
@@ -24,6 +27,8 @@ from .options import (
     ModelName,
     Outfile,
     Plain,
+    Private,
+    Push,
     Quiet,
     Resume,
     Threads,
@@ -51,6 +56,11 @@ def command(
                           help="f32, f16, bf16 or q8_0.")
     ] = "f32",
     checksums: Checksums = None,
+    push: Push = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    card: Card = None,
+    base_model: BaseModel = [],  # noqa: B006
     modelfile: Annotated[
         Path | None, typer.Option("--modelfile", metavar="MODEL.gguf", rich_help_panel=OUTPUT,
                                   help="Also write Ollama's Modelfile for this GGUF file of the base model with the adapter.")
@@ -74,6 +84,7 @@ def command(
     from ..converters.sources.hf_folder import base_of
     from ..converters.sources.hub import cached_origin, resolve_model
     from .conversion import RESULT, carry_out
+    from .publish import Publishing
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
@@ -88,7 +99,9 @@ def command(
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
                                 base=base_folder, hf_class=hf_class)} if after else None
+    publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
+                            made_of=(base_folder,), relation="adapter")
     return carry_out(out, plan, source=adapter, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", adapter, RESULT, "--base", base),
                            ("llama-server", "-m", "BASE.gguf", "--lora", RESULT)), threads=threads,
-                     max_memory=max_memory, resume=resume, force=force)
+                     max_memory=max_memory, resume=resume, force=force, publishing=publishing)

@@ -14,7 +14,10 @@ from .options import (
     MEMORY,
     OUTPUT,
     After,
+    BaseModel,
+    Card,
     Checksums,
+    CreatePr,
     Device,
     DryRun,
     Force,
@@ -22,6 +25,8 @@ from .options import (
     Imatrix,
     Json,
     MaxMemory,
+    Private,
+    Push,
     Quiet,
     Resume,
     Threads,
@@ -59,6 +64,11 @@ def command(
     ] = "keep",
     imatrix: Imatrix = None,
     checksums: Checksums = None,
+    push: Push = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    card: Card = None,
+    base_model: BaseModel = [],  # noqa: B006
     hf_class: HfClass = None,
     dry_run: DryRun = False,
     force: Force = False,
@@ -78,6 +88,7 @@ def command(
     from ..converters.sources.hf_folder import base_of
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
+    from .publish import Publishing
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
@@ -96,5 +107,7 @@ def command(
     lora = tuple(text for adapter in adapters for text in ("--lora", adapter))
     then = (("ggufx", "verify", base, RESULT, *lora), ("ggufx", "hf-to-gguf", RESULT, "--outtype", "q4_k_m")) if folder else \
         (("ggufx", "verify", base, RESULT), ("llama-server", "-m", RESULT))
+    publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
+                            made_of=(model, *(adapter.folder for adapter in found)), relation="merge")
     return carry_out(out, plan, refused, source=base, dry_run=dry_run, checksums=checksums, after=compare, then=then,
-                     threads=threads, max_memory=max_memory, device=device, resume=resume, force=force)
+                     threads=threads, max_memory=max_memory, device=device, resume=resume, force=force, publishing=publishing)

@@ -16,6 +16,7 @@ MIN_MEMORY = 1 << 20
 # The panels of `ggufx --help` and, in the order in which a command's first option of each stands, of a command's.
 CONVERT, LOOK, MACHINES, PREPARE = "Convert", "Look and compare", "Many machines", "Prepare"
 OUTPUT, METADATA, QUANTIZATION, RUN, TALK = "Output", "Metadata", "Quantization", "How it runs", "What is printed"
+HUB = "To the Hub"
 
 
 class ByteSize(int):
@@ -102,6 +103,25 @@ Checksums = Annotated[
 ModelfileToo = Annotated[
     bool, typer.Option("--modelfile", rich_help_panel=OUTPUT,
                        help="Also write Ollama's Modelfile beside it; of several files, one each, with their names.")
+]
+# -- to the Hub ------------------------------------------------------------------------------------------------------
+Push = Annotated[
+    str | None, typer.Option("--push", metavar="ORG/REPO[@BRANCH]", rich_help_panel=HUB, show_default=False,
+                             help="Then push what was written to the Hub, with a model card, in one commit.")
+]
+Private = Annotated[bool, typer.Option("--private", rich_help_panel=HUB, help="A repository that is made is private.")]
+CreatePr = Annotated[bool, typer.Option("--create-pr", rich_help_panel=HUB, help="Push as a pull request.")]
+Card = Annotated[
+    Path | None, typer.Option("--card", metavar="FILE", rich_help_panel=HUB, show_default=False,
+                              help="Also write the model card to this file, whether it is pushed or not."),
+]
+BaseModel = Annotated[
+    list[str], typer.Option("--base-model", metavar="ORG/MODEL[@REV]", rich_help_panel=HUB, show_default=False,
+                            help="Hub id of what is converted, for the model card, where it is not known; may be repeated.")
+]
+Relation = Annotated[
+    str, typer.Option("--relation", metavar="WORD", rich_help_panel=HUB,
+                      help="What the files are to it: quantized, adapter, merge or finetune.")
 ]
 After = Annotated[
     bool, typer.Option("--verify", rich_help_panel=RUN,

@@ -13,14 +13,19 @@ from .options import (
     MEMORY,
     OUTPUT,
     After,
+    BaseModel,
+    Card,
     Checksums,
     ContextLength,
+    CreatePr,
     Device,
     DryRun,
     Force,
     Json,
     LlamaVersion,
     MaxMemory,
+    Private,
+    Push,
     Quiet,
     Resume,
     Threads,
@@ -47,6 +52,11 @@ def command(
     llama_version: LlamaVersion = None,
     context_length: ContextLength = None,
     checksums: Checksums = None,
+    push: Push = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    card: Card = None,
+    base_model: BaseModel = [],  # noqa: B006
     dry_run: DryRun = False,
     force: Force = False,
     after: After = False,
@@ -63,6 +73,7 @@ def command(
     from ..converters.sources.hub import resolve_model
     from ..converters.sources.stated import Stated
     from .conversion import RESULT, carry_out
+    from .publish import Publishing
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
@@ -70,6 +81,8 @@ def command(
     path = resolve_model(model, progress=not quiet, headers=dry_run)
     plan = plan_original_to_hf(path, folder, OriginalOptions(stated, max_shard_bytes=max_shard_size))
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory, stated=stated)} if after else None
+    publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
+                            made_of=(path,), relation="")
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *stated.words), ("ggufx", "hf-to-gguf", RESULT)), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force)
+                     max_memory=max_memory, device=device, resume=resume, force=force, publishing=publishing)

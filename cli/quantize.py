@@ -13,7 +13,10 @@ from .options import (
     MEMORY,
     QUANTIZATION,
     After,
+    BaseModel,
+    Card,
     Checksums,
+    CreatePr,
     Device,
     DryRun,
     ExcludeWeights,
@@ -27,7 +30,9 @@ from .options import (
     NoFallback,
     OutputTensorType,
     OverrideKv,
+    Private,
     Pure,
+    Push,
     Quiet,
     Resume,
     SplitMaxSize,
@@ -63,6 +68,11 @@ def command(
     split_max_size: SplitMaxSize = None,
     split_max_tensors: SplitMaxTensors = None,
     checksums: Checksums = None,
+    push: Push = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    card: Card = None,
+    base_model: BaseModel = [],  # noqa: B006
     modelfile: ModelfileToo = False,
     imatrix: Imatrix = None,
     include_weights: IncludeWeights = [],  # noqa: B006 typer copies it
@@ -97,6 +107,7 @@ def command(
     from ..converters.planners.quantize import QuantizePlanner
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
+    from .publish import Publishing
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
@@ -111,6 +122,8 @@ def command(
     plan, refused = plan_outputs(planner, outtypes)
     compare = {written: afterwards(path, written, threads=threads, max_memory=max_memory,
                                   ignore=overridden(override_kv)) for written in plan.results} if after else None
+    publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
+                            made_of=(path,), relation="quantized")
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force)
+                     max_memory=max_memory, device=device, resume=resume, force=force, publishing=publishing)

@@ -11,11 +11,16 @@ from .options import (
     CONVERT,
     MEMORY,
     OUTPUT,
+    BaseModel,
+    Card,
     Checksums,
+    CreatePr,
     DryRun,
     Force,
     Json,
     MaxMemory,
+    Private,
+    Push,
     Quiet,
     Resume,
     Threads,
@@ -51,6 +56,11 @@ def command(
                            help="The first part has the key-values alone: quick to edit.")
     ] = False,
     checksums: Checksums = None,
+    push: Push = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    card: Card = None,
+    base_model: BaseModel = [],  # noqa: B006
     dry_run: DryRun = False,
     force: Force = False,
     resume: Resume = False,
@@ -65,9 +75,12 @@ def command(
     from ..converters.planners.copied_tensors import plan_split
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
+    from .publish import Publishing
 
     path = resolve_model(model, what="gguf", progress=not quiet, headers=dry_run)
     plan = plan_split(path, out, SplitLimits(max_bytes=max_size, max_tensors=max_tensors, first_empty=first_empty))
+    publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
+                            made_of=(path,), relation="quantized")
     return carry_out(Output(json_mode, quiet, verbose), plan, source=model, dry_run=dry_run, checksums=checksums,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
-                     max_memory=max_memory, device="cpu", resume=resume, force=force)
+                     max_memory=max_memory, device="cpu", resume=resume, force=force, publishing=publishing)

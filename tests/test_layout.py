@@ -41,8 +41,9 @@ LAW = {
     "run": ("system", "notes", "errors", "ops", "io", "plan", "quant"),
     "verify": ("system", "notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan",
                "planners", "sources.original", "sources.packed", "sources.merged", "run", "quant"),
+    "publish": ("notes", "errors", "io", "sources", "metadata", "inspect", "run", "quant.recipes"),
     "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
-            "verify", "quant", "quant.recipes"),
+            "verify", "publish", "quant", "quant.recipes"),
 }
 
 
@@ -149,7 +150,8 @@ def test_the_wheel_holds_everything(tmp_path: Path):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["archs"], ["types"], ["hf-to-gguf", "--help"], ["inspect", "/nonexistent"],
-                                       ["modelfile", "/nonexistent"]])
+                                       ["modelfile", "/nonexistent"], ["push", "/nonexistent", "org/repo"],
+                                       ["card", "/nonexistent"]])
 def test_light_commands_import_nothing_heavy(arguments: list[str]):
     code = ("import sys\nfrom ggufx.cli.main import app\n"
             f"try: app({arguments!r})\nexcept SystemExit: pass\n"

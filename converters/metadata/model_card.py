@@ -79,35 +79,60 @@ def model_card(metadata: Metadata) -> bytes | None:
     Converted again, the card gives the same key-values. Those that describe a GGUF file (`general.url`,
     `general.quantized_by` ...), and what an origin has beside its id, have no place in a card.
     """
-    import yaml
+    front = card_fields(metadata)
+    if not front:
+        return None
+    front["library_name"] = "peft" if _text(metadata, "type") == "adapter" else "transformers"
+    title = printable(" ".join(_text(metadata, "name").split()) or "Model", 200)
+    return f"---\n{front_matter(front)}---\n\n# {title}\n\nConverted from a GGUF file with ggufx.\n".encode()
 
-    def of(key: str) -> str:
-        value = metadata.get(f"general.{key}")
-        return value.data if value is not None and value.type is ValueType.STRING else ""
 
-    def all_of(key: str) -> list[str]:
-        value = metadata.get(f"general.{key}")
-        return list(value.data) if value is not None and value.item_type is ValueType.STRING else []
-
-    tags = all_of("tags")
+def card_fields(metadata: Metadata) -> dict[str, Any]:
+    """The keys of a model card that `general.*` tells: texts, and lists of texts."""
+    tags = _texts(metadata, "tags")
     task = tags.pop() if tags and tags[-1] in _TASKS else None
-    licences = of("license").split(",")
+    licences = _text(metadata, "license").split(",")
     front = {
-        **{name: of(key) for key, name in _CARD_KEYS.items()},
+        **{name: _text(metadata, key) for key, name in _CARD_KEYS.items()},
         "license": licences if len(licences) > 1 else licences[0],
-        "language": all_of("languages"),
+        "language": _texts(metadata, "languages"),
         "base_model": [_origin_id(entry) for entry in _entries(metadata, "general.base_model")],
         "datasets": [_origin_id(entry) for entry in _entries(metadata, "general.dataset")],
         "pipeline_tag": task,
         "tags": tags,
     }
-    front = {key: value for key, value in front.items() if value}
-    if not front:
-        return None
-    front["library_name"] = "peft" if of("type") == "adapter" else "transformers"
-    text = yaml.safe_dump(front, allow_unicode=True, sort_keys=False, width=1 << 20)
-    title = printable(" ".join(str(of("name") or "Model").split()), 200)
-    return f"---\n{text}---\n\n# {title}\n\nConverted from a GGUF file with ggufx.\n".encode()
+    return {key: value for key, value in front.items() if value}
+
+
+def front_matter(fields: dict[str, Any]) -> str:
+    """The YAML of a card's head, without the lines around it."""
+    import yaml
+
+    return yaml.safe_dump(fields, allow_unicode=True, sort_keys=False, width=1 << 20)
+
+
+def split_card(text: str) -> tuple[str, str]:
+    """The YAML of a card's head and what stands below it; the former is empty where there is none."""
+    first, *lines = text.removeprefix("\ufeff").splitlines(keepends=True) or [""]
+    end = next((i for i, line in enumerate(lines) if line.rstrip() == "---"), None)
+    if first.rstrip() != "---" or end is None:
+        return "", text
+    return "".join(lines[:end]), "".join(lines[end + 1:])
+
+
+def fields_of(yaml_text: str) -> dict[str, Any]:
+    """What a card's head says: every scalar a text. ValueError for what is no mapping, aliases, deep nesting."""
+    return _yaml_mapping(yaml_text.replace("\t", "  "))
+
+
+def _text(metadata: Metadata, key: str) -> str:
+    value = metadata.get(f"general.{key}")
+    return value.data if value is not None and value.type is ValueType.STRING else ""
+
+
+def _texts(metadata: Metadata, key: str) -> list[str]:
+    value = metadata.get(f"general.{key}")
+    return list(value.data) if value is not None and value.item_type is ValueType.STRING else []
 
 
 def is_id(text: Any) -> bool:

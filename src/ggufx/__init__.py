@@ -10,6 +10,7 @@
     ggufx.join("parts/model-00001-of-00003.gguf", "model.gguf")
     ggufx.edit("model.gguf", chat_template="template.jinja", set={"general.name": "Model"})
     ggufx.verify("org/model", "model.gguf").same
+    ggufx.push(["model-Q4_K_M.gguf", "model-Q8_0.gguf"], "me/model-GGUF", base_model="org/model")
     ggufx.inspect("model.gguf").memory(32768)
 
 Each verb returns what was written (`Result`), raises `GgufxError`, and writes nothing under a final name unless it is
@@ -34,7 +35,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import as_path, as_quantization, as_stated, as_target, check_positive, checked, several
+from .arguments import as_path, as_quantization, as_stated, as_target, check_positive, checked, several, texts
 
 __version__ = "0.1.0"
 
@@ -42,16 +43,18 @@ if TYPE_CHECKING:
     from .converters.errors import GgufxError, IncompleteError
     from .converters.inspect.inspection import Inspection
     from .converters.plan.plan import ConversionPlan
+    from .converters.publish.upload import Pushed
     from .converters.run.execute import Result
     from .converters.run.shards import ShardResult
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "ShardResult", "__version__",
-           "commit", "edit", "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf",
-           "quantize", "run_shard", "split", "verify", "write_plan"]
+__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Pushed", "Report", "Result", "ShardResult",
+           "__version__", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora",
+           "original_to_hf", "push", "quantize", "run_shard", "split", "verify", "write_plan"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
-              "ConversionPlan": "plan.plan", "Inspection": "inspect.inspection", "Report": "verify.verify"}
+              "ConversionPlan": "plan.plan", "Inspection": "inspect.inspection", "Report": "verify.verify",
+              "Pushed": "publish.upload"}
 
 
 def __getattr__(name: str) -> Any:
@@ -576,6 +579,46 @@ def commit(
 
         raise IncompleteError(result.failures, result)
     return result
+
+
+@checked
+def push(
+    paths: str | Path | Sequence[str | Path],
+    repo: str,
+    *,
+    base_model: str | Sequence[str] = (),
+    relation: str = "quantized",
+    private: bool = False,
+    create_pr: bool = False,
+    message: str | None = None,
+    force: bool = False,
+) -> Pushed:
+    """GGUF files, or folders of them, a checkpoint or an adapter -> one commit of `repo` (`org/name[@branch]`) on the Hub.
+
+    The repository is made where it is not there, `private` or not. `base_model`: Hub ids of what the files were made of, for
+    the model card; `relation`: quantized, adapter, merge or finetune. `create_pr`: as a pull request. `message`: the commit's
+    title. `force`: replace a README.md that ggufx did not make. What has arrived is not sent again by a later call.
+    `.commit`, `.url`, `.files` (name, bytes, SHA-256).
+    """
+    from .converters.publish.contents import collect
+    from .converters.publish.plan import prepare
+    from .converters.publish.upload import as_target, look
+    from .converters.publish.upload import push as pushed
+
+    target = as_target(repo)
+    prepared = prepare(collect([Path(path) for path in several(paths)]), repo, texts(base_model), relation)
+    look(target, private)
+    return pushed(prepared.contents, target, prepared.card, private=private, create_pr=create_pr, message=message, force=force)
+
+
+@checked
+def card(paths: str | Path | Sequence[str | Path], *, repo: str | None = None, base_model: str | Sequence[str] = (),
+         relation: str = "quantized") -> str:
+    """The model card (README.md) of GGUF files, from their headers; arguments as of `push`."""
+    from .converters.publish.contents import collect
+    from .converters.publish.plan import prepare
+
+    return prepare(collect([Path(path) for path in several(paths)]), repo, texts(base_model), relation).card
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:

@@ -102,6 +102,10 @@ def several(value: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
     return (value,) if isinstance(value, (str, Path)) else value
 
 
+def texts(value: str | Sequence[str]) -> Sequence[str]:
+    return (value,) if isinstance(value, str) else value
+
+
 def as_stated(llama_version: str | None, context_length: int | None) -> Stated:
     """What is stated of an original checkpoint. UsageError for a context of no tokens."""
     from .converters.sources.stated import Stated

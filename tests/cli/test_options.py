@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 from ggufx.cli import conversion, report_html
+from ggufx.cli import publish as publishing
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
 from ggufx.converters.io.values import string
@@ -31,6 +32,7 @@ from ggufx.converters.planners import (
     quantization,
     quantize,
 )
+from ggufx.converters.publish import contents
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner
@@ -50,6 +52,13 @@ CONVERT = {
     "--resume": ("", "resume", True),
     "--checksums": ("sums", "checksums", Path("sums")),
     "--verify": ("", "made", True),
+}
+PUBLISH = {
+    "--push": ("me/repo", "push", "me/repo"),
+    "--private": ("", "private", True),
+    "--create-pr": ("", "create_pr", True),
+    "--card": ("card.md", "card", Path("card.md")),
+    "--base-model": ("org/base", "base_model", ("org/base",)),
 }
 COPY = {flag: row for flag, row in CONVERT.items() if flag != "--verify"}
 DEVICE = {"--device": ("cuda:7", "device", "cuda:7")}
@@ -84,7 +93,7 @@ TARGET = {"--target": ("larger", "target", Path("larger"))}
 # Each command: what it is about, and each option with its text, the field where it belongs, and its value there.
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
-        **CONVERT, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **STATED, **TARGET, **TEMPLATE,
+        **CONVERT, **PUBLISH, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **STATED, **TARGET, **TEMPLATE,
         **MODELFILE,
         "--plain": ("", "plain", True),
         "--keep-quantized": ("", "keep_quantized", True),
@@ -94,7 +103,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--outtype": ("f16", "outtype", ["f16"]),
     }),
     "gguf-to-hf": (["in", "out"], {
-        **CONVERT, **DEVICE,
+        **CONVERT, **PUBLISH, **DEVICE,
         "--dtype": ("f16", "dtype", "f16"),
         "--max-shard-size": ("1MB", "max_shard_bytes", 10**6),
         **PRE, **AS, "--mmproj": ("mm.gguf", "mmproj", Path("mm.gguf")),
@@ -102,24 +111,25 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **BASE,
     }),
     "lora-to-gguf": (["in"], {
-        **CONVERT, **OUTPUT, **METADATA, **BASE, **AS,
+        **CONVERT, **PUBLISH, **OUTPUT, **METADATA, **BASE, **AS,
         "--plain": ("", "plain", True),
         "--modelfile": ("m.gguf", "modelfile", Path("m.gguf")),
     }),
     "merge-lora": (["in", "--outfile", "merged"], {
-        **CONVERT, **DEVICE, **AS,
+        **CONVERT, **PUBLISH, **DEVICE, **AS,
         "--base": ("base", "a", Path("base")),
         "--outfile": ("out", "outfile", "out"),
         "--outtype": ("q8_0", "outtype", "q8_0"),
         "--imatrix": ("im.gguf", "imatrix", Path("im.gguf")),
     }),
-    "original-to-hf": (["in", "out"], {**CONVERT, **DEVICE, **STATED, "--max-shard-size": ("1MB", "max_shard_bytes", 10**6)}),
+    "original-to-hf": (["in", "out"], {
+        **CONVERT, **PUBLISH, **DEVICE, **STATED, "--max-shard-size": ("1MB", "max_shard_bytes", 10**6)}),
     "quantize": (["in", "out.gguf", "q4_0"], {
-        **CONVERT, **DEVICE, **QUANTIZE, **MODELFILE,
+        **CONVERT, **PUBLISH, **DEVICE, **QUANTIZE, **MODELFILE,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
     "split": (["in", "out"], {
-        **COPY,
+        **COPY, **PUBLISH,
         "--max-size": ("48G", "max_bytes", 48 * 10**9),
         "--max-tensors": ("7", "max_tensors", 7),
         "--no-tensor-first-split": ("", "first_empty", True),
@@ -132,6 +142,14 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--unset": ("a", "unset", ("a",)),
         "--token": ("eos=a", "tokens", ("eos=a",)),
         "--tokenizer-from": ("folder", "tokenizer_from", Path("folder")),
+    }),
+    "push": (["in", "me/repo"], {
+        **TALK, **{flag: row for flag, row in PUBLISH.items() if flag != "--push"},
+        "--force": ("", "force", True),
+        "--dry-run": ("", "dry_run", True),
+        "--relation": ("merge", "relation", "merge"),
+        "--message": ("Words", "message", "Words"),
+        "--base-model": ("org/base", "bases", ["org/base"]),
     }),
     "verify": (["a", "b"], {
         **TALK, **RUN, **BASE, **PRE, **AS, **LORA, **STATED, **TARGET,
@@ -150,6 +168,8 @@ PRINT = {
     "inspect": ["{gguf}", "--context", "512", "--get", "general.name", "--json", "--quiet"],
     "modelfile": ["{gguf}", "--adapter", "{lora}", "--mmproj", "{seen}", "--outfile", "{gguf}.Modelfile", "--force", "--json",
                   "--quiet"],
+    "card": ["{gguf}", "--base-model", "org/base", "--relation", "finetune", "--repo", "me/repo", "--outfile", "{gguf}.md",
+             "--force", "--json", "--quiet"],
     "types": ["{gguf}", "--target", "{gguf}", "--json", "--quiet"],
     "archs": ["--json", "--quiet"],
     "warmup": ["f32", "--device", "cpu", "--json", "--quiet"],
@@ -188,7 +208,8 @@ def test_an_option_changes_nothing_else(name: str, monkeypatch: pytest.MonkeyPat
         value, field, _ = options[flag]
         got = called(monkeypatch, name, [*usual_call, flag, *([value] if value else [])])
         changed = {k for k in got if got[k] != usual.get(k)}
-        assert changed - {"then"} == {field}, flag  # the next command may need the option as well
+        follows = {"then", *(("made_of", "relation") if flag == "--lora" else ())}
+        assert changed - follows == {field}, flag  # the next command, or the model card, may need the option as well
 
 
 @pytest.mark.parametrize("name", PRINT)
@@ -271,6 +292,14 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
                 compare(None)
                 got.update(made)
 
+        def publish(out, *args, **kwargs):
+            record(publish_of, out, *args, **kwargs)
+            talk(out)
+            return {}
+
+        publish_of = publishing.publish
+        monkeypatch.setattr(publishing, "publish", publish)
+        monkeypatch.setattr(contents, "collect", lambda paths: None)
         conversion_of = conversion.carry_out
         monkeypatch.setattr(conversion, "carry_out", carry_out)
         done = CliRunner().invoke(app, [name, *arguments])

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
-from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from ggufx.converters.errors import GgufxError, InputError, UsageError
@@ -26,108 +21,7 @@ from ggufx.converters.sources.hub import (
     weight_files,
 )
 from ggufx.converters.tokenizer.own_keys import MODEL_FILES, SMALL_FILES
-
-TOKEN = "hf_right"
-
-
-@dataclass
-class Repo:
-    """`commits` oldest first, each {name: content}; `main` is the last one. `mood` is how the server treats it."""
-
-    commits: list[dict[str, bytes]]
-    refs: dict[str, int] = field(default_factory=dict)
-    mood: str = "open"
-
-    def sha(self, index: int) -> str:
-        return hashlib.sha1(f"{index} {sorted(self.commits[index])}".encode()).hexdigest()
-
-    def at(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
-        shas = [self.sha(index) for index in range(len(self.commits))]
-        if revision in shas:
-            return revision, self.commits[shas.index(revision)]
-        index = {"main": len(shas) - 1, **self.refs}.get(revision)
-        return None if index is None else (shas[index], self.commits[index])
-
-
-class Hub(ThreadingHTTPServer):
-    """The part of the Hub's API that downloads use: model info, tree, HEAD and GET of files (with ranges)."""
-
-    daemon_threads = True
-
-    def __init__(self, repos: dict[str, Repo]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.repos = repos
-        self.served: list[str] = []  # "org/name/file" for each GET of a file
-        self.hurry = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Hub
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
-        api = parts[:2] == ["api", "models"]
-        parts = parts[2:] if api else parts
-        name, rest = "/".join(parts[:2]), parts[2:]
-        repo = self.server.repos.get(name)
-        if repo is None:
-            return self.refuse(404, "RepoNotFound")
-        if repo.mood == "sick":
-            return self.refuse(500, "")
-        if repo.mood == "slow":
-            self.server.hurry.wait(20)
-        if repo.mood == "website":
-            return self.answer(b"<html>Welcome</html>", {"Content-Type": "text/html"})
-        verb, revision = (rest[0], rest[1]) if rest else ("revision", "main")
-        if (found := repo.at(revision)) is None:
-            return self.refuse(404, "RevisionNotFound")
-        sha, files = found
-        if repo.mood == "moving":
-            repo.commits.append({**repo.commits[-1], f"extra{len(repo.commits)}": b""})
-        if api and verb == "revision":
-            siblings = [{"rfilename": file} for file in files]
-            return self.json({"id": name, "sha": sha, "siblings": siblings, "tags": [], "downloads": 0, "likes": 0})
-        if api:
-            return self.json([{"type": "file", "path": file, "size": len(content), "oid": "0" * 40}
-                              for file, content in files.items()])
-        if repo.mood == "gated" and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return self.refuse(403, "GatedRepo")
-        file = "/".join(rest[2:])
-        if file not in files:
-            return self.refuse(404, "EntryNotFound", sha)
-        if self.command == "GET":
-            self.server.served.append(f"{name}/{file}")
-        etag = hashlib.sha256(file.encode() + files[file]).hexdigest()  # the client stores equal blobs once
-        return self.answer(files[file], {"ETag": f'"{etag}"', "X-Repo-Commit": sha})
-
-    def json(self, document: object) -> None:
-        self.answer(json.dumps(document).encode(), {"Content-Type": "application/json"})
-
-    def refuse(self, status: int, code: str, sha: str = "0" * 40) -> None:
-        self.answer(b"", {"X-Error-Code": code, "X-Error-Message": code, "X-Repo-Commit": sha}, status)
-
-    def answer(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
-        if (span := self.headers.get("Range")) and status == 200:
-            start = int(span.removeprefix("bytes=").split("-")[0])
-            headers["Content-Range"], status = f"bytes {start}-{len(body) - 1}/{len(body)}", 206
-            body = body[start:]
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+from zoo.hub import TOKEN, Hub, Repo, running
 
 
 def index(*files: object) -> bytes:
@@ -195,14 +89,8 @@ print(json.dumps(answers))
 
 @pytest.fixture
 def hub():
-    server = Hub({name: Repo(list(repo.commits), repo.refs, repo.mood) for name, repo in REPOS.items()})
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.hurry.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(Hub({name: Repo(list(repo.commits), repo.refs, repo.mood) for name, repo in REPOS.items()})) as server:
+        yield server
 
 
 @pytest.fixture
