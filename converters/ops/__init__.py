@@ -20,6 +20,7 @@ from typing import Any
 from .arrays import Array
 from .axes import AddAxis, Axes, Restore, Unstack
 from .base import Arrange, Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
+from .folds import BatchNorm, Product, RowsBehind
 from .for_good import Ternary, UnitNorm
 from .index import Channels, Crop, IndexMap, RopePermute, Split
 from .lora import Lora
@@ -28,7 +29,7 @@ from .merge import Instead, LowRank, Merge, NewRows, Shift
 from .pack import Pack
 from .packed import FromPosition, PackMxfp4
 from .unpack import Grid, Unpack
-from .values import Add, BatchNorm, MlaKv, NegExp, Pad, Product, Reshape, RowsBehind, Same, Scale, Softplus, Transpose
+from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Softplus, Transpose
 
 __all__ = [
     "OPS", "Add", "AddAxis", "Arrange", "Array", "Axes", "BatchNorm", "Channels", "Crop", "Cut", "Each", "Factors",
