@@ -20,6 +20,7 @@ from typing import Any
 from .arrays import Array
 from .axes import AddAxis, Axes, Restore, Unstack
 from .base import Arrange, Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
+from .folds import BatchNorm, Product, RowsBehind
 from .for_good import Resample, SumFrames, Ternary, UnitNorm
 from .index import Channels, Crop, HeadAxes, IndexMap, RopePermute, Split
 from .lora import Lora
@@ -28,7 +29,7 @@ from .merge import Instead, LowRank, Merge, NewRows, Shift, Within
 from .pack import Pack
 from .packed import WHOLE_NUMBERS, FromPosition, Narrow, PackMxfp4
 from .unpack import Grid, Unpack
-from .values import Add, BatchNorm, MlaKv, NegExp, Pad, Product, Reshape, RowsBehind, Same, Scale, Softplus, Transpose
+from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Softplus, Transpose
 
 __all__ = [
     "OPS", "WHOLE_NUMBERS", "Add", "AddAxis", "Arrange", "Array", "Axes", "BatchNorm", "Channels", "Crop", "Cut", "Each",

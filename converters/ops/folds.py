@@ -1,0 +1,136 @@
+"""Operations that make one tensor, or two, of several, which the result does not tell: what is kept beside it says the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from .base import LoraRefused, Op
+
+
+@dataclass(frozen=True)
+class Product(Op):
+    """A norm's weights `[n]` times those of a projection to one number, `[1, n]`, in float32: what the runtime takes of both.
+
+    The product does not tell its factors: back come ones, and the product, which compute the same.
+    """
+
+    undo: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    def shape(self, shapes):
+        if self.undo:
+            ((n,),) = shapes
+            return [(n,), (1, n)]
+        norm, projection = shapes
+        if projection != (1, *norm):
+            raise ValueError(f"shape {list(projection)} is not [1, n] where that of the norm is {list(norm)}")
+        return [norm]
+
+    def forward(self, xs):
+        if self.undo:
+            (x,) = xs
+            return [np.ones_like(x), x[None]]
+        norm, projection = xs
+        return [norm * projection[0]]
+
+    def lora(self, factors):
+        raise LoraRefused("an update of one factor is none of the product")
+
+    def cut(self, shapes, axis=0):
+        return None
+
+
+@dataclass(frozen=True)
+class RowsBehind(Op):
+    """A table `[n, width]` with rows behind it: `vectors` (of `width` values, whatever their shape) as they are, and last a
+    latent `[l]` behind its projection `[width, l]`, each sum in float64 and rounded once. (table, vectors .., latent,
+    projection) -> table. Back come the table and the vectors: the last row does not tell what it is made of.
+    """
+
+    vectors: int = 0
+    undo: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    @property
+    def told(self) -> range:
+        return range(1 + self.vectors)
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    def shape(self, shapes):
+        if self.undo:
+            ((n, width),) = shapes
+            if n <= self.vectors + 1:
+                raise ValueError(f"{n} rows are no more than those behind the table")
+            return [(n - self.vectors - 1, width), *[(1, 1, width)] * self.vectors]
+        table, *vectors, latent, projection = shapes
+        width = table[-1]
+        if len(vectors) != self.vectors or any(math.prod(v) != width for v in vectors) or projection != (width, *latent):
+            raise ValueError(f"shapes {shapes} are not those of a table, vectors, a latent and its projection")
+        return [(table[0] + self.vectors + 1, width)]
+
+    def forward(self, xs):
+        if self.undo:
+            (x,) = xs
+            rows = len(x) - self.vectors - 1
+            made = [x[i].reshape(1, 1, -1) for i in range(rows, rows + self.vectors)]
+            return [x[:rows], *made]
+        table, *vectors, latent, projection = xs
+        last = (projection.astype(np.float64) * latent.astype(np.float64)).sum(1).astype(np.float32)
+        return [np.concatenate([table, *(v.reshape(1, -1) for v in vectors), last[None]])]
+
+    def lora(self, factors):
+        raise LoraRefused("an update of the rows of a table is none of those behind it")
+
+    def cut(self, shapes, axis=0):
+        return None
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """A norm by what was seen in training, as existing files have it: weight, bias, mean and variance, vectors of one length,
+    into the scale and the shift that they come to, in float32.
+
+    Scale and shift do not tell the four: back come a mean of 0 and the variance under whose root, with `epsilon`, stands 1.
+    """
+
+    epsilon: float = 1e-5
+    undo: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    def shape(self, shapes):
+        if len({*shapes}) > 1 or len(shapes[0]) != 1 or len(shapes) != (2 if self.undo else 4):
+            raise ValueError(f"shapes {shapes} are not those of a norm")
+        return [shapes[0]] * (4 if self.undo else 2)
+
+    def forward(self, xs):
+        epsilon = np.float32(self.epsilon)
+        if self.undo:
+            scale, shift = xs
+            return [scale, shift, np.zeros_like(scale), np.full_like(scale, np.float32(1) - epsilon)]
+        weight, bias, mean, variance = xs
+        scale = weight / np.sqrt(variance + epsilon)
+        return [scale, bias - mean * scale]
+
+    def lora(self, factors):
+        raise LoraRefused("a norm takes no low-rank update")
+
+    def cut(self, shapes, axis=0):
+        return None
