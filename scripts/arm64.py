@@ -76,11 +76,11 @@ def build_models() -> None:
         make_adapter(MODELS / ZOO[0], HOME / "adapter", {"target_modules": ["q_proj", "v_proj", "down_proj"]})
 
 
-def worker(python: list[str], part: str, outputs: Path) -> dict:
+def worker(python: list[str], part: str, outputs: Path, *chosen: str) -> dict:
     """What scripts/arm64_worker.py says, run by this Python."""
     shutil.rmtree(outputs, ignore_errors=True)
     outputs.mkdir()
-    command = [*python, str(ROOT / "scripts" / "arm64_worker.py"), part, str(HOME), str(outputs)]
+    command = [*python, str(ROOT / "scripts" / "arm64_worker.py"), part, str(HOME), str(outputs), *chosen]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -92,6 +92,9 @@ def differences(found: dict, expected: dict) -> list[str]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--only", choices=("kernels", "conversions"), help="one part, which is not recorded")
+    arguments.add_argument("--formats", default="", help="kernels of these formats alone, Q4_K,Q6_K; not recorded")
+    arguments.add_argument("--models", default="", help="conversions of these models alone; not recorded")
+    arguments.add_argument("--outtypes", default="auto,f32,q8_0,q4_k_m,iq4_nl", help="file types of conversions [%(default)s]")
     arguments.add_argument("--cpu", default="max", help="the CPU that qemu emulates [max]")
     options = arguments.parse_args()
     prepare()
@@ -107,11 +110,12 @@ def main() -> None:
     for part in ("kernels", "conversions"):
         if options.only not in (None, part):
             continue
+        chosen = (options.formats,) if part == "kernels" else (options.models, options.outtypes)
         if part == "conversions":
             build_models()
-            expected = worker([sys.executable], part, HOME / "here")["digests"]
+            expected = worker([sys.executable], part, HOME / "here", *chosen)["digests"]
         begun = time.monotonic()
-        found = worker(emulated, part, HOME / "there")
+        found = worker(emulated, part, HOME / "there", *chosen)
         if part == "kernels":
             expected = found["expected"]
         part_wrong = differences(found["digests"], expected)
@@ -122,7 +126,7 @@ def main() -> None:
               f"{report[part]['seconds']} s on an emulated {found['machine']}", flush=True)
     for name in wrong:
         print(f"differs: {name}")
-    if options.only is None:
+    if not (options.only or options.formats or options.models):
         RESULT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     sys.exit(bool(wrong))
 

@@ -1,6 +1,7 @@
 """The part of scripts/arm64 that runs on the emulated machine, and on this one to compare: digests as JSON on stdout.
 
-    python scripts/arm64_worker.py kernels|conversions HOME OUTPUTS
+    python scripts/arm64_worker.py kernels HOME OUTPUTS FORMATS
+    python scripts/arm64_worker.py conversions HOME OUTPUTS MODELS OUTTYPES
 
 Needs ggufx, numpy, numba and tokenizers alone; no torch.
 """
@@ -27,8 +28,8 @@ def module(name: str, path: Path):
     return made
 
 
-def kernels() -> tuple[dict[str, str], dict[str, str]]:
-    """Digests of all golden cases: found, recorded."""
+def kernels(formats: set[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Digests of all golden cases, or those of some formats: found, recorded."""
     from ggufx.quant import KERNELS, dequantize, quantize
 
     cases = module("cases", ROOT / "tests" / "quant" / "cases.py")
@@ -40,6 +41,8 @@ def kernels() -> tuple[dict[str, str], dict[str, str]]:
     expected |= {name: digest for name, digest in json.loads(iq.GOLDEN.read_text()).items() if "decoded" not in name}
     found = {}
     for format in KERNELS:
+        if formats and format not in formats:
+            continue
         if format in cases.QUANTIZED:
             for name, x, weights in cases.cases(format):
                 found[f"{format}, {name}"] = cases.digest(quantize(x, format, weights, threads=1))
@@ -49,26 +52,32 @@ def kernels() -> tuple[dict[str, str], dict[str, str]]:
     data = iq.samples()
     found |= {f"data / {name}": iq.digest(x) for name, x in data.items()}
     for name, sample, kind in iq.cases():
+        if formats and name not in formats:
+            continue
         found[f"{name} / {sample} / {kind}"] = iq.digest(quantize(data[sample], name, iq.weights(kind), threads=1))
+    if formats:
+        asked = {*formats, "data"}
+        expected = {name: digest for name, digest in expected.items() if name.split(",")[0].split(" / ")[0] in asked}
     return found, expected
 
 
-def made_of(folder: Path, adapter: Path | None, out: Path) -> Iterator[Path]:
+def made_of(folder: Path, adapter: Path | None, out: Path, outtypes: list[str]) -> Iterator[Path]:
     """Every file that ggufx makes of a checkpoint, there and back."""
     import ggufx
 
     name = folder.name
     run = {"threads": 1, "device": "cpu"}
-    for outtype in ("auto", "f32", "q8_0", "q4_k_m", "iq4_nl"):
+    for outtype in outtypes:
         path = out / f"{name}-{outtype}.gguf"
         ggufx.hf_to_gguf(folder, path, outtype=outtype, **run)
         yield path
-    for outtype in ("auto", "q4_k_m"):
+    for outtype in ({"auto", "q4_k_m"} & {*outtypes}):
         back = out / f"{name}-{outtype}"
         ggufx.gguf_to_hf(out / f"{name}-{outtype}.gguf", back, **run)
         yield from sorted(p for p in back.rglob("*") if p.is_file())
-    ggufx.quantize(out / f"{name}-f32.gguf", out / f"{name}-q5_k_m.gguf", "q5_k_m", **run)
-    yield out / f"{name}-q5_k_m.gguf"
+    if "q4_k_m" in outtypes:
+        ggufx.quantize(out / f"{name}-f32.gguf", out / f"{name}-q5_k_m.gguf", "q5_k_m", **run)
+        yield out / f"{name}-q5_k_m.gguf"
     if adapter is not None:
         ggufx.lora_to_gguf(adapter, base=folder, outfile=out / f"{name}-adapter.gguf")
         yield out / f"{name}-adapter.gguf"
@@ -76,11 +85,13 @@ def made_of(folder: Path, adapter: Path | None, out: Path) -> Iterator[Path]:
         yield from sorted(p for p in (out / f"{name}-merged").rglob("*") if p.is_file())
 
 
-def conversions(home: Path, out: Path) -> dict[str, str]:
+def conversions(home: Path, out: Path, models: str, outtypes: str) -> dict[str, str]:
     found = {}
     for number, folder in enumerate(sorted((home / "models").iterdir())):
+        if models and folder.name not in models.split(","):
+            continue
         adapter = home / "adapter" if folder.name == "llama-llama3" else None
-        for path in made_of(folder, adapter, out):
+        for path in made_of(folder, adapter, out, outtypes.split(",")):
             found[str(path.relative_to(out))] = hashlib.sha256(path.read_bytes()).hexdigest()
         print(number, folder.name, len(found), file=sys.stderr, flush=True)
     return found
@@ -95,9 +106,9 @@ def main() -> None:
                                                                  "numba": numba.__version__}}
     with contextlib.redirect_stdout(sys.stderr):
         if part == "kernels":
-            report["digests"], report["expected"] = kernels()
+            report["digests"], report["expected"] = kernels(set(filter(None, sys.argv[4].split(","))))
         else:
-            report["digests"] = conversions(home, out)
+            report["digests"] = conversions(home, out, *sys.argv[4:6])
     print(json.dumps(report))
 
 

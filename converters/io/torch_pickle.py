@@ -106,8 +106,11 @@ def _stored_records(file: BinaryIO, size: int, path: Path) -> dict[int, int]:
 
 
 def _load_on_meta(path: Path) -> dict[str, torch.Tensor]:
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:  # a platform without it, or an image that left it out: nothing else here needs it
+        raise UnsupportedError("a pickled checkpoint is read with torch, which cannot be imported", file=path, found=str(error),
+                               hint="pip install torch, or take the model's safetensors files.") from error
     if tuple(int(n) for n in torch.__version__.split("+")[0].split(".")[:2]) < MIN_TORCH:
         raise UnsupportedError("reading a pickle safely needs a newer torch", file=path, expected="2.10 or newer",
                                found=torch.__version__, hint="pip install --upgrade torch")

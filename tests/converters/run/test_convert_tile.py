@@ -196,6 +196,24 @@ def test_a_value_that_no_scale_of_its_block_reaches(kind, target):
         assert "--tensor-type" in text
 
 
+@pytest.mark.parametrize("target", [f for f in KERNELS if KERNELS[f].weights is not Weights.IGNORED])
+def test_weights_that_make_sums_overflow(target):
+    """The search then ends in infinity less infinity, whose sign differs between processors: no block of it is written."""
+    for size in (1e30, 3e38):
+        weights = [np.full(256, size, np.float32)]
+        for power in (-100, 0, 20, 27, 67, 100):
+            refused = ""
+            try:
+                made = converted(power + 127 << 23, "F32", target, weights=weights)
+            except InputError as error:
+                refused = str(error)
+            if refused:
+                assert f"the value {2.0**power:.7g} in row 1, column 7 has no place in {target}" in refused
+            else:
+                assert power < 28
+                assert np.isfinite(dequantize(made.reshape(3, -1), target)).all()
+
+
 def test_the_value_that_is_named_is_the_greatest_of_its_block():
     """Its bits alone do not tell which of a block's values is too large; one-dimensional arrays are one row, however cut."""
     data = np.ones((2, 64), np.float32)
