@@ -31,6 +31,7 @@ def module(name: str, path: Path):
 def kernels(formats: set[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Digests of all golden cases, or those of some formats: found, recorded."""
     from ggufx.quant import KERNELS, dequantize, quantize
+    from ggufx.quant.limits import least_unfit
 
     cases = module("cases", ROOT / "tests" / "quant" / "cases.py")
     iq = module("iq", ROOT / "scripts" / "golden" / "iq.py")
@@ -45,6 +46,9 @@ def kernels(formats: set[str]) -> tuple[dict[str, str], dict[str, str]]:
             continue
         if format in cases.QUANTIZED:
             for name, x, weights in cases.cases(format):
+                if float(abs(x).max()) >= least_unfit(format):
+                    del expected[f"{format}, {name}"]  # no conversion makes these blocks: they are refused, as NaN has signs
+                    continue
                 found[f"{format}, {name}"] = cases.digest(quantize(x, format, weights, threads=1))
         if format != "F32":
             found[f"{format}, decoded"] = cases.digest(dequantize(cases.blocks(format), format, threads=1))

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from ggufx.converters.errors import InputError, StorageError
 from ggufx.converters.plan.plan import InputFile
-from ggufx.converters.run import open_files
 from ggufx.converters.run.open_files import OpenFiles, open_inputs
 
 DATA = bytes(range(256)) * 4096
@@ -58,7 +57,7 @@ def test_what_the_system_leaves_is_read_and_written(tmp_path: Path, monkeypatch:
 
 
 def test_without_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(open_files, "_COPY_FILE_RANGE", False)
+    monkeypatch.delattr(os, "copy_file_range", raising=False)
     assert copied(tmp_path) == RIGHT
 
 
