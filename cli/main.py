@@ -144,6 +144,7 @@ from . import (  # noqa: E402 they register on `app`
     edit,
     gguf_to_hf,
     hf_to_gguf,
+    imatrix,
     inspect,
     join,
     lora_to_gguf,
@@ -158,6 +159,6 @@ from . import (  # noqa: E402 they register on `app`
 )
 
 for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, inspect,
-                archs, types, modelfile, warmup):
+                archs, types, modelfile, imatrix, warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
         guarded(_module.command))

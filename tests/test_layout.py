@@ -38,8 +38,9 @@ LAW = {
     "run": ("notes", "errors", "ops", "io", "plan", "quant"),
     "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan", "planners",
                "sources.original", "sources.packed", "sources.merged", "run", "quant"),
+    "calibrate": ("errors", "io", "metadata", "ops", "rules", "tokenizer", "planners", "verify", "quant"),
     "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
-            "verify", "quant", "quant.recipes"),
+            "verify", "calibrate", "quant", "quant.recipes"),
 }
 
 
