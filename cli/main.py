@@ -148,6 +148,7 @@ from . import (  # noqa: E402 they register on `app`
     inspect,
     join,
     lora_to_gguf,
+    measure,
     merge_lora,
     modelfile,
     original_to_hf,
@@ -158,7 +159,7 @@ from . import (  # noqa: E402 they register on `app`
     warmup,
 )
 
-for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, inspect,
-                archs, types, modelfile, imatrix, warmup):
+for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, measure,
+                inspect, archs, types, modelfile, imatrix, warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}")(
         guarded(_module.command))

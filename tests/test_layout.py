@@ -39,8 +39,9 @@ LAW = {
     "verify": ("notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan", "planners",
                "sources.original", "sources.packed", "sources.merged", "run", "quant"),
     "calibrate": ("errors", "io", "metadata", "ops", "rules", "tokenizer", "planners", "verify", "quant"),
+    "measure": ("errors", "io", "verify"),
     "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
-            "verify", "calibrate", "quant", "quant.recipes"),
+            "verify", "calibrate", "measure", "quant", "quant.recipes"),
 }
 
 

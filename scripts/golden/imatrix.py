@@ -23,7 +23,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from ggufx.converters.verify.tokenizers import _library  # noqa: E402
+from ggufx.converters.verify.tokenizers import runtime_library  # noqa: E402
 from zoo.build import build  # noqa: E402
 from zoo.llama_worker import (  # noqa: E402  # noqa: E402
     F32,
@@ -160,7 +160,7 @@ def record(name: str, label: str, text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model.gguf")
         ggufx.hf_to_gguf(build(name, Path(folder, "model")), model, outtype="f32")
-        runtime = Runtime(str(_library()), None)
+        runtime = Runtime(str(runtime_library()), None)
         chunks = chunks_of(runtime, model, text)
         found = collect(runtime, model, chunks)
         if binary := os.environ.get("GGUFX_LLAMA_IMATRIX"):

@@ -11,10 +11,12 @@ import pytest
 import typer
 from ggufx.cli import conversion, report_html
 from ggufx.cli import imatrix as imatrix_command
+from ggufx.cli import measure as measure_command
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
 from ggufx.converters.calibrate import imatrix
 from ggufx.converters.io.values import string
+from ggufx.converters.measure import measure
 from ggufx.converters.plan import gguf_output
 from ggufx.converters.planners import (
     adapter_to_hf,
@@ -146,6 +148,13 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--parse-special": ("", "special", True),
         "--resume": ("", "resume", True),
     }),
+    "measure": (["in", "out"], {
+        **TALK,
+        "--data": ("other.txt", "data", [Path("other.txt")]),
+        "--ctx": ("128", "context", 128),
+        "--chunks": ("7", "chunks", 7),
+        "--threads": ("3", "threads", 3),
+    }),
     "verify": (["a", "b"], {
         **TALK, **RUN, **BASE, **PRE, **AS, **LORA, **STATED, **TARGET,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
@@ -264,6 +273,8 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
                                           (edit, "plan_edit", plan)):
             spied(module, attribute, result)
         spied(imatrix, "make_imatrix", None)
+        spied(measure, "measure", [])
+        monkeypatch.setattr(measure_command, "_tell", lambda out, *_: talk(out))
         monkeypatch.setattr(imatrix, "with_matrix", lambda folder, outfile, options, calibrate, *_: got.update(
             calibrate=calibrate) or (options, SimpleNamespace(path="im", entries=1, chunks=2, seconds=3.0)))
         monkeypatch.setattr(imatrix_command, "_tell", lambda out, *_: talk(out))
