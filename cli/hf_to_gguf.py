@@ -10,10 +10,12 @@ from .completion import complete_file_types
 from .exit import ExitStatus
 from .options import (
     CONVERT,
+    LAYER_MEMORY,
     MEMORY,
     OUTPUT,
     After,
     BaseModel,
+    Calibrate,
     Card,
     ChatTemplate,
     Checksums,
@@ -67,6 +69,7 @@ $ ggufx hf-to-gguf org/model --outtype q4_k_m
 $ ggufx hf-to-gguf model/ --outtype q4_k_m,q6_k,q8_0 --outfile 'm-{outtype}.gguf'
 $ ggufx hf-to-gguf model/ --lora adapter/ --outtype q4_k_m
 $ ggufx hf-to-gguf org/vision-model --outtype q4_k_m --mmproj
+$ ggufx hf-to-gguf org/model --outtype iq2_xs,q4_k_m --calibrate text.txt
 $ ggufx hf-to-gguf model/ --outtype iq3_m --imatrix imatrix.gguf --dry-run
 """
 
@@ -92,6 +95,7 @@ def command(
     base_model: BaseModel = [],  # noqa: B006
     modelfile: ModelfileToo = False,
     imatrix: Imatrix = None,
+    calibrate: Calibrate = [],  # noqa: B006
     include_weights: IncludeWeights = [],  # noqa: B006
     exclude_weights: ExcludeWeights = [],  # noqa: B006
     tensor_type: TensorType = [],  # noqa: B006
@@ -152,6 +156,14 @@ def command(
                           keep_quantized=keep_quantized, adapters=adapters, quantization=quantization, mmproj=mmproj,
                           mmproj_only=mmproj_only, mmproj_type=mmproj_type,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+    if calibrate:
+        from ..converters.calibrate.imatrix import ImatrixOptions, with_matrix
+
+        running = ImatrixOptions(device=device, threads=threads, max_memory=max(max_memory, LAYER_MEMORY), force=force,
+                                 resume=resume)
+        with out.progress("imatrix", "tokens") as progress:
+            options, made = with_matrix(folder, outfile, options, calibrate, running, dry_run, progress)
+        out.line(f"{made.path}: {made.entries} weights, {made.chunks} chunks, in {made.seconds:.1f} s")
     plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class, stated=stated,
                                 target=beside, ignore=overridden(override_kv, chat_template), adapters=adapters)

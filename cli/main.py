@@ -153,9 +153,11 @@ from . import (  # noqa: E402 they register on `app`
     edit,
     gguf_to_hf,
     hf_to_gguf,
+    imatrix,
     inspect,
     join,
     lora_to_gguf,
+    measure,
     merge_lora,
     modelfile,
     original_to_hf,
@@ -169,7 +171,7 @@ from . import (  # noqa: E402 they register on `app`
     warmup,
 )
 
-for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, inspect,
-                archs, types, plan, run_shard, commit, modelfile, card, push, warmup):
+for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, measure,
+                inspect, archs, types, plan, run_shard, commit, modelfile, imatrix, card, push, warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}",
                 context_settings=getattr(_module, "SETTINGS", None))(guarded(_module.command))

@@ -51,6 +51,7 @@ def memory_size(text: str | ByteSize) -> ByteSize:
 
 
 MEMORY = memory_size("1GiB")  # the default
+LAYER_MEMORY = memory_size("4GiB")  # of what runs a model: a layer in float32
 
 
 def device_name(text: str) -> str:
@@ -198,6 +199,10 @@ Imatrix = Annotated[
     Path | None, typer.Option("--imatrix", metavar="FILE", rich_help_panel=QUANTIZATION,
                               help="Importance matrix, GGUF or legacy."),
 ]
+Calibrate = Annotated[
+    list[Path], typer.Option("--calibrate", metavar="TEXT.txt", rich_help_panel=QUANTIZATION,
+                             help="Make an importance matrix of this text first, beside the files; may be repeated."),
+]
 IncludeWeights = Annotated[
     list[str], typer.Option("--include-weights", metavar="TEXT", rich_help_panel=QUANTIZATION,
                             help="Use only entries of the importance matrix with this in the name; may be repeated."),
@@ -205,6 +210,20 @@ IncludeWeights = Annotated[
 ExcludeWeights = Annotated[
     list[str], typer.Option("--exclude-weights", metavar="TEXT", rich_help_panel=QUANTIZATION,
                             help="Leave out entries of the importance matrix with this in the name; may be repeated."),
+]
+Data = Annotated[
+    list[Path], typer.Option("--data", metavar="TEXT.txt", rich_help_panel=OUTPUT,
+                             help="Text to run through the model, UTF-8; may be repeated."),
+]
+Context = Annotated[
+    int, typer.Option("--ctx", "-c", min=32, metavar="TOKENS", rich_help_panel=OUTPUT, help="Tokens of a chunk.")
+]
+Chunks = Annotated[
+    int | None, typer.Option("--chunks", min=1, metavar="N", rich_help_panel=OUTPUT, show_default=False,
+                             help="No more than N chunks [default: all].")
+]
+ParseSpecial = Annotated[
+    bool, typer.Option("--parse-special", rich_help_panel=OUTPUT, help="Control tokens in the text are read as such.")
 ]
 Pure = Annotated[
     bool, typer.Option("--pure", rich_help_panel=QUANTIZATION, help="Every tensor the default type of the file type.")

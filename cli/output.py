@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from ..converters.errors import Failure, GgufxError, escaped, told_failures
 from ..converters.notes import SHOWN_NAMES, grouped
@@ -136,13 +136,13 @@ class Output:
             sys.stdout.flush()
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
-        """`progress(done, total, name)` for the converter: a bar on a terminal, plain lines in a log."""
+    def progress(self, title: str, unit: Literal["bytes", "tokens"] = "bytes") -> Iterator[Callable[[int, int, str], None]]:
+        """`progress(done, total, name)` for the converter, counted in `unit`: a bar on a terminal, plain lines in a log."""
         if not self.quiet and self._err.is_terminal and not os.environ.get("CI"):
-            with self._bar(title) as update:
+            with self._bar(title, unit) as update:
                 yield update
         else:
-            yield self._plain(title)
+            yield self._plain(title, unit)
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
@@ -163,7 +163,7 @@ class Output:
             on_compile(None)
 
     @contextmanager
-    def _bar(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
+    def _bar(self, title: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
         from rich.progress import (
             BarColumn,
             DownloadColumn,
@@ -173,12 +173,14 @@ class Output:
             TransferSpeedColumn,
         )
 
-        with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-                      TimeRemainingColumn(), console=self._err, transient=True) as bar:
-            task = bar.add_task(title, total=None)
-            yield lambda done, total, name: bar.update(task, completed=done, total=total)
+        counted = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (TextColumn("{task.percentage:.0f}%"),
+                                                                                      TextColumn("{task.fields[name]}"))
+        with Progress(TextColumn("{task.description}"), BarColumn(), *counted, TimeRemainingColumn(), console=self._err,
+                      transient=True) as bar:
+            task = bar.add_task(title, total=None, name="")
+            yield lambda done, total, name: bar.update(task, completed=done, total=total, name=name)
 
-    def _plain(self, title: str) -> Callable[[int, int, str], None]:
+    def _plain(self, title: str, unit: str) -> Callable[[int, int, str], None]:
         begun = last = time.monotonic()
 
         def update(done: int, total: int, name: str) -> None:
@@ -188,7 +190,7 @@ class Output:
                 last = now
                 rate = done / (now - begun)
                 left = (total - done) / rate if rate else 0
-                self.info(f"{title}: {human_bytes(done)} of {human_bytes(total)}, {human_bytes(rate)}/s, "
-                          f"{left:.0f} s left")
+                told = human_bytes if unit == "bytes" else lambda count: f"{human_count(count)} {unit}"
+                self.info(f"{title}: {told(done)} of {told(total)}, {told(rate)}/s, {left:.0f} s left")
 
         return update

@@ -42,8 +42,10 @@ LAW = {
     "verify": ("system", "notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan",
                "planners", "sources.original", "sources.packed", "sources.merged", "run", "quant"),
     "publish": ("notes", "errors", "io", "sources", "metadata", "inspect", "run", "quant.recipes"),
+    "calibrate": ("errors", "io", "metadata", "ops", "rules", "tokenizer", "planners", "verify", "quant"),
+    "measure": ("errors", "io", "verify"),
     "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
-            "verify", "publish", "quant", "quant.recipes"),
+            "verify", "publish", "calibrate", "measure", "quant", "quant.recipes"),
 }
 
 

@@ -78,7 +78,7 @@ def _transformers_ids(folder: Path, texts: list[str]) -> list[list[int]]:
 
 def _runtime_ids(path: Path, texts: list[str]) -> list[list[int]]:
     """The ids of llama.cpp."""
-    library = _library()
+    library = runtime_library()
     request = json.dumps({"library": str(library), "path": str(path), "texts": texts})
     done = subprocess.run([sys.executable, "-m", f"{__package__}.llama_cpp_worker"], input=request, text=True,
                           encoding="utf-8", errors="replace", capture_output=True, check=False)
@@ -92,7 +92,7 @@ def _runtime_ids(path: Path, texts: list[str]) -> list[list[int]]:
     return answer["ids"]
 
 
-def _library() -> Path:
+def runtime_library() -> Path:
     """xllamacpp's extension module; it is found, not imported."""
     spec = importlib.util.find_spec("xllamacpp")
     for folder in (spec.submodule_search_locations or ()) if spec else ():

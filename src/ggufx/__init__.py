@@ -2,6 +2,7 @@
 
     import ggufx
     ggufx.hf_to_gguf("org/model", "model.gguf", outtype="q4_k_m", imatrix="imatrix.gguf")
+    ggufx.imatrix("org/model", "calibration.txt", "imatrix.gguf")
     ggufx.gguf_to_hf("model.gguf", "model/")
     ggufx.original_to_hf("Llama3.2-1B/", "Llama-3.2-1B-hf/")
     ggufx.lora_to_gguf("adapter/", base="org/model", outfile="adapter.gguf")
@@ -40,6 +41,7 @@ from .arguments import as_path, as_quantization, as_stated, as_target, check_pos
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .converters.calibrate.imatrix import ImatrixResult
     from .converters.errors import GgufxError, IncompleteError
     from .converters.inspect.inspection import Inspection
     from .converters.plan.plan import ConversionPlan
@@ -48,13 +50,13 @@ if TYPE_CHECKING:
     from .converters.run.shards import ShardResult
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Pushed", "Report", "Result", "ShardResult",
-           "__version__", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora",
-           "original_to_hf", "push", "quantize", "run_shard", "split", "verify", "write_plan"]
+__all__ = ["ConversionPlan", "GgufxError", "ImatrixResult", "IncompleteError", "Inspection", "Pushed", "Report", "Result",
+           "ShardResult", "__version__", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "imatrix", "inspect", "join",
+           "lora_to_gguf", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split", "verify", "write_plan"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
-              "ConversionPlan": "plan.plan", "Inspection": "inspect.inspection", "Report": "verify.verify",
-              "Pushed": "publish.upload"}
+              "ConversionPlan": "plan.plan", "ImatrixResult": "calibrate.imatrix", "Inspection": "inspect.inspection",
+              "Report": "verify.verify", "Pushed": "publish.upload"}
 
 
 def __getattr__(name: str) -> Any:
@@ -72,6 +74,7 @@ def hf_to_gguf(
     *,
     outtype: str | Sequence[str] = "auto",
     imatrix: str | Path | None = None,
+    calibrate: str | Path | Sequence[str | Path] = (),
     include_weights: Sequence[str] = (),
     exclude_weights: Sequence[str] = (),
     tensor_types: Mapping[str, str] | Sequence[str] = (),
@@ -113,6 +116,7 @@ def hf_to_gguf(
                   current folder
     outtype       a file type or preset, or several; see `ggufx types`. auto: the model's own
     imatrix       importance matrix, GGUF or legacy; `include_weights`, `exclude_weights`: which of its entries
+    calibrate     texts to make an importance matrix of first, as `ggufx.imatrix` does, beside what is written
     tensor_types  pattern -> tensor type, the first that is found in a name decides; `tensor_type_file`: the same in a file
     output_tensor_type, token_embedding_type, leave_output_tensor, pure: as of llama-quantize
     fallback      whether a tensor that does not fit its type may get another, which the plan names
@@ -153,8 +157,54 @@ def hf_to_gguf(
                           adapters=resolve_adapters(several(lora), headers=dry_run), quantization=quantization, mmproj=mmproj,
                           mmproj_only=mmproj_only, mmproj_type=mmproj_type,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+    if texts := several(calibrate):
+        from .converters.calibrate.imatrix import ImatrixOptions, with_matrix
+
+        running = ImatrixOptions(device=device, threads=threads, max_memory=max(max_memory, 4 << 30), force=force,
+                                 resume=resume)
+        options, _ = with_matrix(folder, outfile, options, [Path(text) for text in texts], running, dry_run, progress)
     return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
+
+
+@checked
+def imatrix(
+    model: str | Path,
+    data: str | Path | Sequence[str | Path],
+    outfile: str | Path = "imatrix.gguf",
+    *,
+    context: int = 512,
+    chunks: int | None = None,
+    skip: int = 0,
+    parse_special: bool = False,
+    hf_class: str | None = None,
+    force: bool = False,
+    resume: bool = False,
+    threads: int | None = None,
+    max_memory: int = 4 << 30,
+    device: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> ImatrixResult:
+    """An importance matrix of a checkpoint (folder or Hub id), layer by layer, as llama-imatrix makes it. Needs transformers.
+
+    data          UTF-8 texts, one after another
+    context       tokens of a chunk; `chunks`: how many at most; `skip`: how many are left out at the begin
+    parse_special control tokens in the texts are read as such
+    hf_class      the class to take the model for, whatever config.json says
+    max_memory    bytes of a layer in float32, and of what a chunk takes in it
+    device        auto, cpu, cuda or cuda:N. Sums differ in their last digits from one processor to another
+    progress      called with (tokens done, tokens in all, name of the layer); a token counts once in each layer
+    """
+    from .converters.calibrate.imatrix import ImatrixOptions, make_imatrix
+    from .converters.calibrate.text import TextOptions
+    from .converters.planners.hf_to_gguf import GgufOptions
+    from .converters.sources.hub import resolve_model
+
+    check_positive(context=context, chunks=chunks)
+    options = ImatrixOptions(TextOptions(context, chunks, skip, parse_special), device=device, threads=threads,
+                             max_memory=max_memory, force=force, resume=resume)
+    texts = [Path(text) for text in several(data)]
+    return make_imatrix(resolve_model(model), texts, Path(outfile), options, GgufOptions(hf_class=hf_class), progress)
 
 
 @checked

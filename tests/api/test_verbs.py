@@ -13,8 +13,8 @@ from zoo.quantized import importance, write_legacy
 import ggufx
 from ggufx.arguments import fits
 
-VERBS = [ggufx.hf_to_gguf, ggufx.gguf_to_hf, ggufx.lora_to_gguf, ggufx.merge_lora, ggufx.quantize, ggufx.split, ggufx.join,
-         ggufx.edit, ggufx.verify, ggufx.inspect, ggufx.run_shard, ggufx.commit]
+VERBS = [ggufx.hf_to_gguf, ggufx.imatrix, ggufx.gguf_to_hf, ggufx.lora_to_gguf, ggufx.merge_lora, ggufx.quantize,
+         ggufx.split, ggufx.join, ggufx.edit, ggufx.verify, ggufx.inspect, ggufx.run_shard, ggufx.commit]
 
 
 @pytest.fixture(scope="module")

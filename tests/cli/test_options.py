@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 import typer
 from ggufx.cli import conversion, report_html
+from ggufx.cli import imatrix as imatrix_command
+from ggufx.cli import measure as measure_command
 from ggufx.cli import publish as publishing
 from ggufx.cli import verify as verify_command
 from ggufx.cli.main import app
+from ggufx.converters.calibrate import imatrix
 from ggufx.converters.io.values import string
+from ggufx.converters.measure import measure
 from ggufx.converters.plan import gguf_output
 from ggufx.converters.planners import (
     adapter_to_hf,
@@ -96,6 +100,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         **CONVERT, **PUBLISH, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **STATED, **TARGET, **TEMPLATE,
         **MODELFILE,
         "--plain": ("", "plain", True),
+        "--calibrate": ("text.txt", "calibrate", [Path("text.txt")]),
         "--keep-quantized": ("", "keep_quantized", True),
         "--mmproj": ("", "mmproj", True),
         "--mmproj-only": ("", "mmproj_only", True),
@@ -151,6 +156,23 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--message": ("Words", "message", "Words"),
         "--base-model": ("org/base", "bases", ["org/base"]),
     }),
+    "imatrix": (["in"], {
+        **TALK, **RUN, **AS, **DEVICE,
+        "--data": ("other.txt", "data", [Path("other.txt")]),
+        "--outfile": ("out", "outfile", Path("out")),
+        "--ctx": ("128", "context", 128),
+        "--chunks": ("7", "chunks", 7),
+        "--skip": ("2", "skip", 2),
+        "--parse-special": ("", "special", True),
+        "--resume": ("", "resume", True),
+    }),
+    "measure": (["in", "out"], {
+        **TALK,
+        "--data": ("other.txt", "data", [Path("other.txt")]),
+        "--ctx": ("128", "context", 128),
+        "--chunks": ("7", "chunks", 7),
+        "--threads": ("3", "threads", 3),
+    }),
     "verify": (["a", "b"], {
         **TALK, **RUN, **BASE, **PRE, **AS, **LORA, **STATED, **TARGET,
         "--max-rmse": ("0.5", "max_rmse", 0.5),
@@ -163,6 +185,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--mmproj": ("mm.gguf", "projector", Path("mm.gguf")),
     }),
 }
+OTHER = {"imatrix": {"--show", "--merge"}}  # options that make a command another one
 # Those that only print: a call with all of their options.
 PRINT = {
     "inspect": ["{gguf}", "--context", "512", "--get", "general.name", "--json", "--quiet"],
@@ -191,7 +214,8 @@ def test_every_command_is_here():
 def test_each_option_arrives_under_its_own_name(name: str, monkeypatch: pytest.MonkeyPatch):
     arguments, options = CALLS[name]
     known = {text for p in commands()[name].params for text in (*p.opts, *p.secondary_opts) if text.startswith("--")}
-    assert known - {"--help", "--checksums" if name == "verify" else ""} == set(options), "each option needs a row above"
+    left_out = {"--help", "--checksums" if name == "verify" else "", *OTHER.get(name, ())}
+    assert known - left_out == set(options), "each option needs a row above"
     every = [text for flag, (value, *_) in options.items() for text in (flag, value) if text]
     got = called(monkeypatch, name, [*arguments, *every])
     for flag, (_, field, value) in options.items():
@@ -272,6 +296,12 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
                                           (copied_tensors, "plan_split", plan), (copied_tensors, "plan_join", plan),
                                           (edit, "plan_edit", plan)):
             spied(module, attribute, result)
+        spied(imatrix, "make_imatrix", None)
+        spied(measure, "measure", [])
+        monkeypatch.setattr(measure_command, "_tell", lambda out, *_: talk(out))
+        monkeypatch.setattr(imatrix, "with_matrix", lambda folder, outfile, options, calibrate, *_: got.update(
+            calibrate=calibrate) or (options, SimpleNamespace(path="im", entries=1, chunks=2, seconds=3.0)))
+        monkeypatch.setattr(imatrix_command, "_tell", lambda out, *_: talk(out))
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
         monkeypatch.setattr(adapter_to_hf, "is_adapter", lambda path: False)
         for module in (hub, merged_weights):

@@ -1,0 +1,162 @@
+"""An importance matrix of a checkpoint: layer by layer, in the memory of one layer and one chunk's activations."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import StorageError, UnsupportedError, UsageError
+from ..io.imatrix_file import ImatrixFile, write_imatrix
+from ..metadata.naming import default_file_name, output_path
+from ..planners.hf_to_gguf import GgufOptions, GgufPlanner
+from ..verify.runtime import Runtime
+from .families import family_of
+from .statistics import unreached
+from .text import TextOptions, chunks_of, encode, read_texts
+
+Progress = Callable[[int, int, str], None]  # (done, total, what): tokens through layers
+
+
+@dataclass(frozen=True)
+class ImatrixOptions:
+    """`device`: cpu, cuda, cuda:N; auto: cuda where there is one. `threads`: None: all. `max_memory`: bytes of one layer in
+    float32 and of what a chunk takes in it."""
+
+    text: TextOptions = field(default_factory=TextOptions)
+    device: str = "auto"
+    threads: int | None = None
+    max_memory: int = 4 << 30
+    force: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class ImatrixResult:
+    """`unreached`: (weight, experts that no token was routed to)."""
+
+    path: Path
+    chunks: int
+    tokens: int
+    entries: int
+    seconds: float
+    notes: tuple[str, ...]
+    unreached: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def make_imatrix(folder: Path, data: Sequence[Path], outfile: Path, options: ImatrixOptions | None = None,
+                 reading: GgufOptions | None = None, progress: Progress | None = None) -> ImatrixResult:
+    """Calibrate the checkpoint in `folder` on the texts, and write the matrix.
+
+    Raises UnsupportedError for a class that is not carried, UsageError for too little text, or too little --max-memory.
+    """
+    if not data:
+        raise UsageError("no text to calibrate on", hint="Name one with --data.")
+    return _make(GgufPlanner(folder, None, reading or GgufOptions()), data, outfile, options or ImatrixOptions(), progress)
+
+
+def with_matrix(folder: Path, outfile: str | Path | None, made: GgufOptions, calibrate: Sequence[Path], options: ImatrixOptions,
+                dry_run: bool = False, progress: Progress | None = None) -> tuple[GgufOptions, ImatrixResult]:
+    """The options of a conversion with a matrix that is made for it, beside what it writes. Raises as `make_imatrix`."""
+    if made.quantization.imatrix_file is not None:
+        raise UsageError("a matrix is given, and one is to be made", hint="Leave out --imatrix or --calibrate.")
+    if dry_run:
+        raise UsageError("a dry run makes no matrix", hint="Make one with `ggufx imatrix`, and pass it to --imatrix.")
+    if made.mmproj_only:
+        raise UsageError("a projector is not calibrated", hint="Leave out --calibrate.")
+    planner = GgufPlanner(folder, None, made)
+    result = _make(planner, calibrate, matrix_path(outfile, planner), options, progress)
+    return replace(made, quantization=replace(made.quantization, imatrix_file=result.path)), result
+
+
+def matrix_path(outfile: str | Path | None, planner: GgufPlanner) -> Path:
+    """Where a conversion to `outfile` has its matrix: called as its files are, with `imatrix` for the type."""
+    path = output_path(outfile, "imatrix", default_file_name(planner.general, "imatrix"))
+    named = outfile is None or path != Path(outfile)
+    return path if named else path.with_name(f"{path.stem}-imatrix.gguf")
+
+
+def _make(planner: GgufPlanner, data: Sequence[Path], outfile: Path, options: ImatrixOptions,
+          progress: Progress | None) -> ImatrixResult:
+    if outfile.exists() and not options.force:
+        raise UsageError("exists already", file=outfile, hint="Pass --force to replace it.")
+    if not outfile.parent.is_dir():
+        raise StorageError("no such folder", file=outfile.parent, hint="Make it first, or write to another folder.")
+    began = time.monotonic()
+    whole = planner.reading.spec.whole
+    family_of(whole.text.classes[0] if whole else planner.reading.hf_class)
+    texts = read_texts(data)
+    runtime = Runtime({**planner.keys, **planner.tokens}, planner.spec.name)
+    chunks = chunks_of(encode(planner.reading.checkpoint.folder, texts, options.text.special), runtime, options.text)
+    entries = _run(planner, chunks, outfile, options, progress or (lambda done, total, what: None))
+    made = ImatrixFile(entries, tuple(path.name for path in data), len(chunks), options.text.context)
+    write_imatrix(outfile, made)
+    return ImatrixResult(outfile, len(chunks), chunks.size, len(entries), time.monotonic() - began,
+                         tuple(map(str, planner.reading.notes)), unreached(made))
+
+
+def _run(planner: GgufPlanner, chunks: np.ndarray, outfile: Path, options: ImatrixOptions, progress: Progress) -> Any:
+    import torch
+
+    from .entries import entries_of
+    from .observe import LatentObserver, Observer, check_finite
+    from .skeleton import Skeleton
+    from .states import States
+
+    reading = planner.reading
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    with ExitStack() as stack, torch.inference_mode():
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+        if device != "cpu" and not torch.cuda.is_available():
+            raise UnsupportedError("PyTorch finds no GPU", found=f"--device {device}", hint="Leave out --device.")
+        skeleton = Skeleton(reading, stack, device)
+        tokens = chunks.shape[1]
+        needed = skeleton.layer_bytes() + skeleton.activation_bytes(tokens)
+        if needed > options.max_memory:
+            raise UsageError("a layer and what a chunk takes in it are larger than --max-memory",
+                             expected=f"at least {needed} bytes", found=options.max_memory,
+                             hint=f"Pass --max-memory {needed / 1e9:.1f}GB, or a smaller --ctx.")
+        shape = (len(chunks), tokens, skeleton.width)
+        states = States(outfile, _key(planner, chunks), shape, options.resume)
+        total = skeleton.layers * chunks.size
+        with states.open(states.done, "r+b" if states.begun else "w+b") as file:
+            calls = skeleton.begin(chunks, lambda chunk, hidden: states.write(file, chunk, hidden)
+                                   if not states.begun else None)
+        if not states.begun:
+            states.complete(-1, {})
+        for number in range(states.done, skeleton.layers):
+            call = calls[number]
+            with skeleton.layer(number) as layer, states.open(number) as before, states.open(number + 1, "w+b") as after:
+                observer = Observer(dict(layer.named_parameters()))
+                latent = LatentObserver(layer, skeleton.family.latent) if skeleton.family.latent else None
+                for chunk in range(len(chunks)):
+                    hidden = torch.from_numpy(states.read(before, chunk))[None].to(skeleton.device)
+                    with observer:
+                        out = layer(hidden, *call.args, **call.kwargs)
+                    out = out[0] if isinstance(out, tuple) else out
+                    states.write(after, chunk, out[0].cpu().numpy())
+                    progress((number * len(chunks) + chunk + 1) * tokens, total, f"layer {number}")
+                if latent is not None:
+                    latent.close()
+                check_finite(observer.seen, number, reading.checkpoint.folder)
+                entries = entries_of(reading, skeleton, number, observer.seen, latent)
+                after.flush()
+            states.complete(number, entries)
+        found = states.entries()
+        states.remove()
+    return found
+
+
+def _key(planner: GgufPlanner, chunks: np.ndarray) -> dict[str, Any]:
+    """What a stopped run must have been of, to go on."""
+    inputs = [[str(i.path), i.size, i.mtime_ns] for i in planner.inputs]
+    return {"tokens": hashlib.sha256(chunks.tobytes()).hexdigest(), "shape": list(chunks.shape), "inputs": inputs,
+            "class": planner.reading.hf_class}

@@ -1,0 +1,124 @@
+"""What each weight of a layer is multiplied by: sums of squares, seen where the product is computed.
+
+As llama-imatrix looks at the products of a graph, so this looks at those of PyTorch: whichever module computes one, the weight
+is known by its memory. Squares are summed in float64, so that the order of rows does not show; llama-imatrix sums in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from ..errors import InputError
+from .families import Latent
+
+# Functions that multiply rows by a weight: (place of the rows, place of the weight, whether the weight is [out, in]).
+PRODUCTS: dict[Any, tuple[int, int, bool]] = {
+    nn.functional.linear: (0, 1, True), torch.matmul: (0, 1, False), torch.Tensor.matmul: (0, 1, False),
+    torch.Tensor.__matmul__: (0, 1, False), torch.addmm: (1, 2, False), torch.mm: (0, 1, False),
+}
+
+
+@dataclass
+class Seen:
+    """Of one parameter: `sums` float64 [matrices, values], `counts` int64 [matrices]. `last`: whether its last axis is that of
+    the inputs, as a Linear's, or that before it."""
+
+    sums: torch.Tensor
+    counts: torch.Tensor
+    last: bool
+
+
+class Observer(TorchFunctionMode):
+    """While it is entered, every product by one of the `parameters` of a layer is counted in `seen`, by their names."""
+
+    def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.seen: dict[str, Seen] = {}
+        self._names = {p.untyped_storage().data_ptr(): (name, p) for name, p in parameters.items() if p.dim() > 1}
+        self._last: tuple[Any, torch.Tensor] | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        place = PRODUCTS.get(func)
+        if place is not None and len(args) > place[1]:
+            rows, weight, last = args[place[0]], args[place[1]], place[2]
+            if isinstance(weight, torch.Tensor) and isinstance(rows, torch.Tensor) and weight.device.type != "meta":
+                found = self._names.get(weight.untyped_storage().data_ptr())
+                if found is not None:
+                    self._add(*found, weight, rows, last)
+        return func(*args, **(kwargs or {}))
+
+    def _add(self, name: str, parameter: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, last: bool) -> None:
+        matrices = parameter.shape[0] if parameter.dim() == 3 else 1
+        matrix = weight.storage_offset() // (parameter.numel() // matrices)
+        seen = self.seen.get(name)
+        if seen is None:
+            width = parameter.shape[-1 if last else -2]
+            seen = self.seen[name] = Seen(torch.zeros(matrices, width, dtype=torch.float64, device=rows.device),
+                                          torch.zeros(matrices, dtype=torch.int64), last)
+        seen.sums[matrix] += self._squares(rows)
+        seen.counts[matrix] += rows.numel() // rows.shape[-1]
+
+    def _squares(self, rows: torch.Tensor) -> torch.Tensor:
+        """float64: of each column; those of the last rows again, which several projections share."""
+        if self._last is None or self._last[0] is not rows:
+            self._last = rows, squares(rows.reshape(-1, rows.shape[-1]), 0)
+        return self._last[1]
+
+
+def squares(x: torch.Tensor, axes: int | tuple[int, ...]) -> torch.Tensor:
+    """float64: the sums of squares over these axes."""
+    return x.double().square_().sum(axes)
+
+
+class LatentObserver:
+    """Counts what each head's key and value projections out of a latent head are multiplied by, which a class that computes
+    whole keys and values never does. `keys`, `values`: Seen with one count, sums [heads, values]."""
+
+    def __init__(self, layer: nn.Module, latent: Latent) -> None:
+        attention = self._attention = layer.get_submodule(latent.attention)
+        query = next(m for name in latent.query if (m := getattr(attention, name, None)) is not None)
+        self._latent = self._query = torch.empty(0)
+        self.keys: Seen | None = None
+        self.values: Seen | None = None
+        self._hooks = [query.register_forward_hook(self._see_query),
+                       attention.get_submodule(latent.norm).register_forward_hook(self._see_latent),
+                       attention.register_forward_hook(self._see_attention)]
+
+    def close(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _see_query(self, module: nn.Module, args: Any, out: torch.Tensor) -> None:
+        self._query = out
+
+    def _see_latent(self, module: nn.Module, args: Any, out: torch.Tensor) -> None:
+        self._latent = out
+
+    def _see_attention(self, module: Any, args: Any, out: Any) -> None:
+        probabilities = out[1]  # [batch, heads, queries, keys]
+        heads, plain = probabilities.shape[1], module.qk_nope_head_dim
+        query = self._query.reshape(-1, heads, self._query.shape[-1] // heads)[..., :plain]
+        latent = self._latent.reshape(probabilities.shape[0], 1, probabilities.shape[-1], -1)
+        mixed = probabilities @ latent
+        self.keys = _added(self.keys, squares(query, 0), query.shape[0])
+        self.values = _added(self.values, squares(mixed, (0, 2)), query.shape[0])
+
+
+def _added(seen: Seen | None, sums: torch.Tensor, rows: int) -> Seen:
+    if seen is None:
+        return Seen(sums, torch.tensor([rows]), True)
+    return Seen(seen.sums + sums, seen.counts + rows, True)
+
+
+def check_finite(seen: Mapping[str, Seen], layer: int, file: Any) -> None:
+    """InputError where a sum is no number: weights are damaged, or overflow in float32."""
+    for name, one in seen.items():
+        if not torch.isfinite(one.sums).all():
+            raise InputError("what it is multiplied by is not finite", file=file, tensor=f"layer {layer}: {name}",
+                             hint="The weights are damaged, or of another kind than config.json says.")

@@ -1,0 +1,277 @@
+"""A model of transformers whose weights are not there: its layers are filled one at a time, from the checkpoint.
+
+What a layer is called with (masks, positions) is recorded from the model's own code, run with layers that do nothing. So no
+family's loop over layers is written again. Code of the repository is never run: only classes that transformers itself has.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...quant import dequantize
+from ..errors import UnsupportedError
+from ..planners.reading import Reading
+from ..verify.side import of_checkpoint
+from .families import Family, family_of
+
+TILE = 1 << 24  # elements of the embedding that are read at a time
+_DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
+
+
+@dataclass
+class Call:
+    """What the model calls a layer with beside the hidden states."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class Skeleton:
+    """`family`: its row; `width`: of a hidden state; `layers`: how many there are."""
+
+    def __init__(self, reading: Reading, stack: ExitStack, device: str = "cpu") -> None:
+        """UnsupportedError for a class that no row carries. Files are open as long as `stack`."""
+        self._reading, self.device = reading, torch.device(device)
+        whole = reading.spec.whole
+        name = whole.text.classes[0] if whole else reading.hf_class
+        self.family = family_of(name)
+        self._side = of_checkpoint(reading.checkpoint)
+        self._side.open(stack)
+        model = _on_meta(name, reading.checkpoint.config, self.family)
+        base = model.get_submodule(self.family.base)
+        self._base: Any = base.eval()
+        self._layers: Any = base.get_submodule(self.family.layers)
+        self.layers = len(self._layers)
+        for holder in base.modules():
+            for key, buffer in holder._buffers.items():
+                holder._buffers[key] = None if buffer is None else buffer.to(self.device)
+        self.width = model.config.hidden_size
+
+    # -- weights -----------------------------------------------------------------------------------------------------
+
+    def layer_bytes(self) -> int:
+        """Of the largest layer, in float32."""
+        return max(4 * sum(p.numel() for p in layer.parameters()) for layer in self._layers)
+
+    def activation_bytes(self, tokens: int) -> int:
+        """About what a chunk takes in a layer: rows in and out of its widest weights, their squares in float64, and the weights
+        of attention where they are looked at."""
+        config = self._base.config
+        widest = max(max(p.shape[-2:]) for layer in self._layers for p in layer.parameters() if p.dim() > 1)
+        attention = config.num_attention_heads * tokens * tokens if self.family.attention == "eager" else 0
+        return 4 * (5 * tokens * widest + 3 * attention)
+
+    @contextmanager
+    def layer(self, number: int) -> Iterator[nn.Module]:
+        """The layer with its weights, which are gone afterwards."""
+        layer = self._layers[number]
+        prefix = f"{self.family.base}.{self.family.layers}.{number}."
+        places = [(module, key, f"{path}.{key}" if path else key) for path, module in layer.named_modules()
+                  for key, p in module._parameters.items() if p is not None]
+        empty = [(module, key, module._parameters[key]) for module, key, _ in places]
+        try:
+            for module, key, name in places:
+                module._parameters[key] = self._parameter(prefix, name, module._parameters[key].shape)
+            for path, module in layer.named_modules():  # such as a correction of the router's scores
+                for key, buffer in module._buffers.items():
+                    known = self._stored(prefix + self.table_name(f"{path}.{key}"))
+                    if buffer is not None and known is not None:
+                        module._buffers[key] = self._read(known).to(self.device)
+            yield layer
+        finally:
+            for module, key, parameter in empty:
+                module._parameters[key] = parameter
+
+    def table_name(self, name: str) -> str:
+        """A name within a layer as the table spells it."""
+        return next((to + name.removeprefix(of) for of, to in self.family.renames if name.startswith(of)), name)
+
+    def expert_names(self, name: str, expert: int) -> tuple[str, ...]:
+        """The names within a layer of the weights of an expert that a stacked parameter holds; none of other parameters."""
+        gate, up, down = self.family.experts
+        stem = self.table_name(name)
+        if stem.endswith("experts.gate_up_proj"):
+            stem = stem.removesuffix("gate_up_proj")
+            return f"{stem}{expert}.{gate}.weight", f"{stem}{expert}.{up}.weight"
+        return (f"{stem.removesuffix('down_proj')}{expert}.{down}.weight",) if stem.endswith("experts.down_proj") else ()
+
+    def parameters(self, number: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of a layer's parameters by their names within it."""
+        return {name: tuple(p.shape) for name, p in self._layers[number].named_parameters()}
+
+    def spelled(self, number: int, name: str, experts: int) -> list[tuple[str, int | None]]:
+        """A parameter of a layer by the names that the table knows, each with the expert whose it is; None: the whole's.
+
+        `experts`: how many matrices it stacks, 1 of one that is no stack."""
+        prefix = f"{self.family.base}.{self.family.layers}.{number}."
+        whole = prefix + self.table_name(name)
+        if experts == 1 or self._stored(whole) or self._stored(whole + "_blocks"):
+            return [(whole, None)]
+        return [(prefix + one, e) for e in range(experts) for one in self.expert_names(name, e)]
+
+    def _stored(self, name: str) -> str | None:
+        """The checkpoint's name of a tensor that the table calls so."""
+        return self._reading.found.names.get(name)
+
+    def _parameter(self, prefix: str, name: str, shape: torch.Size) -> nn.Parameter:
+        if (stored := self._stored(prefix + self.table_name(name))) is not None:
+            return self._as_parameter(self._read(stored), shape, name)
+        if (codes := self._stored(prefix + name + "_blocks")) is not None:
+            return self._as_parameter(self._mxfp4(codes).transpose(1, 2).contiguous(), shape, name)
+        found = [self.expert_names(name, e) for e in range(shape[0])]
+        missing = [n for names in found for n in names if self._stored(prefix + n) is None]
+        if missing or not found or not found[0]:
+            raise UnsupportedError("the class has a weight that the checkpoint does not", file=self._reading.checkpoint.folder,
+                                   tensor=prefix + (missing or [name])[0])
+        out = torch.empty(shape)
+        for e, names in enumerate(found):
+            at = 0
+            for one in names:
+                part = self._read(self._reading.found.names[prefix + one])
+                out[e, at : at + part.shape[0]] = part
+                at += part.shape[0]
+        return self._as_parameter(out, shape, name)
+
+    def _as_parameter(self, values: torch.Tensor, shape: torch.Size, name: str) -> nn.Parameter:
+        if values.shape != shape:
+            raise UnsupportedError("the class has a weight of another shape", file=self._reading.checkpoint.folder, tensor=name,
+                                   expected=list(shape), found=list(values.shape))
+        return nn.Parameter(values.to(self.device), requires_grad=False)
+
+    def _read(self, name: str) -> torch.Tensor:
+        """float32: a tensor of the checkpoint."""
+        tensor = self._side.tensors[name]
+        return torch.from_numpy(as_floats(self._side.read(tensor, 0, tensor.count), tensor.kind).reshape(tensor.shape))
+
+    def _mxfp4(self, codes: str) -> torch.Tensor:
+        """float32 [experts, rows, columns] of weights that are stored in OpenAI's blocks, through the table's own row."""
+        match = next(m for m in self._reading.found.matches if any(self._stored(n) == codes for names in m.hf for n in names))
+        parts = []
+        for (spelling,) in match.hf:
+            tensor = self._side.tensors[self._reading.found.names[spelling]]
+            parts.append(self._side.read(tensor, 0, tensor.count).reshape(tensor.shape))
+        (blocks,) = match.ops[0].forward(parts)
+        rows = dequantize(np.ascontiguousarray(blocks.reshape(-1, blocks.shape[-1])), "MXFP4")
+        return torch.from_numpy(rows.reshape(*blocks.shape[:2], -1))
+
+    # -- what the layers are called with -------------------------------------------------------------------------------
+
+    def begin(self, chunks: np.ndarray, keep: Callable[[int, np.ndarray], None]) -> list[Call]:
+        """Embed int64 [chunks, tokens], giving each one's hidden states to `keep`; what each layer is called with."""
+        embedding: Any = self._base.get_submodule(self.family.embedding)
+        embedding.padding_idx = None  # of the whole vocabulary; only training looks at it
+        used, compact = np.unique(chunks, return_inverse=True)
+        embedding._parameters["weight"] = nn.Parameter(self._rows(used).to(self.device), requires_grad=False)
+        for name, parameter in list(self._base.named_parameters()):
+            if parameter.device.type == "meta" and not name.startswith(self.family.layers + "."):
+                holder, _, key = name.rpartition(".")
+                full = f"{self.family.base}.{name}"
+                self._base.get_submodule(holder)._parameters[key] = self._parameter(full[: -len(key)], key, parameter.shape)
+        calls: list[Call] = []
+        first: list[torch.Tensor] = []
+
+        def record(layer: nn.Module, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if not first:
+                first.append(hidden)
+            seen.append(Call(args, kwargs))
+            return hidden
+
+        for layer in self._layers:
+            layer.forward = types.MethodType(record, layer)
+        try:
+            for number, ids in enumerate(compact.reshape(chunks.shape)):
+                seen: list[Call] = []
+                first.clear()
+                self._base(input_ids=torch.from_numpy(ids[None]).to(self.device), use_cache=False)
+                keep(number, first[0][0].float().cpu().numpy())
+                if calls and any(not _alike(a, b) for a, b in zip(calls, seen, strict=True)):
+                    raise UnsupportedError("what its layers are given depends on the text: it cannot be run layer by layer",
+                                           file=self._reading.checkpoint.folder)
+                calls = calls or seen
+        finally:
+            for layer in self._layers:
+                del layer.forward
+            embedding._parameters["weight"] = nn.Parameter(torch.empty(0, device="meta"), requires_grad=False)
+        return calls
+
+    def _rows(self, used: np.ndarray) -> torch.Tensor:
+        """float32 [rows, width]: these rows of the embedding, ascending; the table is read once, in tiles."""
+        spelling = f"{self.family.base}.{self.family.embedding}.weight"
+        if (name := self._stored(spelling)) is None:
+            raise UnsupportedError("has no embedding of tokens", file=self._reading.checkpoint.folder, tensor=spelling)
+        tensor = self._side.tensors[name]
+        width = tensor.shape[-1]
+        out, step = np.empty((len(used), width), np.float32), max(1, TILE // width)
+        cuts = tensor.cuts
+        start = 0
+        while start < tensor.count:
+            after = np.searchsorted(cuts, start, "right")  # the next cut, or the last one within a tile
+            stop = int(cuts[max(np.searchsorted(cuts, start + step * width, "right") - 1, after)])
+            low, high = np.searchsorted(used, [start // width, stop // width])
+            if low < high:
+                rows = as_floats(self._side.read(tensor, start, stop), tensor.kind).reshape(-1, width)
+                out[low:high] = rows[used[low:high] - start // width]
+            start = stop
+        return torch.from_numpy(out)
+
+
+def as_floats(raw: np.ndarray, kind: str) -> np.ndarray:
+    """float32 of stored bytes."""
+    if kind == "BF16":
+        return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    if kind not in _DTYPES:
+        raise UnsupportedError(f"{kind} weights cannot be computed with")
+    return raw.view(np.dtype(_DTYPES[kind])).astype(np.float32)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, Call):
+        return _alike(a.args, b.args) and _alike(a.kwargs, b.kwargs)
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_alike(v, b[k]) for k, v in a.items())
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    return True
+
+
+def _on_meta(name: str, config: dict[str, Any], family: Family) -> Any:
+    """The model without memory for its weights; buffers (rotary frequencies) are there."""
+    try:
+        import transformers
+        from transformers.initialization import no_init_weights
+    except ImportError:
+        raise UnsupportedError("transformers is needed to run a model",
+                               hint="pip install 'ggufx[imatrix]'") from None
+    kind = getattr(transformers, name, None)
+    if kind is None:
+        raise UnsupportedError(f"transformers {transformers.__version__} has no {name}", hint="pip install -U transformers")
+    settings = {k: v for k, v in config.items() if k not in ("quantization_config", "auto_map")}
+    if "text_config" in settings and "text_config" not in kind.config_class.__annotations__:
+        settings = settings["text_config"]
+    made = kind.config_class.from_dict(settings)
+    register = nn.Module.register_parameter
+
+    def without_memory(module: nn.Module, key: str, parameter: nn.Parameter | None) -> None:
+        register(module, key, parameter)
+        if parameter is not None:
+            module._parameters[key] = nn.Parameter(parameter.to("meta"), requires_grad=False)
+
+    nn.Module.register_parameter = without_memory  # type: ignore[method-assign]
+    try:
+        with no_init_weights():
+            return kind._from_config(made, dtype=torch.float32, attn_implementation=family.attention,
+                                     experts_implementation="eager")
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+

@@ -1,0 +1,97 @@
+"""Texts -> the chunks of tokens that a model is calibrated on, by the rules of llama-imatrix.
+
+The texts' tokens are those of llama.cpp: control tokens in them are plain text, and what the vocabulary puts in front of a text
+comes once, before the first. They are cut into chunks of `context` tokens without overlap; what is left over is dropped. Where
+the vocabulary begins with BOS, each chunk's first token is replaced by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, UnsupportedError, UsageError
+from ..io.files import open_regular, read_at
+from ..tokenizer.special import PREFIX
+from ..verify.runtime import Runtime
+
+MAX_TEXT = 1 << 30  # bytes of all texts together
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """`context`: tokens of a chunk; `chunks`: how many at most; `skip`: chunks left out at the begin; `special`: control tokens
+    in the texts are read as such."""
+
+    context: int = 512
+    chunks: int | None = None
+    skip: int = 0
+    special: bool = False
+
+
+def read_texts(paths: Sequence[Path]) -> list[str]:
+    """The texts of files, in order. InputError for what is no UTF-8, or is empty."""
+    out, size = [], 0
+    for path in paths:
+        with open_regular(path) as (file, nbytes):
+            size += nbytes
+            if size > MAX_TEXT:
+                raise InputError("the texts are too large to calibrate on", file=path, expected=f"at most {MAX_TEXT} bytes")
+            raw = read_at(file, 0, nbytes, path)
+        try:
+            out.append(raw.decode())
+        except UnicodeDecodeError as error:
+            raise InputError(f"is no UTF-8 text: byte {error.start}", file=path) from None
+        if not raw:
+            raise InputError("is empty", file=path)
+    return out
+
+
+def chunks_of(ids: Sequence[int], runtime: Runtime, options: TextOptions) -> np.ndarray:
+    """int64 [chunks, context] of the texts' token ids, without BOS. UsageError where they are too few."""
+    add_bos = bool(runtime.meaning(PREFIX + "add_bos_token") is True)
+    bos = runtime.meaning(PREFIX + "bos_token_id")
+    if add_bos and not isinstance(bos, int):
+        raise InputError("the vocabulary begins texts with BOS, and says not which token that is")
+    if runtime.meaning(PREFIX + "add_eos_token") is True:
+        raise UnsupportedError("the vocabulary ends each text with EOS, which llama-imatrix does not take")
+    tokens = np.array([bos, *ids] if add_bos else ids, np.int64)
+    context = options.context
+    if options.skip and (options.skip + 2) * context >= len(tokens):
+        raise UsageError(f"the texts have too few tokens to leave out {options.skip} chunks", found=len(tokens),
+                         expected=f"more than {(options.skip + 2) * context}")
+    tokens = tokens[options.skip * context :]
+    if len(tokens) < 2 * context:
+        raise UsageError("the texts have too few tokens", found=len(tokens), expected=f"at least {2 * context}, two chunks",
+                         hint="Give more text, or a smaller --ctx.")
+    count = len(tokens) // context
+    out = tokens[: count * context].reshape(count, context)[: options.chunks].copy()
+    if add_bos:
+        out[:, 0] = bos
+    return out
+
+
+def encode(folder: Path, texts: Sequence[str], special: bool) -> list[int]:
+    """The token ids of the texts, one text after another as if they were one. InputError, UnsupportedError."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UnsupportedError("has no tokenizer.json to cut the texts with", file=folder,
+                               hint="Save the tokenizer with transformers, which makes one.")
+    from tokenizers import Tokenizer
+    from tokenizers.normalizers import NFC
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode_special_tokens = not special
+        if isinstance(tokenizer.normalizer, NFC):  # which llama.cpp never does
+            tokenizer.normalizer = None
+        return tokenizer.encode("".join(texts), add_special_tokens=False).ids
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a panic of the library is no Exception
+        raise InputError(f"the tokenizers library does not take it: {error}", file=path) from error

@@ -1,0 +1,82 @@
+"""Base and quantized GGUF files over one text, as llama-perplexity --kl-divergence compares them, without a file of logits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, UnsupportedError, UsageError
+from ..io.files import open_regular, read_at
+from ..io.gguf import read_gguf_model
+from ..verify.tokenizers import runtime_library
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one file; divergences (Kullback-Leibler, from the base) in nats. `..._error`: the standard error of the mean."""
+
+    path: Path
+    size: int
+    positions: int
+    perplexity: float
+    perplexity_error: float
+    divergence: float
+    divergence_error: float
+    divergence_median: float
+    divergence_999: float
+    divergence_max: float
+    same_top: float
+    same_top_error: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "path": str(self.path)}
+
+
+def measure(base: Path, files: Sequence[Path], data: Sequence[Path], context: int = 512, chunks: int | None = None,
+            threads: int | None = None, progress: Callable[[int, int, str], None] | None = None) -> list[Measured]:
+    """The base, then each file. Chunks, BOS and judged positions are those of llama-perplexity.
+
+    Raises UsageError without text, InputError for what llama.cpp does not take, UnsupportedError without xllamacpp.
+    """
+    if not data:
+        raise UsageError("no text to measure on", hint="Name one with --data.")
+    paths = [base, *files]
+    sizes = [sum({t.file: t.file.stat().st_size for t in read_gguf_model(path).tensors.values()}.values()) for path in paths]
+    request = {"library": str(runtime_library()), "files": [str(p) for p in paths], "text": "".join(map(_text, data)),
+               "context": context, "chunks": chunks, "threads": threads or os.cpu_count() or 1}
+    worker = subprocess.Popen([sys.executable, "-m", f"{__package__}.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, encoding="utf-8")
+    answer: dict[str, Any] = {}
+    try:
+        with worker:
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            json.dump(request, worker.stdin)
+            worker.stdin.close()
+            for line in worker.stdout:
+                answer = json.loads(line)
+                if "done" in answer and progress is not None:
+                    progress(answer["done"], answer["of"], "")
+    except BaseException:
+        worker.kill()
+        raise
+    if "error" in answer:
+        raise UnsupportedError(answer["error"], file=base)
+    if "rows" not in answer:
+        raise InputError(f"llama.cpp ended with {worker.returncode} on one of the files", file=base)
+    return [Measured(path, size, **row) for path, size, row in zip(paths, sizes, answer["rows"], strict=True)]
+
+
+def _text(path: Path) -> str:
+    with open_regular(path) as (file, size):
+        raw = read_at(file, 0, size, path)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"is no UTF-8 text: byte {error.start}", file=path) from None

@@ -1,0 +1,180 @@
+"""llama.cpp over a text with several files side by side, in a process of its own: an assertion in C ends this one alone.
+
+One JSON request on stdin: {"library", "files", "text", "context", "chunks", "threads"}; the first of the files is the base. On
+stdout a JSON line per chunk, {"done", "of"}, then {"rows": [...]}, the figures of each file (`Sums.row`); or {"error": text}.
+Chunks and positions are those of llama-perplexity: the second half of each chunk is judged. Nothing is kept but three numbers a
+position. The structures of parameters are taken as 32-bit words; their defaults are compared before any is set.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+WORDS = 128
+N_CTX, N_BATCH, N_UBATCH, THREADS, THREADS_BATCH = 0, 1, 2, 7, 8
+DEFAULTS = [512, 2048, 512]  # of the first three
+ROWS = 32  # positions whose probabilities are in memory at a time, in float64
+
+
+class _Params(ctypes.Structure):
+    _fields_ = (("word", ctypes.c_int32 * WORDS),)
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = (
+        ("n_tokens", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)), ("embd", ctypes.c_void_p),
+        ("pos", ctypes.POINTER(ctypes.c_int32)), ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
+        ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8)),
+    )
+
+
+@dataclass
+class Sums:
+    """Of one file: for each position the negative log-likelihood of the token that follows, the divergence from the base, and
+    whether both think the same token likeliest."""
+
+    loss: list[np.ndarray] = field(default_factory=list)
+    divergence: list[np.ndarray] = field(default_factory=list)
+    same_top: list[np.ndarray] = field(default_factory=list)
+
+    def row(self) -> dict[str, float]:
+        """The figures; `..._error` is the standard error of the mean."""
+        loss, divergence, same = (np.concatenate(parts) for parts in (self.loss, self.divergence, self.same_top))
+        perplexity, share = float(np.exp(loss.mean())), float(same.mean())
+        return {
+            "positions": loss.size, "perplexity": perplexity, "perplexity_error": perplexity * error(loss),
+            "divergence": float(divergence.mean()), "divergence_error": error(divergence),
+            "divergence_median": float(np.median(divergence)), "divergence_999": float(np.quantile(divergence, 0.999)),
+            "divergence_max": float(divergence.max()), "same_top": share,
+            "same_top_error": float(np.sqrt(share * (1 - share) / max(same.size - 1, 1))),
+        }
+
+
+def error(values: np.ndarray) -> float:
+    """The standard error of their mean."""
+    spread = float(np.square(values).mean() - values.mean() ** 2)
+    return float(np.sqrt(max(spread, 0) / max(values.size - 1, 1)))
+
+
+def judge(base: np.ndarray, logits: np.ndarray, following: np.ndarray, sums: Sums) -> None:
+    """Add positions: logits float32 [positions, vocabulary] of base and file, and the tokens that follow."""
+    for start in range(0, len(base), ROWS):
+        p, q = (log_softmax(x[start : start + ROWS]) for x in (base, logits))
+        told = following[start : start + ROWS]
+        sums.loss.append(-q[np.arange(len(told)), told])
+        sums.divergence.append(np.where(p > -np.inf, np.exp(p) * (p - q), 0).sum(1))
+        sums.same_top.append(p.argmax(1) == q.argmax(1))
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    """float64, along the last axis."""
+    y = x.astype(np.float64)
+    y -= y.max(1, keepdims=True)
+    return y - np.log(np.exp(y).sum(1, keepdims=True))
+
+
+class Runtime:
+    """Files loaded side by side."""
+
+    def __init__(self, library: str, files: list[str], context: int, threads: int) -> None:
+        self.lib = lib = ctypes.CDLL(library)
+        for name in ("llama_model_load_from_file", "llama_init_from_model", "llama_model_get_vocab", "llama_get_memory"):
+            getattr(lib, name).restype = ctypes.c_void_p
+        lib.llama_model_default_params.restype = lib.llama_context_default_params.restype = _Params
+        lib.llama_batch_init.restype = _Batch
+        lib.llama_get_logits.restype = ctypes.POINTER(ctypes.c_float)
+        lib.llama_vocab_get_add_bos.restype = ctypes.c_bool
+        lib.llama_backend_init()
+        self.contexts, self.vocabs = [], []
+        for file in files:
+            model = ctypes.c_void_p(lib.llama_model_load_from_file(file.encode(), lib.llama_model_default_params()))
+            if not model:
+                raise RuntimeError(f"llama.cpp does not load {file}")
+            words = lib.llama_context_default_params()
+            if list(words.word[:3]) != DEFAULTS:
+                raise RuntimeError("this version of llama.cpp has other parameters than ggufx knows")
+            words.word[N_CTX] = words.word[N_BATCH] = context
+            words.word[N_UBATCH] = min(context, DEFAULTS[2])
+            words.word[THREADS] = words.word[THREADS_BATCH] = threads
+            made = ctypes.c_void_p(lib.llama_init_from_model(model, words))
+            if not made:
+                raise RuntimeError(f"llama.cpp makes no context of {file}")
+            self.contexts.append(made)
+            self.vocabs.append(ctypes.c_void_p(lib.llama_model_get_vocab(model)))
+        self.width = {lib.llama_vocab_n_tokens(vocab) for vocab in self.vocabs}
+        if len(self.width) > 1:
+            raise RuntimeError(f"the files have vocabularies of different sizes: {sorted(self.width)}")
+
+    def chunks(self, text: str, context: int, most: int | None) -> np.ndarray:
+        """int32 [chunks, context]: by the vocabulary of the base, which must be that of all."""
+        found = [self._tokens(vocab, text) for vocab in self.vocabs]
+        if any(ids != found[0] for ids in found):
+            raise RuntimeError("the files cut the text into different tokens")
+        count = len(found[0]) // context
+        if count < 2:
+            raise RuntimeError(f"the text has {len(found[0])} tokens, at least {2 * context} are needed")
+        out = np.array(found[0][: count * context], np.int32).reshape(count, context)[:most]
+        if self.lib.llama_vocab_get_add_bos(self.vocabs[0]):
+            out[:, 0] = self.lib.llama_vocab_bos(self.vocabs[0])
+        return out
+
+    def _tokens(self, vocab: ctypes.c_void_p, text: str) -> list[int]:
+        raw = text.encode()
+        room = (ctypes.c_int32 * (2 * len(raw) + 16))()
+        count = self.lib.llama_tokenize(vocab, raw, len(raw), room, len(room), True, False)
+        if count < 0:
+            raise RuntimeError("llama.cpp does not cut the text into tokens")
+        return list(room[:count])
+
+    def logits(self, number: int, chunk: np.ndarray) -> np.ndarray:
+        """float32 [positions, vocabulary]: what follows each token of the second half, but for the last."""
+        lib, context, count = self.lib, self.contexts[number], len(chunk)
+        lib.llama_memory_clear(ctypes.c_void_p(lib.llama_get_memory(context)), True)
+        whole = lib.llama_batch_init(count, 0, 1)
+        batch = _Batch.from_buffer_copy(whole)
+        batch.n_tokens = count
+        for i, token in enumerate(chunk):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = int(token), i, 1, 0
+            batch.logits[i] = count // 2 <= i < count - 1
+        status = lib.llama_decode(context, batch)
+        lib.llama_batch_free(whole)
+        if status:
+            raise RuntimeError(f"llama.cpp fails on a chunk, with {status}")
+        rows = count - 1 - count // 2
+        return np.ctypeslib.as_array(lib.llama_get_logits(context), (rows, *self.width)).copy()
+
+
+def run(library: str, files: list[str], text: str, context: int, chunks: int | None, threads: int, say: Any) -> list[Any]:
+    """The figures of each file, of the base against itself too."""
+    runtime = Runtime(library, files, context, threads)
+    sums = [Sums() for _ in files]
+    cut = runtime.chunks(text, context, chunks)
+    for number, chunk in enumerate(cut):
+        base = runtime.logits(0, chunk)
+        for file, into in enumerate(sums):
+            judge(base, base if file == 0 else runtime.logits(file, chunk), chunk[context // 2 + 1 :], into)
+        say({"done": (number + 1) * context, "of": cut.size})
+    return [one.row() for one in sums]
+
+
+def main() -> None:
+    out, sys.stdout = sys.stdout, sys.stderr
+
+    def say(data: Any) -> None:
+        out.write(json.dumps(data) + "\n")
+        out.flush()
+
+    try:
+        say({"rows": run(**json.load(sys.stdin), say=say)})
+    except (RuntimeError, OSError, AttributeError) as error:
+        say({"error": str(error)})
+
+
+if __name__ == "__main__":
+    main()

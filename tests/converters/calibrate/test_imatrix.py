@@ -1,0 +1,180 @@
+"""Matrices made from checkpoints against what llama.cpp multiplies the same weights by (scripts/golden/imatrix.py)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ggufx.cli.main import app
+from ggufx.converters.calibrate import imatrix
+from ggufx.converters.calibrate.families import FAMILIES
+from ggufx.converters.calibrate.imatrix import ImatrixOptions, make_imatrix
+from ggufx.converters.calibrate.text import TextOptions
+from ggufx.converters.errors import InputError, UnsupportedError, UsageError
+from ggufx.converters.io.gguf import read_gguf
+from ggufx.converters.io.imatrix_file import read_imatrix_file
+from typer.testing import CliRunner
+
+import ggufx
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "imatrix"
+CORPUS = Path(__file__).parents[2] / "zoo" / "corpus.txt"
+REPEATS = 4  # of the corpus, as in the script
+CLOSE, GELU = 1e-5, 1e-3  # relative; where ggml looks GELU up in a table of float16
+TOLERANCE = dict.fromkeys(("gemma", "gemma2", "gemma3", "starcoder2"), GELU)
+SMALL = TextOptions(context=64, chunks=4)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "corpus.txt"
+    path.write_text(CORPUS.read_text() * REPEATS)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in GOLDEN.glob("*.npz")))
+def test_a_matrix_is_that_of_llama_cpp(name: str, zoo, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    golden = np.load(GOLDEN / f"{name}.npz")
+    cut = []
+    real = imatrix.chunks_of
+    monkeypatch.setattr(imatrix, "chunks_of", lambda *args: cut.append(real(*args)) or cut[0])
+    make_imatrix(zoo(name), [text], tmp_path / "out.gguf", ImatrixOptions(SMALL))
+    made = read_imatrix_file(tmp_path / "out.gguf")
+    np.testing.assert_array_equal(cut[0], golden["chunks"])
+    assert made.entries.keys() == {key.removesuffix("/sums") for key in golden if key.endswith("/sums")}
+    assert (made.chunk_count, made.chunk_size, made.datasets) == (4, 64, ("corpus.txt",))
+    for weight, entry in made.entries.items():
+        np.testing.assert_array_equal(entry.counts, golden[f"{weight}/counts"], err_msg=weight)
+        theirs = golden[f"{weight}/sums"]
+        assert entry.sums.size == theirs.size
+        np.testing.assert_allclose(entry.sums.reshape(-1), theirs.reshape(-1), TOLERANCE.get(name, CLOSE), err_msg=weight)
+
+
+def test_the_classes_that_were_asked_for_have_goldens():
+    assert {"llama", "qwen3", "qwen3moe", "mixtral", "gemma3", "phi3", "gptoss", "deepseek2"} <= {
+        p.stem for p in GOLDEN.glob("*.npz")}
+
+
+@pytest.mark.parametrize("stored", ["gptoss-mxfp4", "qwen3moe-fused"])
+def test_other_layouts_of_the_same_weights(stored: str, zoo, text: Path, tmp_path: Path):
+    """Every expert has its entry, under the names and sizes that the converter gives."""
+    make_imatrix(zoo(stored), [text], tmp_path / "out.gguf", ImatrixOptions(SMALL))
+    made = read_imatrix_file(tmp_path / "out.gguf")
+    ggufx.hf_to_gguf(zoo(stored), tmp_path / "model.gguf", outtype="f32")
+    shapes = {t.name: t.shape for t in read_gguf(tmp_path / "model.gguf").tensors.values()}
+    for name, entry in made.entries.items():
+        assert entry.sums.size == np.prod(shapes[name][:-2], dtype=int) * shapes[name][-1]
+    assert sum("_exps" in name for name in made.entries) == 6
+
+
+def test_packed_weights_are_decoded(zoo, text: Path, tmp_path: Path):
+    """MXFP4 experts count as the floats that they stand for: the plain model of these values gives the same matrix."""
+    ggufx.hf_to_gguf(zoo("gptoss-mxfp4"), tmp_path / "model.gguf")
+    ggufx.hf_to_gguf(zoo("gptoss-mxfp4"), tmp_path / "f32.gguf", outtype="f32")
+    ggufx.gguf_to_hf(tmp_path / "f32.gguf", tmp_path / "plain", dtype="f32")
+    for source, name in ((zoo("gptoss-mxfp4"), "a"), (tmp_path / "plain", "b")):
+        make_imatrix(source, [text], tmp_path / f"{name}.gguf", ImatrixOptions(SMALL))
+    a, b = (read_imatrix_file(tmp_path / f"{name}.gguf").entries for name in "ab")
+    assert a.keys() == b.keys()
+    for name, entry in a.items():
+        np.testing.assert_allclose(entry.sums, b[name].sums, 1e-6, err_msg=name)
+
+
+def test_an_interrupted_run_goes_on(zoo, text: Path, tmp_path: Path):
+    whole, out = tmp_path / "whole.gguf", tmp_path / "out.gguf"
+    make_imatrix(zoo("llama"), [text], whole, ImatrixOptions(SMALL))
+    seen: list[str] = []
+
+    def stop(done: int, total: int, what: str) -> None:
+        if what == "layer 1":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_imatrix(zoo("llama"), [text], out, ImatrixOptions(SMALL), progress=stop)
+    assert not out.exists()
+    with pytest.raises(UsageError, match="of other options"):
+        make_imatrix(zoo("llama"), [text], out, ImatrixOptions(TextOptions(context=64, chunks=3), resume=True))
+    make_imatrix(zoo("llama"), [text], out, ImatrixOptions(SMALL, resume=True), progress=lambda d, t, what: seen.append(what))
+    assert set(seen) == {"layer 1"}
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.gguf", "whole.gguf"]
+
+
+def test_chunks_of_texts(zoo, text: Path, tmp_path: Path):
+    """Several files are one text; chunks in front are left out; each has BOS in the place of its first token."""
+    from ggufx.converters.calibrate.text import chunks_of, encode
+    from ggufx.converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
+    from ggufx.converters.verify.runtime import Runtime
+
+    planner = GgufPlanner(zoo("llama"), None, GgufOptions())
+    runtime = Runtime({**planner.keys, **planner.tokens}, "llama")
+    bos = planner.tokens["tokenizer.ggml.bos_token_id"].data
+    ids = encode(zoo("llama"), [text.read_text()], False)
+    assert ids == encode(zoo("llama"), [text.read_text()[:1000], text.read_text()[1000:]], False)
+    every = chunks_of(ids, runtime, TextOptions(context=64))
+    assert every.shape == ((len(ids) + 1) // 64, 64)
+    assert (every[:, 0] == bos).all()
+    np.testing.assert_array_equal(every[1, 1:], ids[64:127])  # BOS stands before the text, so its tokens move by one
+    np.testing.assert_array_equal(chunks_of(ids, runtime, TextOptions(context=64, skip=2, chunks=3)), every[2:5])
+    with pytest.raises(UsageError, match="too few tokens"):
+        chunks_of(ids[:126], runtime, TextOptions(context=64))
+    assert len(chunks_of(ids[:127], runtime, TextOptions(context=64))) == 2
+    with pytest.raises(UsageError, match="to leave out"):
+        chunks_of(ids[:300], runtime, TextOptions(context=64, skip=3))
+
+
+def test_what_is_refused(zoo, text: Path, tmp_path: Path):
+    out = tmp_path / "out.gguf"
+    with pytest.raises(UnsupportedError, match="no importance matrix can be made of BloomForCausalLM"):
+        make_imatrix(zoo("bloom"), [text], out)
+    with pytest.raises(UsageError, match="larger than --max-memory"):
+        make_imatrix(zoo("llama"), [text], out, ImatrixOptions(SMALL, max_memory=1 << 17))
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="no UTF-8"):
+        make_imatrix(zoo("llama"), [tmp_path / "bytes"], out)
+    with pytest.raises(UsageError, match="no text"):
+        make_imatrix(zoo("llama"), [], out)
+    out.touch()
+    with pytest.raises(UsageError, match="exists already"):
+        make_imatrix(zoo("llama"), [text], out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bytes", "out.gguf"]
+
+
+def test_matrix_and_files_in_one_call(zoo, text: Path, tmp_path: Path):
+    """The file is that which the matrix alone gives; the key-values name the text, and no path."""
+    longer = tmp_path / "longer.txt"
+    longer.write_text(text.read_text() * 2)
+    ggufx.hf_to_gguf(zoo("llama-256"), tmp_path / "m-{outtype}.gguf", outtype="iq2_xs", calibrate=longer)
+    matrix = tmp_path / "m-imatrix.gguf"
+    assert read_imatrix_file(matrix).datasets == ("longer.txt",)
+    ggufx.imatrix(zoo("llama-256"), longer, tmp_path / "again.gguf")
+    assert (tmp_path / "again.gguf").read_bytes() == matrix.read_bytes()
+    again = tmp_path / "again"
+    again.mkdir()
+    ggufx.hf_to_gguf(zoo("llama-256"), again / "m.gguf", outtype="iq2_xs", imatrix=matrix)
+    assert (again / "m.gguf").read_bytes() == (tmp_path / "m-iq2_xs.gguf").read_bytes()
+    assert read_gguf(again / "m.gguf").metadata["quantize.imatrix.dataset"].data == "longer.txt"
+    for wrong in ({"imatrix": matrix}, {"dry_run": True}):
+        with pytest.raises(UsageError):
+            ggufx.hf_to_gguf(zoo("llama-256"), tmp_path / "m-{outtype}.gguf", calibrate=longer, force=True, **wrong)
+
+
+def test_the_commands_of_matrices(tmp_path: Path, zoo, text: Path):
+    paths = [str(tmp_path / f"{name}.gguf") for name in "abc"]
+    run = CliRunner()
+    for path in paths[:2]:
+        done = run.invoke(app, ["imatrix", str(zoo("llama")), "--data", str(text), "-c", "64", "--chunks", "2", "-o", path,
+                                "--json"])
+        assert json.loads(done.stdout)["chunks"] == 2
+    assert run.invoke(app, ["imatrix", "--merge", *paths[:2], "-o", paths[2]]).exit_code == 0
+    shown = json.loads(run.invoke(app, ["imatrix", "--show", paths[2], "--json"]).stdout)
+    assert (shown["chunks"], shown["datasets"], len(shown["weights"])) == (4, ["corpus.txt"] * 2, 14)
+    assert [row["block"] for row in shown["layers"]] == [0, 1]
+    for wrong in (["--show", "--merge", paths[0]], ["--show", *paths[:2]], ["--merge", paths[0], "-o", paths[1] + "x"],
+                  ["--merge", *paths[:2], "-o", paths[2]], ["--show", paths[0], "--data", str(text)]):
+        assert run.invoke(app, ["imatrix", *wrong]).exit_code == 2, wrong
+
+
+def test_each_class_stands_in_one_row():
+    classes = [name for family in FAMILIES for name in family.classes]
+    assert len(classes) == len(set(classes))
