@@ -82,7 +82,6 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Merge PEFT adapters into their base model, with the bits of peft's merge_and_unload; also into a GGUF file."""
-    from ..converters.errors import UsageError
     from ..converters.planners.merge_lora import plan_merge
     from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.sources.hf_folder import base_of
@@ -99,14 +98,11 @@ def command(
     gguf = base.endswith(".gguf") or Path(base).is_file()
     model = resolve_model(base, what="gguf" if gguf else "checkpoint", progress=not quiet, headers=dry_run)
     plan, refused = plan_merge(model, found, outfile, outtype, hf_class=hf_class, imatrix=imatrix)
-    folder = plan.folder
-    if after and folder is None:
-        raise UsageError("a merged GGUF file is not verified against its base and adapter", hint="Leave out --verify.")
-    compare = {folder: afterwards(model, folder, threads=threads, max_memory=max_memory, hf_class=hf_class,
-                                  adapters=found)} if after and folder else None
+    compare = {path: afterwards(model, path, threads=threads, max_memory=max_memory, hf_class=hf_class, adapters=found)
+               for path in ((plan.folder,) if plan.folder else plan.results)} if after else None
     lora = tuple(text for adapter in adapters for text in ("--lora", adapter))
-    then = (("ggufx", "verify", base, RESULT, *lora), ("ggufx", "hf-to-gguf", RESULT, "--outtype", "q4_k_m")) if folder else \
-        (("ggufx", "verify", base, RESULT), ("llama-server", "-m", RESULT))
+    then = (("ggufx", "verify", base, RESULT, *lora), ("ggufx", "hf-to-gguf", RESULT, "--outtype", "q4_k_m") if plan.folder else
+            ("llama-server", "-m", RESULT))
     publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
                             made_of=(model, *(adapter.folder for adapter in found)), relation="merge")
     return carry_out(out, plan, refused, source=base, dry_run=dry_run, checksums=checksums, after=compare, then=then,

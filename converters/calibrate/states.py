@@ -7,7 +7,6 @@ it; `journal.json`, which is replaced once a layer is complete. A run that was s
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import system
 from ..errors import StorageError, UsageError
 from ..io.imatrix_file import Entry
 from ..io.json_file import read_json
@@ -77,16 +77,18 @@ class States:
     def complete(self, layer: int, entries: Mapping[str, Entry]) -> None:
         """Layer `layer` (-1: the embedding) is done: its states are written and what was counted is `entries`."""
         try:
-            with open(self.folder / f"layer-{layer}.npz", "wb") as file:
+            with open(self.folder / f"layer-{layer}.npz", "wb") as counted:
                 arrays = {f"{name}/{part}": array for name, entry in entries.items()
                           for part, array in (("sums", entry.sums), ("counts", entry.counts))}
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
+                np.savez(counted, **arrays)  # type: ignore[arg-type]
+                counted.flush()
+                system.sync_file(counted.fileno())
             self.done = layer + 1
             part = self._journal.with_suffix(".part")
-            part.write_text(json.dumps({"key": self._key, "done": self.done}), encoding="utf-8")
-            os.replace(part, self._journal)
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(json.dumps({"key": self._key, "done": self.done}))
+                file.flush()
+                system.rename(file.fileno(), part, self._journal)
             (self.folder / f"states-{layer}").unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"cannot be written: {error.strerror}", file=self.folder) from error

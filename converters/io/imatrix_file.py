@@ -6,7 +6,6 @@ Keys `general.type` "imatrix", `imatrix.datasets`, `imatrix.chunk_count`, `imatr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ... import system
 from ..errors import InputError, StorageError
 from .files import open_regular, read_at
 from .gguf import MAGIC, encode_header, layout, read_gguf
@@ -65,8 +65,8 @@ def write_imatrix(path: Path, made: ImatrixFile) -> None:
             end = laid[-1].offset + laid[-1].nbytes if laid else 0
             file.write(bytes(-end % 32))
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+            system.sync_file(file.fileno())
+            system.rename(file.fileno(), part, path)
     except OSError as error:
         with suppress(OSError):
             part.unlink()

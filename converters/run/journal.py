@@ -106,8 +106,8 @@ def write_receipts(path: Path, identity: str, outputs: Iterable[Path], receipts:
         with open(growing, "xb") as file:
             file.writelines(map(_line, records))
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(growing, path)
+            system.sync_file(file.fileno())
+            system.rename(file.fileno(), growing, path)
     except OSError as error:
         with suppress(OSError):
             growing.unlink()

@@ -8,7 +8,6 @@ writes the same bytes.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from ... import system
 from ..errors import UsageError, raise_all
 from ..plan.plan import ConversionPlan
 from ..plan.tiles import Tile
@@ -90,7 +90,7 @@ class _Sharded(Run):
             receipts = self._converted(mine, engine)
             for descriptor, output in zip(parts, self.plan.outputs, strict=True):
                 try:
-                    os.fsync(descriptor)
+                    system.sync_file(descriptor)
                 except OSError as error:
                     raise storage_error(error, output.path, "written") from error
             write_receipts(receipts_path, self._identity, [o.path for o in self.plan.outputs], receipts)

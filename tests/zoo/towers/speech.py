@@ -37,7 +37,7 @@ ROWS = (
         "model_type": "ultravox", "hidden_size": 96, "stack_factor": 8, "audio_config": _HEARD, "text_config": {"model_type": "llama", "hidden_size": 64}},
         shapes=just(ear("audio_tower.") | {
             "multi_modal_projector.ln_pre.weight": (512,), "multi_modal_projector.ln_mid.weight": (48,),
-            "multi_modal_projector.linear_1.weight": (96, 512), "multi_modal_projector.linear_2.weight": (64, 48)})), {}),
+            "multi_modal_projector.linear_1.weight": (96, 512), "multi_modal_projector.linear_2.weight": (64, 48)})), {}, alone=True),
     Tower(Model("voxtral-ear", "VoxtralForConditionalGeneration", "tekken", {"text_config": _LLAMA, "audio_config": {
         "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "num_mel_bins": 16,
         "max_source_positions": 1500}}), {}),
@@ -50,11 +50,11 @@ ROWS = (
         shapes=just(ear("speech_encoder.") | {"ln_speech.weight": (64,), "ln_speech.bias": (64,)} | {
             f"speech_audio_adapter.{name}.{p}": ((96, columns) if p == "weight" else (96,)) for name, columns in (
                 ("mlp_adapter.0", 960), ("gate_proj", 96), ("pool_proj", 96)) for p in ("weight", "bias")} | {
-            "speech_audio_adapter.out_proj.weight": (64, 96), "speech_audio_adapter.out_proj.bias": (64,)})), {}),
+            "speech_audio_adapter.out_proj.weight": (64, 96), "speech_audio_adapter.out_proj.bias": (64,)})), {}, alone=True),
     Tower(Model("glmasr-ear", "GlmasrModel", "glm4", {
         "model_type": "glmasr", "whisper_config": _HEARD, "merge_factor": 4, "lm_config": {"model_type": "llama", "hidden_size": 64}},
         shapes=just(ear("audio_encoder.whisper.") | {
             "audio_encoder.layer_norm.weight": (64,), "audio_encoder.layer_norm.bias": (64,), "audio_encoder.adapting.0.weight": (96, 256),
             "audio_encoder.adapting.0.bias": (96,), "audio_encoder.adapting.2.weight": (64, 96), "audio_encoder.adapting.2.bias": (64,),
-            "audio_encoder.audio_bos_eos_token.weight": (2, 64)})), {}),
+            "audio_encoder.audio_bos_eos_token.weight": (2, 64)})), {}, alone=True),
 )
