@@ -77,6 +77,21 @@ def turn(x, out):
 
 
 @kernel
+def unmask(mask, kept, named, out):
+    """Numbers where bits of a mask name a place, the first column's the lowest, and 0 elsewhere: mask uint8 [rows, bytes], kept
+    uint8 or uint32 [n] -> out [rows, cols], and int64 [rows], how many places each row has; beyond n the last again."""
+    rows, cols = out.shape
+    at, last = 0, kept.size - 1
+    for r in range(rows):
+        before = at
+        for c in range(cols):
+            bit = mask[r, c >> 3] >> (c & 7) & 1
+            out[r, c] = kept[min(at, last)] if bit and last >= 0 else 0
+            at += bit
+        named[r] = at - before
+
+
+@kernel
 def scale_codes(codes, table, scales, zeros, first, height, width, out):
     """(table[code] - zero) * scale. Numbers of `height` rows and `width` columns share a scale; `first` counts the rows
     before the first one that its scale has too. `zeros`: as `scales`, or [0, 0] for none."""
@@ -136,6 +151,8 @@ def warmup() -> None:
     table, none, out = np.zeros(256, np.float32), np.zeros((0, 0), np.float32), np.zeros((1, 4), np.float32)
     for kind in (np.uint8, np.uint32, np.float32):
         turn(np.zeros((1, 4), kind), np.zeros((4, 1), kind))
+    for kind in (np.uint8, np.uint32):
+        unmask(np.zeros((1, 1), np.uint8), np.zeros(4, kind), np.zeros(1, np.int64), np.zeros((1, 4), kind))
     unpack(bytes_, 4, np.zeros(0, np.int64), np.zeros((1, 8), np.uint8))
     scale_codes(bytes_, table, floats, none, 0, 1, 1, out)
     scale_columns(bytes_, table, floats, floats, np.zeros(4, np.int32), out)
