@@ -25,6 +25,7 @@ from .for_good import Resample, SumFrames, Ternary, UnitNorm
 from .index import Channels, Crop, HeadAxes, IndexMap, RopePermute, Split
 from .lora import Lora
 from .lora_back import LoraBack
+from .masked import Masked
 from .merge import Instead, LowRank, Merge, NewRows, Shift, Within
 from .pack import Pack
 from .packed import WHOLE_NUMBERS, FromPosition, Narrow, PackMxfp4
@@ -33,10 +34,10 @@ from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Softplus, Tra
 
 __all__ = [
     "OPS", "WHOLE_NUMBERS", "Add", "AddAxis", "Arrange", "Array", "Axes", "BatchNorm", "Channels", "Crop", "Cut", "Each",
-    "Factors", "FromPosition", "Grid", "HeadAxes", "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused", "LowRank", "Merge",
-    "MlaKv", "Narrow", "NegExp", "NewRows", "Op", "Pack", "PackMxfp4", "Pad", "Product", "Resample", "Reshape", "Restore",
-    "RopePermute", "RowsBehind", "Same", "Scale", "Shape", "Shift", "Size", "Softplus", "Split", "SumFrames", "Ternary",
-    "Transpose", "UnitNorm", "Unpack", "Unstack", "Within", "evaluate", "multiple", "op_from_json",
+    "Factors", "FromPosition", "Grid", "HeadAxes", "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused", "LowRank",
+    "Masked", "Merge", "MlaKv", "Narrow", "NegExp", "NewRows", "Op", "Pack", "PackMxfp4", "Pad", "Product", "Resample",
+    "Reshape", "Restore", "RopePermute", "RowsBehind", "Same", "Scale", "Shape", "Shift", "Size", "Softplus", "Split",
+    "SumFrames", "Ternary", "Transpose", "UnitNorm", "Unpack", "Unstack", "Within", "evaluate", "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
@@ -44,7 +45,7 @@ OPS: dict[str, type[Op]] = {
     for op in (Op, Arrange, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, Product, NegExp, MlaKv,
                PackMxfp4, FromPosition, Lora, LoraBack, Grid, Unpack, Pack, Unstack, AddAxis, Axes, Channels, HeadAxes,
                Softplus, UnitNorm, Ternary, Resample, SumFrames, Restore, LowRank, Shift, Instead, NewRows, Merge, BatchNorm,
-               RowsBehind, Within, Narrow)
+               RowsBehind, Within, Narrow, Masked)
 }
 
 

@@ -44,12 +44,14 @@ class Pack(Op):
 
     kinds   element types of the arrays
     zeros   base64 of int16 [bands of rows, groups]: the zeros that were subtracted, where they are not half the range
+    padding numbers 0 behind each row of each array; empty: none
     """
 
     of: Unpack
     roles: tuple[str, ...]
     kinds: tuple[str, ...]
     zeros: str = ""
+    padding: tuple[int, ...] = ()
 
     @property
     def emits(self) -> str:
@@ -81,7 +83,14 @@ class Pack(Op):
         (shape,) = shapes
         if len(shape) not in (2, 3) or shape[-1] != self.of.size[1]:
             raise ValueError(f"blocks of {list(shape)} are none of {list(self.of.size)}")
-        return [(*shape[:-2], *self._array(role, kind, shape[-2])) for role, kind in zip(self.roles, self.kinds, strict=True)]
+        made = [(*shape[:-2], *self._array(role, kind, shape[-2])) for role, kind in zip(self.roles, self.kinds, strict=True)]
+        return [(*m[:-1], m[-1] + pad) for m, pad in zip(made, self._padding, strict=True)]
+
+    @property
+    def _padding(self) -> tuple[int, ...]:
+        """Bytes behind each row of each array."""
+        widths = [ELEMENT_TYPES[kind].width for kind in self.kinds]
+        return tuple(pad * width for pad, width in zip(self.padding or (0,) * len(widths), widths, strict=True))
 
     def cut(self, shapes, axis=0):
         (shape,) = shapes
@@ -98,7 +107,8 @@ class Pack(Op):
 
     def forward(self, xs):
         (x,) = xs
-        matrices = [self._parts(each, i) for i, each in enumerate(x if x.ndim == 3 else x[None])]
+        matrices = [[np.pad(part, ((0, 0), (0, pad))) for part, pad in zip(self._parts(each, i), self._padding, strict=True)]
+                    if self.padding else self._parts(each, i) for i, each in enumerate(x if x.ndim == 3 else x[None])]
         return [np.stack(part) if x.ndim == 3 else part[0] for part in zip(*matrices, strict=True)]
 
     def _parts(self, blocks: np.ndarray, number: int) -> list[np.ndarray]:

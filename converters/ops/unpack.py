@@ -140,6 +140,8 @@ class Grid(Op):
         elif self.bands:
             shifts = range(self.bands) if not self.high else reversed(range(self.bands))
             found = np.concatenate([(x >> self.bits * k & (1 << self.bits) - 1).astype(np.uint8) for k in shifts])
+        elif self.turned and self.axis and self.bits == 4 and self.word == WORD and len(self.order) in (0, 8):
+            found = _below(_turned(x), self.order or range(8))
         else:
             words = _turned(x) if self.axis == 0 else x
             found = self._spread(words)
@@ -157,6 +159,8 @@ class Grid(Op):
         from ...quant.cpu.stored import unpack
 
         n, width = words.shape
+        if self.bits == 8:
+            return np.ascontiguousarray(words).view(np.uint8).reshape(n, -1)
         if self.planes:
             runs = np.ascontiguousarray(words).view(np.uint8).reshape(n, -1, 4 * self.bits)
             found, start = np.zeros((n, runs.shape[1] * WORD), np.uint8), 0
@@ -209,6 +213,15 @@ class Grid(Op):
         """float32 [rows, cols] of a window."""
         codes = self.codes(x, cols)
         return codes if self.kind in FLOATS else values_of(self.kind, self.bits)[codes]
+
+
+def _below(words: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """Codes of words of eight rows each: turned as words, an eighth of what codes would be to turn."""
+    from ...quant.cpu.stored import unpack_below
+
+    out = np.empty((8 * len(words), words.shape[1]), np.uint8)
+    unpack_below(words, np.array(order, np.int64), out)
+    return out
 
 
 def _turned(x: np.ndarray) -> np.ndarray:

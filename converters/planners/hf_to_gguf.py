@@ -222,7 +222,7 @@ class GgufPlanner:
         kept = {self.reading.found.names[name] for match in self.reading.found.matches
                 if match.gguf[0] in (repacked or {}) or match.rule.type is not None
                 for names in match.hf for name in names}
-        decoded = {t.type for n, t in tensors.items() if isinstance(t, PackedTensor) and n not in kept}
+        decoded = {t.type for n, t in tensors.items() if isinstance(t, PackedTensor) and not t.plain and n not in kept}
         return OUTTYPES.get(outtype) or (("F16" if decoded == {"F16"} else "BF16") if decoded else
                                          own_type({n: (t.type, t.shape) for n, t in tensors.items() if n not in kept}))
 

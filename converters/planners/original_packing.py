@@ -31,6 +31,7 @@ from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
 from .reading import Reading
 
 KEY = "packed."  # behind KEPT: the bytes of small parts, each content once
+MAX_PADDING = 32  # numbers: AWQ's rows of scales end with whole words of zeros
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,23 @@ class Packing:
     @cached_property
     def pack(self) -> Pack:
         """What makes these arrays, where no zeros have to be known."""
-        return Pack(self.op, self.made, tuple(self.kinds[role] for role in self.made))
+        pack = Pack(self.op, self.made, tuple(self.kinds[role] for role in self.made))
+        padding = tuple(self._padding(role, shape) for role, shape in zip(self.made, pack.shape([self.shape]), strict=True))
+        return replace(pack, padding=padding) if any(padding) else pack
+
+    def _padding(self, role: str, shape: tuple[int, ...]) -> int:
+        """Numbers behind those of each row of scales that blocks hold; 0 where what is stored is no matrix so padded."""
+        stored = next(shape for name, _, _, shape in self.parts if name == role)
+        if role != "scales" or dict(self.op.parts)[role].turned or stored[:-1] != shape[:-1]:
+            return 0
+        more = stored[-1] - shape[-1] // ELEMENT_TYPES[self.kinds[role]].width
+        return more if 0 < more < MAX_PADDING else 0
+
+    def padded_with_zeros(self, role: str, content: bytes) -> bool:
+        """Whether there is nothing else behind the numbers of each row of an array that blocks hold."""
+        pad = dict(zip(self.made, self.pack.padding, strict=False)).get(role, 0) * ELEMENT_TYPES[self.kinds[role]].width
+        shape = next(shape for name, _, _, shape in self.parts if name == role)
+        return not pad or not np.frombuffer(content, np.uint8).reshape(prod(shape[:-1]), -1)[:, -pad:].any()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -135,6 +152,9 @@ def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _
     kept, made = {}, first.made
     for number, (role, _, kind, shape) in enumerate(first.parts):
         if role in made:
+            if any(first.pack.padding) and not all(first.padded_with_zeros(role, _content(t.stored[number][1], room.read))
+                                                   for t in tensors):
+                return None
             continue
         if region_bytes(kind, shape) > room.left:
             return None

@@ -28,6 +28,7 @@ FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "q
 ENDINGS = (
     (".quant_state.bitsandbytes__nf4", "bitsandbytes, NF4"), (".quant_state.bitsandbytes__fp4", "bitsandbytes, FP4"),
     (".weight.absmax", "bitsandbytes, 4 bits"), (".SCB", "bitsandbytes, 8 bits"), (".weight_packed", "compressed-tensors"),
+    (".bitmask", "compressed-tensors"),
     (".g_idx", "GPTQ"), (".qweight", "GPTQ or AWQ"), (".weight_scale_2", "NVFP4 (ModelOpt)"), (".weight_scale_inv", "FP8"),
     (".qscale_weight", "FP8 (Mistral)"), (".W_q", "HQQ"), (".codebooks", "AQLM"), (".Qidxs", "QuIP#"), (".q_weight", "EXL2"),
     (".trellis", "EXL3"), (".dense_weights", "SpQR"), ("._weight_qdata", "torchao"), (".weight._data", "quanto"),

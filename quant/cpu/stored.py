@@ -19,17 +19,6 @@ def unpack(rows, bits, order, out):
     n, count = out.shape
     last = rows.shape[1] - 1
     mask = (1 << bits) - 1
-    if order.size == 8:  # a word of 32 bits, whose codes are taken in the order of their places
-        shifts = np.empty(8, np.uint32)
-        for k in range(8):
-            shifts[order[k]] = 4 * k
-        for r in range(n):
-            for j in range(count >> 3):
-                word = np.uint32(rows[r, 4 * j]) | np.uint32(rows[r, 4 * j + 1]) << np.uint32(8) \
-                    | np.uint32(rows[r, 4 * j + 2]) << np.uint32(16) | np.uint32(rows[r, 4 * j + 3]) << np.uint32(24)
-                for k in range(8):
-                    out[r, 8 * j + k] = word >> shifts[k] & np.uint32(15)
-        return
     if order.size:
         run = order.size
         for r in range(n):
@@ -59,6 +48,17 @@ def unpack(rows, bits, order, out):
 
 
 @kernel
+def unpack_below(words, order, out):
+    """Codes of 4 bits, eight rows of them to a word, `order[k]` that of the k-th lowest: uint32 [n, m] -> uint8 [8 n, m]."""
+    n, m = words.shape
+    for r in range(n):
+        for k in range(8):
+            row, shift = 8 * r + order[k], np.uint32(4 * k)
+            for c in range(m):
+                out[row, c] = words[r, c] >> shift & np.uint32(15)
+
+
+@kernel
 def turn(x, out):
     """uint8 or uint32 [n, m] -> [m, n], in squares that are turned where they do not push each other out of the cache, as rows
     whose distance is a power of two do."""
@@ -74,6 +74,22 @@ def turn(x, out):
             for b in range(wide):
                 for a in range(high):
                     out[j + b, i + a] = square[b, a]
+
+
+@kernel
+def unmask(mask, kept, named, out):
+    """Numbers where bits of a mask name a place, the first column's the lowest, and 0 elsewhere: mask uint8 [rows, bytes], kept
+    uint8 or uint32 [n] -> out [rows, cols], and int64 [rows], how many places each row has; beyond n the last again."""
+    rows, cols = out.shape
+    held = kept if kept.size else np.zeros(1, kept.dtype)
+    at, last = 0, held.size - 1
+    for r in range(rows):
+        before = at
+        for c in range(cols):
+            bit = np.int64(mask[r, c >> 3]) >> (c & 7) & 1
+            out[r, c] = held[min(at, last)] * bit  # no branch, which would be taken at random
+            at += bit
+        named[r] = at - before
 
 
 @kernel
@@ -136,6 +152,9 @@ def warmup() -> None:
     table, none, out = np.zeros(256, np.float32), np.zeros((0, 0), np.float32), np.zeros((1, 4), np.float32)
     for kind in (np.uint8, np.uint32, np.float32):
         turn(np.zeros((1, 4), kind), np.zeros((4, 1), kind))
+    for kind in (np.uint8, np.uint32):
+        unmask(np.zeros((1, 1), np.uint8), np.zeros(4, kind), np.zeros(1, np.int64), np.zeros((1, 4), kind))
+    unpack_below(np.zeros((1, 4), np.uint32), np.arange(8), np.zeros((8, 4), np.uint8))
     unpack(bytes_, 4, np.zeros(0, np.int64), np.zeros((1, 8), np.uint8))
     scale_codes(bytes_, table, floats, none, 0, 1, 1, out)
     scale_columns(bytes_, table, floats, floats, np.zeros(4, np.int32), out)

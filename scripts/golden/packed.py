@@ -1,7 +1,8 @@
 """Write tests/golden/packed/LIBRARY.safetensors: weights as the formats' own libraries store them, and the values that these
 read back.
 
-Usage: python scripts/golden/packed.py LIBRARY ...     (compressed-tensors, bitsandbytes, torchao, mlx, hqq)
+Usage: python scripts/golden/packed.py LIBRARY ...     (compressed-tensors, compressed-tensors-sparse, bitsandbytes,
+torchao, mlx, hqq; sparse: compressed-tensors before 0.15)
 Each library must be there beside ggufx's own environment; its version is written into the file. Each case is a matrix, stored
 under "CASE/model.layers.0.NAME", and the floats that the library makes of it, under "CASE"; the declaration is in the metadata.
 """
@@ -83,6 +84,25 @@ def compressed_tensors() -> Iterator[Case]:
                group_size=32, symmetric=True, scale_dtype="torch.uint8")
 
 
+def sparse() -> Iterator[Case]:
+    from compressed_tensors.compressors import BitmaskCompressor, Sparse24BitMaskCompressor
+    from compressed_tensors.config import BitmaskConfig, Sparse24BitMaskConfig
+
+    for form, compressor in (("24", Sparse24BitMaskCompressor(Sparse24BitMaskConfig())),
+                             ("any", BitmaskCompressor(BitmaskConfig()))):
+        for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float8_e4m3fn, torch.int8):
+            w = weight(cols=100, seed=5, dtype=torch.float32)
+            w[torch.rand(w.shape, generator=torch.Generator().manual_seed(6)) < 0.6] = 0
+            w[3] = 0
+            scale = torch.full((32, 1), 0.01, dtype=torch.bfloat16) if dtype.itemsize == 1 else None
+            codes = (w * 1000).round().clamp(-128, 127).to(dtype) if scale is not None else w.to(dtype)
+            state = dict(compressor.compress({"m.weight": codes}))
+            values = compressor.decompress_weight({name.removeprefix("m."): t for name, t in state.items()})
+            if scale is not None:
+                state["m.weight_scale"], values = scale, values.to(torch.bfloat16) * scale
+            yield (f"{form} {dtype}", state, values, {"quantization_config": {"quant_method": "compressed-tensors"}})
+
+
 def bitsandbytes() -> Iterator[Case]:
     import bitsandbytes.functional as F
 
@@ -162,7 +182,8 @@ def hqq() -> Iterator[Case]:
                {"quantization_config": {"quant_method": "hqq"}})
 
 
-CASES = {"compressed-tensors": compressed_tensors, "bitsandbytes": bitsandbytes, "torchao": torchao, "mlx": mlx, "hqq": hqq}
+CASES = {"compressed-tensors": compressed_tensors, "compressed-tensors-sparse": sparse,
+         "bitsandbytes": bitsandbytes, "torchao": torchao, "mlx": mlx, "hqq": hqq}
 
 if __name__ == "__main__":
     for library in sys.argv[1:]:
@@ -172,6 +193,6 @@ if __name__ == "__main__":
             tensors[case] = values.detach().contiguous().cpu()
             settings[case] = json.dumps(declared)
         GOLDEN.mkdir(parents=True, exist_ok=True)
-        version = importlib.metadata.version(library)
+        version = importlib.metadata.version(library.removesuffix("-sparse"))
         save_file(tensors, GOLDEN / f"{library}.safetensors", metadata={"made by": f"{library} {version}", **settings})
         print(library, version, len(settings), "cases")

@@ -40,7 +40,8 @@ def whole(parts: Parts) -> PackedTensor:
 
 
 def torchao(parts: Parts) -> PackedTensor:
-    """Int8Tensor, IntxUnpackedToInt8Tensor, Float8Tensor: as the above. What they are stands in the file's metadata."""
+    """Int8Tensor, IntxUnpackedToInt8Tensor, Float8Tensor: as the above. What they are stands in the file's metadata, which is
+    not kept: no blocks hold these (zeros beside 8 bits, FP8), but for scales in F32 that float16 happens to hold."""
     return replace(whole(parts) if parts.codes.type == "I8" else fp8(parts), returns=False)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...io.tensors import StoredTensor
-from . import bands, eight_bits, four_bits
+from . import bands, eight_bits, four_bits, masked
 from . import whole_numbers as ints
 from .tensor import PackedTensor, Parts
 
@@ -65,9 +65,16 @@ class Form:
 EIGHT = ("U8", "F8_E8M0")  # exponents
 SMOOTHED = {"columns": ("{m}.pre_quant_scale",)}  # ModelOpt: of inputs, where the norm before them did not take it
 GPTQ = {"scales": ("{m}.scales",), "zeros": ("{m}.qzeros",), "groups": ("{m}.g_idx",)}
+SPARSE = ("F32", "F16", "BF16", "I8", *F8)
 STATES = ("{w}.quant_state.bitsandbytes__nf4", "{w}.quant_state.bitsandbytes__fp4")
 HQQ = {"scales": ("{m}.scale",), "zeros": ("{m}.zero",),
        **{k: ("{m}." + k,) for k in (*bands.HQQ_SETTINGS, *bands.HQQ_OTHERS)}}
+
+
+def _under(name: str) -> dict[str, tuple[str, ...]]:
+    """The parts of a weight that is stored under a mask, behind its module's name or its own."""
+    return {"mask": (f"{name}.bitmask",), "shape": (f"{name}.shape",), "offsets": (f"{name}.row_offsets",), "scales": SCALES,
+            "zeros": ("{w}_zero_point",)}
 
 
 def _sixteenth(parts: dict[str, StoredTensor]) -> bool:
@@ -108,6 +115,9 @@ FORMS = (
     Form("{w}", ("U8",), bands.bitnet, {"scales": ("{w}_scale",)}, fits=lambda p: p["scales"].shape == (1,)),
     Form("{m}._weight_qdata", ("I8", *F8), eight_bits.torchao, {
         "scales": ("{m}._weight_scale",), "zeros": ("{m}._weight_zero_point",)}),
+    Form("{w}.compressed", SPARSE, masked.masked, _under("{w}"), ("mask", "shape"),  # before 0.9, biases and norms too
+         fits=lambda p: p["codes"].name.endswith((".weight.compressed", ".bias.compressed"))),
+    Form("{m}.compressed", SPARSE, masked.masked, _under("{m}"), ("mask", "shape")),
     Form("{w}", F8, eight_bits.fp8, {"scales": (*SCALES, "{m}.scale", "{m}.qscale_weight"), **SMOOTHED}),
     Form("{w}", ("I8",), eight_bits.bitsandbytes, {"scales": ("{m}.SCB",), "layout": ("{m}.weight_format",)}),
     Form("{w}", ("I8",), eight_bits.whole, {"scales": SCALES, "zeros": ("{w}_zero_point",), **SMOOTHED}),

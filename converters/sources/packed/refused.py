@@ -20,7 +20,6 @@ METHODS = {  # quant_method -> what people call it, why not
     "spinquant": ("SpinQuant", _ROTATED), "quarot": ("QuaRot", _ROTATED), "qqq": ("QQQ", _TILES), "eetq": ("EETQ", _TILES),
     "marlin": ("Marlin", _TILES), "bitblas": ("BitBLAS", _TILES), "sinq": ("SINQ", "its scales run along both axes"),
     "quanto": ("quanto", "transformers cannot load its files either"),
-    "sparse": ("compressed-tensors, sparse", "only the numbers that are not zero are stored, with a mask of bits"),
     "int4tensor": ("torchao Int4Tensor", _TILES),
 }  # fmt: skip
 DECODED = frozenset((
@@ -31,7 +30,7 @@ DECODED = frozenset((
 ))  # fmt: skip
 ENDINGS = {  # of a tensor's name -> method
     ".codebooks": "aqlm", ".centroids.weight": "vptq", ".Qidxs": "quip", ".q_weight": "exl2", ".trellis": "exl3",
-    ".dense_weights": "spqr", ".B_24": "marlin", ".weight._data": "quanto", ".bitmask": "sparse",
+    ".dense_weights": "spqr", ".B_24": "marlin", ".weight._data": "quanto",
     "._weight_scale_and_zero": "int4tensor",
 }  # fmt: skip
 MLX_LAYOUT = (".embed_q.", ".unembed_out.")

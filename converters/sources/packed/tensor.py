@@ -39,6 +39,11 @@ class PackedTensor(StoredTensor):
     returns: bool = True
     ops: tuple[Op, ...] = ()
 
+    @property
+    def plain(self) -> bool:
+        """Whether its numbers are floats as they are, wherever they lie."""
+        return self.op.parts[0][0] == "floats"
+
 
 @dataclass(frozen=True)
 class Parts:

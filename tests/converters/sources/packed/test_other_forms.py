@@ -161,7 +161,6 @@ def test_experts_that_mlx_stacks(zoo, tmp_path: Path):
 REFUSED = {
     "an activation of AWQ": ({}, {"act.scales": torch.ones(4)}, "divides what an activation gives"),
     "SVDQuant": ({}, {"svdquant_lora_b": torch.ones(4)}, "low-rank part"),
-    "sparse": ({"quant_method": "compressed-tensors"}, {"bitmask": torch.ones(4, dtype=torch.uint8)}, "a mask of bits"),
     "Quark in two stages": ({"quant_method": "quark", "global_quant_config": {"weight": [{}, {}]}}, {}, "two stages"),
     "Quark's MX6": ({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "mx6"}}}, {}, "mx6 is not decoded"),
     "AutoRound's E5M3": ({"quant_method": "auto-round", "packing_format": "auto_round:nvfp4_e5m3"}, {}, "e5m3"),

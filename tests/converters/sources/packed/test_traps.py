@@ -188,3 +188,55 @@ def test_commands_take_packed_checkpoints(case: str, zoo, tmp_path: Path):
         ggufx.lora_to_gguf(adapter, base=base, outfile=tmp_path / f"{base.name}.gguf")
     assert tensors(tmp_path / "packed.gguf") == tensors(tmp_path / "twin.gguf")
     assert ggufx.verify(adapter, tmp_path / "packed.gguf", base=packed).same
+
+
+@pytest.mark.parametrize("group", [32, -1])
+def test_a_zero_of_gptq_that_is_stored_as_all_ones(group: int, tmp_path: Path):
+    """Version 1 stores it less one, round the range; -1: a row is one group."""
+    rows, cols = 32, 64
+    groups = 1 if group == -1 else cols // group
+    q, z = torch.randint(0, 16, (rows, cols)).numpy(), torch.randint(0, 16, (rows, groups)).numpy()
+    z[::2] = 0
+    s = torch.rand(groups, rows).half()
+    stored = {"qweight": torch.from_numpy(stream(q, 4).T.copy()), "scales": s,
+              "qzeros": torch.from_numpy(stream((z.T - 1) & 15, 4))}
+    made = value(stored, tmp_path, settings(4, group, sym=False))
+    each = cols // groups
+    assert torch.equal(made, torch.from_numpy(q - z.repeat(each, 1)).float() * s.float().T.repeat_interleave(each, 1))
+
+
+def hqq(**more: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    path, case = Path(__file__).parents[3] / "golden" / "packed" / "hqq.safetensors", "int4"
+    found = load_file(path)
+    stored = {name.removeprefix(f"{case}/"): t for name, t in found.items() if name.startswith(f"{case}/")}
+    return {**stored, **{name.replace(".W_q", f".{k}"): v for name in list(stored) if name.endswith(".W_q")
+                         for k, v in more.items()}}, found[case]
+
+
+def test_codes_of_hqq_that_are_viewed_as_floats(tmp_path: Path):
+    stored, values = hqq()
+    (name,) = (name for name in stored if name.endswith(".W_q"))
+    stored[name] = stored[name].view(torch.float16)
+    (tensor,) = opened(stored, "{}", tmp_path).tensors.values()
+    np.testing.assert_array_max_ulp(decoded(tensor).numpy(), values.numpy(), 1)
+
+
+def test_scales_of_hqq_that_are_quantized_themselves(tmp_path: Path):
+    stored, _ = hqq(quant_scale=torch.ones(1, dtype=torch.uint8))
+    with pytest.raises(GgufxError, match="quantized themselves"):
+        opened(stored, "{}", tmp_path)
+
+
+def test_declared_for_the_text_part_only(tmp_path: Path):
+    """`text_config.quantization_config`, as of models that see."""
+    q, s = torch.randn(64, 64).to(F8), torch.rand(2, 3)
+    config = {"text_config": {"quantization_config": {"weight_block_size": [40, 24]}}}
+    each = s.repeat_interleave(40, 0)[:64].repeat_interleave(24, 1)[:, :64]
+    assert torch.equal(value({"weight": q, "weight_scale_inv": s}, tmp_path, config), q.float() * each)
+
+
+def test_blocks_that_begin_again_with_each_rank_are_refused(tmp_path: Path):
+    """MiMo-V2: a joined projection of two ranks of 40 rows, whose blocks of 32 are ragged twice."""
+    with pytest.raises(GgufxError, match="is no part of"):
+        value({"weight": torch.randn(80, 64).to(F8), "weight_scale_inv": torch.rand(4, 2)}, tmp_path,
+              {"quantization_config": {"weight_block_size": [32, 32]}})

@@ -16,8 +16,9 @@ import ggufx
 
 from .test_hub_models import int4, nvfp4
 from .test_repack import divided, grouped
-from .test_whole_numbers import gptq, settings
+from .test_whole_numbers import awq, gptq, settings
 
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True}
 QUIET = {"quant_method": "compressed-tensors"}
 
 
@@ -36,6 +37,10 @@ RETURNING = {
     "NVFP4, divided": ("llama-256", divided, {"quantization_config": {"quant_method": "compressed-tensors"}}),
     "experts with parts of their own, a cache": ("deepseek3", beside, {"quantization_config": QUIET}),
     "Kimi-K2, int4 experts": ("deepseek3", int4, {"quantization_config": {"quant_method": "compressed-tensors"}}),
+    "AWQ": ("qwen3moe", awq("gemm"), {"quantization_config": AWQ}),
+    "AWQ, without zeros": ("llama", awq("gemm", zeros=False), {"quantization_config": AWQ}),
+    "AWQ, gemv": ("llama", awq("gemv"), {"quantization_config": AWQ}),
+    "AWQ, gemv, longer groups": ("llama-256", awq("gemv", 64), {"quantization_config": {**AWQ, "group_size": 64}}),
     "joined projections": ("phi3", gptq(sym=True), settings(sym=True)),
 }
 
@@ -72,7 +77,16 @@ def test_shards_are_those_that_were(zoo, tmp_path: Path):
     assert hashes(tmp_path / "back") == hashes(packed)
 
 
+def behind(module: str, w: torch.Tensor):
+    """AWQ, gemv, with something behind the scales of a row, where nothing is looked for."""
+    made = awq("gemv")(module, w)
+    if made:
+        made[0][f"{module}.scales"][-1, -1] = 1
+    return made
+
+
 FLOATS = {
+    "no zeros in the padding": (behind, {"quantization_config": AWQ}, {"keep_quantized": True}, {}),
     "decoded": (gptq(sym=True), settings(sym=True), {}, {}),
     "asked for": (gptq(sym=True), settings(sym=True), {"keep_quantized": True}, {"dtype": "f32"}),
     "in part only": (lambda m, w: (gptq(sym=True) if "up" in m else gptq(order=True))(m, w), settings(sym=False),
@@ -137,6 +151,7 @@ DAMAGE = {
     "bits": lambda s: s["packings"][0]["op"]["parts"][0][1].update(bits=9),
     "order": lambda s: s["packings"][0]["op"]["parts"][0][1].update(order=[7, 7]),
     "shape": lambda s: s["packings"][0]["parts"][0].__setitem__(3, [1, 1]),
+    "padding": lambda s: s["packings"][0]["parts"][1].__setitem__(3, [1 << 40, 1 << 40]),
     "type": lambda s: s["packings"][0]["parts"][0].__setitem__(2, "Q4_0"),
     "number": lambda s: s["packed"].update({n: [[99, {}]] for n in s["packed"]}),
     "content": lambda s: s["packed"].update({n: [[0, {"groups": 77}]] for n in s["packed"]}),
