@@ -11,7 +11,7 @@ import numpy as np
 from . import exact
 from .base import LoraRefused, Op
 
-AT_ONCE = 1024  # rows of a table that are computed together
+AT_ONCE = 2048  # rows of a table that are computed together
 
 
 @dataclass(frozen=True)
