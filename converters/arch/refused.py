@@ -3,8 +3,6 @@
 REFUSED: dict[str, tuple[str, ...]] = {
     "it holds a projector of sound alone, which --mmproj-only writes; the language model is the checkpoint that config.json "
     "names as text_model_id": ("UltravoxModel",),
-    "it speaks: its text projection would go through an activation into the embedding, for good":
-        ("Qwen3TTSForConditionalGeneration",),
     "rows of queries, keys and values, and the scales of their FP8 blocks, stand GPU by GPU in one tensor":
         ("MiMoV2ForCausalLM",),
     "constants of its hashes are whole numbers of 64 bits that become keys, and a table is spread over many tensors":

@@ -44,6 +44,39 @@ def inverse_softplus(x: np.ndarray) -> np.ndarray:
     return _rounded(x, x + part, np.abs(x) + np.abs(part), lambda v: (v.exp() - 1).ln())
 
 
+def silu(x: np.ndarray) -> np.ndarray:
+    """x / (1 + exp(-x))."""
+    with np.errstate(all="ignore"):
+        made = x / (1 + np.exp(-x))
+    return _rounded(x, made, np.abs(made), lambda v: v / (1 + (-v).exp()))
+
+
+def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """`x` [n, k] times `weight` [m, k] transposed, plus `bias` [m]: float32 [n, m].
+
+    Sums of floats depend on their order, which every BLAS chooses for itself. So these are of whole numbers below 2^53, which
+    float64 adds up exactly in any order: each row's values in units of its largest, in two parts of `bits` bits. What is left
+    out is less than 2^-32 of what the largest values come to; that is rounded once more, to float32.
+    """
+    bits = (53 - max(1, x.shape[1]).bit_length()) // 2
+    (high, low), step = _parts(x, bits)
+    (weight_high, weight_low), weight_step = _parts(weight, bits)
+    with np.errstate(all="ignore"):
+        sums = high @ weight_high.T + np.ldexp(high @ weight_low.T + low @ weight_high.T, -bits)
+        out = (np.ldexp(sums, step + weight_step.T) + bias.astype(np.float64)).astype(np.float32)
+    return np.where(np.isnan(out), np.float32(np.nan), out)
+
+
+def _parts(x: np.ndarray, bits: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Whole numbers in float64, the second in units of 2^-bits of the first's, and the exponents of these [n, 1]."""
+    wide = x.astype(np.float64)
+    step = np.frexp(np.abs(wide).max(1, keepdims=True, initial=0))[1] - bits
+    with np.errstate(all="ignore"):
+        scaled = np.ldexp(wide, -step)
+        high = np.rint(scaled)
+        return (high, np.rint(np.ldexp(scaled - high, bits))), step
+
+
 def sin(x: np.ndarray) -> np.ndarray:
     """Of float32 values."""
     made = np.fromiter(map(math.sin, x.ravel().tolist()), np.float64, x.size).reshape(x.shape)

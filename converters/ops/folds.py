@@ -8,7 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from . import exact
 from .base import LoraRefused, Op
+
+AT_ONCE = 2048  # rows of a table that are computed together
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,56 @@ class RowsBehind(Op):
 
     def lora(self, factors):
         raise LoraRefused("an update of the rows of a table is none of those behind it")
+
+    def cut(self, shapes, axis=0):
+        return None
+
+
+@dataclass(frozen=True)
+class RowsInFront(Op):
+    """A table of `rows` rows `[rows, width]`, and in front of them those of another table `[n, h]` behind two layers with SiLU
+    between them, each rounded once: (table, other, up `[m, h]`, its bias, down `[width, m]`, its bias) -> `[n + rows, width]`.
+    Back comes the table: the rows in front do not tell what they are made of.
+    """
+
+    rows: int
+    undo: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    @property
+    def told(self) -> range:
+        return range(1)
+
+    @property
+    def inverse(self) -> Op:
+        return replace(self, undo=not self.undo)
+
+    def shape(self, shapes):
+        if self.undo:
+            ((n, width),) = shapes
+            if n <= self.rows:
+                raise ValueError(f"{n} rows are no more than the {self.rows} that others stand in front of")
+            return [(self.rows, width)]
+        table, other, up, up_bias, down, down_bias = shapes
+        if table[0] != self.rows or up != (*up_bias, other[-1]) or down != (*down_bias, *up_bias) or table[1:] != down_bias:
+            raise ValueError(f"shapes {shapes} are not those of a table of {self.rows} rows, another one, and its two layers")
+        return [(other[0] + self.rows, table[1])]
+
+    def forward(self, xs):
+        if self.undo:
+            (x,) = xs
+            return [x[len(x) - self.rows :]]
+        table, other, up, up_bias, down, down_bias = xs
+        out = np.empty((len(other) + self.rows, table.shape[1]), np.float32)
+        for start in range(0, len(other), AT_ONCE):
+            part = exact.linear(other[start : start + AT_ONCE], up, up_bias)
+            out[start : start + len(part)] = exact.linear(exact.silu(part.astype(np.float64)), down, down_bias)
+        out[len(other) :] = table
+        return [out]
+
+    def lora(self, factors):
+        raise LoraRefused("an update of the rows of a table is none of those in front of it")
 
     def cut(self, shapes, axis=0):
         return None

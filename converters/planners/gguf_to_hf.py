@@ -157,7 +157,7 @@ def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfT
     matched = match_gguf(spec, hp, types, str(path), reading.problems,
                          frozenset(own.layouts if own else ()), packed=reading.options.dtype == "auto")
     raise_all(reading.problems)
-    if rows is not None and foreign.get("vocab_size", rows) != rows:
+    if rows is not None and f"{spec.name}.vocab_size" in said and foreign.get("vocab_size", rows) != rows:
         reading.notes.append(f"{spec.name}.vocab_size is {foreign['vocab_size']}, token_embd.weight has {rows} rows, "
                              "as config.json says")
         foreign["vocab_size"] = rows

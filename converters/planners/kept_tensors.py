@@ -50,6 +50,8 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
             if sum(tensor.nbytes for tensor in sources) <= room and not any(isinstance(t, PackedTensor) for t in sources):
                 for tensor in sources:
                     add(tensor.name, read_tensor(tensor), None)
+            elif told:
+                notes.append(Note("do not come back, the file holds what the model makes of them", *(t.name for t in sources)))
             else:
                 notes.append(Note("come back as other factors of the same product", *(tensor.name for tensor in sources)))
             continue

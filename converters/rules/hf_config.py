@@ -16,7 +16,7 @@ from .hparam_rules import Seen
 from .spec import ArchSpec, Whole
 
 TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config", "thinker_config.text_config",
-                "transformer_layer_config", "lfm")
+                "transformer_layer_config", "lfm", "talker_config")
 MAX_BLOCKS = 1 << 14  # the deepest known models have some hundreds
 MAX_EXPERTS = 1 << 14  # so have the widest
 BLOCK_COUNTS = ("block_count", "decoder_block_count", "nextn_predict_layers", "vision.block_count", "audio.block_count",

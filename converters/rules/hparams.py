@@ -16,7 +16,8 @@ from .hf_config import BLOCK_COUNTS, check_block_count, check_expert_count
 from .hparam_rules import LIMITS, PLAIN_TYPES, HparamRule, OneKey
 from .spec import ArchSpec, Hparams
 
-WITHOUT_PREFIX = ("diffusion.shift_logits", "tokenizer.ggml.mask_token_id",  # keys that are the same for all architectures
+WITHOUT_PREFIX = ("diffusion.shift_logits",  # keys that are the same for all architectures
+                  *(f"tokenizer.ggml.{key}" for key in ("mask_token_id", "eos_token_id", "add_eos_token", "suppress_tokens")),
                   *(f"vision.pos_emb_{axis}" for axis in ("height", "width", "time")))
 UNFIT = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)  # what arithmetic on odd settings raises
 

@@ -46,7 +46,7 @@ class VocabRules:
     generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so.
     `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file. `silent`: added tokens
     without an embedding are named, so that the runtime does not choose them. `behind`: the setting of config.json that lists
-    what the last rows of the embedding are, which the files have no tokens for.
+    what the last rows of the embedding are, which the files have no tokens for. `untemplated`: chat templates are left out.
 
     Back. `lstrip`: tokens that swallow the space before them in the model's own tokenizer, with `runtime_lstrip` in the
     runtime, too. `rstrip`: a SentencePiece vocabulary's special tokens swallow the space after them, in both. `spiece`: the
@@ -78,6 +78,7 @@ class VocabRules:
     spiece: bool = False
     silent: bool = False
     behind: str = ""
+    untemplated: bool = False
 
 
 _EXTRA = tuple(f"<|extra_{i}|>" for i in range(205))
@@ -125,6 +126,7 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "dream": replace(_QWEN, by_flag=True),
     "llada": VocabRules(by_flag=True, adds={"bos": True}, pre=("llama-bpe",)),
     "qwen3next": _QWEN,
+    "qwen3tts": replace(_QWEN, behind="tokens_behind", untemplated=True),
     "qwen3vl": _QWEN,
     "qwen3vlmoe": _QWEN,
     "qwen35": _QWEN,

@@ -16,6 +16,7 @@ from .pre import RUNTIME_LSTRIP, check_name, normalizers, pre_table, recognise
 from .protobuf import UNIGRAM, SentencePieceModel, read_model
 from .rules import VocabRules, rules_for
 from .special import ID_KEYS, PREFIX, Special, special_tokens
+from .templates import KEY as TEMPLATE_KEY
 from .templates import chat_templates, replaced_templates, template_metadata
 from .vocabulary import MAX_SCORE, TokenType, Vocabulary, listing, separate_twins
 
@@ -71,6 +72,8 @@ def _forward(source: Folder, rules: VocabRules, config: Mapping[str, Any], vocab
     if rules.type_count and vocabulary.kind == "gpt2":
         metadata[PREFIX + "token_type_count"] = _type_count(config)
     _put_rules(metadata, rules, vocabulary, special)
+    if rules.untemplated:
+        metadata = {key: value for key, value in metadata.items() if not key.startswith(TEMPLATE_KEY)}
     if rules.chat_ends:
         _put_chat_ends(metadata, source, config, len(vocabulary.tokens))
     _put_space_prefix(metadata, rules, source, vocabulary, special.notes)
@@ -89,9 +92,9 @@ def _with_behind(vocabulary: Vocabulary, names: Any, source: Folder) -> Vocabula
     rows = zip(vocabulary.tokens[kept:], vocabulary.types[kept:], strict=True)
     if taken := [token for token, kind in rows if kind != TokenType.UNUSED]:
         raise InputError("the tokenizer has a token for a row that is none of its own", file=source.path, found=taken[0])
-    return replace(vocabulary, tokens=[*vocabulary.tokens[:kept], *names],
-                   types=[*vocabulary.types[:kept], *[int(TokenType.CONTROL)] * len(names)],
-                   scores=[*(vocabulary.scores or [])[:kept], *[BEHIND_SCORE] * len(names)])
+    scores = None if vocabulary.scores is None else [*vocabulary.scores[:kept], *[BEHIND_SCORE] * len(names)]
+    return replace(vocabulary, tokens=[*vocabulary.tokens[:kept], *names], scores=scores,
+                   types=[*vocabulary.types[:kept], *[int(TokenType.CONTROL)] * len(names)])
 
 
 def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,

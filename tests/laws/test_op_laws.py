@@ -34,6 +34,7 @@ from ggufx.converters.ops import (
     Restore,
     RopePermute,
     RowsBehind,
+    RowsInFront,
     Same,
     Scale,
     Softplus,
@@ -68,7 +69,7 @@ OTHERS = (
     (Split((1, 2), groups=2, join=True, start=12),), (Split((1, 1), vector=True),), (RopePermute(8),), (RopePermute(8, 4),),
     (RopePermute(8, turned=4),), (Transpose(),),
     (Reshape((48, 24), (24, 48)),), (Reshape((48, 1, 4), (48, 4)),), (Same(3),), (Pad(60, 48),), (Product(),), (BatchNorm(),),
-    (RowsBehind(),), (RowsBehind(1),),
+    (RowsBehind(),), (RowsBehind(1),), (RowsInFront(48),),
     (Scale(0.5),),
     (Scale(0.3, divide=True),), (UnitNorm(),), (UnitNorm(columns=True, more=1e-7),), (UnitNorm(0),), (Ternary(),),
     (Scale((2.0, 0.5, 4.0), runs=(12, 12, 24)),), (Add(1.0),), (NegExp(),), (MlaKv(2, 16, 8),), (PackMxfp4(),),
@@ -109,6 +110,9 @@ def inputs(ops, seed=0):
     if isinstance(ops[0], RowsBehind):
         shapes = ((48, 24), *[(1, 1, 24)] * ops[0].vectors, (8,), (24, 8))
         return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    if isinstance(ops[0], RowsInFront):
+        shapes = ((ops[0].rows, 24), (5, 6), (6, 6), (6,), (24, 6), (24,))
+        return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     if isinstance(ops[0], FromPosition):
         return [rng.integers(-99, 99, 48)]
     if isinstance(ops[0], Narrow):
@@ -147,7 +151,7 @@ def test_inverse_returns_the_bits(ops):
         (kept,) = crop.index(xs[0].shape[0])
         assert np.array_equal(inverse(ops, forward(ops, xs))[0][kept], xs[0][kept])
         return
-    if isinstance(ops[0], RowsBehind):  # what it is told of comes back, and nothing else
+    if isinstance(ops[0], (RowsBehind, RowsInFront)):  # what it is told of comes back, and nothing else
         back = inverse(ops, forward(ops, xs))
         assert len(back) == len(ops[0].told)
         assert all(np.array_equal(a, b) for a, b in zip(back, xs, strict=False))
@@ -220,7 +224,7 @@ def test_ops_of_each_only_move_elements():
 @pytest.mark.parametrize("ops", CHAINS, ids=str)
 def test_lora_factors_pass_as_the_update_does(ops):
     xs = inputs(ops)
-    if isinstance(ops[0], (PackMxfp4, RowsBehind, Narrow, *FOLDS)):
+    if isinstance(ops[0], (PackMxfp4, RowsBehind, RowsInFront, Narrow, *FOLDS)):
         with pytest.raises(LoraRefused):
             ops[0].lora([])
         return

@@ -52,6 +52,11 @@ if loose := [name for name, specs in BY_CLASS.items() if len(specs) > 1 and any(
     raise AssertionError(f"{loose[0]} is in two tables")
 
 
+# Classes whose language model alone is carried, and why.
+REFUSED = {"Qwen3TTSForConditionalGeneration": "its codec has weights and settings in a folder of its own, speech_tokenizer/, "
+                                               "which is not read"}
+
+
 def parts_of(hf_class: str) -> tuple[str, ...]:
     """What of a class is carried beside its language model: vision, audio."""
     rules = [rule for spec in BY_CLASS.get(hf_class, ()) for rule in spec.hparams]
@@ -71,7 +76,8 @@ def of_config(config: Mapping[str, Any], hf_class: str) -> Projector | None:
 def for_config(config: Mapping[str, Any], hf_class: str, file: str) -> Projector:
     """`of_config`; UnsupportedError where there is none."""
     if (spec := of_config(config, hf_class)) is None:
-        raise UnsupportedError(f"the vision and audio parts of {hf_class!r} are not supported", file=file, found=hf_class,
+        why = f": {REFUSED[hf_class]}" if hf_class in REFUSED else ""
+        raise UnsupportedError(f"the vision and audio parts of {hf_class!r} are not supported{why}", file=file, found=hf_class,
                                hint="Without --mmproj its language model is converted, if that is. `ggufx archs` lists all.")
     return spec
 
