@@ -41,6 +41,7 @@ PANEL = CONVERT
 EXAMPLES = """\
 $ ggufx lora-to-gguf adapter/
 $ ggufx lora-to-gguf org/adapter --base model/ --outfile adapter.gguf
+$ ggufx lora-to-gguf jinaai/jina-embeddings-v3 --task retrieval.query
 """
 
 
@@ -49,6 +50,10 @@ def command(
     base: Annotated[
         str | None, typer.Option("--base", metavar="MODEL", rich_help_panel=OUTPUT, show_default="the adapter's",
                                  help="Base model: a folder (its config.json is enough) or a Hub id org/name[@revision].")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="NAME", rich_help_panel=OUTPUT, show_default=False,
+                                 help="ADAPTER is a model with updates of tasks (Jina v3): the one to make an adapter of.")
     ] = None,
     outfile: Outfile = None,
     outtype: Annotated[
@@ -80,6 +85,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a LoRA adapter of PEFT or mlx-lm to a GGUF adapter."""
+    from ..converters.errors import UsageError
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from ..converters.sources.hf_folder import base_of
     from ..converters.sources.hub import cached_origin, resolve_model
@@ -88,13 +94,17 @@ def command(
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
-    folder = resolve_model(adapter, what="adapter", progress=not quiet, headers=dry_run)
-    if base is None:
+    if task is not None and after:
+        raise UsageError("--verify compares an adapter with PEFT's, and that of a task is none")
+    folder = resolve_model(adapter, what="adapter" if task is None else "checkpoint", progress=not quiet, headers=dry_run)
+    if task is not None and base is None:
+        base = adapter
+    elif base is None:
         base = base_of(folder)
         out.notes([f"the base model is {base}, as adapter_config.json says"])
     base_folder = resolve_model(base, what="config", progress=not quiet, headers=dry_run)
     options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder),
-                          hf_class=hf_class, plain=plain)
+                          hf_class=hf_class, plain=plain, task=task)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
@@ -102,6 +112,6 @@ def command(
     publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
                             made_of=(base_folder,), relation="adapter")
     return carry_out(out, plan, source=adapter, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
-                     then=(("ggufx", "verify", adapter, RESULT, "--base", base),
+                     then=(*([("ggufx", "verify", adapter, RESULT, "--base", base)] if task is None else []),
                            ("llama-server", "-m", "BASE.gguf", "--lora", RESULT)), threads=threads,
                      max_memory=max_memory, resume=resume, force=force, publishing=publishing)

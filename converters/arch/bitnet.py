@@ -1,6 +1,7 @@
 """BitNet b1.58: Llama with a norm in front of each output projection, whose weights the class makes ternary while it computes.
 
-The first models (1bitLLM) gate by SiLU, as the runtime does; transformers' class may. Source: the model repository's
+The first models (1bitLLM) gate by SiLU, as the runtime does: `bitnet.cpp` builds each MLP with LLM_FFN_SILU and reads no key
+that says otherwise. microsoft/bitnet-b1.58-2B-4T squares a ReLU, and is refused. Source: the model repository's
 `modeling_bitnet.py`, transformers `models/bitnet`; llama.cpp `src/models/bitnet.cpp`, `conversion/bitnet.py`.
 """
 

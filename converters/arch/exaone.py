@@ -1,5 +1,6 @@
 """EXAONE 3, with names like GPT-2's, and EXAONE 4, which normalises behind attention and MLP, not before them.
 
+EXAONE 4.5 has layers of multi-token prediction (`mtp.*`), which become the last blocks; the runtime passes them by.
 Source: transformers `models/exaone4`, the published modeling_exaone.py; llama.cpp `src/models/exaone.cpp`, `exaone4.cpp`.
 """
 
@@ -14,6 +15,7 @@ from .deepseek import or_null
 from .gemma import layer_types, sliding
 from .llama import ROPE_DIM
 from .qwen import ATTN, FFN
+from .qwen35 import STACKS, mtp_layers, of_mtp
 
 T = "transformer.h.{b}."
 EXAONE = ArchSpec(
@@ -66,25 +68,44 @@ def slides(kv: Mapping[str, Any]) -> list[str]:
     return layer_types([bool(s) for s in kv.get("attention.sliding_window_pattern", [(b + 1) % 4 != 0 for b in range(count)])])
 
 
+def of_main(kv: Mapping[str, Any]) -> list[str]:
+    """The same of a file whose last blocks predict."""
+    return slides({**kv, "block_count": main_blocks(kv)})
+
+
+NORMS_BEHIND = (
+    R("blk.{b}.post_attention_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
+    R("blk.{b}.post_ffw_norm.weight", L + "post_feedforward_layernorm.weight", shape="embedding_length"),
+)
+MTP = (  # what joins the first layer of multi-token prediction to the model
+    R("blk.{m}.nextn.eh_proj.weight", "mtp.fc.weight", shape="embedding_length 2*embedding_length"),
+    R("blk.{m}.nextn.enorm.weight", "mtp.pre_fc_norm_embedding.weight", shape="embedding_length"),
+    R("blk.{m}.nextn.hnorm.weight", "mtp.pre_fc_norm_hidden.weight", shape="embedding_length"),
+    R("blk.{m}.nextn.shared_head_norm.weight", "mtp.norm.weight", shape="embedding_length"),
+)
+MTP_BLOCKS = (
+    Computed("block_count", lambda c: c["num_hidden_layers"] + c["num_nextn_predict_layers"], "num_hidden_layers", main_blocks),
+    Seen("num_nextn_predict_layers", lambda facts: None, names=mtp_layers),
+)
 EXAONE4 = ArchSpec(
     "exaone4", ("Exaone4ForCausalLM",), "exaone4",
     hparams=(
-        *DECODER, VOCAB_SIZE,
+        *without(DECODER, "block_count"), *MTP_BLOCKS, VOCAB_SIZE,
+        Computed("nextn_predict_layers", lambda c: c["num_nextn_predict_layers"] or None,
+                 "num_nextn_predict_layers", lambda kv: kv.get("nextn_predict_layers") or None),
         H("attention.sliding_window", "sliding_window", default=None),
-        Computed("attention.sliding_window_pattern", windowed, "layer_types", slides, BOOL),
+        Computed("attention.sliding_window_pattern", windowed, "layer_types", of_main, BOOL),
         Note("the runtime has a sliding window in models of 64 blocks only: this one attends, and rotates, everywhere",
              lambda c: any(windowed(c) or ()) and c["num_hidden_layers"] != 64),
     ),
     tensors=(
-        *EMBED, *ATTN, *QK_NORM, *FFN,
-        R("blk.{b}.post_attention_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
-        R("blk.{b}.post_ffw_norm.weight", L + "post_feedforward_layernorm.weight", shape="embedding_length"),
-        *OUT_NORM, *HEAD,
+        *EMBED, *ATTN, *QK_NORM, *FFN, *NORMS_BEHIND, *of_mtp(*ATTN, *QK_NORM, *FFN, *NORMS_BEHIND), *MTP, *OUT_NORM, *HEAD,
     ),
-    derived=(LLAMA3_FREQS,),
+    derived=(LLAMA3_FREQS,), stacks=STACKS,
     defaults={"num_key_value_heads": 32, "sliding_window": or_null("sliding_window", 4096),
-              "layer_types": periodic},
-    sizes={**SIZES, "rope.dimension_count": SIZES["head_length"]}, example="LGAI-EXAONE/EXAONE-4.0-1.2B",
+              "layer_types": periodic, "num_nextn_predict_layers": 0},
+    sizes={**SIZES, "rope.dimension_count": SIZES["head_length"], "main_blocks": main_blocks},
+    example="LGAI-EXAONE/EXAONE-4.0-1.2B",
 )
 
 SPECS = (EXAONE, EXAONE4)

@@ -11,9 +11,9 @@ from typing import Any
 from ..rules.words import *
 from .common import *
 from .deepseek import GATING, SHARED_EXPERTS, dense
-from .exaone import periodic, slides, windowed
+from .exaone import MTP, MTP_BLOCKS, of_main, periodic, windowed
 from .qwen import ATTN
-from .qwen35 import STACKS, mtp_layers, of_mtp
+from .qwen35 import STACKS, of_mtp
 
 
 def sparse(hp: Hparams, b: int) -> bool:
@@ -30,26 +30,17 @@ def dense_blocks(config: Config) -> int:
     return count
 
 
-MTP = (
-    R("blk.{m}.nextn.eh_proj.weight", "mtp.fc.weight", shape="embedding_length 2*embedding_length"),
-    R("blk.{m}.nextn.enorm.weight", "mtp.pre_fc_norm_embedding.weight", shape="embedding_length"),
-    R("blk.{m}.nextn.hnorm.weight", "mtp.pre_fc_norm_hidden.weight", shape="embedding_length"),
-    R("blk.{m}.nextn.shared_head_norm.weight", "mtp.norm.weight", shape="embedding_length"),
-)
 BIASES = (R("blk.{b}.exp_probs_b.bias", L + "mlp.e_score_correction_bias", shape="expert_count", hf_dtype="F32"),)
 EXAONE_MOE = ArchSpec(
     "exaone-moe", ("ExaoneMoeForCausalLM", "ExaoneMoEForCausalLM"), "exaone_moe",
     hparams=(
         *without(DECODER, "block_count", "rope.freq_base"), Rope(write_scaling=False), VOCAB_SIZE, *EXPERTS, EXPERT_LENGTH,
-        Seen("num_nextn_predict_layers", lambda facts: None, names=mtp_layers),
-        Computed("block_count", lambda c: c["num_hidden_layers"] + c["num_nextn_predict_layers"],
-                 "num_hidden_layers", main_blocks),
+        *MTP_BLOCKS,
         Computed("nextn_predict_layers", lambda c: c["num_nextn_predict_layers"],
                  "num_nextn_predict_layers", lambda kv: kv.get("nextn_predict_layers", 0)),
         Const("rope.scaling.type", "none", ValueType.STRING),
         H("attention.sliding_window", "sliding_window"),
-        Computed("attention.sliding_window_pattern", windowed, "layer_types",
-                 lambda kv: slides({**kv, "block_count": main_blocks(kv)}), BOOL),
+        Computed("attention.sliding_window_pattern", windowed, "layer_types", of_main, BOOL),
         H("expert_shared_count", "num_shared_experts"),
         Computed("expert_shared_feed_forward_length", lambda c: c["moe_intermediate_size"] * c["num_shared_experts"]),
         H("expert_weights_scale", "routed_scaling_factor", F32), H("expert_weights_norm", "norm_topk_prob", BOOL),

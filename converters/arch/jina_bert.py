@@ -85,7 +85,8 @@ JINA_BERT_V3 = ArchSpec(
                  "max_position_embeddings", lambda kv: kv["context_length"] + POSITION_OFFSET),
         Fixed("pad_token_id", POSITION_OFFSET - 1, refuse=True), Fixed("position_embedding_type", "rotary", refuse=True),
         H("rope.freq_base", "rotary_emb_base", F32, default=10000.0),
-        Note("the updates of its tasks (lora_adaptations) are left out: vectors are those of no task", lambda c: True),
+        Note("the updates of its tasks (lora_adaptations) are left out: vectors are those of no task; "
+             "`ggufx lora-to-gguf MODEL --task NAME` makes an adapter of one", lambda c: True),
     ),
     tensors=(
         *adapted(*WEIGHTS), *in_memory(*WEIGHTS),  # the latter also as a checkpoint of one task would have them

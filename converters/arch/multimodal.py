@@ -84,7 +84,7 @@ GEMMA4_UNIFIED = Whole("Gemma4UnifiedForConditionalGeneration", "gemma4_unified"
                            GEMMA4, defaults={**GEMMA4.defaults, **PLAIN4}), LANGUAGE_MODEL,
                        parts("vision_embedder", "audio_embedder", "embed_vision", "embed_audio"),
                        settings=PLAIN4, example="google/gemma-4-12B-it")
-EXAONE4_5 = Whole("Exaone4_5_ForConditionalGeneration", "exaone4_5", EXAONE4, MULTIMODAL, {**parts("visual"), "mtp.": None},
+EXAONE4_5 = Whole("Exaone4_5_ForConditionalGeneration", "exaone4_5", EXAONE4, MULTIMODAL, parts("visual"),
                   example="LGAI-EXAONE/EXAONE-4.5-33B")
 
 # Language models alone, whose classes transformers has under other names.

@@ -13,7 +13,7 @@ import numpy as np
 from .. import arch
 from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
 from ..io.tensors import StoredTensor
-from ..io.values import Metadata, ValueType, array, f32, u32
+from ..io.values import Metadata, ValueType, array, f32, string, u32
 from ..metadata.general import general_metadata
 from ..metadata.naming import count_parameters, default_file_name, output_path
 from ..notes import Note, grouped
@@ -28,6 +28,7 @@ from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
 from ..sources.hf_folder import config_only
 from ..sources.packed.mlx_adapter import open_adapter
+from ..sources.packed.task_adapter import open_task
 from .adapter_config import MERGE, AdapterSettings, read_settings
 from .adapter_keys import PREFIX, Record
 from .adapter_weights import FACTOR, Pair, of_another_base, pairs_of
@@ -43,8 +44,8 @@ NO_FACTORS = (("lora_magnitude_vector", "a DoRA magnitude"), ("modules_to_save",
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """How an adapter is made. `hf_class`: the class to take the base for. `plain`: no ggufx.* key-values. UsageError for a
-    type that adapters do not have."""
+    """How an adapter is made. `hf_class`: the class to take the base for. `plain`: no ggufx.* key-values. `task`: of a model
+    that holds updates of tasks, the one whose adapter is wanted. UsageError for a type that adapters do not have."""
 
     outtype: str = "f32"
     _: KW_ONLY
@@ -53,6 +54,7 @@ class LoraOptions:
     hub_id: str | None = None
     hf_class: str | None = None
     plain: bool = False
+    task: str | None = None
 
     def __post_init__(self) -> None:
         if self.outtype not in OUTTYPES:
@@ -71,10 +73,13 @@ class _Group:
 
 
 def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, options: LoraOptions) -> ConversionPlan:
-    """Plan `adapter` -> a GGUF adapter for the model in `base`, whose config.json is enough."""
+    """Plan `adapter` -> a GGUF adapter for the model in `base`, whose config.json is enough.
+
+    With a task, `adapter` is a model that holds its update."""
     problems: list[GgufxError] = []
     spec, hp, tied, _ = read_base(base, options.hf_class)
-    checkpoint = open_adapter(adapter)
+    checkpoint, prompt = open_task(adapter, options.task, options.hf_class) if options.task is not None else (
+        open_adapter(adapter), None)
     settings = read_settings(checkpoint.config, str(adapter), problems)
     notes = list(checkpoint.notes)
     pairs = _pairs(_without_base(checkpoint.tensors, spec, hp, notes), str(adapter), problems)
@@ -92,8 +97,12 @@ def plan_lora_to_gguf(base: Path, adapter: Path, outfile: str | Path | None, opt
     key_values: Metadata = {**general, "adapter.lora.alpha": f32(alpha)}
     if settings.invocation_tokens:
         key_values["adapter.alora.invocation_tokens"] = array(ValueType.UINT32, list(settings.invocation_tokens))
+    if options.task is not None:
+        key_values["adapter.lora.task_name"] = string(options.task)
+    if prompt is not None:
+        key_values["adapter.lora.prompt_prefix"] = string(prompt)
     key_values["general.quantization_version"] = u32(QUANTIZATION_VERSION)
-    if not options.plain:
+    if not options.plain and options.task is None:  # a task's adapter was none of PEFT's
         record = Record(spec, options.hf_class)
         for group, op in jobs_parts:
             record.add(group.rule, op, [(_of_hf(spec, group, expert, hp), pair.a, pair.b)

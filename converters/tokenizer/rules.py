@@ -30,6 +30,18 @@ class Ranks:
 
 
 @dataclass(frozen=True, slots=True)
+class Around:
+    """What the code of a class puts around a SentencePiece model: its name for the pre-tokenizer, the texts of the first ids,
+    and the control tokens that it numbers behind the pieces."""
+
+    pre: str
+    first: tuple[str, ...]
+    behind: tuple[str, ...]
+    note: str = ""  # what is assumed, unless the model is called `unless`
+    unless: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class VocabRules:
     """All that is peculiar to the vocabularies of one architecture, both ways.
 
@@ -44,7 +56,8 @@ class VocabRules:
     exactly this vocabulary size. `named`: tokens that have a role, whatever the files say, and are control, where the
     vocabulary has them. `chat_ends`: EOS is config.json's `eod_token_id`, EOT the first of several EOS of
     generation_config.json. `roles`: by pre-tokenizer, what tokens are for, by their texts, where no file says so.
-    `visible`: control tokens that the runtime shall print. `ranks`: what goes with a rank file. `silent`: added tokens
+    `around`: what the class's code puts around a SentencePiece model. `visible`: control tokens that the runtime shall
+    print. `ranks`: what goes with a rank file. `silent`: added tokens
     without an embedding are named, so that the runtime does not choose them. `behind`: the setting of config.json that lists
     what the last rows of the embedding are, which the files have no tokens for. `untemplated`: chat templates are left out.
 
@@ -67,6 +80,7 @@ class VocabRules:
     ids: Mapping[str, int] = field(default_factory=dict)
     adds: Mapping[str, bool] = field(default_factory=dict)
     ranks: Ranks | None = None
+    around: Around | None = None
     by_size: Mapping[int, VocabRules] = field(default_factory=dict)
     chat_ends: bool = False
     named: Mapping[str, str] = field(default_factory=dict)
@@ -103,6 +117,9 @@ _SOLAR = {"eos": "<|endoftext|>", "eot": "<|endoftext|>", "unk": "<unk>", "bos":
 _GLM_RANKS = Ranks("chatglm-bpe", ("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>",
                                    "<|assistant|>", "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>",
                                    "<|begin_of_video|>", "<|end_of_video|>"))
+_CHATGLM = Around("chatglm-spm", ("<unk>", "<bos>", "<eos>"), (
+    "[MASK]", "[gMASK]", "[sMASK]", "sop", "eop", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+    "the tokens behind those of tokenizer.model are taken for ChatGLM3's; ChatGLM2 has none for roles", "chatglm3")
 _QWEN = VocabRules(pre=("qwen2", "qwen35"))
 _GEMMA4 = VocabRules(json_first=True, merges=True, space_prefix=False, adds={"bos": True}, visible=frozenset((
     "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>')))
@@ -161,7 +178,8 @@ RULES: dict[str, VocabRules] = {  # by general.architecture
     "bailingmoe2": VocabRules(pre=("bailingmoe2",), spaced="sarvam-moe"),
     "bloom": VocabRules(pre=("bloom",)),
     "chameleon": VocabRules(pre=("chameleon",)),
-    "chatglm": VocabRules(pre=("chatglm-bpe",), adds={"bos": False}, roles={"chatglm-bpe": _GLM}, ranks=_GLM_RANKS),
+    "chatglm": VocabRules(pre=("chatglm-bpe",), adds={"bos": False}, roles={"chatglm-bpe": _GLM}, ranks=_GLM_RANKS,
+                          around=_CHATGLM),
     "codeshell": VocabRules(pre=("codeshell",)),
     "cohere2": VocabRules(pre=("command-r",)),
     "command-r": VocabRules(pre=("command-r",)),

@@ -14,7 +14,8 @@ from ..errors import UnsupportedError
 from .bpe import by_id, looks_special, merge_pairs, merges_of, string_vocab
 from .folder import Folder
 from .protobuf import SentencePieceModel
-from .vocabulary import ADDED_SCORE, SPACE, AddedToken, PieceTable, TokenType, Vocabulary
+from .rules import Around
+from .vocabulary import ADDED_SCORE, SPACE, AddedToken, PieceTable, TokenType, Vocabulary, padding_token
 
 BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
@@ -45,6 +46,22 @@ def from_model(folder: Folder, model: SentencePieceModel, size: int, as_written:
         if as_written or (token.id < size and table.types[token.id] == TokenType.UNUSED) or token.id >= size:
             _put_added(table, token, as_written)
     return table.vocabulary("llama")
+
+
+def with_around(folder: Folder, model: SentencePieceModel, size: int, around: Around) -> Vocabulary:
+    """A vocabulary of `size` ids from a parsed `tokenizer.model` and what the code of its class knows besides."""
+    table = PieceTable(size, [])
+    for token_id, (text, score, kind) in enumerate(model.pieces):
+        table.put(token_id, dict(enumerate(around.first)).get(token_id, text), score, kind)
+    pieces = {text for text, _, _ in model.pieces}
+    behind = [] if pieces.issuperset(around.behind) else around.behind  # a model made of a GGUF file has them all
+    for token_id, text in enumerate(behind, len(model.pieces)):
+        table.put(token_id, text, 0.0, TokenType.CONTROL)
+    for token_id in range(len(model.pieces) + len(behind), size):
+        table.put(token_id, padding_token(token_id), 0.0, TokenType.UNUSED)
+    if behind and around.unless not in (folder.config.get("name_or_path", str) or ""):
+        table.notes.append(around.note)
+    return table.vocabulary("llama", around.pre)
 
 
 def merge_scores(vocab: Mapping[str, int], pairs: list[tuple[str, str]]) -> tuple[dict[str, float], int]:

@@ -110,6 +110,8 @@ def _read(source: Folder, rules: VocabRules, size: int, pre: str | None,
     if not use_json and (model := _spm_model(source)) is not None:
         if model.model_type == UNIGRAM:
             return unigram.from_model(source, model, size, fairseq=False)
+        if rules.around is not None and source.tokenizer is None:
+            return spm.with_around(source, model, size, rules.around)
         return spm.from_model(source, model, size, rules.as_written)
     for name in names.UNIGRAM:
         if source.has(name) and (source.tokenizer is None or unigram.numbered_alike(source, rules.fairseq)):

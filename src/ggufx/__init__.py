@@ -294,6 +294,7 @@ def lora_to_gguf(
     metadata_file: str | Path | None = None,
     hf_class: str | None = None,
     plain: bool = False,
+    task: str | None = None,
     dry_run: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -304,7 +305,8 @@ def lora_to_gguf(
 ) -> Result | ConversionPlan:
     """A PEFT LoRA adapter -> a GGUF adapter. `base`: the base model's folder or Hub id; its config.json is enough.
 
-    None: the one that adapter_config.json names.
+    None: the one that adapter_config.json names. `task`: `adapter` is a model that holds updates of tasks, of which this one
+    is made an adapter.
     `outfile`, `model_name`, `metadata_file`, `hf_class` (the base's), `plain` as of `hf_to_gguf`; `outtype`: f32, f16, bf16 or
     q8_0.
     """
@@ -312,10 +314,11 @@ def lora_to_gguf(
     from .converters.sources.hf_folder import base_of
     from .converters.sources.hub import cached_origin, resolve_model
 
-    folder = resolve_model(adapter, what="adapter", headers=dry_run)
-    base_folder = resolve_model(base_of(folder) if base is None else base, what="config", headers=dry_run)
+    folder = resolve_model(adapter, what="adapter" if task is None else "checkpoint", headers=dry_run)
+    base = base or (base_of(folder) if task is None else folder)
+    base_folder = resolve_model(base, what="config", headers=dry_run)
     options = LoraOptions(outtype, model_name=model_name, metadata_file=as_path(metadata_file), hub_id=cached_origin(folder),
-                          hf_class=hf_class, plain=plain)
+                          hf_class=hf_class, plain=plain, task=task)
     plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)

@@ -40,7 +40,9 @@ TOKENIZER_FILES = ("tokenizer*", "rwkv_vocab*", "special_tokens_map.json", "voca
 OTHER_WARNINGS = ("is falling back to its reference", "xIELU", "MXFP4", "so we will NOT tie them", "short_mscale", "{'alpha'}",
                   "mrope_section")
 LENGTHS = (24, 17, 11, 6)  # of the texts that a classifier scores: one score alone may be next to nothing
-NARROW = 12  # rows or columns with fewer of which torch multiplies and adds with a rounding each
+# With fewer rows or columns torch's product has no one order: below 12 columns, or 3 rows, it rounds after multiplying and after
+# adding; of one column, or 11, and from rank 8 on in another order; of 11 rows it goes by the number of threads (torch 2.13, AVX2).
+NARROW = 12
 ADAPTED = 10  # times the tolerance: adapters make activations larger than the base model's
 
 

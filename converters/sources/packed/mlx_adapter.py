@@ -59,7 +59,7 @@ def _as_peft_has_it(stored: StoredTensor, problems: list[GgufxError]) -> Iterato
         yield replace(stored, name=f"{PREFIX}{module}.lora_magnitude_vector.weight")
     elif len(stored.shape) == 2:
         embedding = module.rpartition(".")[2] in _EMBEDDINGS
-        yield _turned(stored, f"{PREFIX}{module}." + (f"lora_embedding_{side}" if embedding else f"lora_{side}.weight"))
+        yield turned(stored, f"{PREFIX}{module}." + (f"lora_embedding_{side}" if embedding else f"lora_{side}.weight"))
     else:
         pattern = next((module.removesuffix(found) + one for found, one in _STACKED if module.endswith(found)), None)
         if pattern is None:
@@ -72,11 +72,11 @@ def _as_peft_has_it(stored: StoredTensor, problems: list[GgufxError]) -> Iterato
                                stored.file, stored.offset + expert * each, each)
 
 
-def _turned(stored: StoredTensor, name: str) -> PackedTensor:
+def turned(stored: StoredTensor, name: str, form: str = "MLX") -> PackedTensor:
     """A matrix whose columns are stored as rows."""
     rows, cols = stored.shape[::-1]
     op = Unpack((rows, cols), (("floats", Grid(turned=True)),), (1, 1))
-    return PackedTensor(name, stored.type, (rows, cols), stored.file, stored.offset, stored.nbytes, (stored,), op, None, "MLX")
+    return PackedTensor(name, stored.type, (rows, cols), stored.file, stored.offset, stored.nbytes, (stored,), op, None, form)
 
 
 def _settings(checkpoint: Checkpoint, tensors: Mapping[str, StoredTensor], kind: str,

@@ -40,17 +40,22 @@ _V3 = {
 _L = "roberta.encoder.layers.{b}."
 
 
-def _adapted(name: str, rows: str, columns: str, bias: bool = True) -> dict[str, str]:
+def _table(name: str, rows: str) -> dict[str, str]:
+    return {f"{name}.parametrizations.weight.original": f"{rows} hidden_size",
+            f"{name}.parametrizations.weight.0.lora_A": f"len(lora_adaptations) {rows} lora_rank",
+            f"{name}.parametrizations.weight.0.lora_B": "len(lora_adaptations) lora_rank hidden_size"}
+
+
+def _adapted(name: str, rows: str, columns: str) -> dict[str, str]:
     found = {f"{name}.parametrizations.weight.original": f"{rows} {columns}",
              f"{name}.parametrizations.weight.0.lora_A": f"len(lora_adaptations) lora_rank {columns}",
              f"{name}.parametrizations.weight.0.lora_B": f"len(lora_adaptations) {rows} lora_rank"}
-    return found | ({f"{name}.bias": rows} if bias else {})
+    return found | {f"{name}.bias": rows}
 
 
 _THREE = (
     _pairs("roberta.emb_ln", _L + "norm1", _L + "norm2")
-    | _adapted("roberta.embeddings.word_embeddings", "vocab_size", "hidden_size", bias=False)
-    | _adapted("roberta.embeddings.token_type_embeddings", "type_vocab_size", "hidden_size", bias=False)
+    | _table("roberta.embeddings.word_embeddings", "vocab_size") | _table("roberta.embeddings.token_type_embeddings", "type_vocab_size")
     | _adapted(_L + "mixer.Wqkv", "3*hidden_size", "hidden_size") | _adapted(_L + "mixer.out_proj", "hidden_size", "hidden_size")
     | _adapted(_L + "mlp.fc1", "intermediate_size", "hidden_size") | _adapted(_L + "mlp.fc2", "hidden_size", "intermediate_size")
     | _adapted("roberta.pooler.dense", "hidden_size", "hidden_size")

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .rows import DECODER, GELU, THETA, TYPE, Fault, Model, Shapes, tensors
+from .rows import DECODER, GELU, THETA, TYPE, Fault, Model, Shapes, layer_like, tensors
 
 _LLAMA = DECODER | {"model_type": "llama", "head_dim": 16, "rope_parameters": THETA}
 _QWEN2 = DECODER | {"model_type": "qwen2", "rope_parameters": THETA}
@@ -36,6 +36,18 @@ def _shapes(prefix: str, head: str, extra: Shapes, bias: bool = False, norms: tu
     make = tensors(rows)
     return lambda config: make({"head_dim": 16} | config | config.get("text_config", {}) | {"vocab_size": config["vocab_size"]}) | extra
 
+
+def _mtp(shapes: Shapes) -> Shapes:
+    """The layer of multi-token prediction of EXAONE 4.5, which is not the language model's by name."""
+    more = {"mtp.fc.weight": (64, 128), "mtp.norm.weight": (64,), "mtp.pre_fc_norm_embedding.weight": (64,), "mtp.pre_fc_norm_hidden.weight": (64,)}
+    return layer_like("model.language_model.layers.0.", "mtp.layers.0.", *more.items())(shapes)
+
+
+_EXAONE45 = {
+    "text_config": DECODER | {"model_type": "exaone4", "sliding_window": None, "layer_types": ["full_attention"] * 2,
+                              "rope_parameters": THETA | {"rope_theta": 1000000.0}},
+    "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "num_key_value_heads": 1,
+                      "out_hidden_size": 64, "patch_size": 4, "fullatt_block_indexes": [0]}}
 
 ROWS = (
     Model("llava", "LlavaForConditionalGeneration", "llama3", {"text_config": _LLAMA, "vision_config": _EYE}),
@@ -100,9 +112,7 @@ ROWS = (
                 "sliding_attention": THETA}},
         "vision_config": {"patch_size": 4, "mm_embed_dim": 32, "mm_posemb_size": 16, "output_proj_dims": 64},
         "audio_config": {"audio_embed_dim": 16}}, add={"moe_intermediate_size": None, "hidden_size_per_layer_input": 0}, tolerance=GELU, fault=Fault(keys=(TYPE,))),
-    Model("exaone4-5", "Exaone4_5_ForConditionalGeneration", "llama3", {
-        "text_config": DECODER | {"model_type": "exaone4", "sliding_window": None, "layer_types": ["full_attention"] * 2,
-                                  "rope_parameters": THETA | {"rope_theta": 1000000.0}},
-        "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "num_key_value_heads": 1,
-                          "out_hidden_size": 64, "patch_size": 4, "fullatt_block_indexes": [0]}}),
+    Model("exaone4-5", "Exaone4_5_ForConditionalGeneration", "llama3", _EXAONE45),
+    Model("exaone4-5-mtp", "Exaone4_5_ForConditionalGeneration", "llama3", _EXAONE45 | {
+        "text_config": _EXAONE45["text_config"] | {"num_nextn_predict_layers": 1, "mtp_share_layers": True}}, extra=_mtp),
 )
