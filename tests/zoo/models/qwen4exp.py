@@ -17,7 +17,7 @@ _TEXT = _QWEN35_MOE | {
 _NONE = {"ple_layer_ids": []}
 
 
-def _numbers(prefix: str) -> dict[str, Callable[[int], np.ndarray]]:
+def numbers(prefix: str) -> dict[str, Callable[[int], np.ndarray]]:
     """The whole numbers that the block hashes with; multipliers as large as real ones."""
     stem = prefix + "layers.1.ple.ple_embedding."
     return {stem + "layer_multipliers": lambda n: np.array([23_703_573_459_911, 17_179_869_184_007, 5_726_623_061_339]),
@@ -42,10 +42,10 @@ def _mtp(prefix: str) -> Callable[[Shapes], Shapes]:
 _DENSE = Fault(keys=("qwen4exp.attention.compress_ratios",))
 _F32 = ("linear_attn.A_log", "linear_attn.norm.weight")
 ROWS = (
-    Model("qwen4exp", "Qwen4ExpForCausalLM", "qwen35", _TEXT, float32=_F32, values=_numbers("model."), extra=_mtp("model."),
+    Model("qwen4exp", "Qwen4ExpForCausalLM", "qwen35", _TEXT, float32=_F32, values=numbers("model."), extra=_mtp("model."),
           add={"mtp_num_hidden_layers": 1}, zero_norms=True, tolerance=RECURRENT, rounded=True, fault=_DENSE),
     Model("qwen4exp-vl", "Qwen4ExpForConditionalGeneration", "qwen35", {"text_config": _TEXT, "vision_config": _QWEN35_EYE},
-          float32=_F32, values=_numbers("model.language_model."), extra=_mtp("model.language_model."),
+          float32=_F32, values=numbers("model.language_model."), extra=_mtp("model.language_model."),
           add={"mtp_num_hidden_layers": 1}, zero_norms=True, tolerance=RECURRENT, rounded=True, fault=_DENSE),
     Model("qwen4exp-plain", "Qwen4ExpForCausalLM", "qwen35", _TEXT | _NONE, float32=_F32, zero_norms=True, layout="fused",
           tolerance=RECURRENT, rounded=True, fault=_DENSE),
