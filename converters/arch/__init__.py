@@ -100,6 +100,7 @@ from . import (
     qwen2moe,
     qwen3next,
     qwen3tts,
+    qwen4exp,
     qwen35,
     qwenvl,
     refact,
@@ -125,7 +126,7 @@ FAMILIES = (llama, qwen, qwen2moe, qwen35, gemma, gemma4, phi, gpt, bert, deepse
             granite_swa, rugpt3xl, hrm_text, laguna, plamo, bailing, minicpm, gemma3n, dbrx, smallthinker, apertus, mimo,
             arctic, grovemoe, chameleon, grok, kimi_linear, talkie, step, hy_v4, glm5_next, deepseek_ocr, drafts,
             gemma4_assistant, dots3_note, kimi_k3, bitnet, muse_glimmer, wavtokenizer, pocket_tts, deepseek4, granite_switch,
-            qwen3tts)
+            qwen3tts, qwen4exp)
 SPECS: tuple[ArchSpec, ...] = tuple(spec.as_spec() if isinstance(spec, Whole) else spec
                                     for family in FAMILIES for spec in family.SPECS)
 

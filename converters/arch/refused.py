@@ -5,7 +5,5 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "names as text_model_id": ("UltravoxModel",),
     "rows of queries, keys and values, and the scales of their FP8 blocks, stand GPU by GPU in one tensor":
         ("MiMoV2ForCausalLM",),
-    "constants of its hashes are whole numbers of 64 bits that become keys, and a table is spread over many tensors":
-        ("Qwen4ExpForCausalLM", "Qwen4ExpForConditionalGeneration"),
 }
 WHY = {name: reason for reason, names in REFUSED.items() for name in names}

@@ -47,9 +47,7 @@ def _misfit(model: GgufFile, match: Match, hp: Hparams) -> str | None:
     name, shapes = match.gguf[0], [model.tensors[g].shape for g in match.gguf]
     try:
         if match.rule.stacked:
-            if len(match.hf[0]) != shapes[0][0]:
-                return f"{name} holds {shapes[0][0]} experts, the settings say {len(match.hf[0])}"
-            shapes = [shapes[0][1:]]
+            shapes = [match.item(shapes[0])]
         found = shapes_through(tuple(op.inverse for op in reversed(match.ops)), shapes)
         expected = expected_shape(match.rule, BlockHparams(hp, match.block), match.holes.get("p") == "bias")
     except UNFIT as error:

@@ -81,6 +81,13 @@ class GgufReading:
     packing: OriginalPacking | None = None
     beside: Mapping[str, Any] = field(default_factory=dict)  # keys of the text model's file, where this is its projector's
 
+    def spelled(self, table_name: str) -> str:
+        """What the checkpoint to be calls a table's name."""
+        if self.own:
+            return self.own.original_name(table_name)
+        return next((ours + table_name.removeprefix(table) for ours, table in self.aliases if table_name.startswith(table)),
+                    table_name)
+
 
 def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionPlan:
     """Plan a GGUF file (or the first part of a split one) -> `folder`. Reads headers only."""
@@ -132,9 +139,9 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     if reading.packing:
         kept |= reading.packing.kept
         model.metadata.update(reading.packing.bytes_of)
-    if spec.keyed and not kept:
-        bytes_of, kept = from_keys(spec, hp, keys, main_dtype(reading), path)
-        model.metadata.update(bytes_of)
+    bytes_of, of_keys = from_keys(spec, hp, keys, main_dtype(reading), path, reading.spelled, kept)
+    model.metadata.update(bytes_of)
+    kept |= of_keys
     shards = shards_of(tensors, kept, own if options.dtype == "auto" else None, options.max_shard_bytes)
     files = {**index_of(shards, own), **texts.files, **pooling,
              **side_files(model, config, original is not None, reading.notes, reading.packing)}
@@ -245,15 +252,9 @@ def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
     out: list[HfTensor] = []
     for match in sorted((m for m in matches if not m.rule.borrowed), key=lambda m: reading.model.tensors[m.gguf[0]].offset):
         shapes = [reading.model.tensors[g].shape for g in match.gguf]
-        if match.rule.stacked:
-            if len(match.hf[0]) != shapes[0][0]:
-                reading.problems.append(InputError("the number of experts differs", tensor=match.gguf[0],
-                                                   expected=len(match.hf[0]), found=shapes[0][0]))
-                continue
-            shapes = [shapes[0][1:]]
         crop = next((op for op in match.ops if isinstance(op, Crop)), None)
         try:
-            shapes = shapes_through(back(match.ops), shapes)
+            shapes = shapes_through(back(match.ops), [match.item(shapes[0])] if match.rule.stacked else shapes)
         except UNFIT as error:
             reading.problems.append(InputError(str(error), file=reading.model.path, tensor=match.gguf[0]))
             continue
@@ -263,7 +264,7 @@ def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
             continue
         for part, names in enumerate(match.hf[: len(match.hf) - match.rule.borrows]):
             for expert, table_name in enumerate(names):
-                name = own.original_name(table_name) if own else _spelled(table_name, reading.aliases)
+                name = reading.spelled(table_name)
                 if part >= len(shapes):  # what the ops do not give back
                     out.extend(_kept_alone(reading, match, name))
                     continue
@@ -296,8 +297,6 @@ def _kept_alone(reading: GgufReading, match: Match, name: str) -> list[HfTensor]
     return [HfTensor(name, kept["dtype"], shape, match, 0, shape)]
 
 
-def _spelled(table_name: str, aliases: tuple[tuple[str, str], ...]) -> str:
-    return next((own + table_name.removeprefix(table) for own, table in aliases if table_name.startswith(table)), table_name)
 
 
 def _packed(reading: GgufReading, packing: OriginalPacking, match: Match, which: tuple[int, int, str],

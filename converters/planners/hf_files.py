@@ -152,6 +152,6 @@ def _sources(match: Match, expert: int, model: GgufFile, numbers: Mapping[Path, 
         t = model.tensors[name]
         shape, offset = t.shape, t.offset
         if match.rule.stacked:
-            shape, offset = shape[1:], offset + expert * (t.nbytes // shape[0])
+            shape, offset = match.item(shape), offset + expert * (t.nbytes // len(match.hf[0]))
         out.append(Region(numbers[t.file], offset, t.type, shape))
     return tuple(out)

@@ -332,8 +332,7 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
                 expected="F32, F16, BF16 or F64", hint="Convert the unquantized checkpoint of this model."))
             continue
         for name, shape in zip(match.gguf, shapes, strict=True):
-            whole = (len(match.hf[0]), *shape) if match.rule.stacked else shape
-            out.append(PlannedTensor(name, emitted or match.rule.type or "", whole))
+            out.append(PlannedTensor(name, emitted or match.rule.type or "", match.whole(shape)))
     return out
 
 
@@ -356,5 +355,6 @@ def _jobs(match: Match, reading: Reading, files: Mapping[Path, int], outputs: li
     if not match.rule.stacked:
         return jobs_of(name, [reading.source(names[0]) for names in match.hf], files, match.ops, outputs, into)
     (whole,) = outputs
+    each = replace(whole, shape=(len(match.hf[0]), *match.item(whole.shape)))
     return [job for e, spelling in enumerate(match.hf[0])
-            for job in jobs_of(f"{name} expert {e}", [reading.source(spelling)], files, match.ops, [whole.item(e)], into)]
+            for job in jobs_of(f"{name} expert {e}", [reading.source(spelling)], files, match.ops, [each.item(e)], into)]

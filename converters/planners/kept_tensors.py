@@ -67,6 +67,9 @@ def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, 
             add(tensor.name, read_tensor(tensor), None)
         elif tensor.nbytes > room:
             notes.extend(lost(match))
+    for name, (rule, _) in found.keyed.items():
+        if not rule.within:  # whole numbers are in their key as they are
+            add(name, read_tensor(tensors[name]), None)
     if (sum(tensors[name].nbytes for name in found.ignored) <= room
             and not any(isinstance(tensors[name], PackedTensor) for name in found.ignored)):
         for name in found.ignored:

@@ -37,6 +37,7 @@ from .gguf_to_hf import (
     with_dtype,
 )
 from .hf_files import assemble, index_of, shards_of, side_files
+from .keyed_tensors import from_keys
 from .own_keys import KEPT, Source
 from .rounded_values import KEY
 
@@ -104,7 +105,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     start = f"{spec.name}."
     images = GgufReading(seen.model, towers, seen.own, options, notes=notes, beside={
         f"text.{key.removeprefix(start)}": value for key, value in text.keys.items() if key.startswith(start)})
-    text_tensors, text_config, text_found, _ = convertible(words, original)
+    text_tensors, text_config, text_found, hp = convertible(words, original)
     seen_tensors, seen_config, seen_found, _ = convertible(images, config)
     tensors = [*text_tensors, *seen_tensors]
     if config is None:
@@ -135,10 +136,12 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
             kept |= part.own.kept
     if words.packing:
         kept |= words.packing.kept
+    bytes_of, of_keys = from_keys(spec, hp, text.keys, main_dtype(words), path, words.spelled, kept)
+    kept |= of_keys
     kinds = (KEPT, KEY, "ggufx.config") if options.dtype == "auto" else (KEPT, "ggufx.config")
     keys = {key: value for key, value in seen.model.metadata.items() if key.startswith(kinds)}
     both = replace(text.model, tensors={**text.model.tensors, **seen.model.tensors},
-                   metadata={**keys, **text.model.metadata, **(words.packing.bytes_of if words.packing else {})})
+                   metadata={**keys, **text.model.metadata, **(words.packing.bytes_of if words.packing else {}), **bytes_of})
     own = text.own if options.dtype == "auto" else None
     shards = shards_of(tensors, kept, own, options.max_shard_bytes)
     files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, notes, words.packing)}

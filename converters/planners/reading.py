@@ -252,5 +252,5 @@ def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], fil
                     problems.append(InputError("the shape does not fit config.json", file=file, tensor=own,
                                                expected=list(expected), found=list(shapes[own])))
                 elif shapes[own] != shapes[found.names[names[0]]]:
-                    problems.append(InputError("the experts differ in shape", file=file, tensor=own,
+                    problems.append(InputError("the tensors of a stack differ in shape", file=file, tensor=own,
                                                expected=list(shapes[found.names[names[0]]]), found=list(shapes[own])))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import GgufxError, InputError
 from ..ops import WHOLE_NUMBERS, Op, Shape, evaluate
 from ..sources.names import spellings
-from .spec import ArchSpec, Hparams, TensorRule, When
+from .spec import ArchSpec, Hparams, Keyed, TensorRule, When
 from .template import Holes, TemplateIndex, skeletons
 
 MAX_HINTS = 200
@@ -42,6 +42,25 @@ class Match:
     @property
     def block(self) -> int | None:
         return self.rule.block(self.holes)
+
+    def whole(self, item: Shape) -> Shape:
+        """The shape of a stack of such tensors, of a single one its own."""
+        if not self.rule.stacked:
+            return item
+        count = len(self.hf[0])
+        return (count * item[0], *item[1:]) if self.rule.joined else (count, *item)
+
+    def item(self, whole: Shape) -> Shape:
+        """The shape of each tensor of a stack. ValueError where it holds another number of them."""
+        if not self.rule.stacked:
+            return whole
+        count = len(self.hf[0])
+        if self.rule.joined and whole and whole[0] % count == 0:
+            return (whole[0] // count, *whole[1:])
+        if not self.rule.joined and whole[:1] == (count,):
+            return whole[1:]
+        held, each = ("rows", " tensors of them") if self.rule.joined else ("experts", "")
+        raise ValueError(f"holds {whole[0] if whole else 0} {held}, the settings say {count}{each}")
 
 
 class BlockHparams(Mapping[str, Any]):
@@ -94,6 +113,7 @@ class HfMatches:
     names: dict[str, str]
     parts: dict[str, int]  # prefix of another part of the model -> number of its tensors
     beyond: dict[tuple[int, str], int]  # block behind a stack's last that is ignored, what it is -> number of its tensors
+    keyed: dict[str, tuple[Keyed, int | None]] = field(default_factory=dict)  # what becomes keys, with its block
 
 
 def match_hf(
@@ -104,9 +124,12 @@ def match_hf(
     for r, rule in enumerate(spec.tensors):
         for t, template in enumerate(rule.hf) if not spec.layouts[r] else ():
             index.add(template, (r, t))
-    dropped: TemplateIndex[None] = TemplateIndex()
-    for template in (*spec.ignore, *(rule.hf for rule in spec.keyed)):
+    dropped: TemplateIndex[Keyed | None] = TemplateIndex()
+    for template in spec.ignore:
         dropped.add(template, None)
+    for keyed_rule in spec.keyed:
+        dropped.add(keyed_rule.hf, keyed_rule)
+    keyed: dict[str, tuple[Keyed, int | None]] = {}
     unread = {str(template) for template in spec.ignore if not template.holes}  # also where a row of all blocks would take it
 
     unknown = _Unknown(index.texts, file)
@@ -128,10 +151,13 @@ def match_hf(
             if found is not None or spelling in unread:
                 break
         if found is None:
-            if any(next(dropped.find(s), None) for s in rename(name, spec.aliases)):
-                ignored.append(name)
-            else:
+            unmatched = next((f for s in rename(name, spec.aliases) if (f := next(dropped.find(s), None))), None)
+            if unmatched is None:
                 problems.append(unknown(name))
+            elif unmatched[1] is not None:
+                keyed[name] = unmatched[1], unmatched[2].get("b")
+            else:
+                ignored.append(name)
             continue
         _, (r, t), holes = found
         stack = spec.tensors[r].stack
@@ -146,6 +172,12 @@ def match_hf(
                 else:
                     problems.append(InputError("the block is beyond the model's block count", file=file, tensor=name,
                                                expected=f"{len(blocks)} blocks, counted from 0", found=block))
+                continue
+        if within := spec.tensors[r].within:
+            block = holes.pop("b")
+            if block != hp.get(within):
+                problems.append(InputError("config.json does not have it in this block", file=file, tensor=name,
+                                           expected=hp.get(within), found=block))
                 continue
         expert = holes.pop("e", 0)
         if spelling in names:
@@ -166,7 +198,7 @@ def match_hf(
             made[gguf] = match.hf[0][0]
         matches.append(match)
     problems.extend(_missing(spec, hp, made, file))
-    return HfMatches(matches, ignored, names, others, beyond)
+    return HfMatches(matches, ignored, names, others, beyond, keyed)
 
 
 class _Unknown:
@@ -259,7 +291,7 @@ def _asked(when: When, hp: Hparams, block: int | None) -> bool:
 def local_holes(spec: ArchSpec, rule: TensorRule, holes: Holes, hp: Hparams) -> Holes:
     """The holes of the HF names: there each stack counts its blocks from 0."""
     if rule.stack is None:
-        return holes
+        return {**holes, "b": hp.get(rule.within)} if rule.within else holes
     return {**holes, rule.stack: spec.blocks(rule.stack, hp).index(holes[rule.stack])}
 
 

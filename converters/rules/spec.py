@@ -64,6 +64,8 @@ class TensorRule:
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
     given: Has | None = None  # on the way back: only where the file has, or lacks, this tensor at the same block
     each: str = "expert_count"  # the size that a stack's {e} runs over
+    joined: bool = False  # the rows of a stack follow each other: it adds no axis
+    within: str = ""  # the size that is the number of the block {b} in HF, where the GGUF name has none
     of: When | None = None  # the blocks that have it: elsewhere its names are another row's
     borrowed: bool = False  # the HF tensor is another part's, which holds it: read, and not written on the way back
     borrows: int = 0  # so are as many of several, the last ones
@@ -101,12 +103,14 @@ class Derived:
 
 @dataclass(frozen=True)
 class Keyed:
-    """A single number of each block, or of the model where `hf` has no hole, `shape` in HF, that GGUF holds in a key (by its
-    full name): a float32 for each."""
+    """A tensor that GGUF holds in a key (by its full name): a single number of each block, or of the model where `hf` has no
+    hole, `shape` in HF, as a float32 each; or the whole numbers of 64 bits of the one block that the size `within` names, none
+    without it."""
 
     key: str
     hf: Template
     shape: tuple[int, ...] = ()
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,14 +254,16 @@ def R(
     of: When | None = None,
     borrowed: bool = False,
     borrows: int = 0,
+    joined: bool = False,
+    within: str = "",
 ) -> TensorRule:
     """A row: GGUF name(s), HF name(s), and the ops between them."""
 
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
-    return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each, of,
-                      borrowed, borrows)
+    return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each,
+                      joined, within, of, borrowed, borrows)
 
 
 def in_memory(*rows: TensorRule) -> tuple[TensorRule, ...]:

@@ -1,6 +1,8 @@
 """Models with a tower of Qwen."""
 
 # fmt: off
+from ..models.qwen4exp import _TEXT as _QWEN4EXP
+from ..models.qwen4exp import numbers
 from ..models.qwen35 import _QWEN35
 from ..models.rows import THETA, Model
 from . import CLIP, HALF, TEXT, Tower, frames, loaded
@@ -31,4 +33,7 @@ ROWS = (
     Tower(Model("qwen35-eye", "Qwen3_5ForConditionalGeneration", "qwen35", {
         "text_config": _QWEN35 | {"num_hidden_layers": 1, "layer_types": ["full_attention"]}, "vision_config": _EYE | {"patch_size": 16, "num_position_embeddings": 64}},
           zero_norms=True), HALF, size=(128, 96), features=_features),
+    Tower(Model("qwen4exp-eye", "Qwen4ExpForConditionalGeneration", "qwen35", {
+        "text_config": _QWEN4EXP | {"split_ngram_parts": 1}, "vision_config": _EYE | {"patch_size": 16, "num_position_embeddings": 64}},
+          zero_norms=True, layout="fused", values=numbers("model.language_model.")), HALF, size=(128, 96), features=_features),
 )
