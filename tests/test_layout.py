@@ -41,8 +41,9 @@ LAW = {
     "run": ("system", "notes", "errors", "ops", "io", "plan", "quant"),
     "verify": ("system", "notes", "errors", "ops", "io", "sources", "rules", "arch", "arch.projectors", "tokenizer", "plan",
                "planners", "sources.original", "sources.packed", "sources.merged", "run", "quant"),
+    "batch": ("errors", "io", "sources", "plan", "planners", "run"),
     "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
-            "verify", "quant", "quant.recipes"),
+            "verify", "batch", "quant", "quant.recipes"),
 }
 
 

@@ -115,6 +115,16 @@ def refuse(plan: ConversionPlan, *, device: str = "auto", resume: bool = False, 
     Run(plan, threads, max_memory, None).refuse(resume, force)
 
 
+def is_interrupted(plan: ConversionPlan) -> bool:
+    """Whether an interrupted run to the plan's outputs left a journal, with which `execute` can resume."""
+    return _journal_path(plan).exists()
+
+
+def _journal_path(plan: ConversionPlan) -> Path:
+    """The last output completes the set, and has the same name however the tensors are spread over shards."""
+    return plan.outputs[-1].path.with_name(plan.outputs[-1].path.name + SUFFIX)
+
+
 class Run:
     """One execution: what its steps share. `shards.py` has another one, of several processes."""
 
@@ -126,8 +136,7 @@ class Run:
         self.progress = progress
         self.jobs = [part for job in plan.jobs for part in by_address(job)]
         self.gaps = unwritten(plan, self.jobs)
-        # The last output completes the set, and has the same name however the tensors are spread over shards.
-        self.journal_path = plan.outputs[-1].path.with_name(plan.outputs[-1].path.name + SUFFIX)
+        self.journal_path = _journal_path(plan)
         self.fixed = self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
         self.made = {*self.plan.folders, *((self.plan.folder,) if self.plan.folder else ())}
         self.last_progress = 0.0

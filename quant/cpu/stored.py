@@ -19,17 +19,6 @@ def unpack(rows, bits, order, out):
     n, count = out.shape
     last = rows.shape[1] - 1
     mask = (1 << bits) - 1
-    if order.size == 8:  # a word of 32 bits, whose codes are taken in the order of their places
-        shifts = np.empty(8, np.uint32)
-        for k in range(8):
-            shifts[order[k]] = 4 * k
-        for r in range(n):
-            for j in range(count >> 3):
-                word = np.uint32(rows[r, 4 * j]) | np.uint32(rows[r, 4 * j + 1]) << np.uint32(8) \
-                    | np.uint32(rows[r, 4 * j + 2]) << np.uint32(16) | np.uint32(rows[r, 4 * j + 3]) << np.uint32(24)
-                for k in range(8):
-                    out[r, 8 * j + k] = word >> shifts[k] & np.uint32(15)
-        return
     if order.size:
         run = order.size
         for r in range(n):
@@ -60,20 +49,13 @@ def unpack(rows, bits, order, out):
 
 @kernel
 def turn(x, out):
-    """uint8 or uint32 [n, m] -> [m, n], in squares that are turned where they do not push each other out of the cache, as rows
-    whose distance is a power of two do."""
+    """uint8 or uint32 [n, m] -> [m, n], in squares that stay in the first-level cache."""
     n, m = x.shape
-    square = np.empty((64, 64), x.dtype)
     for i in range(0, n, 64):
-        high = min(64, n - i)
         for j in range(0, m, 64):
-            wide = min(64, m - j)
-            for a in range(high):
-                for b in range(wide):
-                    square[b, a] = x[i + a, j + b]
-            for b in range(wide):
-                for a in range(high):
-                    out[j + b, i + a] = square[b, a]
+            for a in range(i, min(i + 64, n)):
+                for b in range(j, min(j + 64, m)):
+                    out[b, a] = x[a, b]
 
 
 @kernel

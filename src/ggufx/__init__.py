@@ -39,6 +39,7 @@ from .arguments import as_path, as_quantization, as_stated, as_target, check_pos
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .converters.batch import Outcome
     from .converters.errors import GgufxError, IncompleteError
     from .converters.inspect.inspection import Inspection
     from .converters.plan.plan import ConversionPlan
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
     from .converters.run.shards import ShardResult
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Report", "Result", "ShardResult", "__version__",
-           "commit", "edit", "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf",
-           "quantize", "run_shard", "split", "verify", "write_plan"]
+__all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Outcome", "Report", "Result", "ShardResult",
+           "__version__", "batch", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora",
+           "original_to_hf", "quantize", "run_shard", "split", "verify", "write_plan"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
-              "ConversionPlan": "plan.plan", "Inspection": "inspect.inspection", "Report": "verify.verify"}
+              "Outcome": "batch", "ConversionPlan": "plan.plan", "Inspection": "inspect.inspection", "Report": "verify.verify"}
 
 
 def __getattr__(name: str) -> Any:
@@ -576,6 +577,39 @@ def commit(
 
         raise IncompleteError(result.failures, result)
     return result
+
+
+@checked
+def batch(
+    models: str | Path | Sequence[str | Path],
+    *,
+    outtype: str | Sequence[str] = "auto",
+    outfile: str | Path | None = None,
+    mmproj: bool = False,
+    mmproj_type: str = "f16",
+    check: bool = False,
+    force: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    device: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[Outcome, ...]:
+    """`hf_to_gguf` of many checkpoints, one after another: what became of each. One that fails does not keep the others back.
+
+    `models`: folders or Hub ids, or a file with one on each line. `outfile`: with `{name}`, `{org}` and `{revision}` of the
+    checkpoint filled in, and `{outtype}`; or a folder. What is there already, with the size and header that it must have, is
+    not made anew; `check`: it is held byte for byte against what its source gives. An interrupted call goes on when repeated.
+    """
+    from .converters.batch import BatchOptions, check_batch, convert_each, read_list
+    from .converters.planners.many_outputs import outtype_names
+
+    check_positive(threads=threads, max_memory=max_memory)
+    names = read_list(Path(models)) if isinstance(models, (str, Path)) else [str(model) for model in models]
+    options = BatchOptions(outtype=tuple(outtype_names(outtype)), outfile=outfile, mmproj=mmproj, mmproj_type=mmproj_type,
+                           force=force, check=check, checksums=checksums, threads=threads, max_memory=max_memory, device=device)
+    check_batch(names, options)
+    return tuple(convert_each(names, options, progress and (lambda *_: progress)))
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:

@@ -156,7 +156,7 @@ PRINT = {
 }
 
 
-SHARDS = {"plan", "run", "commit"}  # tests/cli/test_shards.py
+MACHINES = {"plan", "run", "commit", "batch"}  # tests/cli/test_shards.py, test_batch.py
 
 
 def commands() -> dict[str, Any]:
@@ -164,7 +164,7 @@ def commands() -> dict[str, Any]:
 
 
 def test_every_command_is_here():
-    assert set(commands()) == set(CALLS) | set(PRINT) | SHARDS
+    assert set(commands()) == set(CALLS) | set(PRINT) | MACHINES
 
 
 @pytest.mark.parametrize("name", CALLS)
