@@ -18,6 +18,7 @@ from .options import (
     RUN,
     Checksums,
     Device,
+    Engine,
     Force,
     Json,
     MaxMemory,
@@ -38,6 +39,7 @@ PANEL = MACHINES
 EXAMPLES = """\
 $ ggufx batch models.txt --outtype q4_k_m --outfile '{org}/{name}-{outtype}.gguf'
 $ ggufx batch models.txt --outtype recommended --json
+$ ggufx batch models.txt --outtype q4_k_m --outfile /shared/ --engine ray
 """
 STATES = {"made": "made", "there": "was there", "incomplete": "incomplete", "failed": "not made"}
 
@@ -64,6 +66,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -77,7 +80,8 @@ def command(
     named = read_list(models)
     options = BatchOptions(
         outtype=tuple(outtype_names(outtype)), outfile=outfile, mmproj=mmproj, mmproj_type=mmproj_type, force=force,
-        check=check, checksums=checksums is not None or json_mode or verbose, threads=threads, max_memory=max_memory, device=device)
+        check=check, checksums=checksums is not None or json_mode or verbose, threads=threads, max_memory=max_memory,
+        device=device, engine=engine)
     check_batch(named, options)
     check_writable(checksums, force)
     done: list[Outcome] = []
@@ -103,7 +107,7 @@ def report(out: Output, done: list[Outcome]) -> ExitStatus:
     """The table of all, and the document."""
     out.table(["model", "result", "file", "size"], [
         (o.model, STATES[o.state], path, size) for o in done
-        for path, size in ([(f.path, human_bytes(f.size)) for f in o.files] or [("", "")])])
+        for path, size in ([(str(f.path), human_bytes(f.size)) for f in o.files] or [("", "")])])
     failed = sum(not o.ok for o in done)
     status = ExitStatus.NO if failed else ExitStatus.DONE
     out.line(f"{len(done) - failed} of {len(done)} are there: {human_bytes(sum(f.size for o in done for f in o.files))}")

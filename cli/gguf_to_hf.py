@@ -17,6 +17,7 @@ from .options import (
     Checksums,
     Device,
     DryRun,
+    Engine,
     Force,
     HfClass,
     Json,
@@ -74,6 +75,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -106,4 +108,4 @@ def command(
     beside = ("--base", base) if base else () if projector is None else ("--mmproj", str(projector))
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *beside),), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force)
+                     max_memory=max_memory, device=device, engine=engine, resume=resume, force=force)

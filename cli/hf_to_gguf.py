@@ -18,6 +18,7 @@ from .options import (
     ContextLength,
     Device,
     DryRun,
+    Engine,
     ExcludeWeights,
     Force,
     HfClass,
@@ -109,6 +110,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -152,4 +154,4 @@ def command(
                      then=(("ggufx", "verify", model, RESULT, *pair, *(("--as", hf_class) if hf_class else ()),
                             *(("--target", target) if target else ()), *stated.words,
                             *(text for adapter in lora for text in ("--lora", adapter))), *served), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force)
+                     max_memory=max_memory, device=device, engine=engine, resume=resume, force=force)

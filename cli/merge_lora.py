@@ -17,6 +17,7 @@ from .options import (
     Checksums,
     Device,
     DryRun,
+    Engine,
     Force,
     HfClass,
     Imatrix,
@@ -67,6 +68,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -97,4 +99,4 @@ def command(
     then = (("ggufx", "verify", base, RESULT, *lora), ("ggufx", "hf-to-gguf", RESULT, "--outtype", "q4_k_m")) if folder else \
         (("ggufx", "verify", base, RESULT), ("llama-server", "-m", RESULT))
     return carry_out(out, plan, refused, source=base, dry_run=dry_run, checksums=checksums, after=compare, then=then,
-                     threads=threads, max_memory=max_memory, device=device, resume=resume, force=force)
+                     threads=threads, max_memory=max_memory, device=device, engine=engine, resume=resume, force=force)

@@ -16,6 +16,7 @@ from .options import (
     Checksums,
     Device,
     DryRun,
+    Engine,
     ExcludeWeights,
     Force,
     Imatrix,
@@ -86,6 +87,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -113,4 +115,4 @@ def command(
                                   ignore=overridden(override_kv)) for written in plan.results} if after else None
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force)
+                     max_memory=max_memory, device=device, engine=engine, resume=resume, force=force)

@@ -31,8 +31,9 @@ State = Literal["made", "there", "incomplete", "failed"]
 class BatchOptions:
     """What is made of each checkpoint.
 
-    `outfile`: as of hf-to-gguf, with `{org}`, `{name}` and `{revision}` of the checkpoint, or a folder. `check`: results that are
-    there are held byte for byte against what their sources give. The others as of `execute` and `GgufOptions`.
+    `outfile`: as of hf-to-gguf, with `{org}`, `{name}` and `{revision}` of the checkpoint, or a folder. `check`: results that
+    are there are held byte for byte against what their sources give. `engine`: threads, one checkpoint after another; or ray,
+    each a task of a cluster. The others as of `execute` and `GgufOptions`.
     """
 
     outtype: tuple[str, ...] = ("auto",)
@@ -45,6 +46,7 @@ class BatchOptions:
     threads: int | None = None
     max_memory: int = 1 << 30
     device: str = "auto"
+    engine: str = "threads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,7 @@ def check_batch(models: Sequence[str], options: BatchOptions) -> None:
 
 def pattern_for(model: str, outfile: str | Path | None) -> str:
     """`outfile` with what is known of the checkpoint filled in; `{outtype}` is left."""
-    text = PATTERN if outfile is None else str(outfile)
-    if outfile is not None and (text.endswith(("/", os.sep)) or os.path.isdir(text)):
-        text = os.path.join(text, PATTERN)
+    text = _named(outfile)
     reference = None if os.path.exists(model) else HubReference.parse(model)
     if reference is not None:
         org, _, name = reference.repo.partition("/")
@@ -115,14 +115,41 @@ def pattern_for(model: str, outfile: str | Path | None) -> str:
 
 def convert_each(models: Sequence[str], options: BatchOptions,
                  progress: Callable[[int, str], Progress] | None = None) -> Iterator[Outcome]:
-    """One after another, each on all threads. `progress`: gives that of a checkpoint, by its number and name."""
-    for number, model in enumerate(models):
-        try:
-            yield convert(model, options, progress and progress(number, model))
-        except BaseException as error:
-            if not isinstance(error, GeneratorExit):
-                error.__notes__ = [f"{number} of {len(models)} are done; the same call goes on from there."]
-            raise
+    """The outcomes as they come: one after another, each on all threads; or each a task of a Ray cluster.
+
+    `progress`: gives that of a checkpoint, by its number and name; of a cluster's tasks there is none.
+    """
+    done = 0
+    try:
+        if options.engine == "ray":
+            from .run.engines.ray import RayTasks
+
+            with RayTasks(options.threads, options.max_memory, options.device) as tasks:
+                own = replace(options, threads=tasks.threads, outfile=os.path.abspath(_named(options.outfile)))
+                for _, outcome in tasks.each(convert, [(_absolute(model), own) for model in models]):
+                    done += 1
+                    yield outcome
+            return
+        for model in models:
+            yield convert(model, options, progress and progress(done, model))
+            done += 1
+    except BaseException as error:
+        if not isinstance(error, GeneratorExit):
+            error.__notes__ = [f"{done} of {len(models)} are done; the same call goes on from there."]
+        raise
+
+
+def _absolute(model: str) -> str:
+    """A folder as a node finds it, from wherever it runs."""
+    return os.path.abspath(model) if os.path.exists(model) else model
+
+
+def _named(outfile: str | Path | None) -> str:
+    """A file's pattern, of a folder as well."""
+    if outfile is None:
+        return PATTERN
+    text = str(outfile)
+    return os.path.join(text, PATTERN) if text.endswith(("/", os.sep)) or os.path.isdir(text) else text
 
 
 def convert(model: str, options: BatchOptions, progress: Progress | None = None) -> Outcome:

@@ -25,6 +25,7 @@ What the verbs that write have in common:
     threads     default: all CPUs. No byte depends on it
     max_memory  bytes of tensor data in flight, on each GPU as well
     device      auto, cpu, cuda (all GPUs) or cuda:N. The same bytes
+    engine      threads, or ray: a cluster whose nodes see the same files. The same bytes
     progress    called with (bytes done, bytes in all, name of the tensor)
 """
 
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from .converters.verify.verify import Report
 
 __all__ = ["ConversionPlan", "GgufxError", "IncompleteError", "Inspection", "Outcome", "Report", "Result", "ShardResult",
-           "__version__", "batch", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf", "merge_lora",
-           "original_to_hf", "quantize", "run_shard", "split", "verify", "write_plan"]
+           "__version__", "batch", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "inspect", "join", "lora_to_gguf",
+           "merge_lora", "original_to_hf", "quantize", "run_shard", "split", "verify", "write_plan"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
               "Outcome": "batch", "ConversionPlan": "plan.plan", "Inspection": "inspect.inspection", "Report": "verify.verify"}
@@ -103,6 +104,7 @@ def hf_to_gguf(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A checkpoint (folder or Hub id `org/name[@revision]`) -> a GGUF file, or one of each type in a single pass.
@@ -152,7 +154,8 @@ def hf_to_gguf(
                           mmproj_only=mmproj_only, mmproj_type=mmproj_type,
                           split=SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
-                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
+                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
+                      progress=progress)
 
 
 @checked
@@ -172,6 +175,7 @@ def gguf_to_hf(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder, which is made; a GGUF
@@ -197,7 +201,7 @@ def gguf_to_hf(
     else:
         plan = plan_model_to_hf(path, Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                        max_memory=max_memory, device=device, progress=progress)
+                        max_memory=max_memory, device=device, engine=engine, progress=progress)
 
 
 @checked
@@ -285,6 +289,7 @@ def merge_lora(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """PEFT adapters merged into their base model -> a checkpoint folder, which is made; with the bits of peft's merge.
@@ -303,7 +308,7 @@ def merge_lora(
     path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint", headers=dry_run)
     plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=as_path(imatrix))
     return _each_made(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                     max_memory=max_memory, device=device, progress=progress)
+                     max_memory=max_memory, device=device, engine=engine, progress=progress)
 
 
 @checked
@@ -333,6 +338,7 @@ def quantize(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A GGUF file -> a GGUF file of another type, or one of each type in a single pass, with the bytes of llama-quantize.
@@ -353,7 +359,7 @@ def quantize(
     planner = QuantizePlanner(resolve_model(model, what="gguf", headers=dry_run), outfile, quantization,
                               SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_type(planner, outtypes, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                        max_memory=max_memory, device=device, progress=progress)
+                        max_memory=max_memory, device=device, engine=engine, progress=progress)
 
 
 @checked
@@ -593,6 +599,7 @@ def batch(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> tuple[Outcome, ...]:
     """`hf_to_gguf` of many checkpoints, one after another: what became of each. One that fails does not keep the others back.
@@ -607,7 +614,8 @@ def batch(
     check_positive(threads=threads, max_memory=max_memory)
     names = read_list(Path(models)) if isinstance(models, (str, Path)) else [str(model) for model in models]
     options = BatchOptions(outtype=tuple(outtype_names(outtype)), outfile=outfile, mmproj=mmproj, mmproj_type=mmproj_type,
-                           force=force, check=check, checksums=checksums, threads=threads, max_memory=max_memory, device=device)
+                           force=force, check=check, checksums=checksums, threads=threads, max_memory=max_memory, device=device,
+                           engine=engine)
     check_batch(names, options)
     return tuple(convert_each(names, options, progress and (lambda *_: progress)))
 

@@ -139,7 +139,7 @@ def test_a_fault_of_ours_costs_one_model(listed: Path, tmp_path: Path, monkeypat
 def test_each_option_arrives(listed: Path, monkeypatch: pytest.MonkeyPatch):
     rows = {"--outtype": ("q8_0,f16", ("q8_0", "f16")), "--outfile": ("{name}.gguf", "{name}.gguf"), "--mmproj": ("", True),
             "--mmproj-type": ("f32", "f32"), "--check": ("", True), "--force": ("", True), "--threads": ("3", 3),
-            "--max-memory": ("2MiB", 2 << 20), "--device": ("cpu", "cpu")}
+            "--max-memory": ("2MiB", 2 << 20), "--device": ("cpu", "cpu"), "--engine": ("ray", "ray")}
     talk = {"--json", "--quiet", "--verbose", "--checksums"}
     params = typer.main.get_command(app).commands["batch"].params
     assert {text for p in params for text in p.opts if text.startswith("--")} - {"--help"} == {*rows, *talk}

@@ -52,7 +52,7 @@ CONVERT = {
     "--verify": ("", "made", True),
 }
 COPY = {flag: row for flag, row in CONVERT.items() if flag != "--verify"}
-DEVICE = {"--device": ("cuda:7", "device", "cuda:7")}
+DEVICE = {"--device": ("cuda:7", "device", "cuda:7"), "--engine": ("ray", "engine", "ray")}
 OUTPUT = {"--outfile": ("out.gguf", "outfile", "out.gguf"), "--outtype": ("f16", "outtype", "f16")}
 METADATA = {
     "--model-name": ("Some Name", "model_name", "Some Name"),
