@@ -17,6 +17,7 @@ from .options import (
     ContextLength,
     Device,
     DryRun,
+    Engine,
     Force,
     Json,
     LlamaVersion,
@@ -54,6 +55,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -72,4 +74,4 @@ def command(
     compare = {folder: afterwards(path, folder, threads=threads, max_memory=max_memory, stated=stated)} if after else None
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *stated.words), ("ggufx", "hf-to-gguf", RESULT)), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force)
+                     max_memory=max_memory, device=device, engine=engine, resume=resume, force=force)

@@ -24,7 +24,8 @@ def plan_document(plan: ConversionPlan, version: str) -> dict[str, Any]:
     """
     for source in plan.inputs:
         if elsewhere(source.path) is not None:
-            raise UsageError("is on the Hub, its headers alone are here", file=source.path, hint="Fetch the model first.")
+            raise UsageError("is on the Hub or in an object store, its headers alone are here", file=source.path,
+                             hint="Fetch the model first.")
     plan = replace(
         plan, inputs=tuple(replace(i, path=_absolute(i.path)) for i in plan.inputs),
         outputs=tuple(replace(o, path=_absolute(o.path)) for o in plan.outputs),

@@ -219,6 +219,7 @@ def original_to_hf(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A model in Meta's or Mistral's own layout -> a checkpoint folder, which is made; each tensor in its own element type.
@@ -232,7 +233,7 @@ def original_to_hf(
     options = OriginalOptions(as_stated(llama_version, context_length), max_shard_bytes=max_shard_size)
     plan = plan_original_to_hf(resolve_model(model, headers=dry_run), Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                        max_memory=max_memory, device=device, progress=progress)
+                        max_memory=max_memory, device=device, engine=engine, progress=progress)
 
 
 @checked
