@@ -20,6 +20,7 @@ from .options import (
     CreatePr,
     Device,
     DryRun,
+    Engine,
     Force,
     HfClass,
     Json,
@@ -84,6 +85,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -119,4 +121,5 @@ def command(
                             made_of=(path,), relation="")
     return carry_out(out, plan, source=model, dry_run=dry_run, checksums=checksums, after=compare,
                      then=(("ggufx", "verify", model, RESULT, *beside),), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force, publishing=publishing)
+                     max_memory=max_memory, device=device, engine=engine, resume=resume, force=force,
+                     publishing=publishing)

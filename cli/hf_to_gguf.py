@@ -23,6 +23,7 @@ from .options import (
     CreatePr,
     Device,
     DryRun,
+    Engine,
     ExcludeWeights,
     Force,
     HfClass,
@@ -123,6 +124,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -178,4 +180,5 @@ def command(
                      then=(("ggufx", "verify", model, RESULT, *pair, *(("--as", hf_class) if hf_class else ()),
                             *(("--target", target) if target else ()), *stated.words,
                             *(text for adapter in lora for text in ("--lora", adapter))), *served), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force, publishing=publishing)
+                     max_memory=max_memory, device=device, engine=engine, resume=resume, force=force,
+                     publishing=publishing)

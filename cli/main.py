@@ -148,6 +148,7 @@ def run() -> None:
 
 from . import (  # noqa: E402 they register on `app`
     archs,
+    batch,
     card,
     commit,
     edit,
@@ -172,6 +173,6 @@ from . import (  # noqa: E402 they register on `app`
 )
 
 for _module in (hf_to_gguf, gguf_to_hf, original_to_hf, lora_to_gguf, merge_lora, quantize, split, join, edit, verify, measure,
-                inspect, archs, types, plan, run_shard, commit, modelfile, imatrix, card, push, warmup):
+                inspect, archs, types, plan, run_shard, commit, batch, modelfile, imatrix, card, push, warmup):
     app.command(_module.NAME, cls=Command, rich_help_panel=_module.PANEL, epilog=f"Examples:\n{_module.EXAMPLES}",
                 context_settings=getattr(_module, "SETTINGS", None))(guarded(_module.command))

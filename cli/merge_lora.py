@@ -20,6 +20,7 @@ from .options import (
     CreatePr,
     Device,
     DryRun,
+    Engine,
     Force,
     HfClass,
     Imatrix,
@@ -77,6 +78,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -106,4 +108,5 @@ def command(
     publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
                             made_of=(model, *(adapter.folder for adapter in found)), relation="merge")
     return carry_out(out, plan, refused, source=base, dry_run=dry_run, checksums=checksums, after=compare, then=then,
-                     threads=threads, max_memory=max_memory, device=device, resume=resume, force=force, publishing=publishing)
+                     threads=threads, max_memory=max_memory, device=device, engine=engine, resume=resume, force=force,
+                     publishing=publishing)

@@ -63,6 +63,13 @@ def device_name(text: str) -> str:
     return text
 
 
+def engine_name(text: str) -> str:
+    """`threads`, `ray`."""
+    if text not in ("threads", "ray"):
+        raise typer.BadParameter(f"{text!r} is not an engine; choose threads, or ray")
+    return text
+
+
 # -- how to talk ----------------------------------------------------------------------------------------------------
 Json = Annotated[bool, typer.Option("--json", rich_help_panel=TALK, help="One JSON document on stdout, also of a failure.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=TALK, help="Nothing but errors.")]
@@ -96,6 +103,10 @@ MaxMemory = Annotated[
 Device = Annotated[
     str, typer.Option("--device", parser=device_name, metavar="DEVICE", autocompletion=complete_devices, rich_help_panel=RUN,
                       help="auto, cpu, cuda (all GPUs) or cuda:N. The bytes are the same."),
+]
+Engine = Annotated[
+    str, typer.Option("--engine", parser=engine_name, metavar="ENGINE", rich_help_panel=RUN,
+                      help="threads, or ray: a cluster whose nodes see the same files. The bytes are the same."),
 ]
 Checksums = Annotated[
     Path | None, typer.Option("--checksums", metavar="FILE", rich_help_panel=OUTPUT,

@@ -117,6 +117,10 @@ class Output:
         if failures:
             self._print_error(told_failures(failures, self.verbose))
 
+    def failed(self, subject: str, error: GgufxError) -> None:
+        """Why one of several subjects failed, also under --quiet."""
+        self._print_error(f"{subject}: {error.told(self.verbose)}")
+
     def error(self, error: GgufxError, status: ExitStatus) -> None:
         """The error that ends a command; with --json as a document as well."""
         self._print_error(error.told(self.verbose))

@@ -19,6 +19,7 @@ from .options import (
     CreatePr,
     Device,
     DryRun,
+    Engine,
     ExcludeWeights,
     Force,
     Imatrix,
@@ -96,6 +97,7 @@ def command(
     threads: Threads = None,
     max_memory: MaxMemory = MEMORY,
     device: Device = "auto",
+    engine: Engine = "threads",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -126,4 +128,5 @@ def command(
                             made_of=(path,), relation="quantized")
     return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
-                     max_memory=max_memory, device=device, resume=resume, force=force, publishing=publishing)
+                     max_memory=max_memory, device=device, engine=engine, resume=resume, force=force,
+                     publishing=publishing)

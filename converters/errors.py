@@ -106,6 +106,9 @@ class ManyErrors(GgufxError):
         self.code = problems[0].code
         super().__init__(f"{len(problems)} problems")
 
+    def __reduce__(self) -> tuple[Any, ...]:  # another process may be told of it
+        return type(self), (self.problems,), self.__dict__
+
     def told(self, all_names: bool = False) -> str:
         """One line of each kind, with its count: what is wrong with a thousand tensors alike is one thing to mend."""
         kinds: dict[object, list[GgufxError]] = {}
@@ -168,6 +171,9 @@ class IncompleteError(ManyErrors):
         super().__init__([f.error for f in failures])
         self.failures = tuple(failures)
         self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.failures, self.result), self.__dict__
 
     def told(self, all_names: bool = False) -> str:
         return told_failures(self.failures, all_names)

@@ -44,8 +44,10 @@ LAW = {
     "publish": ("notes", "errors", "io", "sources", "metadata", "inspect", "run", "quant.recipes"),
     "calibrate": ("system", "errors", "io", "metadata", "ops", "rules", "tokenizer", "planners", "verify", "quant"),
     "measure": ("errors", "io", "verify"),
+    "batch": ("errors", "io", "sources", "plan", "planners", "run"),
     "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
-            "verify", "publish", "calibrate", "measure", "quant", "quant.recipes"),
+            "verify", "publish", "calibrate", "measure", "batch",
+            "quant", "quant.recipes"),
 }
 
 

@@ -25,6 +25,10 @@ class RangeSource(Protocol):
         """Exactly these bytes, which are in the file; on any thread. NetworkError where they cannot be had."""
         ...
 
+    def check(self) -> None:
+        """InputError where the file is no longer what it was when it was announced."""
+        ...
+
 
 class Elsewhere:
     """An announced file. Its beginning is kept as far as it was read: a header is read in few, growing steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def plan_document(plan: ConversionPlan, version: str) -> dict[str, Any]:
     """
     for source in plan.inputs:
         if elsewhere(source.path) is not None:
-            raise UsageError("is on the Hub, its headers alone are here", file=source.path, hint="Fetch the model first.")
+            raise UsageError("is on the Hub or in an object store, its headers alone are here", file=source.path,
+                             hint="Fetch the model first.")
     plan = replace(
         plan, inputs=tuple(replace(i, path=_absolute(i.path)) for i in plan.inputs),
         outputs=tuple(replace(o, path=_absolute(o.path)) for o in plan.outputs),
@@ -34,7 +36,11 @@ def plan_document(plan: ConversionPlan, version: str) -> dict[str, Any]:
 def read_plan(path: Path, version: str) -> ConversionPlan:
     """The plan that a file holds. InputError for what is no such file, or was changed; UsageError for a plan of another
     version, which could write other bytes."""
-    found = read_json(path, max_bytes=MAX_BYTES, non_finite=True)
+    return plan_of(read_json(path, max_bytes=MAX_BYTES, non_finite=True), version, path)
+
+
+def plan_of(found: Mapping[str, Any], version: str, path: Path | None = None) -> ConversionPlan:
+    """The plan of such an object. Raises as `read_plan`."""
     if found.get("ggufx_plan") != FORMAT:
         raise InputError("is no plan of `ggufx plan`", file=path)
     if found.get("version") != version:

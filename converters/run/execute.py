@@ -23,7 +23,7 @@ from ..plan.tiles import Tile, by_address
 from .conversion import Conversion, GrowingFile
 from .convert_tile import NO_CHECKSUM
 from .engines import Engine
-from .engines.choice import choose
+from .engines.choice import choose, on_cluster
 from .hash_and_sync import Trail
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
 from .open_files import OpenFiles, open_inputs, storage_error
@@ -80,7 +80,7 @@ def execute(
     resume: bool = False,
     keep_partial: bool | None = None,
     force: bool = False,
-    engine: Engine | None = None,
+    engine: Engine | str = "threads",
     progress: Progress | None = None,
     checksums: bool = True,
 ) -> Result:
@@ -94,6 +94,7 @@ def execute(
     keep_partial  leave `.part` files and the journal behind for `resume` if this fails (default: if `resume`, and where
                   an interrupt, no error, ends a run that has done something)
     force         replace existing outputs
+    engine        threads, or ray: shards on a cluster (`on_ray.py`); or an engine
     progress      called with (bytes done, bytes in all, name of the tensor), at most about 20 times a second
     checksums     whether the result states the SHA-256 of each file
 
@@ -103,16 +104,32 @@ def execute(
     incomplete output has its final name. Where the plan has several sets of outputs, one that cannot hold a value of the
     source is given up, and the others are made.
     """
+    if on_cluster(engine):
+        from .on_ray import execute_on_ray
+
+        return execute_on_ray(plan, threads=threads, max_memory=max_memory, device=device, resume=resume, force=force,
+                              progress=progress, checksums=checksums)
     run = Run(plan, threads, max_memory, progress)
-    engine = engine or choose(device, plan.jobs, threads)
+    engine = choose(device, plan.jobs, threads) if isinstance(engine, str) else engine
     return run(resume, keep_partial, force, engine, checksums)
 
 
 def refuse(plan: ConversionPlan, *, device: str = "auto", resume: bool = False, force: bool = False,
-           threads: int | None = None, max_memory: int = 1 << 30) -> None:
+           threads: int | None = None, max_memory: int = 1 << 30, engine: str = "threads") -> None:
     """Raise what `execute` would refuse before it writes anything, for a plan that is only shown."""
-    choose(device, plan.jobs, threads)
+    if not on_cluster(engine):
+        choose(device, plan.jobs, threads)
     Run(plan, threads, max_memory, None).refuse(resume, force)
+
+
+def is_interrupted(plan: ConversionPlan) -> bool:
+    """Whether an interrupted run to the plan's outputs left a journal, with which `execute` can resume."""
+    return _journal_path(plan).exists()
+
+
+def _journal_path(plan: ConversionPlan) -> Path:
+    """The last output completes the set, and has the same name however the tensors are spread over shards."""
+    return plan.outputs[-1].path.with_name(plan.outputs[-1].path.name + SUFFIX)
 
 
 class Run:
@@ -126,8 +143,7 @@ class Run:
         self.progress = progress
         self.jobs = [part for job in plan.jobs for part in by_address(job)]
         self.gaps = unwritten(plan, self.jobs)
-        # The last output completes the set, and has the same name however the tensors are spread over shards.
-        self.journal_path = plan.outputs[-1].path.with_name(plan.outputs[-1].path.name + SUFFIX)
+        self.journal_path = _journal_path(plan)
         self.fixed = self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
         self.made = {*self.plan.folders, *((self.plan.folder,) if self.plan.folder else ())}
         self.last_progress = 0.0

@@ -25,6 +25,7 @@ from ..io.ranges import RangeSource, elsewhere
 from ..plan.plan import InputFile
 
 COPY_BUFFER = 256 << 10  # half of a usual second-level cache
+FAR_READ = 8 << 20  # of a file that is elsewhere, in one request
 READ_AT_ONCE = 1 << 30  # macOS refuses a single read or write of 2 GiB and more
 
 HINTS = {
@@ -62,7 +63,8 @@ class OpenInput:
     def check(self) -> None:
         """InputError if the file changed, was replaced or vanished since the plan was made."""
         if not isinstance(self.source, int):
-            return  # its content is fixed
+            self.source.check()
+            return
         try:
             there, opened = os.stat(self.path), os.fstat(self.source)
         except FileNotFoundError:
@@ -183,8 +185,9 @@ class OpenFiles:
 
 def _chunks(source: int | RangeSource, path: Path, offset: int, nbytes: int) -> Iterator[tuple[int, memoryview]]:
     """Where each piece of a range begins in it, and its bytes."""
-    buffer = memoryview(bytearray(min(nbytes, COPY_BUFFER)))
-    for start in range(0, nbytes, COPY_BUFFER):
+    size = min(nbytes, COPY_BUFFER if isinstance(source, int) else FAR_READ)
+    buffer = memoryview(bytearray(size))
+    for start in range(0, nbytes, size or 1):
         part = buffer[: nbytes - start]
         _fill(part, source, path, offset + start)
         yield start, part

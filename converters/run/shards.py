@@ -55,7 +55,7 @@ def run_shard(plan: ConversionPlan, index: int, count: int, *, threads: int | No
     if not 0 <= index < count <= MAX_SHARDS:
         raise UsageError(f"{index}/{count} is no shard", expected=f"0/{count} to {count - 1}/{count}",
                          hint="Shards count from 0, as $SLURM_ARRAY_TASK_ID and $JOB_COMPLETION_INDEX do.")
-    run = _Sharded(plan, threads, max_memory, progress)
+    run = Sharded(plan, threads, max_memory, progress)
     return run.share(index, count, engine or choose(device, plan.jobs, threads))
 
 
@@ -65,16 +65,14 @@ def commit(plan: ConversionPlan, *, force: bool = False, threads: int | None = N
 
     UsageError where shares are missing, by their numbers, or their bytes are not what they noted; else as `execute`.
     """
-    run = _Sharded(plan, threads, max_memory, progress)
+    run = Sharded(plan, threads, max_memory, progress)
     run.require()
     result = run(True, None, force, choose("cpu", (), threads), checksums)
-    for path in run.found:
-        with suppress(OSError):
-            path.unlink()
+    run.forget()
     return result
 
 
-class _Sharded(Run):
+class Sharded(Run):
     """A run of which others do the work."""
 
     def share(self, index: int, count: int, engine: Engine) -> ShardResult:
@@ -129,6 +127,14 @@ class _Sharded(Run):
             files = OpenFiles(inputs, [(d, o.path) for d, o in zip(parts, self.plan.outputs, strict=True)])
             sound = confirmed(record.receipts, self.jobs, files, self.threads, lambda _: None)
         return not _lacking(share.tiles, sound)
+
+    def forget(self) -> None:
+        """Remove what shards noted."""
+        self.__dict__.pop("found", None)  # what has come since counts too
+        for path in self.found:
+            with suppress(OSError):
+                path.unlink()
+        del self.found
 
     # -- the commit ---------------------------------------------------------------------------------------------------
 

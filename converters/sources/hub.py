@@ -1,4 +1,5 @@
-"""Models by reference: a local path as it is, `org/name[@revision][:file.gguf]` through the Hub's own client.
+"""Models by reference: a local path as it is, `org/name[@revision][:file.gguf]` through the Hub's own client, a URL of an
+object store (`object_store.py`).
 
 The client (`huggingface_hub`) does what it is good at: cache, locks, resumed and parallel transfers, retries, and the
 environment (HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE, the timeouts). Here is decided which files a
@@ -24,7 +25,9 @@ from ..io.files import printable
 from ..io.gguf import split_names
 from ..io.json_file import read_json
 from . import hub_ranges, quantized
+from .file_names import safe_name
 from .hub_errors import FETCH_FIRST, explained
+from .object_store import ObjectReference, Objects
 from .recognise import recognise_names, told
 from .weight_files import ADAPTER, INDEX, PARAMS, first_of, is_original, loose_parts, original_parts
 
@@ -73,16 +76,6 @@ class HubReference:
         return f"{self.repo}{f'@{self.revision}' if self.revision else ''}{f':{self.file}' if self.file else ''}"
 
 
-_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])( *\..*)?")  # whatever stands behind a dot
-
-
-def safe_name(name: object) -> bool:
-    """Whether `name` stays below its folder, and can be a file's, on every system: relative, `/` between parts, no `..`, no odd
-    character, no name of a device (Windows'), no dot or space at the end of a part (which Windows cuts off)."""
-    return (isinstance(name, str) and name.isprintable() and not set(name) & set('\\:*?"<>|')
-            and all(part and part[-1] not in ". " and not _DEVICE.fullmatch(part) for part in name.split("/")))
-
-
 def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool = False, headers: bool = False) -> Path:
     """The local folder (for "gguf" the file, of a split model the part that was named) that `ref` stands for; for "any"
     whatever the reference, or what the repository holds, is.
@@ -98,17 +91,29 @@ def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool 
     """
     if os.path.exists(ref):
         return Path(ref)
-    where = HubReference.parse(str(ref))
+    where = ObjectReference.parse(str(ref)) or HubReference.parse(_of_hf_url(str(ref)))
     if where is None:
         raise InputError(
             "no such file or folder, and not a Hub reference", file=printable(str(ref), 200),
-            hint="on the Hub a model is org/name or org/name@revision, a GGUF file in it org/name:file.gguf")
+            hint="on the Hub a model is org/name or org/name@revision, a GGUF file in it org/name:file.gguf; in a store "
+                 "s3://bucket/folder")
     if where.file and what not in ("gguf", "any"):
         raise UsageError(f"{where}: a GGUF file is named where a repository is needed", hint=f"give {where.repo}")
-    snapshot = _Snapshot(where, what, progress, headers)
+    snapshot = Objects(where) if isinstance(where, ObjectReference) else _Snapshot(where, what, progress, headers)
+    if not snapshot.names:
+        snapshot.refuse("no such folder, or nothing is in it")
     if what == "any":
         what = _kind(snapshot)
     return _fetch_gguf(snapshot) if what == "gguf" else _fetch_folder(snapshot, what)
+
+
+def _of_hf_url(text: str) -> str:
+    """`hf://org/name[@revision][/file.gguf]` as `org/name[@revision][:file.gguf]`; any other text as it is."""
+    if not text.startswith("hf://"):
+        return text
+    org, _, rest = text.removeprefix("hf://").partition("/")
+    name, _, file = rest.strip("/").partition("/")
+    return f"{org}/{name}:{file}" if file else f"{org}/{name}"
 
 
 def cached_origin(path: Path) -> str | None:
@@ -214,14 +219,14 @@ class _Snapshot:
             raise explained(error, self.where) from error
 
 
-def _kind(snapshot: _Snapshot) -> What:
+def _kind(snapshot: _Snapshot | Objects) -> What:
     """What a repository is to be looked at as."""
     if snapshot.where.file:
         return "gguf"
     return "adapter" if "adapter_config.json" in snapshot.names and "config.json" not in snapshot.names else "checkpoint"
 
 
-def _fetch_folder(snapshot: _Snapshot, what: What) -> Path:
+def _fetch_folder(snapshot: _Snapshot | Objects, what: What) -> Path:
     files = [name for name in snapshot.names if any(fnmatchcase(name, pattern) for pattern in _FILES[what])]
     if what == "checkpoint" and is_original(snapshot.names):
         return snapshot.fetch([*files, PARAMS, *original_parts(snapshot.names)])
@@ -241,7 +246,7 @@ def _fetch_folder(snapshot: _Snapshot, what: What) -> Path:
     return snapshot.fetch([*files, *weights])
 
 
-def _fetch_gguf(snapshot: _Snapshot) -> Path:
+def _fetch_gguf(snapshot: _Snapshot | Objects) -> Path:
     models = sorted(name for name in snapshot.names if name.endswith(".gguf"))
     file = snapshot.where.file
     if file is None:
@@ -287,7 +292,7 @@ def _indexed(path: Path) -> list[str]:
     return files
 
 
-def _other_use(snapshot: _Snapshot) -> str | None:
+def _other_use(snapshot: _Snapshot | Objects) -> str | None:
     """What the repository is, if it is not what was asked for."""
     tops = {part for name in snapshot.names for part in (name, name.partition("/")[0])}
     repo = str(snapshot.where)

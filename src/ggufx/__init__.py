@@ -27,6 +27,7 @@ What the verbs that write have in common:
     threads     default: all CPUs. No byte depends on it
     max_memory  bytes of tensor data in flight, on each GPU as well
     device      auto, cpu, cuda (all GPUs) or cuda:N. The same bytes
+    engine      threads, or ray: a cluster whose nodes see the same files. The same bytes
     progress    called with (bytes done, bytes in all, name of the tensor)
 """
 
@@ -41,6 +42,7 @@ from .arguments import as_path, as_quantization, as_stated, as_target, check_pos
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .converters.batch import Outcome
     from .converters.calibrate.imatrix import ImatrixResult
     from .converters.errors import GgufxError, IncompleteError
     from .converters.inspect.inspection import Inspection
@@ -50,13 +52,14 @@ if TYPE_CHECKING:
     from .converters.run.shards import ShardResult
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "ImatrixResult", "IncompleteError", "Inspection", "Pushed", "Report", "Result",
-           "ShardResult", "__version__", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "imatrix", "inspect", "join",
-           "lora_to_gguf", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split", "verify", "write_plan"]
+__all__ = ["ConversionPlan", "GgufxError", "ImatrixResult", "IncompleteError", "Inspection", "Outcome", "Pushed", "Report",
+           "Result", "ShardResult", "__version__", "batch", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "imatrix",
+           "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split", "verify",
+           "write_plan"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
-              "ConversionPlan": "plan.plan", "ImatrixResult": "calibrate.imatrix", "Inspection": "inspect.inspection",
-              "Report": "verify.verify", "Pushed": "publish.upload"}
+              "Outcome": "batch", "ConversionPlan": "plan.plan", "ImatrixResult": "calibrate.imatrix",
+              "Inspection": "inspect.inspection", "Report": "verify.verify", "Pushed": "publish.upload"}
 
 
 def __getattr__(name: str) -> Any:
@@ -108,6 +111,7 @@ def hf_to_gguf(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A checkpoint (folder or Hub id `org/name[@revision]`) -> a GGUF file, or one of each type in a single pass.
@@ -164,7 +168,8 @@ def hf_to_gguf(
                                  resume=resume)
         options, _ = with_matrix(folder, outfile, options, [Path(text) for text in texts], running, dry_run, progress)
     return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
-                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
+                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
+                      progress=progress)
 
 
 @checked
@@ -224,6 +229,7 @@ def gguf_to_hf(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A GGUF file (the first part of a split one, or `org/repo:file.gguf`) -> a checkpoint folder, which is made; a GGUF
@@ -249,7 +255,7 @@ def gguf_to_hf(
     else:
         plan = plan_model_to_hf(path, Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                        max_memory=max_memory, device=device, progress=progress)
+                        max_memory=max_memory, device=device, engine=engine, progress=progress)
 
 
 @checked
@@ -267,6 +273,7 @@ def original_to_hf(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A model in Meta's or Mistral's own layout -> a checkpoint folder, which is made; each tensor in its own element type.
@@ -280,7 +287,7 @@ def original_to_hf(
     options = OriginalOptions(as_stated(llama_version, context_length), max_shard_bytes=max_shard_size)
     plan = plan_original_to_hf(resolve_model(model, headers=dry_run), Path(folder), options)
     return _carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                        max_memory=max_memory, device=device, progress=progress)
+                        max_memory=max_memory, device=device, engine=engine, progress=progress)
 
 
 @checked
@@ -340,6 +347,7 @@ def merge_lora(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """PEFT adapters merged into their base model -> a checkpoint folder, which is made; with the bits of peft's merge.
@@ -358,7 +366,7 @@ def merge_lora(
     path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint", headers=dry_run)
     plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=as_path(imatrix))
     return _each_made(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                     max_memory=max_memory, device=device, progress=progress)
+                     max_memory=max_memory, device=device, engine=engine, progress=progress)
 
 
 @checked
@@ -388,6 +396,7 @@ def quantize(
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
+    engine: str = "threads",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """A GGUF file -> a GGUF file of another type, or one of each type in a single pass, with the bytes of llama-quantize.
@@ -408,7 +417,7 @@ def quantize(
     planner = QuantizePlanner(resolve_model(model, what="gguf", headers=dry_run), outfile, quantization,
                               SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     return _each_type(planner, outtypes, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                        max_memory=max_memory, device=device, progress=progress)
+                        max_memory=max_memory, device=device, engine=engine, progress=progress)
 
 
 @checked
@@ -672,6 +681,41 @@ def card(paths: str | Path | Sequence[str | Path], *, repo: str | None = None, b
     from .converters.publish.plan import prepare
 
     return prepare(collect([Path(path) for path in several(paths)]), repo, texts(base_model), relation).card
+
+
+@checked
+def batch(
+    models: str | Path | Sequence[str | Path],
+    *,
+    outtype: str | Sequence[str] = "auto",
+    outfile: str | Path | None = None,
+    mmproj: bool = False,
+    mmproj_type: str = "f16",
+    check: bool = False,
+    force: bool = False,
+    checksums: bool = True,
+    threads: int | None = None,
+    max_memory: int = 1 << 30,
+    device: str = "auto",
+    engine: str = "threads",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[Outcome, ...]:
+    """`hf_to_gguf` of many checkpoints, one after another: what became of each. One that fails does not keep the others back.
+
+    `models`: folders or Hub ids, or a file with one on each line. `outfile`: with `{name}`, `{org}` and `{revision}` of the
+    checkpoint filled in, and `{outtype}`; or a folder. What is there already, with the size and header that it must have, is
+    not made anew; `check`: it is held byte for byte against what its source gives. An interrupted call goes on when repeated.
+    """
+    from .converters.batch import BatchOptions, check_batch, convert_each, read_list
+    from .converters.planners.many_outputs import outtype_names
+
+    check_positive(threads=threads, max_memory=max_memory)
+    names = read_list(Path(models)) if isinstance(models, (str, Path)) else [str(model) for model in models]
+    options = BatchOptions(outtype=tuple(outtype_names(outtype)), outfile=outfile, mmproj=mmproj, mmproj_type=mmproj_type,
+                           force=force, check=check, checksums=checksums, threads=threads, max_memory=max_memory, device=device,
+                           engine=engine)
+    check_batch(names, options)
+    return tuple(convert_each(names, options, progress and (lambda *_: progress)))
 
 
 def _each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:

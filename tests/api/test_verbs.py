@@ -14,7 +14,7 @@ import ggufx
 from ggufx.arguments import fits
 
 VERBS = [ggufx.hf_to_gguf, ggufx.imatrix, ggufx.gguf_to_hf, ggufx.lora_to_gguf, ggufx.merge_lora, ggufx.quantize,
-         ggufx.split, ggufx.join, ggufx.edit, ggufx.verify, ggufx.inspect, ggufx.run_shard, ggufx.commit]
+         ggufx.split, ggufx.join, ggufx.edit, ggufx.verify, ggufx.inspect, ggufx.run_shard, ggufx.commit, ggufx.batch]
 
 
 @pytest.fixture(scope="module")

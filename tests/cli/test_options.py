@@ -65,7 +65,7 @@ PUBLISH = {
     "--base-model": ("org/base", "base_model", ("org/base",)),
 }
 COPY = {flag: row for flag, row in CONVERT.items() if flag != "--verify"}
-DEVICE = {"--device": ("cuda:7", "device", "cuda:7")}
+DEVICE = {"--device": ("cuda:7", "device", "cuda:7"), "--engine": ("ray", "engine", "ray")}
 OUTPUT = {"--outfile": ("out.gguf", "outfile", "out.gguf"), "--outtype": ("f16", "outtype", "f16")}
 METADATA = {
     "--model-name": ("Some Name", "model_name", "Some Name"),
@@ -158,7 +158,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--base-model": ("org/base", "bases", ["org/base"]),
     }),
     "imatrix": (["in"], {
-        **TALK, **RUN, **AS, **DEVICE,
+        **TALK, **RUN, **AS, "--device": DEVICE["--device"],
         "--data": ("other.txt", "data", [Path("other.txt")]),
         "--outfile": ("out", "outfile", Path("out")),
         "--ctx": ("128", "context", 128),
@@ -201,7 +201,7 @@ PRINT = {
 
 
 ALONE = {"--task"}  # refused beside --verify
-SHARDS = {"plan", "run", "commit"}  # tests/cli/test_shards.py
+MACHINES = {"plan", "run", "commit", "batch"}  # tests/cli/test_shards.py, test_batch.py
 
 
 def commands() -> dict[str, Any]:
@@ -209,7 +209,7 @@ def commands() -> dict[str, Any]:
 
 
 def test_every_command_is_here():
-    assert set(commands()) == set(CALLS) | set(PRINT) | SHARDS
+    assert set(commands()) == set(CALLS) | set(PRINT) | MACHINES
 
 
 @pytest.mark.parametrize("name", CALLS)

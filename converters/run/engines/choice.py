@@ -21,6 +21,18 @@ NEEDS = ("--device cpu writes the same bytes. A GPU needs NVIDIA's driver, torch
 GRIDS = ("IQ1", "IQ2", "IQ3")  # a number costs about eight times a K-quant's (benchmarks/results/quantize.json)
 
 
+def on_cluster(engine: object) -> bool:
+    """Whether an engine is Ray, and none of this machine. UsageError for the name of none, UnsupportedError where Ray is
+    absent."""
+    if engine == "ray":
+        from .ray import library
+
+        library()
+    elif isinstance(engine, str) and engine != "threads":
+        raise UsageError(f"{engine!r} is not an engine", hint="Choose threads, or ray.")
+    return engine == "ray"
+
+
 def choose(device: str, jobs: Sequence[TensorJob], threads: int | None) -> Engine:
     """The engine for `device`: cpu, cuda (all GPUs), cuda:N, or auto.
 

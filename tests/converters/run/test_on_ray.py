@@ -1,0 +1,121 @@
+"""Shards as tasks of a Ray cluster: two nodes on this machine, of which one is lost in the middle. The bytes of one machine."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+from ggufx.converters import batch
+from ggufx.converters.errors import Failure, IncompleteError, InputError, ManyErrors, StorageError, UnsupportedError
+from ggufx.converters.run import on_ray
+from ggufx.converters.run.engines import choice
+from ggufx.converters.run.engines import ray as ray_engine
+
+import ggufx
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without CPUs, where the driver is, and two nodes of one CPU."""
+    ray = pytest.importorskip("ray", reason="Ray (the extra `ray`) is not installed")
+    from ray.cluster_utils import Cluster
+
+    ray_engine.library()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 << 20,
+                                                            "include_dashboard": False})
+    nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2)]
+    try:
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        yield cluster, nodes
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.mark.ray
+def test_a_cluster_makes_the_bytes_of_one_machine(cluster, zoo, tmp_path: Path):
+    """Also where a node is lost in the middle, an error ends a run, and an interrupted one is resumed."""
+    cluster, nodes = cluster
+    source = zoo("llama-256")
+    types = ["q4_k_m", "q8_0"]
+    pattern = str(tmp_path / "ray-{outtype}.gguf")
+    ggufx.hf_to_gguf(source, str(tmp_path / "one-{outtype}.gguf"), outtype=types, threads=1)
+    seen = []
+
+    def interrupt(done: int, total: int, name: str) -> None:
+        seen.append(name)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        ggufx.hf_to_gguf(source, pattern, outtype=types, engine="ray", threads=1, max_memory=1 << 26, progress=interrupt)
+    assert "--resume goes on" in stopped.value.__notes__[0]
+    assert not list(tmp_path.glob("ray-*.gguf"))
+    receipts = len(list(tmp_path.glob("*.ggufx-shard-*")))
+    assert receipts >= 3
+    lost = []
+
+    def lose(done: int, total: int, name: str) -> None:
+        seen.append(name)
+        if not lost:
+            lost.append(cluster.remove_node(nodes[1], allow_graceful=False))
+
+    seen.clear()
+    result = ggufx.hf_to_gguf(source, pattern, outtype=types, engine="ray", threads=1, max_memory=1 << 26, resume=True,
+                              progress=lose)
+    assert lost
+    assert len(set(seen)) == len(seen) == 8  # each shard is told of once, whoever did it, and however often
+    assert result.devices == ("ray (2 nodes)",)
+    assert 0 < result.bytes_kept < sum(f.size for f in result.files)
+    for kind in types:
+        assert (tmp_path / f"ray-{kind}.gguf").read_bytes() == (tmp_path / f"one-{kind}.gguf").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"{a}-{t}.gguf" for a in ("one", "ray") for t in types)
+
+    # On the node that is left: a source that changed is one error, as anywhere, and leaves nothing.
+    plan = ggufx.quantize(tmp_path / "one-q8_0.gguf", tmp_path / "back.gguf", "f16", allow_requantize=True, dry_run=True)
+    (tmp_path / "one-q8_0.gguf").touch()
+    before = sorted(tmp_path.iterdir())
+    run = on_ray.Sharded.refuse
+    try:
+        on_ray.Sharded.refuse = lambda *_: None
+        with pytest.raises(InputError, match="the file changed since"):
+            on_ray.execute_on_ray(plan, threads=1, max_memory=1 << 26)
+    finally:
+        on_ray.Sharded.refuse = run
+    assert sorted(tmp_path.iterdir()) == before
+
+    # Many models, each a task; one that is broken is named.
+    (tmp_path / "broken").mkdir()
+    outcomes = ggufx.batch([tmp_path / "broken", source], outtype="q8_0", outfile=tmp_path / "{name}.gguf", engine="ray",
+                           threads=1, max_memory=1 << 26)
+    assert sorted(o.state for o in outcomes) == ["failed", "made"]
+    assert (tmp_path / f"{source.name}.gguf").read_bytes() == (tmp_path / "ray-q8_0.gguf").read_bytes()
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch, zoo, tmp_path: Path):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    for dry_run in (True, False):
+        with pytest.raises(UnsupportedError, match="needs Ray") as caught:
+            ggufx.hf_to_gguf(zoo("llama"), tmp_path / "a.gguf", engine="ray", dry_run=dry_run)
+        assert "ggufx[ray]" in caught.value.hint
+    with pytest.raises(ggufx.GgufxError, match="'mpi' is not an engine"):
+        choice.on_cluster("mpi")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_by_number_is_refused():
+    with pytest.raises(ggufx.GgufxError, match="cuda:1 of which machine"):
+        ray_engine.RayTasks(1, 1, "cuda:1")
+
+
+def test_another_version_is_refused():
+    with pytest.raises(UnsupportedError, match="another version of ggufx"):
+        ray_engine._told("0.0.1", len, "a")
+
+
+def test_errors_reach_another_process():
+    many = ManyErrors([InputError("a", file="f", hint="h"), StorageError("b", tensor="t")])
+    some = IncompleteError([Failure(Path("f"), InputError("a"))], None)
+    for error in (many, some, many.problems[0]):
+        back = pickle.loads(pickle.dumps(error))
+        assert (type(back), str(back), back.to_json()) == (type(error), str(error), error.to_json())
+    assert pickle.loads(pickle.dumps(batch.Outcome("m", "failed", (), (many,)))).errors[0].told() == many.told()
