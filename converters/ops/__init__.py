@@ -46,7 +46,7 @@ OPS: dict[str, type[Op]] = {
     for op in (Op, Arrange, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, Product, NegExp, MlaKv,
                PackMxfp4, FromPosition, Lora, LoraBack, Grid, Unpack, Pack, Unstack, AddAxis, Axes, Channels, HeadAxes,
                Softplus, UnitNorm, Ternary, Resample, SumFrames, Restore, LowRank, Shift, Instead, NewRows, Merge, BatchNorm,
-    Masked, Narrow, RowsBehind, RowsInFront, Within,
+               RowsBehind, RowsInFront, Within, Narrow, Masked)
 }
 
 

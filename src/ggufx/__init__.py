@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversionPlan", "GgufxError", "ImatrixResult", "IncompleteError", "Inspection", "Outcome", "Pushed", "Report",
            "Result", "ShardResult", "__version__", "batch", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "imatrix",
-           "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split", "verify",
-           "write_plan"]
+           "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split",
+           "verify", "write_plan"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
               "Outcome": "batch", "ConversionPlan": "plan.plan", "ImatrixResult": "calibrate.imatrix",
