@@ -24,6 +24,7 @@ What the verbs that write have in common:
     force       replace existing outputs
     resume      go on where an interrupted run stopped; what is there already is checked, not trusted
     checksums   whether the result states the SHA-256 of each file
+    report      a .json or .html file for what each tensor lost by its type; `Result.losses` then has it too
     threads     default: all CPUs. No byte depends on it
     max_memory  bytes of tensor data in flight, on each GPU as well
     device      auto, cpu, cuda (all GPUs) or cuda:N. The same bytes
@@ -105,6 +106,7 @@ def hf_to_gguf(
     force: bool = False,
     resume: bool = False,
     checksums: bool = True,
+    report: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
@@ -163,8 +165,9 @@ def hf_to_gguf(
         running = ImatrixOptions(device=device, threads=threads, max_memory=max(max_memory, 4 << 30), force=force,
                                  resume=resume)
         options, _ = with_matrix(folder, outfile, options, [Path(text) for text in texts], running, dry_run, progress)
-    return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
-                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
+    return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, source=model, report=report, force=force,
+                      resume=resume, checksums=checksums, threads=threads, max_memory=max_memory, device=device,
+                      progress=progress)
 
 
 @checked
@@ -334,6 +337,7 @@ def merge_lora(
     force: bool = False,
     resume: bool = False,
     checksums: bool = True,
+    report: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
@@ -354,8 +358,8 @@ def merge_lora(
     model = base_of(found[0].folder) if base is None and found else base or ""
     path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint", headers=dry_run)
     plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=as_path(imatrix))
-    return _each_made(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                     max_memory=max_memory, device=device, progress=progress)
+    return _each_made(plan, refused, dry_run, source=model, report=report, force=force, resume=resume,
+                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
 
 @checked
@@ -382,6 +386,7 @@ def quantize(
     force: bool = False,
     resume: bool = False,
     checksums: bool = True,
+    report: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
@@ -404,8 +409,8 @@ def quantize(
     outtypes = outtype_names(outtype)
     planner = QuantizePlanner(resolve_model(model, what="gguf", headers=dry_run), outfile, quantization,
                               SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
-    return _each_type(planner, outtypes, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                        max_memory=max_memory, device=device, progress=progress)
+    return _each_type(planner, outtypes, dry_run, source=model, report=report, force=force, resume=resume,
+                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, progress=progress)
 
 
 @checked
@@ -687,11 +692,18 @@ def _each_made(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **ru
     return result
 
 
-def _carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progress: Any, **run: Any) -> Result | ConversionPlan:
+def _carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progress: Any, report: str | Path | None = None,
+                 source: str | Path = "", **run: Any) -> Result | ConversionPlan:
+    from .cli.loss_report import check_report, write_report
     from .converters.run.execute import execute, refuse
 
     check_positive(threads=run["threads"], max_memory=run["max_memory"])
+    path = as_path(report)
+    check_report(path, run.get("force", False))
     if dry_run:
-        refuse(plan, **run)
+        refuse(plan, **run, losses=path is not None)
         return plan
-    return execute(plan, checksums=checksums, progress=progress, **run)
+    result = execute(plan, checksums=checksums, progress=progress, losses=path is not None, **run)
+    if path is not None:
+        write_report(path, result, str(source))
+    return result

@@ -89,6 +89,7 @@ QUANTIZE = {
 BASE = {"--base": ("base", "base", Path("base"))}
 TEMPLATE = {"--chat-template": ("t.jinja", "chat_template", Path("t.jinja"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
+REPORT = {"--report": ("report.html", "report", Path("report.html"))}
 MODELFILE = {"--modelfile": ("", "modelfile", True)}
 LORA = {"--lora": ("adapter@2", "adapters", (adapter_updates.Adapter(Path("adapter"), 2.0),))}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
@@ -98,7 +99,7 @@ TARGET = {"--target": ("larger", "target", Path("larger"))}
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
         **CONVERT, **PUBLISH, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **STATED, **TARGET, **TEMPLATE,
-        **MODELFILE,
+        **MODELFILE, **REPORT,
         "--plain": ("", "plain", True),
         "--calibrate": ("text.txt", "calibrate", [Path("text.txt")]),
         "--keep-quantized": ("", "keep_quantized", True),
@@ -121,7 +122,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--modelfile": ("m.gguf", "modelfile", Path("m.gguf")),
     }),
     "merge-lora": (["in", "--outfile", "merged"], {
-        **CONVERT, **PUBLISH, **DEVICE, **AS,
+        **CONVERT, **PUBLISH, **DEVICE, **AS, **REPORT,
         "--base": ("base", "a", Path("base")),
         "--outfile": ("out", "outfile", "out"),
         "--outtype": ("q8_0", "outtype", "q8_0"),
@@ -130,7 +131,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "original-to-hf": (["in", "out"], {
         **CONVERT, **PUBLISH, **DEVICE, **STATED, "--max-shard-size": ("1MB", "max_shard_bytes", 10**6)}),
     "quantize": (["in", "out.gguf", "q4_0"], {
-        **CONVERT, **PUBLISH, **DEVICE, **QUANTIZE, **MODELFILE,
+        **CONVERT, **PUBLISH, **DEVICE, **QUANTIZE, **MODELFILE, **REPORT,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
     "split": (["in", "out"], {
