@@ -53,7 +53,8 @@ font-variant-numeric:tabular-nums}
 .bad,.gone{background:var(--bad-paper);color:var(--bad);font-weight:600}tr.bad,tr.gone{font-weight:400}
 .legend{display:flex;flex-wrap:wrap;gap:.4rem;font-size:.78rem;margin:.5rem 0}
 .legend span{padding:.1rem .5rem;border-radius:3px}
-svg rect{fill:var(--bar)}input{font:inherit;padding:.3rem .6rem;border:1px solid var(--line);border-radius:.3rem;
+svg rect,svg circle{fill:var(--bar)}svg text{fill:var(--ink);font-size:12px}svg line{stroke:var(--line)}
+input{font:inherit;padding:.3rem .6rem;border:1px solid var(--line);border-radius:.3rem;
 background:var(--paper);color:var(--ink);width:18rem;margin-bottom:.6rem}
 """
 
@@ -78,9 +79,9 @@ document.getElementById("filter").addEventListener("input", (event) => {
 """
 
 
-def html_page(verb: str, about: str, sections: Iterable[str]) -> str:
-    """A page of `ggufx VERB`; sections are HTML."""
-    policy = (f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; "
+def html_page(verb: str, about: str, sections: Iterable[str], script: str = _SCRIPT) -> str:
+    """A page of `ggufx VERB`; sections are HTML. `script`: what a `tensor_table` needs; empty without one."""
+    policy = (f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(script)}; "
               "base-uri 'none'; form-action 'none'")
     return "\n".join([
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -88,7 +89,7 @@ def html_page(verb: str, about: str, sections: Iterable[str]) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="referrer" content="no-referrer">',
         f"<title>ggufx {verb}: {text(about)}</title>",
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>ggufx {verb}</h1>",
-        *sections, f"<script>{_SCRIPT}</script>\n</body>\n</html>\n"])
+        *sections, f"<script>{script}</script>\n</body>\n</html>\n"])
 
 
 def _hash(text: str) -> str:

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ...quant import dequantize
 from ..errors import UsageError
 from ..io.gguf import planned_header
 from ..plan.plan import ConversionPlan, TensorJob, region_bytes
 from ..plan.tiles import Tile
-from .device import CACHED, Cpu
+from .device import CACHED
 
 Partials = tuple[float, ...]
 Sums = tuple[Partials, Partials]  # of w * (x - y)^2, and of w * x^2
@@ -47,27 +48,31 @@ def sums_of(bits: np.ndarray, kind: str, data: np.ndarray, target: str, weights:
 
     if not bits.size:
         return (), ()
-    cpu, rows, cols = Cpu(), *bits.shape
+    rows, cols = bits.shape
     data = data.view(np.uint8).reshape(rows, -1)
     width = np.ones(1 if vector else cols, np.float32) if weights is None or vector else np.array(weights, np.float32)
-    found = []
-    step = max(1, CACHED // max(cols, 1))
+    step = min(rows, max(1, CACHED // cols))
+    before, after = np.empty((step, cols), np.float32), np.empty((step, cols), np.float32)
+    found = np.empty((bits.size // len(width), 2), np.float64)
     for start in range(0, rows, step):
-        x = cpu.floats(bits[start : start + step], kind).reshape(-1, len(width))
-        y = cpu.floats(data[start : start + step], target).reshape(x.shape)
-        out = np.empty((len(x), 2), np.float64)
-        squares(*_writeable(x, y), width, out)
+        stop = min(start + step, rows)
+        x = _floats(bits[start:stop].view(np.uint8), kind, before[: stop - start]).reshape(-1, len(width))
+        y = _floats(data[start:stop], target, after[: stop - start]).reshape(x.shape)
+        out = found[start * cols // len(width) : stop * cols // len(width)]
+        squares(x, y, width, out)
         if not np.isfinite(out).all():
             sound = np.isfinite(x) & np.isfinite(y)
             squares(np.where(sound, x, np.float32(0)), np.where(sound, y, np.float32(0)), width, out)
-        found.append(out)
-    lost, held = np.concatenate(found).T
+    lost, held = found.T
     return partials(lost.tolist()), partials(held.tolist())
 
 
-def _writeable(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Numba takes read-only arrays for another type, and would compile once more."""
-    return [x if x.flags.writeable and x.flags.c_contiguous else np.array(x) for x in arrays]
+def _floats(blocks: np.ndarray, kind: str, out: np.ndarray) -> np.ndarray:
+    """In memory that stays in the cache."""
+    if kind == "F32":
+        out[...] = blocks.view(np.float32)  # what is read-only would be another type to Numba
+        return out
+    return dequantize(blocks, kind, threads=1, out=out)
 
 
 @dataclass(frozen=True, slots=True)

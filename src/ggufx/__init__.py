@@ -12,6 +12,7 @@
     ggufx.edit("model.gguf", chat_template="template.jinja", set={"general.name": "Model"})
     ggufx.verify("org/model", "model.gguf").same
     ggufx.push(["model-Q4_K_M.gguf", "model-Q8_0.gguf"], "me/model-GGUF", base_model="org/model")
+    ggufx.measure("model-f16.gguf", ["model-q4_k_m.gguf"], "text.txt")[1].divergence
     ggufx.inspect("model.gguf").memory(32768)
 
 Each verb returns what was written (`Result`), raises `GgufxError`, and writes nothing under a final name unless it is
@@ -45,18 +46,21 @@ if TYPE_CHECKING:
     from .converters.calibrate.imatrix import ImatrixResult
     from .converters.errors import GgufxError, IncompleteError
     from .converters.inspect.inspection import Inspection
+    from .converters.measure.measure import Measured
     from .converters.plan.plan import ConversionPlan
     from .converters.publish.upload import Pushed
     from .converters.run.execute import Result
     from .converters.run.shards import ShardResult
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "ImatrixResult", "IncompleteError", "Inspection", "Pushed", "Report", "Result",
-           "ShardResult", "__version__", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "imatrix", "inspect", "join",
-           "lora_to_gguf", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split", "verify", "write_plan"]
+__all__ = ["ConversionPlan", "GgufxError", "ImatrixResult", "IncompleteError", "Inspection", "Measured", "Pushed", "Report",
+           "Result", "ShardResult", "__version__", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "imatrix", "inspect",
+           "join", "lora_to_gguf", "measure", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split", "verify",
+           "write_plan"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
               "ConversionPlan": "plan.plan", "ImatrixResult": "calibrate.imatrix", "Inspection": "inspect.inspection",
+               "Measured": "measure.measure",
               "Report": "verify.verify", "Pushed": "publish.upload"}
 
 
@@ -208,6 +212,30 @@ def imatrix(
                              max_memory=max_memory, force=force, resume=resume)
     texts = [Path(text) for text in several(data)]
     return make_imatrix(resolve_model(model), texts, Path(outfile), options, GgufOptions(hf_class=hf_class), progress)
+
+
+@checked
+def measure(
+    base: str | Path,
+    files: str | Path | Sequence[str | Path],
+    data: str | Path | Sequence[str | Path],
+    *,
+    context: int = 512,
+    chunks: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Measured]:
+    """Perplexity of GGUF files and their divergence from `base`, in llama.cpp: of the base, then of each file. Needs xllamacpp.
+
+    data          UTF-8 texts, one after another
+    context       tokens of a chunk; `chunks`: how many at most
+    progress      called with (tokens done, tokens in all, "")
+    """
+    from .converters.measure.measure import measure as measured
+
+    check_positive(context=context, chunks=chunks, threads=threads)
+    texts = [Path(text) for text in several(data)]
+    return measured(Path(base), [Path(file) for file in several(files)], texts, context, chunks, threads, progress)
 
 
 @checked

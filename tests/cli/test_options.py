@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import typer
-from ggufx.cli import conversion, report_html
+from ggufx.cli import conversion, measure_page, report_html
 from ggufx.cli import imatrix as imatrix_command
 from ggufx.cli import measure as measure_command
 from ggufx.cli import publish as publishing
@@ -173,6 +173,8 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--ctx": ("128", "context", 128),
         "--chunks": ("7", "chunks", 7),
         "--threads": ("3", "threads", 3),
+        "--force": ("", "force", True),
+        "--html": ("page", "html", Path("page")),
     }),
     "verify": (["a", "b"], {
         **TALK, **RUN, **BASE, **PRE, **AS, **LORA, **STATED, **TARGET,
@@ -307,8 +309,10 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
         monkeypatch.setattr(adapter_to_hf, "is_adapter", lambda path: False)
         for module in (hub, merged_weights):
             monkeypatch.setattr(module, "resolve_model", lambda ref, **_: Path(ref))
-        monkeypatch.setattr(verify_command, "check_writable", lambda path, force: got.update(html=path, force=force))
-        monkeypatch.setattr(verify_command, "write_text", lambda path, _: None)
+        for module in (verify_command, measure_command):
+            monkeypatch.setattr(module, "check_writable", lambda path, force: got.update(html=path, force=force))
+            monkeypatch.setattr(module, "write_text", lambda path, _: None)
+        monkeypatch.setattr(measure_page, "page", lambda _: "")
         monkeypatch.setattr(report_html, "page", lambda _: "")
         monkeypatch.setattr(verify_command, "show", lambda out, _, worst=10: (talk(out), got.update(worst=worst)))
 
