@@ -38,15 +38,15 @@ def _plot(files: Sequence[Measured]) -> str:
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - power) / (high - low), 1)
 
     parts = [f'<div class="wide"><svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="size against divergence">']
-    for power in range(low, high + 1):
-        y = down(power)
+    for tick in range(low, high + 1):
+        y = down(tick)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-                     f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{10.0**power:g}</text>')
+                     f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{10.0**tick:g}</text>')
     for part in range(5):
-        size = most * part / 4
-        x = across(size)
+        at = most * part / 4
+        x = across(at)
         parts.append(f'<line x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-                     f'<text x="{x}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{human_bytes(int(size))}</text>')
+                     f'<text x="{x}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{human_bytes(int(at))}</text>')
     for size, power, m in points:
         x, y = across(size), down(power)
         parts.append(f'<circle cx="{x}" cy="{y}" r="4"><title>{text(m.path.name)}: {human_bytes(m.size)}, {m.divergence:.4g}'

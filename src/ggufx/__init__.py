@@ -55,13 +55,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversionPlan", "GgufxError", "ImatrixResult", "IncompleteError", "Inspection", "Measured", "Pushed", "Report",
            "Result", "ShardResult", "__version__", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "imatrix", "inspect",
-           "join", "lora_to_gguf", "measure", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split", "verify",
-           "write_plan"]
+           "join", "lora_to_gguf", "measure", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split",
+           "verify", "write_plan"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
               "ConversionPlan": "plan.plan", "ImatrixResult": "calibrate.imatrix", "Inspection": "inspect.inspection",
-               "Measured": "measure.measure",
-              "Report": "verify.verify", "Pushed": "publish.upload"}
+              "Measured": "measure.measure", "Report": "verify.verify", "Pushed": "publish.upload"}
 
 
 def __getattr__(name: str) -> Any:
