@@ -14,6 +14,7 @@ from ..converters.notes import Note
 from ..converters.plan.plan import ConversionPlan
 from .exit import ExitStatus, status_of
 from .files import check_writable, write_text
+from .loss_report import check_report, show_losses, write_report
 from .output import Output, human_bytes, human_count
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ PLANNED: ContextVar[list[ConversionPlan] | None] = ContextVar("PLANNED", default
 
 
 def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = (), *, source: str, then: Sequence[Sequence[str]],
-              dry_run: bool, checksums: Path | None, after: Mapping[Path, Callable[[Progress], Report]] | None = None,
+              dry_run: bool, checksums: Path | None, report: Path | None = None,
+              after: Mapping[Path, Callable[[Progress], Report]] | None = None,
               modelfile: bool | Path | None = None, publishing: Publishing | None = None, **run: Any) -> ExitStatus:
     """Print the plan (`dry_run`), or execute it with progress and print what was written.
 
@@ -36,16 +38,17 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     `source`: what was converted, as it was named. `then`: commands for what to do next, of which the first verifies;
     RESULT stands for what was written. `modelfile`: whether each file gets Ollama's Modelfile beside it; a path: of that
     model, with the file as its adapter. `publishing`: what is then made of it for the Hub, unless it is not what it should be.
+    `report`: where what each tensor lost is written.
     The status is that of the first failure, or NO where a comparison says that the two
     differ.
     """
     from ..converters.run.execute import execute, refuse
 
     if (planned := PLANNED.get()) is not None:
-        if dry_run or run["resume"] or checksums or after or modelfile:
+        if dry_run or run["resume"] or checksums or report or after or modelfile:
             raise UsageError("a plan says what is made, not how it is carried out or what follows",
-                             hint="Leave out --dry-run, --resume, --checksums, --verify and --modelfile; `ggufx commit` has "
-                                  "--checksums.")
+                             hint="Leave out --dry-run, --resume, --checksums, --report, --verify and --modelfile; `ggufx "
+                                  "commit` has --checksums.")
         refuse(plan, force=run["force"])
         planned.append(plan)
     out.failures(refused)
@@ -53,6 +56,8 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     if planned is not None:
         return _status(refused)
     check_writable(checksums, run["force"])
+    check_report(report, run["force"])
+    run["losses"] = report is not None
     seen = None if publishing is None else publishing.check(run["force"])
     modelfiles = _modelfiles(plan, modelfile, run["force"])
     if dry_run:
@@ -64,10 +69,13 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
         result = execute(plan, progress=progress, checksums=hashed, **run)
     if checksums is not None:
         write_text(checksums, "".join(f"{f.sha256}  {f.path}\n" for f in result.files))
+    if report is not None:
+        write_report(report, result, source)
     out.notes([*(Note("removed what an interrupted run had left", str(path)) for path in result.leftovers), *result.notes])
     out.failures(result.failures)
     failures = (*refused, *result.failures)
     _print_result(out, plan, result, source, failures)
+    show_losses(out, result, report)
     reports = {}
     for written, compare in (after or {}).items():
         if not plan.jobs:
@@ -85,10 +93,10 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     document = {**_document(plan, failures), "source": source, "files": files, "seconds": round(result.seconds, 3),
                 "bytes_kept": result.bytes_kept, "devices": list(result.devices)}
     document["notes"] += [Note.of(note).to_json() for note in result.notes]
-    for written, report in reports.items():
+    for written, comparison in reports.items():
         told = next(f for f in files if f["path"] == str(written)) if "sets" in plan.facts else document
-        told["verify"] = report.to_json()
-    same = all(report.same for report in reports.values())
+        told["verify"] = comparison.to_json()
+    same = all(comparison.same for comparison in reports.values())
     status = _status(failures) if failures else ExitStatus.DONE if same else ExitStatus.NO
     if publishing is not None and publishing.wanted:
         if status != ExitStatus.DONE:

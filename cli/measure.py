@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exit import ExitStatus
-from .options import LOOK, Chunks, Context, Data, Json, Quiet, Threads, Verbose
+from .files import check_writable, write_text
+from .options import LOOK, OUTPUT, Chunks, Context, Data, Force, Json, Quiet, Threads, Verbose
 from .output import Output, human_bytes
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ NAME = "measure"
 PANEL = LOOK
 EXAMPLES = """\
 $ ggufx measure model-f16.gguf model-q4_k_m.gguf model-iq2_xs.gguf --data text.txt
-$ ggufx measure model-f16.gguf model-q4_k_m.gguf --data text.txt --chunks 50 --json
+$ ggufx measure model-f16.gguf model-*.gguf --data text.txt --html types.html --json > measure.json
 """
 
 
@@ -29,6 +30,11 @@ def command(
     data: Data = [],  # noqa: B006 typer copies it
     context: Context = 512,
     chunks: Chunks = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
+                                  help="Also write a page with size against divergence.")
+    ] = None,
+    force: Force = False,
     threads: Threads = None,
     json_mode: Json = False,
     quiet: Quiet = False,
@@ -38,17 +44,22 @@ def command(
     from ..converters.measure.measure import measure
 
     out = Output(json_mode, quiet, verbose)
+    check_writable(html, force)
     with out.progress("measure", "tokens") as progress:
         found = measure(base, files, data, context, chunks, threads, progress)
+    if html is not None:
+        from .measure_page import page
+
+        write_text(html, page(found))
     return _tell(out, found)
 
 
 def _tell(out: Output, found: Sequence[Measured]) -> ExitStatus:
     base = found[0].path
-    out.table(["file", "size", "perplexity", "divergence", "median", "99.9 %", "same top token"],
+    out.table(["file", "size", "perplexity", "divergence", "median", "99.9 %", "RMS Δp", "same top token"],
               [(m.path, human_bytes(m.size), f"{m.perplexity:.4f} ± {m.perplexity_error:.4f}",
                 f"{m.divergence:.6f} ± {m.divergence_error:.6f}", f"{m.divergence_median:.6f}", f"{m.divergence_999:.6f}",
-                f"{m.same_top:.3%} ± {m.same_top_error:.3%}") for m in found])
+                f"{m.rms_dp:.3%} ± {m.rms_dp_error:.3%}", f"{m.same_top:.3%} ± {m.same_top_error:.3%}") for m in found])
     out.line(f"{found[0].positions} positions; divergence in nats, from {base}")
     out.document({"base": str(base), "files": [m.to_json() for m in found], "exit_code": 0})
     return ExitStatus.DONE

@@ -29,6 +29,7 @@ from .options import (
     Private,
     Push,
     Quiet,
+    Report,
     Resume,
     Threads,
     Verbose,
@@ -65,6 +66,7 @@ def command(
     ] = "keep",
     imatrix: Imatrix = None,
     checksums: Checksums = None,
+    report: Report = None,
     push: Push = None,
     private: Private = False,
     create_pr: CreatePr = False,
@@ -107,6 +109,6 @@ def command(
             ("llama-server", "-m", RESULT))
     publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
                             made_of=(model, *(adapter.folder for adapter in found)), relation="merge")
-    return carry_out(out, plan, refused, source=base, dry_run=dry_run, checksums=checksums, after=compare, then=then,
-                     threads=threads, max_memory=max_memory, device=device, engine=engine, resume=resume, force=force,
+    return carry_out(out, plan, refused, source=base, dry_run=dry_run, checksums=checksums, report=report, after=compare,
+                     then=then, threads=threads, max_memory=max_memory, device=device, engine=engine, resume=resume, force=force,
                      publishing=publishing)

@@ -112,6 +112,10 @@ Checksums = Annotated[
     Path | None, typer.Option("--checksums", metavar="FILE", rich_help_panel=OUTPUT,
                               help="Also write SHA-256 sums that `sha256sum -c` accepts."),
 ]
+Report = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.json|html", rich_help_panel=OUTPUT, show_default=False,
+                              help="Also write what each tensor lost by its type, as JSON or as a page."),
+]
 ModelfileToo = Annotated[
     bool, typer.Option("--modelfile", rich_help_panel=OUTPUT,
                        help="Also write Ollama's Modelfile beside it; of several files, one each, with their names.")

@@ -35,6 +35,7 @@ from .options import (
     Pure,
     Push,
     Quiet,
+    Report,
     Resume,
     SplitMaxSize,
     SplitMaxTensors,
@@ -69,6 +70,7 @@ def command(
     split_max_size: SplitMaxSize = None,
     split_max_tensors: SplitMaxTensors = None,
     checksums: Checksums = None,
+    report: Report = None,
     push: Push = None,
     private: Private = False,
     create_pr: CreatePr = False,
@@ -126,7 +128,8 @@ def command(
                                   ignore=overridden(override_kv)) for written in plan.results} if after else None
     publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
                             made_of=(path,), relation="quantized")
-    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, modelfile=modelfile, after=compare,
+    return carry_out(out, plan, refused, source=model, dry_run=dry_run, checksums=checksums, report=report,
+                     modelfile=modelfile, after=compare,
                      then=(("ggufx", "verify", model, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device=device, engine=engine, resume=resume, force=force,
                      publishing=publishing)

@@ -19,7 +19,8 @@ from ..verify.tokenizers import runtime_library
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one file; divergences (Kullback-Leibler, from the base) in nats. `..._error`: the standard error of the mean."""
+    """Of one file; divergences (Kullback-Leibler, from the base) in nats. `rms_dp`: root mean square of how far
+    the probability of the token that follows is from the base's. `..._error`: the standard error."""
 
     path: Path
     size: int
@@ -31,6 +32,8 @@ class Measured:
     divergence_median: float
     divergence_999: float
     divergence_max: float
+    rms_dp: float
+    rms_dp_error: float
     same_top: float
     same_top_error: float
 

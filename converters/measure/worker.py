@@ -2,7 +2,7 @@
 
 One JSON request on stdin: {"library", "files", "text", "context", "chunks", "threads"}; the first of the files is the base. On
 stdout a JSON line per chunk, {"done", "of"}, then {"rows": [...]}, the figures of each file (`Sums.row`); or {"error": text}.
-Chunks and positions are those of llama-perplexity: the second half of each chunk is judged. Nothing is kept but three numbers a
+Chunks and positions are those of llama-perplexity: the second half of each chunk is judged. Nothing is kept but four numbers a
 position. The structures of parameters are taken as 32-bit words; their defaults are compared before any is set.
 """
 
@@ -36,22 +36,27 @@ class _Batch(ctypes.Structure):
 
 @dataclass
 class Sums:
-    """Of one file: for each position the negative log-likelihood of the token that follows, the divergence from the base, and
-    whether both think the same token likeliest."""
+    """Of one file: for each position the negative log-likelihood of the token that follows, its probability less that in
+    the base, the divergence from the base, and whether both think the same token likeliest."""
 
     loss: list[np.ndarray] = field(default_factory=list)
+    shift: list[np.ndarray] = field(default_factory=list)
     divergence: list[np.ndarray] = field(default_factory=list)
     same_top: list[np.ndarray] = field(default_factory=list)
 
     def row(self) -> dict[str, float]:
         """The figures; `..._error` is the standard error of the mean."""
-        loss, divergence, same = (np.concatenate(parts) for parts in (self.loss, self.divergence, self.same_top))
+        loss, shift, divergence, same = (
+            np.concatenate(parts) for parts in (self.loss, self.shift, self.divergence, self.same_top))
+        squares = np.square(shift)
+        rms = float(np.sqrt(squares.mean()))
         perplexity, share = float(np.exp(loss.mean())), float(same.mean())
         return {
             "positions": loss.size, "perplexity": perplexity, "perplexity_error": perplexity * error(loss),
             "divergence": float(divergence.mean()), "divergence_error": error(divergence),
             "divergence_median": float(np.median(divergence)), "divergence_999": float(np.quantile(divergence, 0.999)),
-            "divergence_max": float(divergence.max()), "same_top": share,
+            "divergence_max": float(divergence.max()), "rms_dp": rms,
+            "rms_dp_error": error(squares) / (2 * rms) if rms else 0.0, "same_top": share,
             "same_top_error": float(np.sqrt(share * (1 - share) / max(same.size - 1, 1))),
         }
 
@@ -67,7 +72,9 @@ def judge(base: np.ndarray, logits: np.ndarray, following: np.ndarray, sums: Sum
     for start in range(0, len(base), ROWS):
         p, q = (log_softmax(x[start : start + ROWS]) for x in (base, logits))
         told = following[start : start + ROWS]
-        sums.loss.append(-q[np.arange(len(told)), told])
+        at = np.arange(len(told)), told
+        sums.loss.append(-q[at])
+        sums.shift.append(np.exp(q[at]) - np.exp(p[at]))
         sums.divergence.append(np.where(p > -np.inf, np.exp(p) * (p - q), 0).sum(1))
         sums.same_top.append(p.argmax(1) == q.argmax(1))
 

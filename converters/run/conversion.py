@@ -22,6 +22,7 @@ from ..plan.tiles import Tile, memory, tiles
 from .convert_tile import run_tile
 from .device import Device
 from .journal import Receipt
+from .losses import Sums
 from .open_files import OpenFiles, open_inputs, storage_error
 
 
@@ -54,7 +55,8 @@ class Conversion:
     `outputs`.
 
     `imatrix`: float32 [matrices, cols] by entry. `max_memory`: bytes of tensor data in flight, on each GPU as well. `sound`:
-    NaN has no place in the outputs, whatever their types; see `run_tile`. `spans`: for each output the ranges that are written
+    NaN has no place in the outputs, whatever their types; see `run_tile`. `losses`:
+    whether receipts tell what the types lost. `spans`: for each output the ranges that are written
     here, where others write the rest.
     """
 
@@ -65,6 +67,7 @@ class Conversion:
     max_memory: int
     done: Mapping[int, Sequence[Tile]] = field(default_factory=dict)
     sound: bool = False
+    losses: bool = False
     spans: tuple[tuple[tuple[int, int], ...], ...] | None = None
 
     def part(self, numbers: Iterable[int]) -> Conversion:
@@ -100,11 +103,13 @@ class Conversion:
             def convert(work: Work, device: Device) -> Receipt:
                 weights = [w and self.imatrix[w[0]][w[1]] for w in work.job.weights]
                 failed = dict(given_up)
-                checksums = run_tile(work.job, work.tile, files, weights, device, failed, self.sound)
+                lost: dict[int, Sums] | None = {} if self.losses else None
+                checksums = run_tile(work.job, work.tile, files, weights, device, failed, self.sound, lost)
                 sets = {self.outputs[file].set: error for file, error in failed.items() if file not in given_up}
                 if sets:
                     given_up.update({i: sets[o.set] for i, o in enumerate(self.outputs) if o.set in sets})
-                return Receipt(work.index, work.tile, checksums, tuple(sets.items()))
+                sums = () if lost is None else tuple(lost.get(i) for i in range(len(checksums)))
+                return Receipt(work.index, work.tile, checksums, tuple(sets.items()), sums)
 
             yield convert
 

@@ -23,6 +23,7 @@ from ..ops import Array
 from ..plan.plan import Region, TensorJob
 from ..plan.tiles import Tile, is_copy, kind_after, needs_floats
 from .device import Cpu, Device, Files
+from .losses import Sums, sums_of
 
 NO_CHECKSUM = -1  # no CRC-32 equals it
 PIECE = 256 << 10  # bytes of a copy that are looked at at a time: half of a usual second-level cache
@@ -33,26 +34,27 @@ Unfit = tuple[int, np.floating]  # a number by its place in an array, counted ov
 
 def run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.ndarray | None] = (),
              device: Device | None = None, failed: dict[int, GgufxError] | None = None,
-             sound: bool = False) -> tuple[int, ...]:
+             sound: bool = False, sums: dict[int, Sums] | None = None) -> tuple[int, ...]:
     """Convert one tile and write it. The CRC-32 of what each output got; none for a copy, which its source proves.
 
     `weights`: float32 [cols] per output, or None; empty for all None. `device`: where it is converted, by default on the
     calling thread. `failed`: if given, a file in which a value has no place is entered here with the error, and gets
     nothing from then on, instead of raising it. `sound`: NaN has no place in any type, nor have blocks that decode to it;
-    otherwise a type that holds what the source holds gets it.
+    otherwise a type that holds what the source holds gets it. `sums`: if given, what each output lost is entered here, by its
+    number, but for those of the source's type, which lose nothing.
 
     InputError for a value that has no place in the type of an output. UnsupportedError for what cannot be computed: a type
     without a decoder, values that an op is not defined for.
     """
     try:
         with np.errstate(all="ignore"):
-            return _run_tile(job, tile, files, weights, device or Cpu(), failed, sound)
+            return _run_tile(job, tile, files, weights, device or Cpu(), failed, sound, sums)
     except ValueError as error:
         raise UnsupportedError(str(error), tensor=job.name) from error
 
 
 def _run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.ndarray | None], device: Device,
-              failed: dict[int, GgufxError] | None, sound: bool) -> tuple[int, ...]:
+              failed: dict[int, GgufxError] | None, sound: bool, lost: dict[int, Sums] | None) -> tuple[int, ...]:
     sources = [tile.of(r) for r in job.sources]
     outputs = [tile.of(r) for r in job.outputs]
 
@@ -96,6 +98,7 @@ def _run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.nda
     sums = {key: zlib.crc32(data) for key, data in made.items()}
     unsound = {key: arrays[key[0]].unsound(data, key[1]) for key, data in made.items() if sound or key[1] != kind}
     checksums = [NO_CHECKSUM] * len(outputs)
+    losses: dict[_Made, Sums] = {}
     for i, (key, region) in enumerate(zip(keys, outputs, strict=True)):
         if key not in made or (failed and region.file in failed):
             continue
@@ -104,6 +107,10 @@ def _run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.nda
             continue
         files.write(region.file, region.offset, made[key])
         checksums[i] = sums[key]
+        if lost is not None and key[1] != kind:
+            if key not in losses:
+                losses[key] = arrays[key[0]].loss(made[key], key[1], weights[i] if weights else None, len(region.shape) < 2)
+            lost[i] = losses[key]
     return tuple(checksums)
 
 
@@ -200,6 +207,11 @@ class _Values:
         values = self._floats(block * size, (block + 1) * size)
         at = int(np.abs(values).argmax())  # NaN, where the source has it
         return block * size + at, values[at]
+
+    def loss(self, data: np.ndarray, target: str, weights: np.ndarray | None, vector: bool) -> Sums:
+        """What the numbers lost in `data`, of type `target`; by the CPU, so that the digits are the same on all devices."""
+        shape = tuple(self.rows.shape)
+        return sums_of(self._bits(0, None).reshape(shape), self.kind_of_rows, data, target, weights, vector)
 
     def _bits(self, start: int, stop: int | None) -> np.ndarray:
         """Numbers as they are, counted over rows, in this machine's memory."""

@@ -26,6 +26,7 @@ from .engines import Engine
 from .engines.choice import choose, on_cluster
 from .hash_and_sync import Trail
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
+from .losses import Losses, TensorLoss
 from .open_files import OpenFiles, open_inputs, storage_error
 from .resume import Ranges, complete, confirmed
 from .staging import Staging, existing, misplaced, no_room, refuse_existing
@@ -51,7 +52,7 @@ class Result:
     `receipts` counts the tiles of this run and the `kept` ones (`bytes_kept` of output) of an interrupted or finished one;
     `leftovers` are files of a dead run that were removed. `failures`: sets of outputs that were not made, by their first
     file; at least one was. `devices`: what converted, "cpu" or "cuda:0 (NVIDIA H200)"; `notes`: what should be known of how
-    it went.
+    it went; `losses`: what each tensor lost by its type, where that was asked for.
     """
 
     files: tuple[WrittenFile, ...]
@@ -65,6 +66,7 @@ class Result:
     failures: tuple[Failure, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     notes: tuple[str, ...] = ()
+    losses: tuple[TensorLoss, ...] = ()
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
@@ -83,6 +85,7 @@ def execute(
     engine: Engine | str = "threads",
     progress: Progress | None = None,
     checksums: bool = True,
+    losses: bool = False,
 ) -> Result:
     """Write the plan's outputs.
 
@@ -97,6 +100,8 @@ def execute(
     engine        threads, or ray: shards on a cluster (`on_ray.py`); or an engine
     progress      called with (bytes done, bytes in all, name of the tensor), at most about 20 times a second
     checksums     whether the result states the SHA-256 of each file
+    losses        whether it states what each tensor lost by its type, of GGUF files; tiles of an interrupted run that did
+                  not look are converted once more
 
     Raises `UsageError` for an existing output without `force`, an output that another process is writing, and a journal
     of another conversion; `InputError` for a source that changed, vanished or holds what cannot be converted;
@@ -107,19 +112,21 @@ def execute(
     if on_cluster(engine):
         from .on_ray import execute_on_ray
 
+        if losses:
+            raise UsageError("what types lose is not looked at on a Ray cluster", hint="Leave out --report, or --engine ray.")
         return execute_on_ray(plan, threads=threads, max_memory=max_memory, device=device, resume=resume, force=force,
                               progress=progress, checksums=checksums)
-    run = Run(plan, threads, max_memory, progress)
+    run = Run(plan, threads, max_memory, progress, losses)
     engine = choose(device, plan.jobs, threads) if isinstance(engine, str) else engine
     return run(resume, keep_partial, force, engine, checksums)
 
 
 def refuse(plan: ConversionPlan, *, device: str = "auto", resume: bool = False, force: bool = False,
-           threads: int | None = None, max_memory: int = 1 << 30, engine: str = "threads") -> None:
+           threads: int | None = None, max_memory: int = 1 << 30, engine: str = "threads", losses: bool = False) -> None:
     """Raise what `execute` would refuse before it writes anything, for a plan that is only shown."""
     if not on_cluster(engine):
         choose(device, plan.jobs, threads)
-    Run(plan, threads, max_memory, None).refuse(resume, force)
+    Run(plan, threads, max_memory, None, losses).refuse(resume, force)
 
 
 def is_interrupted(plan: ConversionPlan) -> bool:
@@ -135,7 +142,8 @@ def _journal_path(plan: ConversionPlan) -> Path:
 class Run:
     """One execution: what its steps share. `shards.py` has another one, of several processes."""
 
-    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, progress: Progress | None) -> None:
+    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, progress: Progress | None,
+                 losses: bool = False) -> None:
         self.begun = time.monotonic()
         self.plan = plan
         self.threads = threads or system.cpu_count()
@@ -143,6 +151,7 @@ class Run:
         self.progress = progress
         self.jobs = [part for job in plan.jobs for part in by_address(job)]
         self.gaps = unwritten(plan, self.jobs)
+        self.losses = Losses(plan, self.jobs) if losses else None
         self.journal_path = _journal_path(plan)
         self.fixed = self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
         self.made = {*self.plan.folders, *((self.plan.folder,) if self.plan.folder else ())}
@@ -185,6 +194,7 @@ class Run:
                     self._fill_fixed(staging, files, trail)
                     for receipt in kept:
                         self._mark(receipt, trail)
+                        self._note_losses(receipt)
                     receipts = self._convert(self._conversion(staging, kept), engine, journal, trail)
                     journal.write()
                     digests = trail.finish(self.threads)
@@ -212,7 +222,7 @@ class Run:
             failures = (Failure(self.plan.results[number], error) for number, error in sorted(self.failed.items()))
             return Result(tuple(written), time.monotonic() - self.begun, self.bytes_read, self.bytes_written,
                           receipts + len(kept), len(kept), bytes_kept, tuple(staging.leftovers), tuple(failures),
-                          tuple(engine.devices), tuple(engine.notes))
+                          tuple(engine.devices), tuple(engine.notes), self._told_losses())
 
     def _resume_hint(self) -> str | None:
         if not self.journal_path.exists():
@@ -273,7 +283,8 @@ class Run:
                     torn.add(output.set)
         foreign = {i for i in there if not staging.parts[i].published}
         # A tile in which an output failed is converted anew, since the failure is to be told again.
-        dropped = {r for r in sound if NO_CHECKSUM in r.checksums
+        # So is one of which it is not known what it lost.
+        dropped = {r for r in sound if NO_CHECKSUM in r.checksums or (self.losses and r.checksums and not r.sums)
                    or any(region.file in foreign for region in self.jobs[r.job].outputs)}
         for receipt in dropped:
             self._count(receipt, -1)
@@ -282,7 +293,8 @@ class Run:
     def _made_anew(self, staging: Staging, engine: Engine) -> list[Receipt]:
         """The receipts of a whole conversion that writes nothing: the checksums that the outputs must have."""
         outputs = tuple(GrowingFile(p.output.path, None, p.output.size, p.output.set) for p in staging.parts)
-        conversion = Conversion(self.plan.inputs, outputs, dict(enumerate(self.jobs)), self.plan.imatrix, self.max_memory)
+        conversion = Conversion(self.plan.inputs, outputs, dict(enumerate(self.jobs)), self.plan.imatrix, self.max_memory,
+                                losses=self.losses is not None)
         with closing(engine.run(conversion)) as receipts:
             made = []
             for receipt in receipts:
@@ -312,7 +324,7 @@ class Run:
         outputs = (GrowingFile(p.output.path, None if p.published else p.path, p.output.size, p.output.set)
                    for p in staging.parts)
         return Conversion(self.plan.inputs, tuple(outputs), dict(enumerate(self.jobs)), self.plan.imatrix, self.max_memory,
-                          done, sound=self.sound)
+                          done, sound=self.sound, losses=self.losses is not None)
 
     def _convert(self, conversion: Conversion, engine: Engine, journal: Journal, trail: Trail) -> int:
         """All tiles that are not kept; how many."""
@@ -325,6 +337,7 @@ class Run:
                     self.failed.setdefault(number, error)
                 self._refuse_none_left()
                 self._mark(receipt, trail)
+                self._note_losses(receipt)
                 self.bytes_written += self._count(receipt)
                 self.bytes_read += sum(receipt.tile.of(r).nbytes for r in self.jobs[receipt.job].sources)
         return count
@@ -340,10 +353,18 @@ class Run:
                 self.failed[number] = error
         self._refuse_none_left()
 
+    def _told_losses(self) -> tuple[TensorLoss, ...]:
+        given_up = {self.plan.results[number] for number in self.failed}
+        return tuple(loss for loss in self.losses.result() if loss.file not in given_up) if self.losses else ()
+
     def _refuse_none_left(self) -> None:
         """Raise why, if no set of outputs is left that can be made."""
         if self.failed and len(self.failed) == len(self.plan.sets):
             raise_all(self.failed.values())
+
+    def _note_losses(self, receipt: Receipt) -> None:
+        if self.losses:
+            self.losses.add(receipt.job, receipt.tile, receipt.sums)
 
     def _mark(self, receipt: Receipt, trail: Trail) -> None:
         for output in self.jobs[receipt.job].outputs:

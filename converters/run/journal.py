@@ -20,6 +20,7 @@ from typing import Any
 from ... import system
 from ..errors import GgufxError
 from ..plan.tiles import Tile
+from .losses import Sums
 from .open_files import storage_error
 
 SUFFIX = ".ggufx-journal"
@@ -32,13 +33,15 @@ WRITE_INTERVAL = 0.05  # seconds of receipts that a killed process may lose
 class Receipt:
     """A tile of a job (its position in the list of jobs) is written, with these checksums of its outputs.
 
-    `failed`: sets of files that cannot be made, as this tile shows, and why; a journal does not keep it.
+    `failed`: sets of files that cannot be made, as this tile shows, and why; a journal does not keep it. `sums`: what each
+    output lost, None where it loses nothing; of a run that reports losses.
     """
 
     job: int
     tile: Tile
     checksums: tuple[int, ...]
     failed: tuple[tuple[int, GgufxError], ...] = ()
+    sums: tuple[Sums | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +74,25 @@ def read_journal(path: Path) -> Record | None:
                         break
                     identity, outputs = str(record["identity"]), tuple(filter(_is_name, record["outputs"]))
                 else:
+                    sums = tuple(map(_sums, record.pop())) if isinstance(record[-1], list) else ()
                     job, start, stop, count, *checksums = map(int, record)
                     if not 0 <= start < stop <= count:
                         break
-                    receipts.append(Receipt(job, Tile(start, stop, count), tuple(checksums)))
+                    receipts.append(Receipt(job, Tile(start, stop, count), tuple(checksums), (), sums))
                 size += length
         except (KeyError, TypeError, ValueError):
             pass  # a line that was not written by us ends the journal, like a torn one
         except OSError as error:
             raise storage_error(error, path, "read") from error
     return Record(identity, outputs, tuple(receipts), size)
+
+
+def _sums(data: Any) -> Sums | None:
+    """What an output lost, as a record has it."""
+    if data is None:
+        return None
+    lost, held = (tuple(map(float, part)) for part in data)
+    return lost, held
 
 
 def _is_name(text: Any) -> bool:
@@ -114,9 +126,10 @@ def write_receipts(path: Path, identity: str, outputs: Iterable[Path], receipts:
         raise storage_error(error, path, "written") from error
 
 
-def _record_of(receipt: Receipt) -> list[int]:
+def _record_of(receipt: Receipt) -> list[Any]:
     tile = receipt.tile
-    return [receipt.job, tile.start, tile.stop, tile.count, *receipt.checksums]
+    sums = [receipt.sums] if receipt.sums else []
+    return [receipt.job, tile.start, tile.stop, tile.count, *receipt.checksums, *sums]
 
 
 def _line(record: Any) -> bytes:

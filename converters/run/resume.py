@@ -23,7 +23,7 @@ def confirmed(receipts: Iterable[Receipt], jobs: Sequence[TensorJob], files: Ope
     """
     fitting = []
     end: dict[int, int] = {}
-    for receipt in sorted(set(receipts), key=lambda r: (r.job, r.tile.start, r.tile.stop)):
+    for receipt in sorted(set(receipts), key=lambda r: (r.job, r.tile.start, r.tile.stop, not r.sums)):
         if receipt.job >= len(jobs) or receipt.tile.start < end.get(receipt.job, 0):
             continue
         job = jobs[receipt.job]

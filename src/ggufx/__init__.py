@@ -12,6 +12,7 @@
     ggufx.edit("model.gguf", chat_template="template.jinja", set={"general.name": "Model"})
     ggufx.verify("org/model", "model.gguf").same
     ggufx.push(["model-Q4_K_M.gguf", "model-Q8_0.gguf"], "me/model-GGUF", base_model="org/model")
+    ggufx.measure("model-f16.gguf", ["model-q4_k_m.gguf"], "text.txt")[1].divergence
     ggufx.inspect("model.gguf").memory(32768)
 
 Each verb returns what was written (`Result`), raises `GgufxError`, and writes nothing under a final name unless it is
@@ -24,6 +25,7 @@ What the verbs that write have in common:
     force       replace existing outputs
     resume      go on where an interrupted run stopped; what is there already is checked, not trusted
     checksums   whether the result states the SHA-256 of each file
+    report      a .json or .html file for what each tensor lost by its type; `Result.losses` then has it too
     threads     default: all CPUs. No byte depends on it
     max_memory  bytes of tensor data in flight, on each GPU as well
     device      auto, cpu, cuda (all GPUs) or cuda:N. The same bytes
@@ -46,20 +48,22 @@ if TYPE_CHECKING:
     from .converters.calibrate.imatrix import ImatrixResult
     from .converters.errors import GgufxError, IncompleteError
     from .converters.inspect.inspection import Inspection
+    from .converters.measure.measure import Measured
     from .converters.plan.plan import ConversionPlan
     from .converters.publish.upload import Pushed
     from .converters.run.execute import Result
     from .converters.run.shards import ShardResult
     from .converters.verify.verify import Report
 
-__all__ = ["ConversionPlan", "GgufxError", "ImatrixResult", "IncompleteError", "Inspection", "Outcome", "Pushed", "Report",
-           "Result", "ShardResult", "__version__", "batch", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf", "imatrix",
-           "inspect", "join", "lora_to_gguf", "merge_lora", "original_to_hf", "push", "quantize", "run_shard", "split",
-           "verify", "write_plan"]
+__all__ = ["ConversionPlan", "GgufxError", "ImatrixResult", "IncompleteError", "Inspection", "Measured", "Outcome", "Pushed",
+           "Report", "Result", "ShardResult", "__version__", "batch", "card", "commit", "edit", "gguf_to_hf", "hf_to_gguf",
+           "imatrix", "inspect", "join", "lora_to_gguf", "measure", "merge_lora", "original_to_hf", "push", "quantize",
+           "run_shard", "split", "verify", "write_plan"]
 
 _ELSEWHERE = {"GgufxError": "errors", "IncompleteError": "errors", "Result": "run.execute", "ShardResult": "run.shards",
               "Outcome": "batch", "ConversionPlan": "plan.plan", "ImatrixResult": "calibrate.imatrix",
-              "Inspection": "inspect.inspection", "Report": "verify.verify", "Pushed": "publish.upload"}
+              "Inspection": "inspect.inspection", "Measured": "measure.measure", "Report": "verify.verify",
+              "Pushed": "publish.upload"}
 
 
 def __getattr__(name: str) -> Any:
@@ -108,6 +112,7 @@ def hf_to_gguf(
     force: bool = False,
     resume: bool = False,
     checksums: bool = True,
+    report: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
@@ -167,8 +172,8 @@ def hf_to_gguf(
         running = ImatrixOptions(device=device, threads=threads, max_memory=max(max_memory, 4 << 30), force=force,
                                  resume=resume)
         options, _ = with_matrix(folder, outfile, options, [Path(text) for text in texts], running, dry_run, progress)
-    return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, force=force, resume=resume,
-                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
+    return _each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, source=model, report=report, force=force,
+                      resume=resume, checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
                       progress=progress)
 
 
@@ -210,6 +215,30 @@ def imatrix(
                              max_memory=max_memory, force=force, resume=resume)
     texts = [Path(text) for text in several(data)]
     return make_imatrix(resolve_model(model), texts, Path(outfile), options, GgufOptions(hf_class=hf_class), progress)
+
+
+@checked
+def measure(
+    base: str | Path,
+    files: str | Path | Sequence[str | Path],
+    data: str | Path | Sequence[str | Path],
+    *,
+    context: int = 512,
+    chunks: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Measured]:
+    """Perplexity of GGUF files and their divergence from `base`, in llama.cpp: of the base, then of each file. Needs xllamacpp.
+
+    data          UTF-8 texts, one after another
+    context       tokens of a chunk; `chunks`: how many at most
+    progress      called with (tokens done, tokens in all, "")
+    """
+    from .converters.measure.measure import measure as measured
+
+    check_positive(context=context, chunks=chunks, threads=threads)
+    texts = [Path(text) for text in several(data)]
+    return measured(Path(base), [Path(file) for file in several(files)], texts, context, chunks, threads, progress)
 
 
 @checked
@@ -344,6 +373,7 @@ def merge_lora(
     force: bool = False,
     resume: bool = False,
     checksums: bool = True,
+    report: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
@@ -365,8 +395,9 @@ def merge_lora(
     model = base_of(found[0].folder) if base is None and found else base or ""
     path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint", headers=dry_run)
     plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=as_path(imatrix))
-    return _each_made(plan, refused, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                     max_memory=max_memory, device=device, engine=engine, progress=progress)
+    return _each_made(plan, refused, dry_run, source=model, report=report, force=force, resume=resume,
+                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
+                      progress=progress)
 
 
 @checked
@@ -393,6 +424,7 @@ def quantize(
     force: bool = False,
     resume: bool = False,
     checksums: bool = True,
+    report: str | Path | None = None,
     threads: int | None = None,
     max_memory: int = 1 << 30,
     device: str = "auto",
@@ -416,8 +448,9 @@ def quantize(
     outtypes = outtype_names(outtype)
     planner = QuantizePlanner(resolve_model(model, what="gguf", headers=dry_run), outfile, quantization,
                               SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
-    return _each_type(planner, outtypes, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
-                        max_memory=max_memory, device=device, engine=engine, progress=progress)
+    return _each_type(planner, outtypes, dry_run, source=model, report=report, force=force, resume=resume,
+                      checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
+                      progress=progress)
 
 
 @checked
@@ -734,11 +767,18 @@ def _each_made(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **ru
     return result
 
 
-def _carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progress: Any, **run: Any) -> Result | ConversionPlan:
+def _carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progress: Any, report: str | Path | None = None,
+                 source: str | Path = "", **run: Any) -> Result | ConversionPlan:
+    from .cli.loss_report import check_report, write_report
     from .converters.run.execute import execute, refuse
 
     check_positive(threads=run["threads"], max_memory=run["max_memory"])
+    path = as_path(report)
+    check_report(path, run.get("force", False))
     if dry_run:
-        refuse(plan, **run)
+        refuse(plan, **run, losses=path is not None)
         return plan
-    return execute(plan, checksums=checksums, progress=progress, **run)
+    result = execute(plan, checksums=checksums, progress=progress, losses=path is not None, **run)
+    if path is not None:
+        write_report(path, result, str(source))
+    return result

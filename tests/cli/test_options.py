@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import typer
-from ggufx.cli import conversion, report_html
+from ggufx.cli import conversion, measure_page, report_html
 from ggufx.cli import imatrix as imatrix_command
 from ggufx.cli import measure as measure_command
 from ggufx.cli import publish as publishing
@@ -89,6 +89,7 @@ QUANTIZE = {
 BASE = {"--base": ("base", "base", Path("base"))}
 TEMPLATE = {"--chat-template": ("t.jinja", "chat_template", Path("t.jinja"))}
 PRE = {"--pre": ("qwen2", "pre", "qwen2")}
+REPORT = {"--report": ("report.html", "report", Path("report.html"))}
 MODELFILE = {"--modelfile": ("", "modelfile", True)}
 LORA = {"--lora": ("adapter@2", "adapters", (adapter_updates.Adapter(Path("adapter"), 2.0),))}
 AS = {"--as": ("LlamaForCausalLM", "hf_class", "LlamaForCausalLM")}
@@ -98,7 +99,7 @@ TARGET = {"--target": ("larger", "target", Path("larger"))}
 CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "hf-to-gguf": (["in"], {
         **CONVERT, **PUBLISH, **DEVICE, **OUTPUT, **METADATA, **QUANTIZE, **PRE, **AS, **LORA, **STATED, **TARGET, **TEMPLATE,
-        **MODELFILE,
+        **MODELFILE, **REPORT,
         "--plain": ("", "plain", True),
         "--calibrate": ("text.txt", "calibrate", [Path("text.txt")]),
         "--keep-quantized": ("", "keep_quantized", True),
@@ -122,7 +123,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--modelfile": ("m.gguf", "modelfile", Path("m.gguf")),
     }),
     "merge-lora": (["in", "--outfile", "merged"], {
-        **CONVERT, **PUBLISH, **DEVICE, **AS,
+        **CONVERT, **PUBLISH, **DEVICE, **AS, **REPORT,
         "--base": ("base", "a", Path("base")),
         "--outfile": ("out", "outfile", "out"),
         "--outtype": ("q8_0", "outtype", "q8_0"),
@@ -131,7 +132,7 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
     "original-to-hf": (["in", "out"], {
         **CONVERT, **PUBLISH, **DEVICE, **STATED, "--max-shard-size": ("1MB", "max_shard_bytes", 10**6)}),
     "quantize": (["in", "out.gguf", "q4_0"], {
-        **CONVERT, **PUBLISH, **DEVICE, **QUANTIZE, **MODELFILE,
+        **CONVERT, **PUBLISH, **DEVICE, **QUANTIZE, **MODELFILE, **REPORT,
         "--allow-requantize": ("", "allow_requantize", True),
     }),
     "split": (["in", "out"], {
@@ -173,6 +174,8 @@ CALLS: dict[str, tuple[list[str], dict[str, tuple[str, str, Any]]]] = {
         "--ctx": ("128", "context", 128),
         "--chunks": ("7", "chunks", 7),
         "--threads": ("3", "threads", 3),
+        "--force": ("", "force", True),
+        "--html": ("page", "html", Path("page")),
     }),
     "verify": (["a", "b"], {
         **TALK, **RUN, **BASE, **PRE, **AS, **LORA, **STATED, **TARGET,
@@ -309,8 +312,10 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
         monkeypatch.setattr(adapter_to_hf, "is_adapter", lambda path: False)
         for module in (hub, merged_weights):
             monkeypatch.setattr(module, "resolve_model", lambda ref, **_: Path(ref))
-        monkeypatch.setattr(verify_command, "check_writable", lambda path, force: got.update(html=path, force=force))
-        monkeypatch.setattr(verify_command, "write_text", lambda path, _: None)
+        for module in (verify_command, measure_command):
+            monkeypatch.setattr(module, "check_writable", lambda path, force: got.update(html=path, force=force))
+            monkeypatch.setattr(module, "write_text", lambda path, _: None)
+        monkeypatch.setattr(measure_page, "page", lambda _: "")
         monkeypatch.setattr(report_html, "page", lambda _: "")
         monkeypatch.setattr(verify_command, "show", lambda out, _, worst=10: (talk(out), got.update(worst=worst)))
 

@@ -1,11 +1,14 @@
 """`ggufx types`, and presets of types."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 from ggufx.cli.exit import ExitStatus
 from ggufx.cli.main import app
 from typer.testing import CliRunner
+
+import ggufx
 
 
 def run(*arguments: object):
@@ -48,3 +51,18 @@ def test_a_slip_is_told_before_anything_is_fetched():
     status, text = run("hf-to-gguf", "some/model", "--outtype", "q4_k_n", "--json")
     assert status == ExitStatus.USAGE  # not that the Hub cannot be reached
     assert "q4_k_m" in text.lower()
+
+
+def test_measured_numbers_that_lie_beside_the_model(zoo, tmp_path: Path):
+    source = tmp_path / "m-f16.gguf"
+    ggufx.hf_to_gguf(zoo("llama-256"), source, outtype="f16")
+    ggufx.quantize(source, tmp_path / "m-{outtype}.gguf", ["q8_0", "q4_0"])
+    row = {f.name: 0.5 for f in dataclasses.fields(ggufx.Measured)}
+    files = [{**row, "path": f"elsewhere/m-{kind}.gguf", "size": (tmp_path / f"m-{kind}.gguf").stat().st_size + more,
+              "divergence": 0.25} for kind, more in (("q8_0", 0), ("q4_0", 1))]  # the latter was another file
+    (tmp_path / "measure.json").write_text(json.dumps({"files": files}))
+    rows = json.loads(run("types", source, "--json")[1])["file_types"]
+    assert {r["file_type"]: r["measured"]["divergence"] for r in rows if "measured" in r} == {"q8_0": 0.25}
+    assert "0.250000" in run("types", source)[1]
+    (tmp_path / "measure.json").write_text('{"files": [{}]}')
+    assert run("types", source)[0] == ExitStatus.BAD_INPUT

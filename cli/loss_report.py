@@ -1,0 +1,74 @@
+"""`--report`: what each tensor lost by its type, as JSON, as a page, and in a few lines."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..converters.errors import UsageError
+from .files import check_writable, write_text
+
+if TYPE_CHECKING:
+    from ..converters.run.execute import Result
+    from ..converters.run.losses import TensorLoss
+    from .output import Output
+
+WORST = 5  # tensors that are printed
+
+
+def check_report(path: Path | None, force: bool) -> None:
+    """Refuse ahead of the work what `write_report` would refuse after it."""
+    if path is not None and path.suffix.lower() not in (".json", ".html"):
+        raise UsageError("is neither .json nor .html", file=path, hint="A report is written in the form that its name has.")
+    check_writable(path, force)
+
+
+def write_report(path: Path, result: Result, source: str) -> None:
+    """In the form that its name has: .json or .html. StorageError where it cannot be written."""
+    if path.suffix.lower() == ".html":
+        from .loss_page import page
+
+        write_text(path, page(result, source))
+    else:
+        write_text(path, json.dumps(report(result, source), indent=1) + "\n")
+
+
+def report(result: Result, source: str) -> dict[str, Any]:
+    """The losses of each file, as JSON."""
+    from ..converters.run.losses import file_loss
+
+    return {"source": source, "files": [
+        {"path": str(losses[0].file), **file_loss(losses).to_json(), "tensors": [t.to_json() for t in losses]}
+        for losses in by_file(result)]}
+
+
+def by_file(result: Result) -> list[list[TensorLoss]]:
+    """Of each file that has tensors."""
+    return [list(found) for _, found in groupby(result.losses, key=lambda t: t.file)]
+
+
+def worst(losses: list[TensorLoss]) -> list[TensorLoss]:
+    """Those that lost most of themselves first; of one that is unlike anything, nobody knows how much."""
+    return sorted(losses, key=lambda t: -t.error if t.error is not None else float("-inf"))
+
+
+def show_losses(out: Output, result: Result, path: Path | None) -> None:
+    """Totals, the worst tensors, and where the report is."""
+    from ..converters.io.files import printable
+    from ..converters.run.losses import file_loss
+
+    if path is None:
+        return
+    for losses in by_file(result):
+        total = file_loss(losses)
+        rows = [(printable(t.name), t.type, f"{t.bits_per_weight:.4g}", _shown(t))
+                for t in worst(losses)[:WORST] if t.error != 0]
+        out.table(["tensor", "type", "bits/weight", "RMSE/RMS"], rows, title=f"{losses[0].file.name}: "
+                  f"{total.bits_per_weight:.4g} bits per weight, RMSE/RMS {total.relative_rmse:.3g}")
+    out.line(f"losses of all tensors: {path}")
+
+
+def _shown(t: TensorLoss) -> str:
+    return "-" if t.relative_rmse is None else f"{t.relative_rmse:.3g}"

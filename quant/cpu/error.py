@@ -1,0 +1,35 @@
+"""What rounding to a type lost, row by row: sums of squares in one order, so that every machine has the same digits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compile import kernel
+
+LANES = 16  # partial sums of a row: number i goes to sum i % 16
+
+
+@kernel
+def squares(x, y, weights, out):
+    """Sums over each row of w * (x - y)^2 and of w * x^2: float32 [rows, cols], twice, and [cols] -> float64 [rows, 2]."""
+    rows, cols = x.shape
+    whole = cols - cols % LANES
+    lost, held = np.empty(LANES, np.float64), np.empty(LANES, np.float64)
+    for i in range(rows):
+        for k in range(LANES):
+            lost[k] = held[k] = 0.0
+        for start in range(0, whole, LANES):
+            for k in range(LANES):
+                w, a = np.float64(weights[start + k]), np.float64(x[i, start + k])
+                d = a - np.float64(y[i, start + k])
+                lost[k] += w * (d * d)
+                held[k] += w * (a * a)
+        for at in range(whole, cols):
+            w, a = np.float64(weights[at]), np.float64(x[i, at])
+            d = a - np.float64(y[i, at])
+            lost[at - whole] += w * (d * d)
+            held[at - whole] += w * (a * a)
+        for k in range(1, LANES):
+            lost[0] += lost[k]
+            held[0] += held[k]
+        out[i, 0], out[i, 1] = lost[0], held[0]
