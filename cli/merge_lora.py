@@ -110,5 +110,5 @@ def command(
     publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
                             made_of=(model, *(adapter.folder for adapter in found)), relation="merge")
     return carry_out(out, plan, refused, source=base, dry_run=dry_run, checksums=checksums, report=report, after=compare,
-                     then=then, threads=threads, max_memory=max_memory, device=device, engine=engine, resume=resume, force=force,
-                     publishing=publishing)
+                     then=then, threads=threads, max_memory=max_memory, device=device, engine=engine, resume=resume,
+                     force=force, publishing=publishing)

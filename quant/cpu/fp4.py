@@ -28,14 +28,16 @@ f32 = np.float32
 MAGNITUDES = np.array([0, 1, 2, 3, 4, 6, 8, 12], np.float32)
 
 # log2f in glibc is rounded to float32: from so many steps of 2^-24 below 2^k on (k = -149..128) it gives k already.
+# By exact steps alone, which are the same everywhere.
 _K = np.arange(-149, 129)
-_OCTAVE = np.where(_K > 0, np.ceil(np.log2(np.maximum(_K, 1))) - 1, np.floor(np.log2(np.maximum(-_K, 1))))
-ROUNDED_UP = np.floor(2.0**_OCTAVE / np.log2(np.e)).astype(np.int32)
+LOG2_E = 1.4426950408889634
+_OCTAVE = np.frexp(np.maximum(np.where(_K > 0, _K - 1, -_K), 1).astype(np.float32))[1] - 1
+ROUNDED_UP = np.floor(np.ldexp(1.0, _OCTAVE) / LOG2_E).astype(np.int32)
 
 # Half the value of each byte of NVFP4's scales: ggml_ue4m3_to_fp32.
 _BYTE = np.arange(256)
 _FRACTION, _POWER = _BYTE % 8, _BYTE // 8 % 16
-E4M3 = np.where(_POWER == 0, _FRACTION * 2.0**-10, (1 + _FRACTION / 8) * 2.0 ** (_POWER - 8)).astype(np.float32)
+E4M3 = np.where(_POWER == 0, _FRACTION * 2.0**-10, (1 + _FRACTION / 8) * np.ldexp(1.0, _POWER - 8)).astype(np.float32)
 E4M3[[0, 0x7F]] = 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ... import system
 from ..dispatch import SOURCES, cols_of
 from ..formats import ELEMENT_TYPES, QuantFormat
 from .floats import dequantize_bf16, dequantize_f16
@@ -137,26 +137,18 @@ def _writeable(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def available_threads() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "ggufx-quant")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
+system.after_fork(_pool.cache_clear)  # a child has none of its parent's threads
 
 
 def _spread(work: Callable[[int, int], None], rows: int, cols: int, threads: int | None, least: int) -> None:
     """Call work(start, stop) over all rows, shared by `threads` threads in pieces of `least` elements or more."""
     if threads is None:
-        threads = available_threads()
+        threads = system.cpu_count()
     if threads < 1:
         raise ValueError(f"threads must be 1 or more, not {threads}")
     if not rows or not cols:

@@ -60,13 +60,20 @@ def unpack_below(words, order, out):
 
 @kernel
 def turn(x, out):
-    """uint8 or uint32 [n, m] -> [m, n], in squares that stay in the first-level cache."""
+    """uint8 or uint32 [n, m] -> [m, n], in squares that are turned where they do not push each other out of the cache, as rows
+    whose distance is a power of two do."""
     n, m = x.shape
+    square = np.empty((64, 64), x.dtype)
     for i in range(0, n, 64):
+        high = min(64, n - i)
         for j in range(0, m, 64):
-            for a in range(i, min(i + 64, n)):
-                for b in range(j, min(j + 64, m)):
-                    out[b, a] = x[a, b]
+            wide = min(64, m - j)
+            for a in range(high):
+                for b in range(wide):
+                    square[b, a] = x[i + a, j + b]
+            for b in range(wide):
+                for a in range(high):
+                    out[j + b, i + a] = square[b, a]
 
 
 @kernel
