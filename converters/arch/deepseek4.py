@@ -161,7 +161,7 @@ HPARAMS = (
 
 DEEPSEEK4 = ArchSpec(
     "deepseek4", ("DeepseekV4ForCausalLM",), "deepseek_v4", hparams=HPARAMS,
-    tensors=(*ROWS, *renamed(MISNAMED, *ROWS), *renamed(IN_MEMORY, *ROWS), *FUSED),
+    tensors=(*ROWS, *renamed(MISNAMED, *ROWS), *in_memory(*renamed(IN_MEMORY, *ROWS), *FUSED)),
     aliases=(("model.", ""),), ignore=(Template(B + "ffn.gate.bias"), *MTP),
     sizes={
         **SIZES, **STREAM_SIZES, "compressed_rows": widths,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..notes import Note
+from ..rules.match import local_holes
 from ..rules.template import Holes
 from .adapter_keys import PREFIX
 from .lora_to_gguf import BaseModel
@@ -88,6 +89,8 @@ def _modules(model: BaseModel) -> Iterable[str]:
         stack = rule.stack
         for block in (None,) if stack is None else range(len(model.spec.blocks(stack, model.hp))):
             holes: Holes = {"p": "weight", "e": 0} if stack is None else {"p": "weight", "e": 0, stack: block}
+            if stack is None:
+                holes = local_holes(model.spec, rule, holes, model.hp)
             for template in rule.hf:
                 if (name := template.format(holes)).endswith(".weight"):
                     yield class_spelling(model, PREFIX + name.removesuffix(".weight")).removeprefix(PREFIX)

@@ -110,7 +110,7 @@ class Places:
         out: list[Place] = []
         for number, name in enumerate(made):
             match = self.made.get(name)
-            if match is None or len(match.gguf) != 1 or len(match.hf) != 1:
+            if match is None or len(match.gguf) != 1 or len(match.hf) != 1 or match.rule.joined:
                 return self._of_tied(weight)
             names = [self.found.names[spelled] for spelled in match.hf[0]]
             back = tuple(op.inverse for op in reversed(match.ops))

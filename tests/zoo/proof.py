@@ -327,8 +327,9 @@ def merged(loop: Loop) -> Answer:
         return Answer(True, "-", ("draft models take no adapters",))
     if loop.row.unadapted:
         return Answer(True, "-", (loop.row.unadapted,))
-    if loop.name == "hy4-v4":
-        return Answer(True, "-", ("peft's merge is saved under other names than the checkpoint's; `hy4` is compared",))
+    if loop.name in ("hy4-v4", "deepseek4-v4"):
+        compared = loop.name.removesuffix("-v4")
+        return Answer(True, "-", (f"peft's merge is saved under other names than the checkpoint's; `{compared}` is compared",))
     adapter, theirs, ours = (loop.work / f"merge-{name}" for name in ("adapter", "theirs", "ours"))
     skip, reasons = list(loop.spec.whole.parts if loop.spec.whole else ()), set()
     for attempt in range(2):
