@@ -113,7 +113,7 @@ Checksums = Annotated[
                               help="Also write SHA-256 sums that `sha256sum -c` accepts."),
 ]
 Report = Annotated[
-    Path | None, typer.Option("--report", metavar="FILE.json|html", rich_help_panel=OUTPUT, show_default=False,
+    Path | None, typer.Option("--report", metavar="FILE.json|html", rich_help_panel=RUN, show_default=False,
                               help="Also write what each tensor lost by its type, as JSON or as a page."),
 ]
 ModelfileToo = Annotated[

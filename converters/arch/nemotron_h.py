@@ -162,7 +162,7 @@ NEMOTRON_H = ArchSpec(
     hparams=(*HYBRID, PATTERN, Computed("feed_forward_length", in_blocks("-", lambda c: c["intermediate_size"]),
                                         "intermediate_size", lambda kv: max(kv["feed_forward_length"]))),
     tensors=(*OUTSIDE, *ATTN, *DENSE), defaults={**DEFAULTS, "num_nextn_predict_layers": 0}, sizes=HYBRID_SIZES,
-    aliases=ALIASES, example="nvidia/Nemotron-H-8B-Base-8K", fits=lambda c: not has_experts(c),
+    aliases=ALIASES, modules=ALIASES, example="nvidia/Nemotron-H-8B-Base-8K", fits=lambda c: not has_experts(c),
 )
 NEMOTRON_H_MOE = ArchSpec(
     "nemotron_h_moe", ("NemotronHForCausalLM",), "nemotron_h",
@@ -172,7 +172,7 @@ NEMOTRON_H_MOE = ArchSpec(
         Seen("num_nextn_predict_layers", lambda facts: facts.kv.get("nextn_predict_layers", 0), names=predicted),
         Computed("nextn_predict_layers", lambda c: extra_blocks(c) or None),
     ),
-    tensors=(*OUTSIDE, *ATTN, *EXPERT_ROWS, *MTP), defaults=DEFAULTS, sizes=HYBRID_SIZES, aliases=ALIASES,
+    tensors=(*OUTSIDE, *ATTN, *EXPERT_ROWS, *MTP), defaults=DEFAULTS, sizes=HYBRID_SIZES, aliases=ALIASES, modules=ALIASES,
     stacks={"b": Stack("main_blocks"), "m": Stack("nextn_predict_layers", after="b")},
     example="nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", fits=has_experts,
 )
@@ -200,7 +200,7 @@ PUZZLE = Whole(
             Computed("expert_feed_forward_length", per_block("moe_intermediate_size")),
             Computed("expert_used_count", per_block("num_experts_per_tok")),
         ),
-        tensors=(*OUTSIDE, *ATTN, *EXPERT_ROWS), defaults=DEFAULTS, sizes=HYBRID_SIZES, aliases=ALIASES,
+        tensors=(*OUTSIDE, *ATTN, *EXPERT_ROWS), defaults=DEFAULTS, sizes=HYBRID_SIZES, aliases=ALIASES, modules=ALIASES,
     ),
     aliases=(), parts={"mtp.": None}, example="nvidia/NVIDIA-Nemotron-Labs-3-Puzzle-75B-A9B-BF16",
 )

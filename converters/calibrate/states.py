@@ -53,7 +53,7 @@ class States:
     def open(self, layer: int, mode: str = "r+b") -> Any:
         """The file of the states that go into this layer."""
         try:
-            return open(self.folder / f"states-{layer}", mode)
+            return (self.folder / f"states-{layer}").open(mode)
         except OSError as error:
             raise StorageError(f"cannot be opened: {error.strerror}", file=self.folder / f"states-{layer}") from error
 

@@ -82,7 +82,7 @@ def execute(
     resume: bool = False,
     keep_partial: bool | None = None,
     force: bool = False,
-    engine: Engine | str = "threads",
+    engine: Engine | str | None = None,
     progress: Progress | None = None,
     checksums: bool = True,
     losses: bool = False,
@@ -117,7 +117,7 @@ def execute(
         return execute_on_ray(plan, threads=threads, max_memory=max_memory, device=device, resume=resume, force=force,
                               progress=progress, checksums=checksums)
     run = Run(plan, threads, max_memory, progress, losses)
-    engine = choose(device, plan.jobs, threads) if isinstance(engine, str) else engine
+    engine = choose(device, plan.jobs, threads) if engine is None or isinstance(engine, str) else engine
     return run(resume, keep_partial, force, engine, checksums)
 
 

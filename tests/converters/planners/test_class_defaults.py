@@ -29,6 +29,7 @@ IN_ROPE_PARAMETERS = ("rope_theta", "rope_scaling", "rope_local_base_freq", "par
 LAYERS = {"mamba": "linear_attention", "attention": "full_attention"}  # what the class calls kinds of layers by itself
 HELD_ANYWAY = {"t5": "tie_word_embeddings", "mt5": "tie_word_embeddings", "umt5": "tie_word_embeddings",
                "cohere2_moe": "first_k_dense_replace",  # whatever is said, or under another name
+               "qwen4_exp": "layer_types", "qwen4_exp_text": "layer_types",  # names full attention by its indexer
                "deepseek_v4": "compress_ratios"}  # without those of the layers of multi-token prediction
 
 
