@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -19,10 +19,6 @@ class Unstack(Op):
     count: int
     axis: int = 0
     undo: bool = False
-
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
 
     def shape(self, shapes):
         at = self.axis
@@ -116,10 +112,6 @@ class AddAxis(Op):
 
     axis: int
     undo: bool = False
-
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
 
     def shape(self, shapes):
         (s,) = shapes

@@ -102,7 +102,9 @@ class Op:
 
     @property
     def inverse(self) -> Op:
-        return self
+        """Of an op with `undo` the same with the other; others are their own, or say what is."""
+        turned: dict[str, Any] = {f.name: not getattr(self, f.name) for f in fields(self) if f.name == "undo"}
+        return replace(self, **turned) if turned else self
 
     def shape(self, shapes: Sequence[Shape]) -> list[Shape]:
         """Shapes after the op. ValueError says what does not fit."""

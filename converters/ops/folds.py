@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -24,10 +24,6 @@ class Product(Op):
     undo: bool = False
     moves: ClassVar[bool] = False
     exact: ClassVar[bool] = False
-
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
 
     def shape(self, shapes):
         if self.undo:
@@ -67,10 +63,6 @@ class RowsBehind(Op):
     @property
     def told(self) -> range:
         return range(1 + self.vectors)
-
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
 
     def shape(self, shapes):
         if self.undo:
@@ -117,10 +109,6 @@ class RowsInFront(Op):
     def told(self) -> range:
         return range(1)
 
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
-
     def shape(self, shapes):
         if self.undo:
             ((n, width),) = shapes
@@ -163,10 +151,6 @@ class BatchNorm(Op):
     undo: bool = False
     moves: ClassVar[bool] = False
     exact: ClassVar[bool] = False
-
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
 
     def shape(self, shapes):
         if len({*shapes}) > 1 or len(shapes[0]) != 1 or len(shapes) != (2 if self.undo else 4):

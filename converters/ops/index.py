@@ -36,10 +36,6 @@ class IndexMap(Op):
         raise NotImplementedError
 
     @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
-
-    @property
     def on_blocks(self) -> bool:
         return not self.columns and not self.vector
 

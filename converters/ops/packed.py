@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,10 +20,6 @@ class PackMxfp4(Op):
     """
 
     undo: bool = False
-
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
 
     @property
     def emits(self) -> str | None:
@@ -67,10 +63,6 @@ class FromPosition(Op):
     undo: bool = False
 
     @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
-
-    @property
     def emits(self) -> str | None:
         return "I64"
 
@@ -97,10 +89,6 @@ class Narrow(Op):
     """Whole numbers of 64 bits, or already of 32, into such of 32; the way back makes 64. ValueError for one beyond them."""
 
     undo: bool = False
-
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
 
     @property
     def emits(self) -> str | None:

@@ -86,10 +86,6 @@ class Pad(Op):
     undo: bool = False
     front: bool = False
 
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
-
     def shape(self, shapes):
         ((n, *rest),) = shapes
         before, after = (self.rows, self._real) if self.undo else (self._real, self.rows)
@@ -123,10 +119,6 @@ class Same(Op):
 
     count: int = 2
     undo: bool = False
-
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
 
     def shape(self, shapes):
         if self.undo and len({*shapes}) > 1:
@@ -266,10 +258,6 @@ class MlaKv(Op):
     key_length: Size
     value_length: Size
     undo: bool = False
-
-    @property
-    def inverse(self) -> Op:
-        return replace(self, undo=not self.undo)
 
     def shape(self, shapes):
         h, k, v = self.heads, self.key_length, self.value_length
