@@ -10,7 +10,7 @@ import typer
 
 from .completion import complete_file_types
 from .exit import ExitStatus
-from .files import check_writable, write_text
+from .files import check_writable, write_checksums
 from .options import (
     MACHINES,
     MEMORY,
@@ -99,7 +99,7 @@ def command(
             for error in outcome.errors:
                 out.failed(outcome.model, error)
     if checksums is not None:
-        write_text(checksums, "".join(f"{f.sha256}  {f.path}\n" for o in done for f in o.files if f.sha256))
+        write_checksums(checksums, (f for o in done for f in o.files))
     return report(out, done)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .exit import ExitStatus, status_of
-from .files import check_writable, write_text
+from .files import check_writable, write_checksums
 from .options import MACHINES, MEMORY, Checksums, Force, Json, MaxMemory, Quiet, Threads, Verbose
 from .output import Output, human_bytes
 
@@ -42,7 +42,7 @@ def command(
         result = commit(planned, force=force, threads=threads, max_memory=max_memory, progress=progress,
                         checksums=checksums is not None or out.json_mode or out.verbose)
     if checksums is not None:
-        write_text(checksums, "".join(f"{f.sha256}  {f.path}\n" for f in result.files))
+        write_checksums(checksums, result.files)
     out.failures(result.failures)
     for file in result.files:
         out.line(f"{file.path}: {human_bytes(file.size)}")

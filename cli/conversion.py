@@ -13,7 +13,7 @@ from ..converters.errors import Failure, UsageError
 from ..converters.notes import Note
 from ..converters.plan.plan import ConversionPlan
 from .exit import ExitStatus, status_of
-from .files import check_writable, write_text
+from .files import check_writable, write_checksums
 from .loss_report import check_report, show_losses, write_report
 from .output import Output, human_bytes, human_count
 
@@ -68,7 +68,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     with out.compiling(), out.progress(plan.direction) as progress:
         result = execute(plan, progress=progress, checksums=hashed, **run)
     if checksums is not None:
-        write_text(checksums, "".join(f"{f.sha256}  {f.path}\n" for f in result.files))
+        write_checksums(checksums, result.files)
     if report is not None:
         write_report(report, result, source)
     out.notes([*(Note("removed what an interrupted run had left", str(path)) for path in result.leftovers), *result.notes])

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..converters.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from ..converters.run.execute import WrittenFile
 
 
 def check_writable(path: Path | None, force: bool) -> None:
@@ -20,6 +25,11 @@ def check_writable(path: Path | None, force: bool) -> None:
         raise UsageError("exists already", file=path, hint="Pass --force to replace it.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise StorageError("may not be written", file=path, hint="Change the permissions, or write to another folder.")
+
+
+def write_checksums(path: Path, files: Iterable[WrittenFile]) -> None:
+    """What `sha256sum -c` takes, of the files whose sum is known."""
+    write_text(path, "".join(f"{f.sha256}  {f.path}\n" for f in files if f.sha256))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -129,7 +129,8 @@ def _show(out: Output, paths: list[Path]) -> ExitStatus:
     if len(paths) != 1:
         raise UsageError("one matrix is shown at a time", found=len(paths))
     matrix = read_imatrix_file(paths[0])
-    found, layers, missed = statistics(matrix), by_layer(statistics(matrix)), unreached(matrix)
+    found, missed = statistics(matrix), unreached(matrix)
+    layers = by_layer(found)
     out.line(f"{paths[0]}: {len(matrix.entries)} weights, {matrix.chunk_count} chunks of {matrix.chunk_size} tokens of "
              f"{', '.join(matrix.datasets)}")
     out.line()

@@ -53,10 +53,14 @@ class AdapterSettings:
     parameters: tuple[str, ...] = ()
     invocation_tokens: tuple[int, ...] = ()
 
+    def is_parameter(self, weight: str) -> bool:
+        """Whether the weight of this name is adapted as a parameter."""
+        return any(weight == name or weight.endswith(f".{name}") for name in self.parameters)
+
     def scaling(self, module: str, parameter: str, rank: int) -> float:
         """What the update of `module` (its `parameter`) of this rank is multiplied with."""
         whole = f"{module}.{parameter}"
-        name = whole if any(whole == p or whole.endswith(f".{p}") for p in self.parameters) else module
+        name = whole if self.is_parameter(whole) else module
         alpha = next((value for pattern, value in self.alphas if pattern.match(name)), self.alpha)
         return alpha / math.sqrt(rank) if self.rslora else alpha / rank
 

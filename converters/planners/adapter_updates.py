@@ -172,7 +172,7 @@ class OpenedAdapter:
 
     def _low_rank(self, pair: Pair, weight: str, kind: str, found: list[Place], dora: bool) -> Iterator[tuple[str, Update]]:
         shape = self.places.shape(weight)
-        wrapped = kind == FUSED or any(weight == p or weight.endswith(f".{p}") for p in self.settings.parameters)
+        wrapped = kind == FUSED or self.settings.is_parameter(weight)
         if wrapped and shape is not None and len(shape) == 3:
             kind = FUSED  # a stack that its module calls weight
         if not self._fits(pair, weight, kind) or (kind == FUSED and shape is None):

@@ -193,7 +193,7 @@ def _groups(spec: ArchSpec, hp: Hparams, pairs: list[Pair], settings: AdapterSet
         kind = EMBEDDING if pair.embedding else MATRIX
         weight = f"{pair.module}.weight"
         found = _find(index, spec, hp, weight)
-        if found is not None and any(weight == p or weight.endswith(f".{p}") for p in settings.parameters):
+        if found is not None and settings.is_parameter(weight):
             shape = expected_shape(found[0], BlockHparams(hp, block_of(spec, *found, hp)), False)
             kind = FUSED if shape is not None and len(shape) == 3 else kind  # a stack that its module calls weight
         if found is None and parameters:
