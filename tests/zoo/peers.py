@@ -194,7 +194,8 @@ def _loaded(folder: str, adapter: str | None):
 
         loaded = PeftModel.from_pretrained(loaded, adapter)
         fill(loaded, Path(adapter) / "adapter_model.safetensors")
-    return loaded.float().eval()
+    # A mapped file begins a tensor anywhere, and some processors sum in another order from there: equal weights at equal places.
+    return loaded.float()._apply(lambda tensor: tensor.clone()).eval()
 
 
 def fill(model: Any, saved: Path, adapter: str = "default") -> None:
