@@ -171,15 +171,14 @@ def _without_base(tensors: Mapping[str, StoredTensor], spec: ArchSpec, hp: Hpara
 
 
 def _pairs(tensors: Mapping[str, StoredTensor], file: str, problems: list[GgufxError]) -> list[Pair]:
-    """The factor pairs of the adapter; every tensor that is no factor is a problem, by name."""
-    factors = {}
-    for name, tensor in tensors.items():
-        if FACTOR.fullmatch(name.removeprefix(PREFIX)):
-            factors[name] = tensor
-            continue
-        what = next((what for part, what in NO_FACTORS if part in name), "a full weight")
-        problems.append(UnsupportedError(f"is {what}; a GGUF adapter holds LoRA factors only", file=file,
-                                         tensor=name, hint=MERGE))
+    """The factor pairs of the adapter. Every tensor that is no factor is a problem, by name, unless a setting that asks for
+    such tensors is one already: one cause is told once."""
+    factors = {name: tensor for name, tensor in tensors.items() if FACTOR.fullmatch(name.removeprefix(PREFIX))}
+    if not any(isinstance(problem, UnsupportedError) for problem in problems):
+        for name in (name for name in tensors if name not in factors):
+            what = next((what for part, what in NO_FACTORS if part in name), "a full weight")
+            problems.append(UnsupportedError(f"is {what}; a GGUF adapter holds LoRA factors only", file=file,
+                                             tensor=name, hint=MERGE))
     return pairs_of(factors, file, problems)
 
 

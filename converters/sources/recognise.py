@@ -220,8 +220,18 @@ def expect(path: Path, wanted: Wanted) -> None:
         return
     if found:
         raise refusal(*found[0], path, wanted)
+    if inside := _inside(path, wanted):
+        raise UsageError(f"is not {WANTED[wanted]}, but has one in it", file=path, hint=f"Give {' or '.join(inside)}.")
     if path.is_dir() == (wanted == "gguf"):
         raise InputError(f"{WANTED[wanted]} is needed, this is a {'folder' if wanted == 'gguf' else 'file'}", file=path)
+
+
+def _inside(path: Path, wanted: Wanted) -> list[str]:
+    """The folders in a folder that the command takes: named adapters, say, which peft saves each in its own. Three at most."""
+    if not path.is_dir() or wanted in ("config", "gguf"):
+        return []
+    inner = [entry for entry in sorted(path.iterdir()) if entry.is_dir()]
+    return [str(entry) for entry in inner if any(wanted in thing.takes for thing, _ in recognise(entry))][:3]
 
 
 def refusal(thing: Thing, entry: str, path: Path, wanted: Wanted) -> GgufxError:

@@ -102,6 +102,20 @@ def test_an_adapter_and_a_base(tmp_path: Path):
         config_only(folder_of(tmp_path / "adapter", "adapter_config.json adapter_model.safetensors"))
 
 
+def test_one_level_down(tmp_path: Path):
+    """As peft saves named adapters, and a parent folder given by mistake."""
+    named = tmp_path / "named"
+    named.mkdir()
+    for name in ("sql", "chat"):
+        folder_of(named / name, "adapter_config.json adapter_model.safetensors")
+    with pytest.raises(UsageError, match=r"is not a PEFT adapter's folder, but has one in it\n.*chat or .*sql\.$"):
+        open_adapter(named)
+    (tmp_path / "models").mkdir()
+    folder_of(tmp_path / "models" / "one", "config.json model.safetensors")
+    with pytest.raises(UsageError, match=r"is not a model's checkpoint, but has one in it\n.*models/one\.$"):
+        open_checkpoint(tmp_path / "models")
+
+
 FILES = {
     "m.gguf": (b"GGUF\3\0\0\0", "is a GGUF file", "ggufx gguf-to-hf"),
     "sha256-0123": (b"GGUF\3\0\0\0", "is a GGUF file", "ggufx quantize"),
