@@ -14,8 +14,7 @@ def factors(rows: int, rank: int, cols: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("rank", [1, 2, 3, 4, 5, 8, 16, 31, 64, 192])
 @pytest.mark.parametrize(("rows", "cols"), [(48, 33), (7, 300), (8, 1024)])
 def test_the_bits_of_torch(rank, rows, cols):
-    """Of matrices with fewer than four rows, or fewer than twelve columns, MKL has kernels that sum in another order; which, the
-    processor decides."""
+    """Of fewer than four rows, or twelve columns, MKL sums in an order that goes by the processor: those are not compared."""
     b, a = factors(rows, rank, cols)
     out = np.empty((rows, cols), np.float32)
     product(b, a, np.float32(0.37), out)
