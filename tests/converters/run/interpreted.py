@@ -6,13 +6,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
 from ggufx.converters.planners.many_outputs import plan_outputs
-from ggufx.converters.run.engines import cuda
+from ggufx.converters.run.engines import cuda, decode_packed
 from ggufx.converters.run.execute import execute
 from ggufx.quant import dispatch
 from ggufx.quant.cuda import proof
+from ggufx.quant.cuda.stored import Variant
+from zoo.packed import Files
 
 import ggufx
 
@@ -117,6 +120,26 @@ def interrupted(folder, outfile, outtypes):
         execute(plan(folder, outfile, outtypes), engine=Stopping({0: "a"}, 1), resume=True)
     except KeyboardInterrupt:
         return True
+
+
+def unpacked(sources, paths):
+    """What a GPU makes of packed sources: uint32 arrays, the variants of the kernel that it asked for, and used, and notes."""
+    notes, used, asked = [], set(), set()
+    gpu = cuda.Cuda(0, cuda.Proofs(notes.append))
+
+    def decode(places, stored, table, divided=False, **more):
+        given = {name: more.get(name) is not None for name in ("zeros", "scales", "biases", "columns", "after")}
+        used.add(Variant(places.bits, 8 * stored.element_size(), places.step > 0, divided=divided, **given))
+        return real(places, stored, table, divided=divided, **more)
+
+    def hold(proofs, variant, *trial):
+        asked.add(variant)
+        return holds(proofs, variant, *trial)
+
+    real, holds = decode_packed.decode, cuda.Proofs.hold
+    with patch.object(decode_packed, "decode", decode), patch.object(cuda.Proofs, "hold", hold):
+        made = [gpu.read(Files(paths), source).numpy().view(np.uint32) for source in sources]
+    return made, {variant for variant in asked if isinstance(variant, Variant)}, used, notes
 
 
 def proven(trials):
