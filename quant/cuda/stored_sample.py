@@ -101,3 +101,19 @@ def differences(variant: Variant, device: str) -> int:
         made = decode(places, signed, **{name: there(x) for name, x in parts.items()}).cpu().numpy()
     wrong = (made.view(np.uint32) != right.view(np.uint32)) & ~(np.isnan(made) & np.isnan(right))
     return int(wrong.sum())
+
+
+def matrix(variant: Variant, height: int, width: int, device: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments of `decode` for a matrix whose rows of codes follow each other, groups of 32 columns: to time it."""
+    each = variant.word if variant.straddles else variant.word // variant.bits * variant.bits  # bits of an element that are used
+    at, shift = np.divmod(np.arange(width) * variant.bits, each)
+    per_row = int(at[-1]) + 1 + variant.straddles
+    groups = width // 32
+    rows = np.stack([np.arange(height) * per_row, np.zeros(height, int), np.arange(height) * groups])
+    columns = np.stack([at, shift, np.arange(width) // 32])
+    there = [torch.from_numpy(x.astype(np.int32)).to(device) for x in (rows, columns)]
+    stored = torch.zeros(height * per_row, dtype=getattr(torch, f"int{variant.word}"), device=device)
+    parts = {name: torch.ones(width if name == "columns" else height * groups, device=device)
+             for name in ("zeros", "scales", "biases", "columns") if getattr(variant, name)}
+    more = {"divided": variant.divided, "after": 0.5 if variant.after else None}
+    return (Places(*there, variant.bits, int(variant.straddles)), stored, torch.ones(256, device=device)), {**parts, **more}

@@ -13,8 +13,9 @@ from ggufx.converters.planners.many_outputs import plan_outputs
 from ggufx.converters.run.engines import cuda, decode_packed
 from ggufx.converters.run.execute import execute
 from ggufx.quant import dispatch
-from ggufx.quant.cuda import proof
+from ggufx.quant.cuda import proof, stored_sample
 from ggufx.quant.cuda.stored import Variant
+from ggufx.quant.cuda.stored_sample import VARIANTS
 from zoo.packed import Files
 
 import ggufx
@@ -80,6 +81,37 @@ def out_of_memory(folder, outfile, outtypes, rows):
     return failing(folder, outfile, outtypes, error=torch.OutOfMemoryError, rows=rows)
 
 
+def packed(folder, outfile, outtypes, rows=None, error=None):
+    """Of a packed checkpoint, with an error wherever the decoder gets more than so many rows. Also how many matrices it made,
+    scales and zeros too, and the bytes that were sent to the GPU."""
+    real, send, calls, sent = decode_packed.decode, cuda.Cuda.send, [], []
+
+    def decode(places, *arguments, **more):
+        if rows is not None and places.rows.shape[1] > rows:
+            raise (error or torch.OutOfMemoryError)("out of luck")
+        calls.append(places.bits)
+        return real(places, *arguments, **more)
+
+    def counted(self, data):
+        sent.append(data.nbytes)
+        return send(self, data)
+
+    with patch.object(decode_packed, "decode", decode), patch.object(cuda.Cuda, "send", counted):
+        result = execute(plan(folder, outfile, outtypes), engine=Small({0: "a"}, 2), force=True, max_memory=16 << 20)
+    return *told(result), len(calls), sum(sent)
+
+
+def packed_unproven(folder, outfile, outtypes, error=None):
+    """Where the decoder makes other values than it must, or cannot be compiled."""
+    def differences(variant, device):
+        if error is not None:
+            raise error
+        return 1
+
+    with patch.object(stored_sample, "differences", differences):
+        return packed(folder, outfile, outtypes)
+
+
 def unproven(folder, outfile, outtypes, wrong=(), broken=()):
     """Where the proofs of some formats fail, or their kernels cannot be compiled. Also what the GPU quantized."""
     real, done = proof.digest, []
@@ -123,7 +155,8 @@ def interrupted(folder, outfile, outtypes):
 
 
 def unpacked(sources, paths):
-    """What a GPU makes of packed sources: uint32 arrays, the variants of the kernel that it asked for, and used, and notes."""
+    """What a GPU makes of packed sources: uint32 arrays, the variants of the kernel that it asked for and used, those that no
+    check of all kernels knows, and notes."""
     notes, used, asked = [], set(), set()
     gpu = cuda.Cuda(0, cuda.Proofs(notes.append))
 
@@ -139,7 +172,8 @@ def unpacked(sources, paths):
     real, holds = decode_packed.decode, cuda.Proofs.hold
     with patch.object(decode_packed, "decode", decode), patch.object(cuda.Proofs, "hold", hold):
         made = [gpu.read(Files(paths), source).numpy().view(np.uint32) for source in sources]
-    return made, {variant for variant in asked if isinstance(variant, Variant)}, used, notes
+    asked = {variant for variant in asked if isinstance(variant, Variant)}
+    return made, asked, used, asked - set(VARIANTS.values()), notes
 
 
 def proven(trials):

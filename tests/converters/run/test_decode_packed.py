@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ggufx.converters.plan.plan import Packed
 from ggufx.converters.run.device import Cpu
 from interpreter import Interpreter
 from safetensors import safe_open
@@ -44,16 +43,17 @@ def tensor_of(x: torch.Tensor | np.ndarray) -> torch.Tensor:
     return x
 
 
-def held(cuda, stored: dict, declared: str, folder: Path, rows: int | None = None) -> None:
-    """A GPU makes what the CPU makes, of the whole and of tiles of so many rows, by the kernels that it asked for."""
+def held(cuda, stored: dict, declared: str, folder: Path, rows: int | None = None, *, there: bool = True) -> None:
+    """A GPU makes what the CPU makes, of the whole or of tiles of so many rows, by the kernels that it asked for; `there`, or
+    the CPU does it."""
     (tensor,) = opened({name: tensor_of(t) for name, t in stored.items()}, declared, folder).tensors.values()
     source, paths = packed_source(tensor)
     count = source.shape[0]
     starts = range(0, count, rows or count)
     pieces = [source if rows is None else source.rows(start, min(start + rows, count)) for start in starts]
-    made, asked, used, notes = cuda.unpacked(pieces, paths)
-    assert (used, notes) == (asked, [])
-    assert used
+    made, asked, used, unlisted, notes = cuda.unpacked(pieces, paths)
+    assert (used, unlisted, notes) == (asked, set(), [])
+    assert bool(used) == there
     with np.errstate(all="ignore"):
         for piece, found in zip(pieces, made, strict=True):
             right = Cpu().read(Files(paths), piece)
@@ -74,6 +74,19 @@ def golden(library: str) -> list[tuple[dict, str]]:
 def test_what_libraries_packed(cuda, library: str, tmp_path: Path):
     for number, (stored, declared) in enumerate(golden(library)):
         held(cuda, stored, declared, tmp_path, rows=(None, 5)[number % 2])
+
+
+@pytest.mark.parametrize("library", sorted(OTHERS))
+def test_what_the_cpu_decodes(cuda, library: str, tmp_path: Path):
+    for stored, declared in golden(library)[:3]:
+        held(cuda, stored, declared, tmp_path, there=False)
+
+
+def test_planes_of_bits_are_the_cpus(cuda, tmp_path: Path):
+    stored = named(qweight=words_in_planes(bits(8, 32, 128), 3).T, qzeros=words_in_planes(bits(8, 4, 32), 3),
+                   scales=RNG.random((4, 32)).astype(np.float16))
+    declared = settings(3, sym=False, checkpoint_format="gptq_p")
+    held(cuda, stored, json.dumps(declared), tmp_path, there=False)
 
 
 def made(change, declared: dict) -> tuple[dict, dict]:
@@ -137,7 +150,8 @@ def test_what_is_packed_here(cuda, rows: int | None, tmp_path: Path):
         held(cuda, stored, json.dumps(declared), tmp_path, each)
 
 
-@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz], ids=str)
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz],
+                         ids=str)
 def test_every_code_of_8_bits(cuda, kind: torch.dtype, tmp_path: Path):
     """With scales of every sort: 256 rows of 256 codes; where two NaN meet, compilers choose which stays, so none do."""
     codes = torch.arange(256, dtype=torch.uint8).repeat(256, 1)
