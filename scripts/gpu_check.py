@@ -2,7 +2,7 @@
 
     scripts/gpu_check                      everything; writes benchmarks/results/gpu-<name of the GPU>.json
     scripts/gpu_check --only bytes         a part of it: bytes, speed, bulk (see gpu_bulk.py)
-    scripts/gpu_check --formats Q4_K,Q6_K  only these formats
+    scripts/gpu_check --formats Q4_K,Q6_K  only these formats; `stored`: what decodes packed checkpoints
     scripts/gpu_check --compile 90         without a GPU: compile all kernels for compute capability 9.0 and look for
                                            instructions that would change bytes; 2 to 4 minutes
     scripts/gpu_check --emulate 90         without a GPU: as that, and every byte of what the compiled kernels make when
@@ -13,7 +13,8 @@
 
 The digests (tests/golden/gpu_digests.json) are those of ggml's own bytes and values, on random and on hostile data. ggufx
 need not be installed: it is taken from this checkout. Numba is used where it is there (the speed of the CPU kernels), and
-gguf is not needed: its grids are recorded too (tests/golden/iq_grids.json). Exits with 1 if a byte differs.
+gguf is not needed: its grids are recorded too (tests/golden/iq_grids.json). What decodes packed checkpoints is held to numpy
+(quant/cuda/stored_sample.py). Exits with 1 if a byte differs.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ GOLDEN = ROOT / "tests" / "golden"
 SHAPES = {"full": (67, 2816), "tiny": (1, 512)}  # rows and columns of each set of data
 GRIDS = ("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_S", "IQ3_XXS", "IQ3_S")
 SEED = 7
+STORED = "stored"  # in the place of a format: the kernel of quant/cuda/stored.py
 
 
 def _load(name: str, path: Path, **more: Any) -> Any:
@@ -157,6 +159,13 @@ def kernels() -> list[str]:
     return list(KERNELS)
 
 
+def variants(shape: str) -> dict[str, Any]:
+    """By name what the kernel that decodes packed checkpoints is compiled for; some of it where the data is little."""
+    from ggufx.quant.cuda.stored_sample import VARIANTS
+
+    return dict(list(VARIANTS.items())[:: 1 if shape == "full" else 7])
+
+
 # Speed
 
 
@@ -209,11 +218,22 @@ def speeds(format: str, data: Data, copy: float, numbers: int) -> Iterator[dict[
     yield _row(format, "dequantize", "plain", x.nbytes, blocks.nbytes, took, copy, few.nbytes, cpu)
 
 
+def stored_speeds(copy: float, numbers: int) -> Iterator[dict[str, Any]]:
+    """As `speeds`, of matrices in the forms that packed checkpoints have."""
+    from ggufx.quant.cuda.stored import decode
+    from ggufx.quant.cuda.stored_sample import VARIANTS, matrix
+
+    for name, variant in VARIANTS.items():
+        arguments, parts = matrix(variant, numbers // 4096, 4096, "cuda")
+        took = _seconds(lambda arguments=arguments, parts=parts: decode(*arguments, **parts))
+        yield _row(name, "dequantize", "plain", 4 * numbers, arguments[1].nbytes, took, copy, 0, None)
+
+
 def all_speeds(formats: list[str], copy: float, numbers: int) -> list[dict[str, Any]]:
     data, rows = Data("tiny"), []
     print(f"copy: {copy} GB/s moved\n{'':28} {'GB/s':>8} {'of copy':>8} {'CPU GB/s':>9}")
     for name in formats:
-        for row in speeds(name, data, copy, numbers):
+        for row in stored_speeds(copy, numbers) if name == STORED else speeds(name, data, copy, numbers):
             rows.append(row)
             what = f"{row['format']:8} {row['direction']} {'weights' if row['weights'] else ''}"
             print(f"{what:28} {row['GB/s']:8.1f} {row['of copy']:8.1%} {row.get('CPU GB/s', '-'):>9}", flush=True)
@@ -261,13 +281,18 @@ def machine() -> dict[str, Any]:
 def check(formats: list[str], shape: str) -> dict[str, list[str]]:
     """Per format what differs from the recorded digests."""
     expected = json.loads((GOLDEN / "gpu_digests.json").read_text())[shape]
+    from ggufx.quant.cuda.stored_sample import differences as unequal
+
     data, wrong = Data(shape), {}
     wrong["data"] = differences(data.own_digests(), expected["data"])
     for name in formats:
-        if name not in expected:  # F32
-            continue
         start = time.perf_counter()
-        wrong[name] = differences(data.digests(name, *on_cuda()), expected[name])
+        if name == STORED:
+            wrong[name] = [what for what, variant in variants(shape).items() if unequal(variant, "cuda:0")]
+        elif name in expected:  # not F32
+            wrong[name] = differences(data.digests(name, *on_cuda()), expected[name])
+        else:
+            continue
         took = time.perf_counter() - start
         print(f"{name:8} {'equal' if not wrong[name] else f'DIFFERS: {wrong[name]}'}  ({took:.1f} s)", flush=True)
     return wrong
@@ -288,7 +313,7 @@ def main() -> int:
     options = parser.parse_args()
     mount()
     recorded_grids()
-    formats = options.formats.split(",") if options.formats else kernels()
+    formats = options.formats.split(",") if options.formats else [*kernels(), STORED]
     if options.record:
         record()
         return 0

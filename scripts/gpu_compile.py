@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,18 @@ def compile_all(formats: list[str], capability: int) -> list[dict[str, Any]]:
     from ggufx.quant import FORMATS
     from ggufx.quant.cuda import launch
     from ggufx.quant.cuda.proof import PLAIN, WEIGHTED, trials
+    from ggufx.quant.cuda.stored import decode
+    from ggufx.quant.cuda.stored_sample import VARIANTS, matrix
     from ggufx.quant.dispatch import kernel
 
     compiler = Compiler(capability)
     launch._launch = compiler.launch
     for name in formats:
+        if name not in FORMATS:  # what decodes packed checkpoints
+            for variant in VARIANTS.values():
+                arguments, parts = matrix(variant, 4, 1024, "cpu")
+                decode(*arguments, **parts)
+            continue
         format = FORMATS[name]
         x, blocks = torch.zeros(4, 1024), torch.zeros(4, FORMATS[name].row_bytes(1024), dtype=torch.uint8)
         if PLAIN in trials(name):
@@ -134,26 +142,36 @@ def costs(formats: list[str], compiler: Compiler, numbers: int = 1 << 17) -> lis
     """
     from ggufx.quant import FORMATS, dequantize, quantize
     from ggufx.quant.cuda.proof import VALUES, WEIGHTED, trials
+    from ggufx.quant.cuda.stored import decode
+    from ggufx.quant.cuda.stored_sample import VARIANTS, matrix
     from ptx import Cost
 
     rng = torch.Generator().manual_seed(0)
     cols = 4096
     x, weights = torch.randn(numbers // cols, cols, generator=rng) * 0.02, torch.rand(cols, generator=rng)
-    found = []
-    for name in formats:
+    found: list[dict[str, Any]] = []
+
+    def told(name: str, what: str, call: Callable[[], Any]) -> None:
+        compiler.then = on_numpy(cost := Cost())
+        call()
+        row = {"format": name, "direction": what, "instructions": round(cost.instructions / x.numel(), 1),
+               "loaded": round(32 * cost.loaded / x.numel(), 1), "stored": round(32 * cost.stored / x.numel(), 1)}
+        found.append(row)
+        print(f"{name:8} {what:22}" + "".join(f"  {row[key]:8} {key}" for key in list(row)[2:]), flush=True)
+
+    for name in (name for name in formats if name in FORMATS):
         blocks = torch.zeros(len(x), FORMATS[name].row_bytes(cols), dtype=torch.uint8)
         for trial in trials(name):
-            compiler.then = on_numpy(cost := Cost())
             if trial == VALUES:
-                what = "dequantize"
-                dequantize(blocks, name, "cuda")
+                told(name, "dequantize", partial(dequantize, blocks, name, "cuda"))
             else:
-                what = "quantize with weights" if trial == WEIGHTED else "quantize"
-                quantize(x, name, weights if trial == WEIGHTED else None, "cuda", out=blocks)
-            row = {"format": name, "direction": what, "instructions": round(cost.instructions / x.numel(), 1),
-                   "loaded": round(32 * cost.loaded / x.numel(), 1), "stored": round(32 * cost.stored / x.numel(), 1)}
-            found.append(row)
-            print(f"{name:8} {what:22}" + "".join(f"  {row[key]:8} {key}" for key in list(row)[2:]), flush=True)
+                w = weights if trial == WEIGHTED else None
+                told(name, "quantize with weights" if trial == WEIGHTED else "quantize",
+                     partial(quantize, x, name, w, "cuda", out=blocks))
+    if any(name not in FORMATS for name in formats):
+        for name, variant in VARIANTS.items():
+            arguments, parts = matrix(variant, *x.shape, "cpu")
+            told(name, "dequantize", partial(decode, *arguments, **parts))
     return found
 
 

@@ -44,7 +44,7 @@ class Masked(Unpack):
     @property
     def _runs(self) -> tuple[int, int]:
         """The first run of rows that is needed, and the one behind the last."""
-        start, stop = self._coded[:2]
+        start, stop = self.coded[:2]
         return start // self.every, -(-stop // self.every)
 
     def forward(self, xs):
@@ -64,5 +64,5 @@ class Masked(Unpack):
             at = int((found != stored).argmax())
             raise ValueError(f"a mask that names {found[at]} numbers from row {(first + at) * self.every} on, "
                              f"where {stored[at]} are stored")
-        before = self._coded[0] - first * self.every
+        before = self.coded[0] - first * self.every
         return super().forward([dense[before : before + self.size[0]], *others, mask])

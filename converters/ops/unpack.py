@@ -329,7 +329,7 @@ class Unpack(Op):
 
     def windows(self, shapes: Sequence[Shape]) -> list[Window | None]:
         """What of each array the rows need; None: all of it."""
-        start, stop = self._coded[:2]
+        start, stop = self.coded[:2]
         found: list[Window | None] = []
         for (role, grid), shape in zip(self.parts, shapes, strict=True):
             if role in ("codes", "floats"):
@@ -341,7 +341,7 @@ class Unpack(Op):
         return found
 
     @property
-    def _coded(self) -> tuple[int, int, int, int]:
+    def coded(self) -> tuple[int, int, int, int]:
         """First row, row behind the last one, and columns of the coded matrix; elements before the first one wanted."""
         rows, cols = self.size
         if not self.width:
@@ -352,7 +352,7 @@ class Unpack(Op):
     def forward(self, xs):
         from ...quant.cpu.stored import scale_and_shift, scale_codes, scale_columns, scale_once
 
-        start, stop, cols, skip = self._coded
+        start, stop, cols, skip = self.coded
         if self.parts[0][0] == "floats":
             return [np.ascontiguousarray(self.parts[0][1].numbers(xs[0], cols)[: stop - start])]
         codes, values, found = self._numbers(xs)
@@ -392,7 +392,7 @@ class Unpack(Op):
 
     def _numbers(self, xs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """The codes, what each stands for, and the other parts by role."""
-        start, stop, cols, _ = self._coded
+        start, stop, cols, _ = self.coded
         above, below = start // self.block[0], -(-stop // self.block[0])
         groups = -(-cols // self.block[1])
         found = {}

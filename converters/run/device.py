@@ -12,6 +12,8 @@ import numpy as np
 from ...quant import ELEMENT_TYPES, dequantize, quantize
 from ...quant.formats import FLOATS
 from ..ops import Array
+from ..ops.arrays import contiguous
+from ..ops.unpack import Window
 from ..plan.plan import Merged, Packed, Region, Source
 from ..plan.tiles import RAW
 
@@ -31,14 +33,25 @@ class Files(Protocol):
         """Bytes from (input, offset) to (output, offset)."""
 
 
-def _columns(files: Files, region: Region, start: int, stop: int) -> np.ndarray:
-    """Columns of a matrix of raw bits, row by row."""
+def read_columns(files: Files, region: Region, start: int, out: np.ndarray) -> None:
+    """Columns of a matrix of raw bits from `start` on into `out` [rows, columns], row by row."""
     width = ELEMENT_TYPES[region.type].width
-    out = np.empty((region.shape[0], stop - start), f"u{width}")
     step = region.shape[1] * width
     for r, row in enumerate(out):
         files.read(region.file, region.offset + r * step + start * width, row.view(np.uint8))
-    return out
+
+
+def read_window(device: Device, files: Files, source: Source, window: Window | None) -> Array:
+    """What an op needs of a stored array, where the device computes; floats as float32."""
+    if window is None:
+        x = device.read(files, source)
+    elif window.axis == 0:
+        x = device.read(files, source.rows(window.start, window.stop))
+    elif isinstance(source, Region):
+        x = device.columns(files, source, window.start, window.stop)
+    else:
+        x = contiguous(device.read(files, source)[:, window.start : window.stop])
+    return device.floats(x, source.type) if source.type in FLOATS else x
 
 
 class Device(Protocol):
@@ -46,6 +59,9 @@ class Device(Protocol):
 
     def read(self, files: Files, source: Source) -> Array:
         """An array of an input: raw bits in the source's shape, or blocks uint8 [..., row_bytes]."""
+
+    def columns(self, files: Files, region: Region, start: int, stop: int) -> Array:
+        """Columns `start` to `stop` of a matrix of raw bits."""
 
     def floats(self, x: Array, kind: str) -> Array:
         """float32 values of raw bits or blocks."""
@@ -102,18 +118,13 @@ class Cpu:
 
     def _windows(self, files: Files, source: Packed | Merged) -> list[np.ndarray]:
         """What an op needs of its stored arrays; floats as float32."""
-        arrays = []
-        for region, window in zip(source.parts, source.op.windows([r.shape for r in source.parts]), strict=True):
-            if window is None:
-                x = self.read(files, region)
-            elif window.axis == 0:
-                x = self.read(files, region.rows(window.start, window.stop))
-            elif isinstance(region, Packed):
-                x = np.ascontiguousarray(self.read(files, region)[:, window.start : window.stop])
-            else:
-                x = _columns(files, region, window.start, window.stop)
-            arrays.append(self.floats(x, region.type) if region.type in FLOATS else x)
-        return arrays
+        windows = source.op.windows([r.shape for r in source.parts])
+        return [read_window(self, files, part, window) for part, window in zip(source.parts, windows, strict=True)]
+
+    def columns(self, files: Files, region: Region, start: int, stop: int) -> np.ndarray:
+        out = np.empty((region.shape[0], stop - start), f"u{ELEMENT_TYPES[region.type].width}")
+        read_columns(files, region, start, out)
+        return out
 
     def floats(self, x: np.ndarray, kind: str) -> np.ndarray:
         if kind == "F32":

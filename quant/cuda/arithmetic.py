@@ -56,6 +56,14 @@ def negative(v):
 
 
 @triton.jit
+def quiet(result, a, b):
+    """What an operation made of a and b, but where it is NaN, the NaN of x86: a's or b's own, made quiet, else 0xffc00000."""
+    own = tl.where(a != a, a, b).to(tl.int32, bitcast=True) | 0x400000
+    bits = tl.where((a != a) | (b != b), own, -0x400000)
+    return tl.where(result == result, result, bits.to(tl.float32, bitcast=True))
+
+
+@triton.jit
 def reciprocal(v):
     """1 / v, but 0 of 0."""
     return tl.where(v != 0, tl.div_rn(1.0, v), 0.0)

@@ -11,12 +11,15 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..dispatch import KERNELS, Weights, dequantize, quantize
 from ..formats import FORMATS
+
+if TYPE_CHECKING:
+    from .stored import Variant
 
 ROWS, COLS = 24, 512
 PLAIN, WEIGHTED, VALUES = "plain", "weights", "values"  # quantize without and with importance weights; dequantize
@@ -29,7 +32,7 @@ def trials(format: str) -> tuple[str, ...]:
     return (*(() if KERNELS[format].weights is Weights.REQUIRED else (PLAIN,)), *weighted, VALUES)
 
 
-def verdict(format: str, trial: str, device: str) -> str | None:
+def verdict(format: str | Variant, trial: str, device: str) -> str | None:
     """Why a kernel cannot be used on `device` ("cuda:0"): it fails, or makes other bytes than it must. None: it can.
 
     Raises torch's OutOfMemoryError, which says nothing of the kernel.
@@ -38,13 +41,24 @@ def verdict(format: str, trial: str, device: str) -> str | None:
     from triton.errors import TritonError
 
     try:
-        if digest(format, trial, device) == recorded()[format][trial]:
+        if isinstance(format, str):
+            equal = digest(format, trial, device) == recorded()[format][trial]
+        else:
+            equal = stored_equal(format, device)
+        if equal:
             return None
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, TritonError) as error:
         return first_line(error)
     return "other bytes than it must make; please report it"
+
+
+def stored_equal(variant: Variant, device: str) -> bool:
+    """Whether the kernel that decodes what checkpoints store makes numpy's values."""
+    from .stored_sample import differences
+
+    return not differences(variant, device)
 
 
 def first_line(error: Exception) -> str:

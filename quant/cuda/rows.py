@@ -76,7 +76,7 @@ def _tiles(
     if not source.numel() or not cols:
         return
     step = max(16, TILE // cols // 16 * 16)  # sixteen rows keep the alignment that a kernel was compiled for
-    with _on(device):
+    with on(device):
         for start in range(0, len(source), step):
             here, there = source[start : start + step], target[start : start + step]
             near = here.to(device)
@@ -107,7 +107,7 @@ def _device(index: int | None, tensor: torch.Tensor) -> torch.device:
     return torch.device("cuda", index)
 
 
-def _on(device: torch.device) -> AbstractContextManager:
+def on(device: torch.device) -> AbstractContextManager:
     """Triton launches on torch's current device, whatever device the tensors are on."""
     return nullcontext() if INTERPRETED else torch.cuda.device(device)
 

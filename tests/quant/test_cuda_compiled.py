@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ptx import Kernel, Run  # noqa: E402
 from ptx_operations import Fault  # noqa: E402
 
-FORMATS = ("F16", "BF16", "Q4_0", "Q5_1", "Q8_0", "Q3_K", "Q4_K", "Q6_K", "IQ4_NL", "TQ1_0", "MXFP4", "NVFP4", "Q1_0")
+FORMATS = ("F16", "BF16", "Q4_0", "Q5_1", "Q8_0", "Q3_K", "Q4_K", "Q6_K", "IQ4_NL", "TQ1_0", "MXFP4", "NVFP4", "Q1_0", "stored")
 # Fails if a kernel is compiled with fused arithmetic, as it would be without `enable_fp_fusion=False`.
 FUSED = """
 import sys

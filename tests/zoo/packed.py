@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.io.tensors import StoredTensor
-from ggufx.converters.plan.plan import numbered
+from ggufx.converters.plan.plan import Packed, numbered
 from ggufx.converters.planners.packed_sources import parts_of, source_of
 from ggufx.converters.run.device import Cpu
 from ggufx.converters.sources.hf_folder import Checkpoint
@@ -73,19 +73,25 @@ def opened(stored: Stored, config: str, folder: Path) -> Checkpoint:
     return open_logical(folder)
 
 
+class Files:
+    """What a device reads: the inputs of a plan by number."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = list(paths)
+
+    def read(self, file: int, offset: int, data: np.ndarray) -> None:
+        with open(self._paths[file], "rb") as opened:
+            opened.seek(offset)
+            assert opened.readinto(memoryview(data)) == data.nbytes
+
+
+def packed_source(tensor: StoredTensor) -> tuple[Packed, list[Path]]:
+    """What a job reads of a weight, and the files."""
+    paths = numbered(part.file for part in parts_of(tensor))
+    return source_of(tensor, paths), list(paths)
+
+
 def decoded(tensor: StoredTensor, item: int | None = None) -> torch.Tensor:
     """float32: a weight as a job decodes it, or one matrix of a stack."""
-    source = source_of(tensor, numbered(part.file for part in parts_of(tensor)))
-    source = source if item is None else source.item(item)
-    files = [open(path, "rb") for path in numbered(part.file for part in parts_of(tensor))]  # noqa: SIM115
-
-    class Files:
-        def read(self, file: int, offset: int, data: np.ndarray) -> None:
-            files[file].seek(offset)
-            assert files[file].readinto(memoryview(data)) == data.nbytes
-
-    try:
-        return torch.from_numpy(Cpu().read(Files(), source).view(np.float32))
-    finally:
-        for file in files:
-            file.close()
+    source, paths = packed_source(tensor)
+    return torch.from_numpy(Cpu().read(Files(paths), source if item is None else source.item(item)).view(np.float32))

@@ -23,11 +23,13 @@ from .... import system
 from ....quant import ELEMENT_TYPES, KERNELS, SOURCES, dequantize, quantize
 from ....quant.cuda import proof
 from ....quant.cuda.launch import INTERPRETED
-from ...plan.plan import Merged, Packed, Source, TensorJob
+from ....quant.cuda.stored import Variant
+from ...plan.plan import Packed, Region, Source, TensorJob
 from ...plan.tiles import RAW, Tile, native_kind
 from ..conversion import Conversion, Convert, Work
-from ..device import Cpu, Device, Files
+from ..device import Cpu, Device, Files, read_columns, read_window
 from ..journal import Receipt
+from .decode_packed import MATRICES, unpack, variants
 from .threads import Threads
 
 MAX_TILE = 64 << 20  # a few million numbers: enough lanes for a large GPU
@@ -40,10 +42,10 @@ class Proofs:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._found: dict[tuple[str, str, int], bool] = {}
+        self._found: dict[tuple[str | Variant, str, int], bool] = {}
         self._lock = threading.Lock()
 
-    def hold(self, format: str, trial: str, index: int) -> bool:
+    def hold(self, format: str | Variant, trial: str, index: int) -> bool:
         """Whether a kernel may be used. Says of one that may not why the CPU's takes its place."""
         key = (format, trial, index)
         with self._lock:  # who comes second needs the same kernel, compiled
@@ -51,7 +53,7 @@ class Proofs:
                 self._found[key] = self._holds(*key)
             return self._found[key]
 
-    def _holds(self, format: str, trial: str, index: int) -> bool:
+    def _holds(self, format: str | Variant, trial: str, index: int) -> bool:
         why = proof.verdict(format, trial, f"cuda:{index}")
         if why is not None:
             self._say(f"{format} was {'decoded' if trial == proof.VALUES else 'quantized'} by the CPU; cuda:{index}: {why}")
@@ -80,18 +82,47 @@ class Cuda:
         return torch.empty(tuple(shape), dtype=dtype, pin_memory=not INTERPRETED)
 
     def read(self, files: Files, source: Source) -> torch.Tensor:
-        if isinstance(source, (Packed, Merged)):  # made here: what is sent is more, but no decoder is trusted twice
+        if isinstance(source, Packed) and (made := self._unpacked(files, source)) is not None:
+            return made
+        if not isinstance(source, Region):  # made here: what is sent is more
             made = Cpu().read(files, source)
-            data = self._pinned(made.shape, torch.uint8 if made.dtype == np.uint8 else _whole(made.itemsize))
-            data.numpy().view(made.dtype)[...] = made
-            return self.send(data)
-        region = source
-        data = self._pinned((region.nbytes,), torch.uint8)
-        files.read(region.file, region.offset, data.numpy())
+            return self._there(made.view(f"i{made.itemsize}") if made.itemsize > 1 else made)
+        data = self._pinned((source.nbytes,), torch.uint8)
+        files.read(source.file, source.offset, data.numpy())
         x = self.send(data)
-        if region.type in RAW:
-            return x.view(_whole(ELEMENT_TYPES[region.type].width)).reshape(region.shape or (1,))
-        return x.reshape(*region.shape[:-1], -1)
+        if source.type in RAW:
+            return x.view(_whole(ELEMENT_TYPES[source.type].width)).reshape(source.shape or (1,))
+        return x.reshape(*source.shape[:-1], -1)
+
+    def columns(self, files: Files, region: Region, start: int, stop: int) -> torch.Tensor:
+        data = self._pinned((region.shape[0], stop - start), _whole(ELEMENT_TYPES[region.type].width))
+        read_columns(files, region, start, data.numpy())
+        return self.send(data)
+
+    def _unpacked(self, files: Files, packed: Packed) -> torch.Tensor | None:
+        """What stored arrays make, made on the GPU: the bits. None where the CPU has to."""
+        kernels = variants(packed.op, [part.type for part in packed.parts])
+        if kernels is None or not all(self._proofs.hold(kernel, proof.VALUES, self.index) for kernel in kernels):
+            return None
+        if packed.count is not None and not packed.flat:
+            stack = torch.empty(packed.shape, dtype=torch.int32, device=self._device)
+            for e in range(packed.count):
+                made = self._unpacked(files, packed.item(e))
+                if made is None:
+                    return None
+                stack[e] = made
+            return stack
+        windows = packed.op.windows([part.shape for part in packed.parts])
+        parts = {role: read_window(self if role in MATRICES else Cpu(), files, part, window)
+                 for (role, _), part, window in zip(packed.op.parts, packed.parts, windows, strict=True)}
+        made = unpack(packed.op, parts, self._there)
+        return None if made is None else made.view(torch.int32).reshape(packed.shape)
+
+    def _there(self, x: np.ndarray) -> torch.Tensor:
+        """A copy on the GPU, through pinned memory."""
+        data = self._pinned(x.shape, getattr(torch, x.dtype.name))
+        data.numpy()[...] = x
+        return self.send(data)
 
     def send(self, data: torch.Tensor) -> torch.Tensor:
         """A copy of pinned memory on the GPU."""

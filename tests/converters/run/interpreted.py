@@ -6,13 +6,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from ggufx.converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
 from ggufx.converters.planners.many_outputs import plan_outputs
-from ggufx.converters.run.engines import cuda
+from ggufx.converters.run.engines import cuda, decode_packed
 from ggufx.converters.run.execute import execute
 from ggufx.quant import dispatch
-from ggufx.quant.cuda import proof
+from ggufx.quant.cuda import proof, stored_sample
+from ggufx.quant.cuda.stored import Variant
+from ggufx.quant.cuda.stored_sample import VARIANTS
+from zoo.packed import Files
 
 import ggufx
 
@@ -77,6 +81,37 @@ def out_of_memory(folder, outfile, outtypes, rows):
     return failing(folder, outfile, outtypes, error=torch.OutOfMemoryError, rows=rows)
 
 
+def packed(folder, outfile, outtypes, rows=None, error=None):
+    """Of a packed checkpoint, with an error wherever the decoder gets more than so many rows. Also how many matrices it made,
+    scales and zeros too, and the bytes that were sent to the GPU."""
+    real, send, calls, sent = decode_packed.decode, cuda.Cuda.send, [], []
+
+    def decode(places, *arguments, **more):
+        if rows is not None and places.rows.shape[1] > rows:
+            raise (error or torch.OutOfMemoryError)("out of luck")
+        calls.append(places.bits)
+        return real(places, *arguments, **more)
+
+    def counted(self, data):
+        sent.append(data.nbytes)
+        return send(self, data)
+
+    with patch.object(decode_packed, "decode", decode), patch.object(cuda.Cuda, "send", counted):
+        result = execute(plan(folder, outfile, outtypes), engine=Small({0: "a"}, 2), force=True, max_memory=16 << 20)
+    return *told(result), len(calls), sum(sent)
+
+
+def packed_unproven(folder, outfile, outtypes, error=None):
+    """Where the decoder makes other values than it must, or cannot be compiled."""
+    def differences(variant, device):
+        if error is not None:
+            raise error
+        return 1
+
+    with patch.object(stored_sample, "differences", differences):
+        return packed(folder, outfile, outtypes)
+
+
 def unproven(folder, outfile, outtypes, wrong=(), broken=()):
     """Where the proofs of some formats fail, or their kernels cannot be compiled. Also what the GPU quantized."""
     real, done = proof.digest, []
@@ -117,6 +152,28 @@ def interrupted(folder, outfile, outtypes):
         execute(plan(folder, outfile, outtypes), engine=Stopping({0: "a"}, 1), resume=True)
     except KeyboardInterrupt:
         return True
+
+
+def unpacked(sources, paths):
+    """What a GPU makes of packed sources: uint32 arrays, the variants of the kernel that it asked for and used, those that no
+    check of all kernels knows, and notes."""
+    notes, used, asked = [], set(), set()
+    gpu = cuda.Cuda(0, cuda.Proofs(notes.append))
+
+    def decode(places, stored, table, divided=False, **more):
+        given = {name: more.get(name) is not None for name in ("zeros", "scales", "biases", "columns", "after")}
+        used.add(Variant(places.bits, 8 * stored.element_size(), places.step > 0, divided=divided, **given))
+        return real(places, stored, table, divided=divided, **more)
+
+    def hold(proofs, variant, *trial):
+        asked.add(variant)
+        return holds(proofs, variant, *trial)
+
+    real, holds = decode_packed.decode, cuda.Proofs.hold
+    with patch.object(decode_packed, "decode", decode), patch.object(cuda.Proofs, "hold", hold):
+        made = [gpu.read(Files(paths), source).numpy().view(np.uint32) for source in sources]
+    asked = {variant for variant in asked if isinstance(variant, Variant)}
+    return made, asked, used, asked - set(VARIANTS.values()), notes
 
 
 def proven(trials):

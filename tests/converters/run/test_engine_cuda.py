@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from ggufx.converters.planners.many_outputs import plan_outputs
 from ggufx.converters.run.engines import choice
 from ggufx.converters.run.engines.threads import Threads
 from ggufx.converters.run.execute import execute
+from ggufx.converters.sources.packed.logical import open_logical
+from ggufx.converters.sources.packed.tensor import PackedTensor
 from ggufx.quant import KERNELS
 from ggufx.quant.cuda import proof
 from interpreter import Interpreter
@@ -21,7 +24,7 @@ from zoo.packed import pair
 import ggufx
 
 from ..sources.packed.test_fp8 import shaped
-from ..sources.packed.test_hub_models import nvfp4
+from ..sources.packed.test_hub_models import nf4, nvfp4
 from ..sources.packed.test_whole_numbers import gptq, settings
 
 TYPES = "q4_0,q8_0,bf16"
@@ -66,17 +69,49 @@ def test_forward(cuda, zoo, tmp_path, name, outtypes):
     assert tiles > 0
 
 
-@pytest.mark.parametrize("form", ["FP8", "GPTQ", "NVFP4"])
+PACKED = {"FP8": (shaped((), "{m}.weight_scale"), {}, "q8_0,bf16"), "GPTQ": (gptq(sym=True), settings(sym=True), "q8_0,f16"),
+          "NVFP4": (nvfp4, {}, "q8_0,auto"), "NF4": (nf4, {}, "q8_0,f16")}
+BITS = {"FP8": 8, "GPTQ": 4 + 20 / 32, "NVFP4": 4.5, "NF4": 4.5}  # of a weight, with what belongs to it
+
+
+def packed_as(form: str, zoo, folder: Path) -> tuple[Path, str]:
+    change, declared, types = PACKED[form]
+    return pair(zoo("llama-256"), folder, change, declared)[0], types
+
+
+@pytest.mark.parametrize("form", PACKED)
 def test_packed_checkpoints(cuda, zoo, tmp_path, form):
-    """Decoded, or repacked, by the CPU; quantized by the GPU: the same bytes."""
-    change, declared = {"FP8": (shaped((), "{m}.weight_scale"), {}), "GPTQ": (gptq(sym=True), settings(sym=True)),
-                        "NVFP4": (nvfp4, {})}[form]
-    packed, _ = pair(zoo("llama-256"), tmp_path, change, declared)
-    out, types = tmp_path / "{outtype}.gguf", "q8_0,auto"
-    digests, devices, notes, tiles = cuda.forward(packed, out, types)
-    assert digests == on_threads(packed, out, types)
-    assert (devices, notes) == (("cuda:0 (Triton's interpreter)",), ())
-    assert tiles > 0
+    """Sent as they are stored and decoded by the GPU, or repacked by the CPU: the same bytes."""
+    model, types = packed_as(form, zoo, tmp_path)
+    out = tmp_path / "{outtype}.gguf"
+    digests, _, notes, decoded, sent = cuda.packed(model, out, types)
+    assert digests == on_threads(model, out, types)
+    assert notes == ()
+    floats = sum(t.nbytes for t in open_logical(model).tensors.values() if not isinstance(t, PackedTensor))
+    weights = sum(prod(t.shape) for t in open_logical(model).tensors.values() if isinstance(t, PackedTensor))
+    assert decoded >= 14  # the matrices of two blocks
+    assert sent < floats + 1.5 * weights * BITS[form] / 8  # tables of places and of values beside; these models are tiny
+
+
+@pytest.mark.parametrize("rows", [100, 0])
+def test_out_of_memory_while_decoding(cuda, zoo, tmp_path, rows):
+    model, types = packed_as("GPTQ", zoo, tmp_path)
+    out = tmp_path / "{outtype}.gguf"
+    digests, _, notes, decoded, _ = cuda.packed(model, out, types, rows)
+    assert digests == on_threads(model, out, types)
+    assert notes == ("the GPU's memory was not enough for all tiles: some were cut smaller",)
+    assert (decoded > 0) == (rows > 0)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("no such instruction")], ids=["wrong", "broken"])
+def test_the_decoder_must_prove_its_values(cuda, zoo, tmp_path, error):
+    model, types = packed_as("FP8", zoo, tmp_path)
+    out = tmp_path / "{outtype}.gguf"
+    digests, _, notes, decoded, _ = cuda.packed_unproven(model, out, types, error)
+    assert digests == on_threads(model, out, types)
+    why = "other bytes than it must make; please report it" if error is None else "RuntimeError: no such instruction"
+    assert notes == (f"codes of 8 bits in 8, scales was decoded by the CPU; cuda:0: {why}",)
+    assert not decoded
 
 
 @pytest.mark.parametrize(("outtype", "dtype"), [("q4_k_m", "auto"), ("q8_0", "f16"), ("f16", "f32")])
