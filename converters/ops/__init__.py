@@ -22,6 +22,7 @@ from .axes import AddAxis, Axes, Restore, Unstack
 from .base import Arrange, Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
 from .folds import BatchNorm, Product, RowsBehind, RowsInFront
 from .for_good import Resample, SumFrames, Ternary, UnitNorm
+from .grid import Grid
 from .index import Channels, Crop, HeadAxes, IndexMap, RopePermute, Split
 from .lora import Lora
 from .lora_back import LoraBack
@@ -29,7 +30,7 @@ from .masked import Masked
 from .merge import Instead, LowRank, Merge, NewRows, Shift, Within
 from .pack import Pack
 from .packed import WHOLE_NUMBERS, FromPosition, Narrow, PackMxfp4
-from .unpack import Grid, Unpack
+from .unpack import Unpack
 from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Softplus, Transpose
 
 __all__ = [

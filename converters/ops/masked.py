@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .base import Shape
-from .unpack import Grid, Unpack, Window
+from .grid import Grid, Window
+from .unpack import Unpack
 
 BITS = Grid("U", 1, word=8)  # the first column in the lowest bit
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from .arrays import Array
 from .base import Factors, LoraRefused, Op, Shape
+from .grid import Window
 from .lora import EMBEDDING, FUSED, MATRIX
-from .unpack import Window
 from .values import Transpose
 
 TABLE, NONE = "table", -2

@@ -14,8 +14,10 @@ import numpy as np
 
 from ...quant.formats import ELEMENT_TYPES
 from .base import Cut, LoraRefused, Op, Shape
+from .code_values import values_of
+from .grid import Grid
 from .repack import BLOCK, numbers_of
-from .unpack import Grid, Unpack, values_of
+from .unpack import Unpack
 
 MADE = ("codes", "scales", "biases")
 AT_ONCE = 1 << 20  # numbers

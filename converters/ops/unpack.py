@@ -1,7 +1,7 @@
 """Weights of quantized checkpoints into float32: several stored arrays, codes with their scales, make one array.
 
 `Unpack` says how: which matrix of numbers each stored array is (`Grid`), and how the numbers make the weight. It is plain
-data, and knows for any run of rows what it needs of each stored array (`windows`), so that no array need be decoded whole.
+data, and knows for any run of rows what it needs of each stored array (`windows`).
 
 Arrays arrive as their bits, unsigned whole numbers; floats of 16 bits and more as float32.
 """
@@ -12,224 +12,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .base import LoraRefused, Op, Shape
+from .code_values import values_of
+from .grid import Grid, Window
 from .repack import BLOCK, blocks
 
-FLOATS = ("F64", "F32", "F16", "BF16")  # arrive as float32
-WORD = 32  # bits
 SHARED = ("scales", "zeros", "biases")
-
-
-class Window(NamedTuple):
-    """Positions `start` to `stop` of an axis of a stored array."""
-
-    axis: int
-    start: int
-    stop: int
-
-
-def values_of(kind: str, bits: int) -> np.ndarray:
-    """float32 [256]: what each code stands for. `bits`: of a code that is less than a byte."""
-    codes = np.arange(256)
-    if kind in _FLOAT8:
-        return _FLOAT8[kind]
-    if kind == "E2M1":
-        return np.tile(np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32), 16)
-    if kind == "E2M3":
-        return np.tile(np.concatenate([_FLOAT6, -_FLOAT6]), 4)
-    half = 1 << (bits or 8) - 1
-    numbers = {"U": codes, "U-": codes - half, "I": (codes & 2 * half - 1 ^ half) - half, "U+1": codes + 1 & 2 * half - 1,
-               "T": codes - 1}
-    return numbers[kind].astype(np.float32)
-
-
-def _small_floats(exponent_bits: int, bias: int, nan: Sequence[int], infinities: bool = False) -> np.ndarray:
-    """The values of 8 bits: sign, exponent, mantissa."""
-    codes = np.arange(256)
-    mantissa_bits = 7 - exponent_bits
-    exponent, mantissa = (codes & 127) >> mantissa_bits, codes & (1 << mantissa_bits) - 1
-    fraction = np.where(exponent == 0, mantissa, mantissa + (1 << mantissa_bits)) * 2.0**-mantissa_bits
-    values = np.where(codes > 127, -1.0, 1.0) * np.ldexp(fraction, np.maximum(exponent, 1) - bias)
-    if infinities:
-        top = exponent == (1 << exponent_bits) - 1
-        values = np.where(top, np.where(mantissa == 0, np.copysign(np.inf, values), np.nan), values)
-    values[list(nan)] = np.nan
-    return values.astype(np.float32)
-
-
-_FLOAT8 = {
-    "F8_E4M3": _small_floats(4, 7, (0x7F, 0xFF)), "F8_E5M2": _small_floats(5, 15, (), infinities=True),
-    "F8_E4M3FNUZ": _small_floats(4, 8, (0x80,)), "F8_E5M2FNUZ": _small_floats(5, 16, (0x80,)),
-    "F8_E8M0": np.append(np.ldexp(1.0, np.arange(255) - 127), np.nan).astype(np.float32),
-}  # fmt: skip
-
-_FLOAT6 = np.array([m / 8 if e == 0 else (1 + m / 8) * 2.0 ** (e - 1) for e in range(4) for m in range(8)], np.float32)
-
-
-@dataclass(frozen=True)
-class Grid(Op):
-    """A matrix of numbers as it is stored: an array of `kind`, whose elements are codes themselves (`bits` 0) or hold
-    several of `bits` that follow each other along `axis`.
-
-    kind    floats (F32 ...), F8_E4M3 ..., F8_E8M0, E2M1, E2M3; U: whole numbers, U-: less half their range, I: two's
-            complement, U+1: one more, round the range, T: less one
-    turned  the array holds the matrix with rows for columns
-    dense   codes straddle words of 32 bits; else as many as fit whole are in each
-    order   of codes of 4 bits, places of a run of codes where not one after another: `order[k]` of the k-th lowest
-    lanes   such a run is as many rows of codes, one after another
-    planes  bits of codes lie apart: of 32 codes first so many of the lowest bits, then so many of the next ...
-    word    bits of an element
-    bands   the codes of an element are this many bands of rows apart, the first band in the highest bits where `high`
-    """
-
-    kind: str = "F32"
-    bits: int = 0
-    axis: int = 1
-    turned: bool = False
-    dense: bool = True
-    order: tuple[int, ...] = ()
-    bands: int = 0
-    high: bool = False
-    lanes: int = 1
-    planes: tuple[int, ...] = ()
-    word: int = WORD
-
-    @property
-    def sound(self) -> bool:
-        """As `Unpack.sound`."""
-        kinds = (*FLOATS, *_FLOAT8, "E2M1", "U", "U-", "I", "U+1", "T")
-        return (self.kind in kinds and type(self.bits) is int and 0 <= self.bits <= 8 and self.axis in (0, 1)
-                and all(isinstance(flag, bool) for flag in (self.turned, self.dense, self.high))
-                and sorted(self.order) == list(range(len(self.order))) and len(self.order) % 2 == 0
-                and type(self.bands) is int and 0 <= self.bands * self.bits <= WORD and self.word in (8, 16, WORD)
-                and (self.lanes == 1 or self.order != ()) and (not self.planes or sum(self.planes) == self.bits))
-
-    def window(self, shape: Shape, start: int, stop: int) -> Window:
-        """What of an array of this shape holds the matrix' rows from `start` to `stop`, and `before(start)` more."""
-        if self.bands:
-            return Window(0, 0, shape[0])
-        axis = 1 if self.turned else 0
-        if not self.bits or axis != self.axis:
-            return Window(axis, start // self.lanes, -(-stop // self.lanes))
-        words, codes = self._period
-        return Window(axis, start // codes * words, min(-(-stop // codes) * words, shape[axis]))
-
-    def before(self, start: int) -> int:
-        """How many rows a window has before row `start`."""
-        if self.bands:
-            return start
-        return start % (self._period[1] if self.bits and self.axis == self.turned else self.lanes)
-
-    @property
-    def _period(self) -> tuple[int, int]:
-        """Words, and the codes in them, after which the packing begins again."""
-        whole = not self.planes and (not self.dense or self.word % self.bits == 0)
-        return (1, self.word // self.bits) if whole else (self.bits, WORD)
-
-    def codes(self, x: np.ndarray, cols: int) -> np.ndarray:
-        """uint8 [rows, cols] of a window on the array (rows before the first one wanted included); for floats, float32.
-
-        ValueError where the array holds fewer columns.
-        """
-        if not self.bits:
-            found = _turned(x) if self.turned else x
-        elif self.bands:
-            shifts = range(self.bands) if not self.high else reversed(range(self.bands))
-            found = np.concatenate([(x >> self.bits * k & (1 << self.bits) - 1).astype(np.uint8) for k in shifts])
-        elif self.turned and self.axis and self.bits == 4 and self.word == WORD and len(self.order) in (0, 8):
-            found = _below(_turned(x), self.order or range(8))
-        else:
-            words = _turned(x) if self.axis == 0 else x
-            found = self._spread(words)
-            if self.lanes > 1:  # [n, runs, lanes, columns of a run]
-                found = found.reshape(len(found), -1, self.lanes, len(self.order) // self.lanes).swapaxes(1, 2)
-                found = found.reshape(len(found) * self.lanes, -1)
-            if (self.axis == 0) != self.turned:
-                found = _turned(found)
-        if found.shape[1] < cols:
-            raise ValueError(f"{found.shape[1]} columns of codes, where {cols} are needed")
-        return found[:, :cols]
-
-    def _spread(self, words: np.ndarray) -> np.ndarray:
-        """The codes of each row of words, or of bytes."""
-        from ...quant.cpu.stored import unpack
-
-        n, width = words.shape
-        if self.bits == 8:
-            return np.ascontiguousarray(words).view(np.uint8).reshape(n, -1)
-        if self.planes:
-            runs = np.ascontiguousarray(words).view(np.uint8).reshape(n, -1, 4 * self.bits)
-            found, start = np.zeros((n, runs.shape[1] * WORD), np.uint8), 0
-            for bits in self.planes:
-                plane = np.empty_like(found)
-                unpack(np.ascontiguousarray(runs[..., 4 * start : 4 * (start + bits)]).reshape(n, -1), bits,
-                       np.zeros(0, np.int64), plane)
-                found |= plane << start
-                start += bits
-            return found
-        if self.dense or WORD % self.bits == 0:
-            rows = np.ascontiguousarray(words).view(np.uint8).reshape(n, -1)
-            count = rows.shape[1] * 8 // self.bits
-        else:
-            rows, count = np.ascontiguousarray(words).view(np.uint8).reshape(n * width, -1), WORD // self.bits
-        out = np.empty((len(rows), count), np.uint8)
-        unpack(rows, self.bits, np.array(self.order, np.int64), out)
-        return out.reshape(n, -1)
-
-    def stored(self, codes: np.ndarray, width: int) -> np.ndarray:
-        """uint8 [n, bytes]: the whole array, with elements of `width` bytes, that holds the matrix of codes [rows, cols]."""
-        if not self.bits:
-            out = codes.T if self.turned else codes
-        elif self.bands:
-            bands = range(self.bands)
-            shifts = self.bits * np.array(bands[::-1] if self.high else bands)[:, None, None]
-            out = np.bitwise_or.reduce(codes.reshape(self.bands, -1, codes.shape[1]).astype(f"u{width}") << shifts)
-            out = out.astype(f"u{width}")
-        else:
-            lines = codes.T if (self.axis == 0) != self.turned else codes
-            if self.order:
-                lines = lines.reshape(len(lines), -1, len(self.order))[..., self.order].reshape(lines.shape)
-            if self.bits == 4:
-                out = lines[:, ::2] | lines[:, 1::2] << 4
-            elif self.planes:
-                each = lines.reshape(len(lines), -1, WORD, 1)
-                parts = np.split(np.unpackbits(each, axis=3, count=self.bits, bitorder="little"),
-                                 np.cumsum(self.planes)[:-1], axis=3)
-                out = np.concatenate([np.packbits(part.reshape(*each.shape[:2], -1), axis=2, bitorder="little")
-                                      for part in parts], 2).reshape(len(lines), -1)
-            else:
-                bits = np.unpackbits(np.ascontiguousarray(lines)[..., None], axis=2, count=self.bits, bitorder="little")
-                out = np.packbits(bits.reshape(len(lines), -1), axis=1, bitorder="little")
-            if self.axis == 0:
-                out = np.ascontiguousarray(out).view(f"u{width}").T
-        out = np.ascontiguousarray(out)
-        return out.view(np.uint8).reshape(len(out), -1)
-
-    def numbers(self, x: np.ndarray, cols: int) -> np.ndarray:
-        """float32 [rows, cols] of a window."""
-        codes = self.codes(x, cols)
-        return codes if self.kind in FLOATS else values_of(self.kind, self.bits)[codes]
-
-
-def _below(words: np.ndarray, order: Sequence[int]) -> np.ndarray:
-    """Codes of words of eight rows each: turned as words, an eighth of what codes would be to turn."""
-    from ...quant.cpu.stored import unpack_below
-
-    out = np.empty((8 * len(words), words.shape[1]), np.uint8)
-    unpack_below(words, np.array(order, np.int64), out)
-    return out
-
-
-def _turned(x: np.ndarray) -> np.ndarray:
-    from ...quant.cpu.stored import turn
-
-    out = np.empty(x.shape[::-1], x.dtype)
-    turn(x, out)
-    return out
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...errors import InputError
 from ...ops import Grid, Masked, Reshape
+from ...ops.grid import FLOATS
 from ...ops.masked import BITS
-from ...ops.unpack import FLOATS
 from .eight_bits import fp8, whole
 from .tensor import PackedTensor, Parts
 

@@ -14,7 +14,7 @@ from ...errors import InputError
 from ...io.files import read_bytes
 from ...io.tensors import StoredTensor
 from ...ops import Grid, Op, Shape, Unpack
-from ...ops.unpack import FLOATS
+from ...ops.grid import FLOATS
 
 _NUMBERS = {"I64": "<i8", "I32": "<i4", "U8": "u1", "F32": "<f4", "F16": "<f2"}
 MAX_VALUES = 1 << 20  # bytes of a part that is read while planning: parameters, not weights

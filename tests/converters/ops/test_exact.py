@@ -92,7 +92,7 @@ import hashlib, numpy as np
 from ggufx.converters.arch.projectors.omni import sinusoids
 from ggufx.converters.ops import exact, NegExp, Softplus, Ternary, UnitNorm
 from ggufx.converters.rules import rope
-from ggufx.converters.ops.unpack import _FLOAT6, _FLOAT8
+from ggufx.converters.ops.code_values import FLOAT6, FLOAT8
 words = np.random.PCG64(5).random_raw(1 << 15)
 x = ((words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-21) - 4).reshape(128, 256)
 made = {type(op).__name__ + str(undo): op.forward([y])[0] for op, undo, y in (
@@ -101,7 +101,7 @@ made = {type(op).__name__ + str(undo): op.forward([y])[0] for op, undo, y in (
     (UnitNorm(), 0, x), (UnitNorm(columns=True), 1, x), (Ternary(), 0, x))}
 made |= {f"rope {base}": rope._llama3_divisors(rope._frequencies(128, base), 8, 1, 4, 8192) for base in (1e4, 5e5, 1e6)}
 made["linear"] = exact.linear(x, x[::-1] * x[0], x[:, 7])
-made |= {"sinusoids": sinusoids(256), "float6": _FLOAT6, **_FLOAT8}
+made |= {"sinusoids": sinusoids(256), "float6": FLOAT6, **FLOAT8}
 from numpy._core._multiarray_umath import __cpu_features__ as found
 print(sum(found.values()))
 for name, y in made.items():
