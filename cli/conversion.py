@@ -77,11 +77,14 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     _print_result(out, plan, result, source, failures)
     show_losses(out, result, report)
     reports = {}
+    ahead = None if publishing is None or failures else publishing.ahead(result)
     for written, compare in (after or {}).items():
         if not plan.jobs:
             out.notes(["nothing to verify: no tensors were written"])
         elif written not in {f.path for f in failures}:
             reports[written] = _compare(out, plan, compare)
+            if ahead is not None and len(reports) < len(plan.results) and all(report.same for report in reports.values()):
+                ahead.send(written)  # while the next one is verified
     for file in result.files:
         if file.path in modelfiles:
             _write_modelfile(out, plan, file.path, modelfile, modelfiles[file.path])
@@ -100,9 +103,11 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     status = _status(failures) if failures else ExitStatus.DONE if same else ExitStatus.NO
     if publishing is not None and publishing.wanted:
         if status != ExitStatus.DONE:
-            out.notes(["nothing was pushed, and no card made, since not all is as it should be"])
+            if ahead is not None:
+                ahead.stop()
+            out.notes(["nothing was committed, and no card made, since not all is as it should be"])
         else:
-            told = publishing.carry_out(out, plan, result, run["force"], seen)
+            told = publishing.carry_out(out, plan, result, run["force"], seen, ahead)
             document |= {**told, "notes": [*document["notes"], *told["notes"]]}
     out.document({**document, "exit_code": int(status)})
     return status

@@ -132,6 +132,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
+    from ..converters.measure.recommend import recommended_types
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.hf_to_gguf import GgufOptions
     from ..converters.planners.many_outputs import outtype_names
@@ -145,9 +146,10 @@ def command(
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
-    outtypes = outtype_names(outtype)
+    outtype_names(outtype)  # a slip is told before anything is fetched
     stated = Stated(llama_version=llama_version, context_length=context_length)
     folder = resolve_model(model, progress=not quiet, headers=dry_run)
+    outtypes, why = recommended_types(outtype, folder)
     adapters = resolve_adapters(lora, progress=not quiet, headers=dry_run)
     beside = None if target is None else resolve_model(target, what="target", progress=not quiet, headers=dry_run)
     quantization = Quantization(
@@ -169,6 +171,7 @@ def command(
             options, made = with_matrix(folder, outfile, options, calibrate, running, dry_run, progress)
         out.line(f"{made.path}: {made.entries} weights, {made.chunks} chunks, in {made.seconds:.1f} s")
     plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
+    plan = plan.noting(why)
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory, pre=pre, hf_class=hf_class, stated=stated,
                                 target=beside, ignore=overridden(override_kv, chat_template), adapters=adapters)
                for path in plan.results} if after else None

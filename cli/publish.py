@@ -15,7 +15,7 @@ from .output import Output, human_bytes
 if TYPE_CHECKING:
     from ..converters.plan.plan import ConversionPlan
     from ..converters.publish.contents import Contents
-    from ..converters.publish.upload import Pushed, Seen
+    from ..converters.publish.upload import Ahead, Pushed, Seen
     from ..converters.run.execute import Result
 
 
@@ -60,20 +60,30 @@ class Publishing:
             out.line(f"{', '.join(names)} would be pushed to {self.push}, with a model card")
         return {"push": {"repo": self.push, "files": names}} if self.push is not None else {}
 
-    def carry_out(self, out: Output, plan: ConversionPlan, result: Result, force: bool, seen: Seen | None) -> dict[str, Any]:
+    def ahead(self, result: Result) -> Ahead | None:
+        """For files that can go out before all of them are as they should be; None where nothing is pushed."""
+        from ..converters.publish.upload import Ahead, as_target
+
+        return None if self.push is None else Ahead(as_target(self.push), self.private, self.create_pr, _sums(result))
+
+    def carry_out(self, out: Output, plan: ConversionPlan, result: Result, force: bool, seen: Seen | None,
+                  ahead: Ahead | None) -> dict[str, Any]:
         """Write the card, push. What it adds to the document."""
         from ..converters.publish.contents import collect
 
         paths = [plan.folder] if plan.folder else [file.path for file in result.files]
         contents = collect(paths)
-        known = {file.path: file.sha256 for file in result.files if file.sha256}
         try:
             return publish(out, contents, self.push, bases=self.base_model or _references(self.made_of),
                            relation=self.relation, card=self.card, private=self.private, create_pr=self.create_pr,
-                           force=force, known=known, seen=seen)
+                           force=force, known=_sums(result), seen=seen, ahead=ahead)
         except GgufxError as error:
             error.hint = "\n  ".join(filter(None, (error.hint, _instead(self.push, paths))))
             raise
+
+
+def _sums(result: Result) -> dict[Path, str]:
+    return {file.path: file.sha256 for file in result.files if file.sha256}
 
 
 def _instead(push: str | None, paths: Sequence[Path]) -> str | None:
@@ -95,10 +105,10 @@ def _references(made_of: Sequence[Path]) -> list[str]:
 def publish(out: Output, contents: Contents, repo: str | None, *, bases: Sequence[str] = (), relation: str = "quantized",
             card: Path | None = None, private: bool = False, create_pr: bool = False, force: bool = False,
             message: str | None = None, known: Mapping[Path, str] | None = None,
-            seen: Seen | None = None, dry_run: bool = False) -> dict[str, Any]:
+            seen: Seen | None = None, ahead: Ahead | None = None, dry_run: bool = False) -> dict[str, Any]:
     """Make the card, write it to `card`, push to `repo`; with `dry_run` only say so. What it adds to the document.
 
-    `seen`: what is in the repository, where that was asked already; `known`: SHA-256 of files.
+    `seen`: what is in the repository, where that was asked already; `known`: SHA-256 of files; `ahead`: what was sent already.
     """
     from ..converters.publish.plan import prepare
     from ..converters.publish.upload import look, push
@@ -120,7 +130,7 @@ def publish(out: Output, contents: Contents, repo: str | None, *, bases: Sequenc
         rows = [{"name": item.name, "path": str(item.path), "size": item.size} for item in contents.items]
         return {**told, "push": {"repo": repo, "exists": seen.head is not None, "files": rows}}
     pushed = push(contents, prepared.target, prepared.card, private=private, create_pr=create_pr, message=message, force=force,
-                  known=known, progress=not (out.quiet or out.json_mode))
+                  known=known, progress=not (out.quiet or out.json_mode), ahead=ahead)
     out.notes(pushed.notes)
     _print(out, pushed)
     told["notes"] += [note.to_json() for note in pushed.notes]

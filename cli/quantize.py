@@ -105,6 +105,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Quantize a GGUF file, in one pass to a file of each TYPE, with the bytes of llama-quantize."""
+    from ..converters.measure.recommend import recommended_types
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.many_outputs import outtype_names, plan_outputs
     from ..converters.planners.quantization import Quantization
@@ -115,8 +116,9 @@ def command(
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
-    outtypes = outtype_names(outtype)
+    outtype_names(outtype)  # a slip is told before anything is fetched
     path = resolve_model(model, what="gguf", progress=not quiet, headers=dry_run)
+    outtypes, why = recommended_types(outtype, path)
     quantization = Quantization(
         imatrix_file=imatrix, include_weights=tuple(include_weights), exclude_weights=tuple(exclude_weights),
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
@@ -124,6 +126,7 @@ def command(
         allow_fallback=not no_fallback, override_kv=tuple(override_kv), allow_requantize=allow_requantize)
     planner = QuantizePlanner(path, outfile, quantization, SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_outputs(planner, outtypes)
+    plan = plan.noting(why)
     compare = {written: afterwards(path, written, threads=threads, max_memory=max_memory,
                                   ignore=overridden(override_kv)) for written in plan.results} if after else None
     publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,6 @@ from .options import LOOK, Json, Quiet, Target
 from .output import Output, human_bytes
 
 if TYPE_CHECKING:
-    from ..converters.measure.measure import Measured
     from ..quant.recipes.recipe import FileType
 
 NAME = "types"
@@ -64,12 +62,14 @@ def _print_all(out: Output, made: list[FileType]) -> None:
 
 
 def _print_sizes(out: Output, made: list[FileType], model: str, target: str | None) -> None:
+    from ..converters.measure.beside import measured_beside
+    from ..converters.measure.recommend import recommended
     from ..converters.planners.type_sizes import type_sizes
     from ..converters.sources.hub import resolve_model
 
     path = resolve_model(model, what="gguf" if ".gguf" in model else "checkpoint", progress=not out.quiet, headers=True)
-    beside = None if target is None else resolve_model(target, what="target", progress=not out.quiet, headers=True)
-    sizes = type_sizes(path, [row.name.lower() for row in made], beside)
+    guessed = None if target is None else resolve_model(target, what="target", progress=not out.quiet, headers=True)
+    sizes = type_sizes(path, [row.name.lower() for row in made], guessed)
     sizes.sort(key=lambda size: -(size.bytes or 0))
     use = {row.name.lower(): row.use for row in made}
     rows: list[tuple[object, ...]] = []
@@ -77,26 +77,16 @@ def _print_sizes(out: Output, made: list[FileType], model: str, target: str | No
         needs = ["with --imatrix"] * size.needs_imatrix + [f"{size.fallbacks} of another type"] * (size.fallbacks > 0)
         rows.append((size.file_type, human_bytes(size.bytes or 0) if size.bytes else "", size.bits_per_weight or "",
                      size.refused or "; ".join([*needs, use[size.file_type]])))
-    measured = _measured(path if path.is_dir() else path.parent)
+    beside = measured_beside(path if path.is_dir() else path.parent)
+    measured = beside.by_type
     if measured:
         rows = [(*row[:3], f"{measured[size.file_type].divergence:.6f}" if size.file_type in measured else "", row[3])
                 for row, size in zip(rows, sizes, strict=True)]
     out.table(["file type", "size", "bits/weight", *(["divergence"] if measured else []), "good for"], rows)
+    chosen = recommended(beside)
+    notes = [*beside.notes, *([chosen[1]] if chosen else ())]
+    out.notes(notes)
     out.document({"model": model, "file_types": [
         {**size.to_json(), "use": use[size.file_type],
-         **({"measured": measured[size.file_type].to_json()} if size.file_type in measured else {})} for size in sizes]})
-
-
-def _measured(folder: Path) -> dict[str, Measured]:
-    """By file type, the figures of files that were measured there."""
-    from ..converters.io.gguf import read_gguf_model
-    from ..converters.measure.beside import measured_beside
-    from ..quant.recipes.recipe import FILE_TYPES
-
-    names = {row.number: row.name.lower() for row in FILE_TYPES.values() if row.number is not None}
-    out = {}
-    for m in measured_beside(folder):
-        kind = read_gguf_model(m.path).metadata.get("general.file_type")
-        if kind is not None and kind.data in names:
-            out[names[kind.data]] = m
-    return out
+         **({"measured": measured[size.file_type].to_json()} if size.file_type in measured else {})} for size in sizes],
+        **({"recommended": chosen[0]} if chosen else {}), "notes": [note.to_json() for note in notes]})

@@ -13,17 +13,19 @@ from typing import Any
 
 from ..errors import InputError, UnsupportedError, UsageError
 from ..io.files import open_regular, read_at
-from ..io.gguf import read_gguf_model
 from ..verify.tokenizers import runtime_library
+from .sampled import sampled_sha256, size
 
 
 @dataclass(frozen=True)
 class Measured:
     """Of one file; divergences (Kullback-Leibler, from the base) in nats. `rms_dp`: root mean square of how far
-    the probability of the token that follows is from the base's. `..._error`: the standard error."""
+    the probability of the token that follows is from the base's. `..._error`: the standard error. `size`: bytes, of a split
+    model in all; `sampled_sha256`: by which the file is known again."""
 
     path: Path
     size: int
+    sampled_sha256: str
     positions: int
     perplexity: float
     perplexity_error: float
@@ -50,7 +52,7 @@ def measure(base: Path, files: Sequence[Path], data: Sequence[Path], context: in
     if not data:
         raise UsageError("no text to measure on", hint="Name one with --data.")
     paths = [base, *files]
-    sizes = [sum({t.file: t.file.stat().st_size for t in read_gguf_model(path).tensors.values()}.values()) for path in paths]
+    known = [(path, size(path), sampled_sha256(path)) for path in paths]
     request = {"library": str(runtime_library()), "files": [str(p) for p in paths], "text": "".join(map(_text, data)),
                "context": context, "chunks": chunks, "threads": threads or os.cpu_count() or 1}
     worker = subprocess.Popen([sys.executable, "-m", f"{__package__}.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -73,7 +75,7 @@ def measure(base: Path, files: Sequence[Path], data: Sequence[Path], context: in
         raise UnsupportedError(answer["error"], file=base)
     if "rows" not in answer:
         raise InputError(f"llama.cpp ended with {worker.returncode} on one of the files", file=base)
-    return [Measured(path, size, **row) for path, size, row in zip(paths, sizes, answer["rows"], strict=True)]
+    return [Measured(*file, **row) for file, row in zip(known, answer["rows"], strict=True)]
 
 
 def _text(path: Path) -> str:

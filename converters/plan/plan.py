@@ -351,6 +351,10 @@ class ConversionPlan:
             None if data["folder"] is None else Path(data["folder"]), tuple(map(Path, data["folders"])),
         )
 
+    def noting(self, notes: Iterable[Note]) -> ConversionPlan:
+        """The plan, with these notes in front of its own."""
+        return replace(self, notes=(*notes, *self.notes))
+
     def digest(self) -> str:
         """sha256 of the plan: equal plans give equal bytes."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """The model card of GGUF files: front matter, a table of the files, the prompt format, how to run them.
 
-All of it comes from the files' own headers and from what their maker states; nothing is measured here, and nothing guessed.
+All of it comes from the files' own headers, from what their maker states, and from the figures of a measure.json that lies
+beside them; nothing is measured here, and nothing guessed.
 What is generated stands between two marks, so that a later push renews it and leaves the rest of the card alone.
 """
 
@@ -32,6 +33,8 @@ _NOT_TAGS = frozenset(("safetensors", "pytorch", "transformers", "peft", "tf", "
 _OF_OTHERS = ("base_model:", "license:", "region:", "dataset:")  # tags that the Hub makes of other keys
 _WORDS = {"mmproj": "vision and audio parts, for beside the model", "imatrix": "importance matrix, to quantize with",
           "adapter": "LoRA adapter, for beside its base model"}
+_COLUMNS = {"File": "---", "Type": "---", "Size / GB": "---:", "Bits per weight": "---:", "Split": "---", "Good for": "---"}
+_MEASURED = {"Perplexity": "---:", "Divergence": "---:", "Same token": "---:"}
 _ROW = re.compile(r"\| \[[^\]]*\]\(<?(?P<link>[^)>]+)>?\) \|")
 
 
@@ -55,7 +58,8 @@ def make_card(contents: Contents, lineage: Lineage, repo: str | None, notes: lis
 
 def merged(old: str, new: str, kept: Collection[str]) -> str | None:
     """An older card with what is generated of the new one in its place, keys that it lacks, and the rows of files that stay
-    (`kept`: names). None where there is no such place: the card is somebody's own."""
+    (`kept`: names), without their figures, which may be of another text. None where there is no such place: the card is
+    somebody's own."""
     if any(text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END) for text in (old, new)):
         return None
     old_head, old_text = split_card(old)
@@ -69,7 +73,8 @@ def merged(old: str, new: str, kept: Collection[str]) -> str | None:
     block = new_text[new_text.index(BEGIN) : new_text.index(END)]
     rows = {_named(line): line for line in old_text[begin:end].splitlines() if _named(line)}
     fresh = {_named(line): line for line in block.splitlines() if _named(line)}
-    stay = [line for name, line in rows.items() if name not in fresh and name in kept]
+    stay = ["|".join([*line.split("|")[: len(_COLUMNS) + 1], ""]) for name, line in rows.items()
+            if name not in fresh and name in kept]
     if fresh and stay:
         last = list(fresh.values())[-1]
         block = block.replace(last, "\n".join([last, *stay]), 1)
@@ -143,11 +148,30 @@ def _table(contents: Contents, repo: str | None) -> list[str]:
         link = f"{HUB}/{repo}/blob/main/{name}" if repo else name
         use = _WORDS.get(found.form.removeprefix("legacy "), FILE_TYPES[kind].use if kind in FILE_TYPES else "")
         bits = "" if found.form == "imatrix" else f"{found.bits_per_weight:.2f}"
+        cells = f"| {' | '.join(_figures(contents, name))} |" if contents.measured else "|"
         rows.append(f"| [{_plain(name.rpartition('/')[2])}]({quote(link, safe=':/')}) | "
                     f"{kind if found.form != 'imatrix' else ''} | {contents.size_of(name) / 1e9:.2f} | {bits} | "
-                    f"{f'{parts} parts' if parts > 1 else 'no'} | {use} |")
-    return ["## Files", "", "| File | Type | Size / GB | Bits per weight | Split | Good for |",
-            "|---|---|---:|---:|---|---|", *rows, ""]
+                    f"{f'{parts} parts' if parts > 1 else 'no'} | {use} {cells}")
+    columns = {**_COLUMNS, **(_MEASURED if contents.measured else {})}
+    return ["## Files", "", f"| {' | '.join(columns)} |", f"|{'|'.join(columns.values())}|", *rows, "", *_measured(contents)]
+
+
+def _figures(contents: Contents, name: str) -> tuple[str, str, str]:
+    """The cells of _MEASURED; empty of a file that was not measured."""
+    if name not in contents.measured:
+        return "", "", ""
+    m, base = contents.measured[name]
+    apart = "" if m.path.name == base else f"{m.divergence:.4f} ± {m.divergence_error:.4f}"
+    return f"{m.perplexity:.4f} ± {m.perplexity_error:.4f}", apart, f"{m.same_top:.2%}" if apart else ""
+
+
+def _measured(contents: Contents) -> list[str]:
+    """What the figures are, once for all files that were measured alike."""
+    alike = dict.fromkeys((base, m.positions) for m, base in contents.measured.values())
+    told = [f"Measured in llama.cpp over {positions:,} positions of a text, against {_plain(base)}: perplexity, mean "
+            "divergence (Kullback-Leibler, in nats), how often both find the same token likeliest."
+            for base, positions in alike]
+    return [*told, ""] if told else []
 
 
 def _type(found: Inspection) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from ..inspect.inspection import Inspection, inspect
 from ..io.files import printable
 from ..io.gguf import split_names
 from ..io.json_file import read_json
+from ..measure.beside import NAME as MEASURED
+from ..measure.beside import measured_beside
+from ..measure.measure import Measured
 from ..notes import Note
 from ..run.journal import SUFFIX as JOURNAL
 from ..run.staging import SUFFIX as PART
@@ -43,12 +46,14 @@ class Item:
 @dataclass(frozen=True)
 class Contents:
     """`items` in the order in which they are sent, weights first. `ggufs`: each GGUF file, of a set its first part, by its
-    name in the repository. `named`: names of files that were given one by one."""
+    name in the repository; `measured`: of those that were, their figures, and the name of the file that they were held against.
+    `named`: names of files that were given one by one."""
 
     items: tuple[Item, ...]
     ggufs: dict[str, Inspection]
     named: frozenset[str] = frozenset()
     notes: tuple[Note, ...] = ()
+    measured: dict[str, tuple[Measured, str]] = field(default_factory=dict)
 
     def size_of(self, name: str) -> int:
         """Bytes of a file, of a set in all."""
@@ -96,7 +101,16 @@ def collect(paths: Sequence[Path]) -> Contents:
         except GgufxError as error:
             problems.append(error)
     raise_all(problems)
-    return Contents(tuple(items), ggufs, frozenset(named), tuple(notes))
+    measured = _measured({name: gguf.path for name, gguf in ggufs.items()}, notes)
+    return Contents(tuple(items), ggufs, frozenset(named), tuple(notes), measured)
+
+
+def _measured(ggufs: dict[str, Path], notes: list[Note]) -> dict[str, tuple[Measured, str]]:
+    """The figures that lie beside files, by their names in the repository."""
+    reports = [measured_beside(folder) for folder in dict.fromkeys(path.parent for path in ggufs.values())]
+    notes += [note for report in reports for note in report.notes]
+    known = {m.path: (m, report.base) for report in reports for m in report.files}
+    return {name: known[path] for name, path in ggufs.items() if path in known}
 
 
 def _placed(name: str) -> str:
@@ -159,6 +173,13 @@ def _local_paths(item: Item, gguf: Inspection | None) -> Iterator[GgufxError]:
             if key.startswith(_TOLD_KEYS) and any(map(_is_local, value if isinstance(value, list) else (value,))):
                 yield InputError(f"{key} holds a path of some machine, which would be published", file=item.path,
                                  found=printable(str(value)), hint=f"`ggufx edit {item.path} --unset {key}` takes it out.")
+    elif item.name.rpartition("/")[2] == MEASURED:
+        told = read_json(item.path)
+        rows = told.get("files")
+        names = [row.get("path") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        if any(map(_is_local, (told.get("base"), *names))):
+            yield InputError("holds a path of this machine, which would be published", file=item.path,
+                             hint="Measure again in the folder of the files, by their names alone, or leave it out.")
     elif (setting := _SETTINGS.get(item.name)) is not None:
         value = read_json(item.path, non_finite=True).get(setting)
         if _is_local(value):

@@ -11,9 +11,11 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 from ..errors import GgufxError, InputError, NetworkError, UsageError
@@ -21,7 +23,7 @@ from ..io.files import printable
 from ..notes import Note
 from ..sources.hub import HubReference
 from .card import merged
-from .contents import CARD, Contents, Item
+from .contents import CARD, Contents, Item, collect
 from .refusals import TOKEN, explained
 
 TRIES = 4
@@ -100,64 +102,102 @@ def look(target: HubReference, private: bool = False) -> Seen:
     return _told(seen, target)
 
 
+class Ahead:
+    """Files on their way while there is other work, before the push that commits them, in the order of `send`.
+
+    `known`: SHA-256 of files. What goes wrong is not told: the push sends what has not arrived, and tells.
+    """
+
+    def __init__(self, target: HubReference, private: bool, create_pr: bool, known: Mapping[Path, str]) -> None:
+        self.target, self.private, self.create_pr, self.known = target, private, create_pr, known
+        self.arrived: dict[Path, Any] = {}
+        self._waiting: SimpleQueue[Path | None] = SimpleQueue()
+        self._stopped = False
+        self._thread: Thread | None = None
+
+    def send(self, path: Path) -> None:
+        """A file that is complete, or a set, given a part of it."""
+        self._waiting.put(path)
+        if self._thread is None:
+            self._thread = Thread(target=self._run, daemon=True)  # an interrupt waits for no upload
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Begin no other file."""
+        self._stopped = True
+        self._waiting.put(None)
+
+    def close(self) -> None:
+        """Begin no other file, and wait for the one that is on its way."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        from huggingface_hub import HfApi
+
+        with suppress(Exception), _talkative(False):
+            api: Any = HfApi()
+            _make_repository(api, self.target, self.private)
+            while (path := self._waiting.get()) is not None:
+                for item in collect([path]).items:
+                    if self._stopped:
+                        return
+                    made = _operation(item, self.known.get(item.path))
+                    api.preupload_lfs_files(self.target.repo, [made], revision=self.target.revision, create_pr=self.create_pr,
+                                            free_memory=False)
+                    if made._is_uploaded and made._remote_oid != made._local_oid:  # else it is asked for anew: that may change
+                        self.arrived[item.path] = made
+
+
 def push(contents: Contents, target: HubReference, card: str | None, *, private: bool = False, create_pr: bool = False,
          message: str | None = None, force: bool = False, known: Mapping[Path, str] | None = None,
-         progress: bool = False) -> Pushed:
+         progress: bool = False, ahead: Ahead | None = None) -> Pushed:
     """Send the files, then commit them and the card at once.
 
     `card`: the README.md that was made, for where `contents` has none. One that the repository has is renewed where an
-    earlier push made it, else it stays, unless `force`, or one was named by its path. `known`: SHA-256 of files.
+    earlier push made it, else it stays, unless `force`, or one was named by its path. `known`: SHA-256 of files; `ahead`: what
+    was sent already, to the same target.
     NetworkError for all that the Hub, or the way to it, refuses; StorageError for a file that cannot be read.
     """
+    if ahead is not None:
+        ahead.close()
     with _talkative(progress):
-        return _told(_Push(contents, target, card, private, create_pr, message, force, dict(known or {})), target)
+        return _told(_Push(contents, target, card, private, create_pr, message, force, dict(known or {}),
+                           ahead.arrived if ahead else {}), target)
 
 
 class _Push:
     """One push: what its attempts share."""
 
     def __init__(self, contents: Contents, target: HubReference, card: str | None, private: bool, create_pr: bool,
-                 message: str | None, force: bool, known: dict[Path, str]) -> None:
+                 message: str | None, force: bool, known: dict[Path, str], arrived: dict[Path, Any]) -> None:
         from huggingface_hub import HfApi
 
         self.api: Any = HfApi()
         self.contents, self.target, self.card, self.private = contents, target, card, private
-        self.create_pr, self.force, self.known = create_pr, force, known
+        self.create_pr, self.force, self.known, self.arrived = create_pr, force, known, arrived
         self.message = message or _message(contents.items)
 
     def __call__(self) -> Pushed:
         from huggingface_hub.errors import HfHubHTTPError
 
-        self._make_repository()
+        _make_repository(self.api, self.target, self.private)
         for left in reversed(range(TRIES)):
             try:
                 return self._attempt()
             except HfHubHTTPError as error:  # another commit came in between, or our own, whose answer was lost
                 if error.response.status_code not in (409, 412) or not left:
                     raise
+                self.arrived = {}
         raise AssertionError
-
-    def _make_repository(self) -> None:
-        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-        repo, branch = self.target.repo, self.target.revision
-        try:
-            self.api.model_info(repo, revision=branch)
-        except RepositoryNotFoundError:
-            _patient(lambda: self.api.create_repo(repo, private=self.private or None, exist_ok=True))
-            if branch and branch != "main":
-                _patient(lambda: self.api.create_branch(repo, branch=branch, exist_ok=True))
-        except RevisionNotFoundError:
-            if str(branch).startswith("refs/"):
-                raise
-            _patient(lambda: self.api.create_branch(repo, branch=branch, exist_ok=True))
 
     def _attempt(self) -> Pushed:
         repo, branch = self.target.repo, self.target.revision
         info = self.api.model_info(repo, revision=branch)
         notes: list[Note] = []
         items = [item for item in self.contents.items if item.name != CARD]
-        operations = [self._operation(item) for item in items]
+        operations = [self.arrived.get(item.path) or _operation(item, self.known.get(item.path)) for item in items]
         for group in _groups(operations):
             self.api.preupload_lfs_files(repo, group, revision=branch, create_pr=self.create_pr, free_memory=False)
             for item, done in zip(items, operations, strict=True):
@@ -166,7 +206,7 @@ class _Push:
         if ignored := [done.path_in_repo for done in operations if done._should_ignore]:
             raise InputError(f"{self.target}: .gitignore of the repository leaves out what is pushed: {', '.join(ignored[:5])}")
         if (text := self._card(info, notes)) is not None:
-            operations.append(self._add(CARD, text))
+            operations.append(_add(CARD, text))
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             made = _patient(lambda: self.api.create_commit(
@@ -177,19 +217,6 @@ class _Push:
         files = [(done.path_in_repo, done.upload_info.size, done.upload_info.sha256.hex()) for done in operations]
         return Pushed(repo, branch or "main", made.oid, str(made.commit_url), tuple(files), made.pr_url,
                       made.oid == info.sha, tuple(notes))
-
-    def _operation(self, item: Item) -> Any:
-        made = self._add(item.name, item.path)
-        if made.upload_info.size != item.size:
-            raise InputError("changed while it was pushed", file=item.path, expected=item.size, found=made.upload_info.size)
-        if (sha256 := self.known.get(item.path)) is not None:
-            made.upload_info.sha256 = bytes.fromhex(sha256)
-        return made
-
-    def _add(self, name: str, content: Path | bytes) -> Any:
-        from huggingface_hub import CommitOperationAdd
-
-        return CommitOperationAdd(path_in_repo=name, path_or_fileobj=content)
 
     def _card(self, info: Any, notes: list[Note]) -> bytes | None:
         """README.md as it is to be; None where the repository's own stays."""
@@ -202,6 +229,38 @@ class _Push:
         if text is None and old != new:
             notes.append(Note("the repository's own README.md stays, which ggufx did not make; --force replaces it"))
         return None if text is None else text.encode()
+
+
+def _make_repository(api: Any, target: HubReference, private: bool) -> None:
+    """Repository and branch, where they are not there."""
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    repo, branch = target.repo, target.revision
+    try:
+        api.model_info(repo, revision=branch)
+    except RepositoryNotFoundError:
+        _patient(lambda: api.create_repo(repo, private=private or None, exist_ok=True))
+        if branch and branch != "main":
+            _patient(lambda: api.create_branch(repo, branch=branch, exist_ok=True))
+    except RevisionNotFoundError:
+        if str(branch).startswith("refs/"):
+            raise
+        _patient(lambda: api.create_branch(repo, branch=branch, exist_ok=True))
+
+
+def _operation(item: Item, sha256: str | None) -> Any:
+    made = _add(item.name, item.path)
+    if made.upload_info.size != item.size:
+        raise InputError("changed while it was pushed", file=item.path, expected=item.size, found=made.upload_info.size)
+    if sha256 is not None:
+        made.upload_info.sha256 = bytes.fromhex(sha256)
+    return made
+
+
+def _add(name: str, content: Path | bytes) -> Any:
+    from huggingface_hub import CommitOperationAdd
+
+    return CommitOperationAdd(path_in_repo=name, path_or_fileobj=content)
 
 
 def _groups(operations: Sequence[Any]) -> Iterator[list[Any]]:

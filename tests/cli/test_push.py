@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,6 +45,15 @@ def files(zoo, tmp_path_factory) -> list[Path]:
 def run(*arguments: object) -> SimpleNamespace:
     done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
     return SimpleNamespace(code=done.exit_code, told=json.loads(done.stdout), stderr=done.stderr)
+
+
+def wait_for(met: Callable[[], bool]) -> bool:
+    """Whether it is met before long; how long does not matter to one that is."""
+    for _ in range(6000):
+        if met():
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def sha256(data: bytes) -> str:
@@ -311,6 +322,83 @@ def test_a_conversion_is_pushed_with_the_base_that_it_came_from(hub: Hub, zoo, t
     assert f"[org/tiny](https://huggingface.co/org/tiny/tree/{commit}) at commit {commit[:12]}" in card
     assert {f["sha256"] for f in done.told["files"]} < {f["sha256"] for f in done.told["push"]["files"]}
     assert done.told["push"]["commit"] == hub.repos[REPO].sha(1)
+
+
+TYPES = ("f16", "q8_0", "q5_0")
+
+
+@pytest.fixture
+def verified(hub: Hub, zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Convert to three types, verify, push; `at(number, report)` is called behind each comparison."""
+    from ggufx.cli import conversion
+
+    compare, reports = conversion._compare, []
+
+    def go(at):
+        def compared(*arguments):
+            reports.append(compare(*arguments))
+            at(len(reports), reports[-1])
+            return reports[-1]
+
+        monkeypatch.setattr(conversion, "_compare", compared)
+        monkeypatch.chdir(tmp_path)
+        return run("hf-to-gguf", zoo("llama"), "--outtype", ",".join(TYPES), "-o", "tiny-{OUTTYPE}.gguf", "--verify", "--push",
+                   REPO)
+
+    return go
+
+
+def arrives(hub: Hub, name: str) -> None:
+    """Waits for a file's bytes, not for a time: where they never come, the test ends by this."""
+    digest = sha256(Path(name).read_bytes())
+    assert wait_for(lambda: digest in hub.blobs), f"{name} was not sent"
+
+
+def test_a_file_is_sent_while_the_next_is_verified(hub: Hub, verified):
+    def at(number: int, _) -> None:
+        if number > 1:
+            arrives(hub, f"tiny-{TYPES[number - 2].upper()}.gguf")
+            assert len(hub.repos[REPO].commits) == 1
+
+    done = verified(at)
+    assert done.code == 0, done.told
+    names = [f"tiny-{kind.upper()}.gguf" for kind in TYPES]
+    assert len(hub.repos[REPO].commits) == 2
+    assert set(hub.repos[REPO].commits[-1]) == {".gitattributes", "README.md", *names}
+    assert hub.received == sum(Path(name).stat().st_size for name in names)
+    assert sum("/lfs/objects/batch" in line for line in hub.asked) == 3  # of each once
+
+
+def test_nothing_is_committed_where_a_later_file_differs(hub: Hub, verified, monkeypatch: pytest.MonkeyPatch):
+    def at(number: int, report) -> None:
+        if number == 2:
+            arrives(hub, "tiny-F16.gguf")
+            monkeypatch.setattr(type(report), "same", property(lambda self: self is not report))
+
+    done = verified(at)
+    assert done.code == ExitStatus.NO
+    assert len(hub.repos[REPO].commits) == 1
+    assert "push" not in done.told
+    assert "nothing was committed" in done.stderr
+    assert sha256(Path("tiny-Q5_0.gguf").read_bytes()) not in hub.blobs
+
+
+def test_what_did_not_arrive_ahead_is_sent_by_the_push(hub: Hub, verified):
+    def at(number: int, _) -> None:
+        if number == 2:
+            assert wait_for(lambda: not hub.faults)
+
+    hub.faults.append(Fault(PUT, 403))
+    done = verified(at)
+    assert done.code == 0, done.told
+    assert {f"tiny-{kind.upper()}.gguf" for kind in TYPES} < set(hub.repos[REPO].commits[-1])
+
+
+def test_a_conflict_behind_what_was_sent_ahead_is_looked_at_anew(hub: Hub, verified):
+    hub.faults.append(Fault(COMMIT, 412))
+    done = verified(lambda number, _: number < 2 or arrives(hub, "tiny-F16.gguf"))
+    assert done.code == 0, done.told
+    assert hub.received == sum(Path(f"tiny-{kind.upper()}.gguf").stat().st_size for kind in TYPES)
 
 
 def test_what_cannot_be_pushed_is_said_before_anything_is_converted(hub: Hub, zoo, tmp_path: Path):

@@ -1,12 +1,16 @@
 """`ggufx types`, and presets of types."""
 
-import dataclasses
 import json
+import os
+import shutil
 from pathlib import Path
 
+import pytest
 from ggufx.cli.exit import ExitStatus
 from ggufx.cli.main import app
+from ggufx.quant.recipes.recipe import PRESETS
 from typer.testing import CliRunner
+from zoo.measured import write_figures
 
 import ggufx
 
@@ -53,16 +57,65 @@ def test_a_slip_is_told_before_anything_is_fetched():
     assert "q4_k_m" in text.lower()
 
 
-def test_measured_numbers_that_lie_beside_the_model(zoo, tmp_path: Path):
-    source = tmp_path / "m-f16.gguf"
-    ggufx.hf_to_gguf(zoo("llama-256"), source, outtype="f16")
-    ggufx.quantize(source, tmp_path / "m-{outtype}.gguf", ["q8_0", "q4_0"])
-    row = {f.name: 0.5 for f in dataclasses.fields(ggufx.Measured)}
-    files = [{**row, "path": f"elsewhere/m-{kind}.gguf", "size": (tmp_path / f"m-{kind}.gguf").stat().st_size + more,
-              "divergence": 0.25} for kind, more in (("q8_0", 0), ("q4_0", 1))]  # the latter was another file
-    (tmp_path / "measure.json").write_text(json.dumps({"files": files}))
-    rows = json.loads(run("types", source, "--json")[1])["file_types"]
-    assert {r["file_type"]: r["measured"]["divergence"] for r in rows if "measured" in r} == {"q8_0": 0.25}
-    assert "0.250000" in run("types", source)[1]
+@pytest.fixture
+def measured(zoo, tmp_path: Path) -> dict[str, Path]:
+    """Files of a model by type, with figures beside them."""
+    kinds = ("f16", "q8_0", "q5_0", "q4_0")
+    ggufx.hf_to_gguf(zoo("llama-256"), tmp_path / "m-{outtype}.gguf", outtype=kinds)
+    files = {kind: tmp_path / f"m-{kind}.gguf" for kind in kinds}
+    write_figures(files["f16"], {files["q8_0"]: 0.001, files["q5_0"]: 0.049, files["q4_0"]: 0.0495})
+    return files
+
+
+def test_measured_numbers_that_lie_beside_the_model(measured: dict[str, Path], tmp_path: Path):
+    told = json.loads(run("types", measured["f16"], "--json")[1])
+    assert {r["file_type"]: r["measured"]["divergence"] for r in told["file_types"] if "measured" in r} == {
+        "q8_0": 0.001, "q5_0": 0.049, "q4_0": 0.0495}
+    assert told["recommended"] == "q5_0"  # q4_0 may be beyond the bound
+    assert "0.049500" in run("types", measured["f16"])[1]
     (tmp_path / "measure.json").write_text('{"files": [{}]}')
-    assert run("types", source)[0] == ExitStatus.BAD_INPUT
+    assert run("types", measured["f16"])[0] == ExitStatus.BAD_INPUT
+
+
+def test_figures_of_a_file_that_was_made_anew_are_not_told(measured: dict[str, Path], tmp_path: Path):
+    """It has the same name, size, type and modification time."""
+    before = measured["q8_0"].stat()
+    raw = bytearray(measured["q8_0"].read_bytes())
+    raw[-40] ^= 1
+    measured["q8_0"].write_bytes(raw)
+    os.utime(measured["q8_0"], ns=(before.st_atime_ns, before.st_mtime_ns))
+    measured["q5_0"].unlink()
+    moved = tmp_path / "elsewhere"  # a copy is the same
+    shutil.copytree(tmp_path, moved)
+    for folder in (tmp_path, moved):
+        told = json.loads(run("types", folder / "m-f16.gguf", "--json")[1])
+        assert [r["file_type"] for r in told["file_types"] if "measured" in r] == ["q4_0"]
+        assert [note["names"] for note in told["notes"] if "other files" in note["kind"]] == [["m-q8_0.gguf"]]
+        assert "recommended" not in told
+
+
+def test_recommended_is_what_was_measured(zoo, measured: dict[str, Path], tmp_path: Path):
+    status, text = run("quantize", measured["f16"], tmp_path / "out-{outtype}.gguf", "recommended", "--json")
+    told = json.loads(text)
+    assert (status, told["file_type"]) == (0, "Q5_0"), text
+    (why,) = [note["kind"] for note in told["notes"] if note["kind"].startswith("recommended is q5_0")]
+    assert f"of 3 measured types the smallest that diverges by at most 0.05 nats (0.0490 ± 0.0010 in {tmp_path}" in why
+    assert (tmp_path / "out-q5_0.gguf").exists()
+    plan = ggufx.quantize(measured["f16"], tmp_path / "p-{outtype}.gguf", ["recommended", "q5_0", "q8_0"], dry_run=True)
+    assert [path.name for path in plan.results] == ["p-q5_0.gguf", "p-q8_0.gguf"]
+    shutil.copytree(zoo("llama-256"), tmp_path, dirs_exist_ok=True)  # beside a checkpoint
+    plan = ggufx.hf_to_gguf(tmp_path, tmp_path / "h-{outtype}.gguf", outtype="recommended", dry_run=True)
+    assert [path.name for path in plan.results] == ["h-q5_0.gguf"]
+    write_figures(measured["f16"], {measured["q8_0"]: 0.06, measured["q4_0"]: 0.5})
+    status, text = run("quantize", measured["f16"], tmp_path / "x.gguf", "recommended", "--json")
+    error = json.loads(text)["error"]
+    assert (status, error["expected"], error["found"]) == (
+        ExitStatus.UNSUPPORTED, "a divergence of at most 0.05 nats", "0.0600 of q8_0")
+    status, text = run("types", measured["f16"], "--json")
+    assert (status, "recommended" in json.loads(text)) == (0, False)
+
+
+def test_recommended_without_figures_is_the_preset(measured: dict[str, Path], tmp_path: Path):
+    (tmp_path / "measure.json").unlink()
+    plan = ggufx.quantize(measured["f16"], tmp_path / "p-{outtype}.gguf", "recommended", dry_run=True)
+    assert [path.name for path in plan.results] == [f"p-{kind}.gguf" for kind in PRESETS["recommended"][0]]

@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from ..converters.run.execute import Result
 
 
-def each_type(planner: Any, outtype: str | Sequence[str], dry_run: bool, **run: Any) -> Result | ConversionPlan:
-    from ..converters.planners.many_outputs import plan_outputs
-
-    return each_made(*plan_outputs(planner, outtype), dry_run, **run)
-
-
 def each_made(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **run: Any) -> Result | ConversionPlan:
     """A file of each type. IncompleteError, with what was made or would be, where some of them cannot be."""
     from ..converters.errors import IncompleteError

@@ -86,6 +86,7 @@ def hf_to_gguf(
 
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
+    from ..converters.measure.recommend import recommended_types
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.hf_to_gguf import GgufOptions
     from ..converters.planners.many_outputs import outtype_names
@@ -97,8 +98,9 @@ def hf_to_gguf(
         imatrix_file=imatrix, include_weights=include_weights, exclude_weights=exclude_weights, tensor_types=tensor_types,
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv)
-    outtypes = outtype_names(outtype)
+    outtype_names(outtype)  # a slip is told before anything is fetched
     folder = resolve_model(model, headers=dry_run)
+    outtypes, why = recommended_types(outtype, folder)
     options = GgufOptions(model_name=model_name, metadata_file=as_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
                           hf_class=hf_class, stated=as_stated(llama_version, context_length),
                           target=as_target(target, headers=dry_run), chat_template=as_path(chat_template), plain=plain,
@@ -112,7 +114,8 @@ def hf_to_gguf(
         running = ImatrixOptions(device=device, threads=threads, max_memory=max(max_memory, 4 << 30), force=force,
                                  resume=resume)
         options, _ = with_matrix(folder, outfile, options, [Path(text) for text in texts], running, dry_run, progress)
-    return each_made(*plan_checkpoint(folder, outfile, options, outtypes), dry_run, source=model, report=report, force=force,
+    plan, refused = plan_checkpoint(folder, outfile, options, outtypes)
+    return each_made(plan.noting(why), refused, dry_run, source=model, report=report, force=force,
                       resume=resume, checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
                       progress=progress)
 

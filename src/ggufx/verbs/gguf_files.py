@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import as_path, as_quantization, checked
-from .carried import carried_out, each_type
+from .carried import carried_out, each_made
 
 if TYPE_CHECKING:
     from ..converters.plan.plan import ConversionPlan
@@ -49,8 +49,9 @@ def quantize(
 
     `allow_requantize`: also tensors that are quantized already, which lose twice. The others as of `hf_to_gguf`.
     """
+    from ..converters.measure.recommend import recommended_types
     from ..converters.plan.gguf_output import SplitLimits
-    from ..converters.planners.many_outputs import outtype_names
+    from ..converters.planners.many_outputs import outtype_names, plan_outputs
     from ..converters.planners.quantize import QuantizePlanner
     from ..converters.sources.hub import resolve_model
 
@@ -59,10 +60,12 @@ def quantize(
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv,
         allow_requantize=allow_requantize)
-    outtypes = outtype_names(outtype)
-    planner = QuantizePlanner(resolve_model(model, what="gguf", headers=dry_run), outfile, quantization,
-                              SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
-    return each_type(planner, outtypes, dry_run, source=model, report=report, force=force, resume=resume,
+    outtype_names(outtype)  # a slip is told before anything is fetched
+    path = resolve_model(model, what="gguf", headers=dry_run)
+    outtypes, why = recommended_types(outtype, path)
+    planner = QuantizePlanner(path, outfile, quantization, SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+    plan, refused = plan_outputs(planner, outtypes)
+    return each_made(plan.noting(why), refused, dry_run, source=model, report=report, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
                       progress=progress)
 

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ggufx.converters.errors import UsageError
+from ggufx.converters.errors import InputError, UsageError
 from ggufx.converters.io.values import Metadata, boolean, string, strings, u32
 from ggufx.converters.publish.card import BEGIN, END, merged
 from ggufx.converters.publish.contents import collect
 from ggufx.converters.publish.plan import prepare
 from zoo.files import write_file
+from zoo.measured import write_figures
+
+import ggufx
 
 KEYS: Metadata = {
     "general.architecture": string("llama"), "general.type": string("model"), "general.name": string("Tiny *One*"),
@@ -79,6 +82,56 @@ def test_the_table_says_what_each_file_is(tmp_path: Path):
     assert "](tiny-Q4_K_M.gguf) |" in body
     assert "llama-server -m tiny-Q4_K_M.gguf --mmproj mmproj-tiny-F16.gguf\n" in body
     assert "lms import tiny-Q4_K_M.gguf\n" in body
+
+
+def test_figures_that_lie_beside_the_files_stand_in_the_table(tmp_path: Path):
+    base, file, other = (model(tmp_path, f"tiny-{name}.gguf", kind) for name, kind in (("F16", 1), ("Q4_0", 2), ("Q8_0", 7)))
+    write_figures(base, {file: 0.03125}, perplexity=6.5, same_top=0.98765)
+    found = prepare(collect([base, file, other]), "me/tiny-GGUF")
+    rows = {line.split("]")[0]: line for line in found.card.splitlines() if line.startswith("| [")}
+    assert "| Good for | Perplexity | Divergence | Same token |\n" in found.card
+    assert rows["| [tiny-Q4\\_0.gguf"].endswith(" | 6.5000 ± 0.5000 | 0.0312 ± 0.0010 | 98.77% |")
+    assert rows["| [tiny-F16.gguf"].endswith(" | 6.5000 ± 0.5000 |  |  |")
+    assert rows["| [tiny-Q8\\_0.gguf"].endswith(" |  |  |  |")
+    assert "over 4,096 positions of a text, against tiny-F16.gguf: perplexity" in found.card
+    model(tmp_path, "tiny-Q4_0.gguf", 2, **{"general.name": string("Tiny *Two*")})  # as long, but another
+    found = prepare(collect([file, other]), "me/tiny-GGUF")
+    assert "Perplexity" not in found.card
+    assert any("tells of other files than those that lie there: tiny-Q4_0.gguf" in note for note in found.notes)
+
+
+def test_figures_of_split_files_are_those_of_the_set(tmp_path: Path):
+    file = model(tmp_path)
+    base = model(tmp_path, "tiny-F16.gguf", 1)
+    ggufx.split(file, tmp_path / "parts-Q8_0", max_tensors=1)
+    first = tmp_path / "parts-Q8_0-00001-of-00002.gguf"
+    write_figures(base, {first: 0.25})
+    (figures,) = collect([first]).measured.values()
+    assert (figures[0].divergence, figures[0].size) == (0.25, sum(p.stat().st_size for p in tmp_path.glob("parts-*")))
+
+
+def test_a_row_that_stays_is_without_its_figures(tmp_path: Path):
+    base, file = model(tmp_path, "tiny-F16.gguf", 1), model(tmp_path, "tiny-Q8_0.gguf")
+    write_figures(base, {file: 0.25})
+    old = prepare(collect([file]), "me/tiny-GGUF").card
+    (tmp_path / "other").mkdir()
+    new = prepare(collect([model(tmp_path / "other", "tiny-Q4_0.gguf", 2)]), "me/tiny-GGUF").card
+    text = merged(old, new, {"tiny-Q8_0.gguf"})
+    (row,) = [line for line in old.splitlines() if line.startswith("| [")]
+    assert row.endswith("0.2500 ± 0.0010 | 50.00% |")
+    (kept,) = [line for line in text.splitlines() if "Q8" in line and line.startswith("| [")]
+    assert row.startswith(kept)
+    assert kept.count("|") == 7
+    assert "0.2500" not in text
+
+
+def test_a_measurement_that_tells_a_path_of_this_machine_is_not_published(tmp_path: Path):
+    base = model(tmp_path, "tiny-F16.gguf", 1)
+    report = write_figures(base, {})
+    with pytest.raises(InputError, match="holds a path of this machine"):
+        collect([tmp_path])
+    report.write_text(report.read_text().replace(f"{tmp_path}/", ""))
+    assert {item.name for item in collect([tmp_path]).items} == {"tiny-F16.gguf", "measure.json"}
 
 
 def test_an_encoder_is_run_as_one(tmp_path: Path):
