@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UnsupportedError, UsageError
-from ..io.files import open_regular, read_at
 from ..io.gguf import read_gguf_model
+from ..io.texts import read_texts
 from ..verify.tokenizers import runtime_library
 
 
@@ -51,7 +51,7 @@ def measure(base: Path, files: Sequence[Path], data: Sequence[Path], context: in
         raise UsageError("no text to measure on", hint="Name one with --data.")
     paths = [base, *files]
     sizes = [sum({t.file: t.file.stat().st_size for t in read_gguf_model(path).tensors.values()}.values()) for path in paths]
-    request = {"library": str(runtime_library()), "files": [str(p) for p in paths], "text": "".join(map(_text, data)),
+    request = {"library": str(runtime_library()), "files": [str(p) for p in paths], "text": read_texts(data),
                "context": context, "chunks": chunks, "threads": threads or os.cpu_count() or 1}
     worker = subprocess.Popen([sys.executable, "-m", f"{__package__}.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True, encoding="utf-8")
@@ -75,11 +75,3 @@ def measure(base: Path, files: Sequence[Path], data: Sequence[Path], context: in
         raise InputError(f"llama.cpp ended with {worker.returncode} on one of the files", file=base)
     return [Measured(path, size, **row) for path, size, row in zip(paths, sizes, answer["rows"], strict=True)]
 
-
-def _text(path: Path) -> str:
-    with open_regular(path) as (file, size):
-        raw = read_at(file, 0, size, path)
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"is no UTF-8 text: byte {error.start}", file=path) from None
