@@ -19,14 +19,17 @@ from ..verify.tokenizers import runtime_library
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one file; divergences (Kullback-Leibler, from the base) in nats. `rms_dp`: root mean square of how far
-    the probability of the token that follows is from the base's. `..._error`: the standard error."""
+    """Of one file; divergences (Kullback-Leibler, from the base) in nats. `log_ratio`: the logarithm of its perplexity over the
+    base's. `rms_dp`: root mean square of how far the probability of the token that follows is from the base's. `..._error`: the
+    standard error."""
 
     path: Path
     size: int
     positions: int
     perplexity: float
     perplexity_error: float
+    log_ratio: float
+    log_ratio_error: float
     divergence: float
     divergence_error: float
     divergence_median: float

@@ -2,10 +2,9 @@
 
     python scripts/golden/imatrix.py LLAMA_IMATRIX LABEL [NAME ...]
 
-LLAMA_IMATRIX: the path of the binary; LABEL: its version. NAME: rows of `CASES`, all by default. `NAME.gguf.gz` is the file as it
-was written, of an F32 file of the zoo's model over its corpus, with a float32 KV cache and without flash attention, whose
-roundings are llama-imatrix's own noise. Then, from these: two matrices as one (`merged.gguf.gz`), and what --show-statistics
-prints (`NAME.txt`).
+LLAMA_IMATRIX: the path of the binary; LABEL: its version. NAME: rows of `CASES`, all by default. `NAME.gguf.gz` is the file that
+it wrote, of an F32 file of the zoo's model over its corpus, with a float32 KV cache and without flash attention: by default it
+rounds there. Then, from these: two matrices as one (`merged.gguf.gz`), and what --show-statistics prints (`NAME.txt`).
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from zoo.matrices import CASES, CONTEXT, GOLDEN, MERGED, SHOWN, TEXT, text_of  # noqa: E402
 from zoo.build import build  # noqa: E402
+from zoo.matrices import CASES, CONTEXT, GOLDEN, MERGED, SHOWN, TEXT, text_of  # noqa: E402
 
 import ggufx  # noqa: E402
 
