@@ -56,8 +56,9 @@ def command(
 
 def _tell(out: Output, found: Sequence[Measured]) -> ExitStatus:
     base = found[0].path
-    out.table(["file", "size", "perplexity", "divergence", "median", "99.9 %", "RMS Δp", "same top token"],
+    out.table(["file", "size", "perplexity", "ln ratio", "divergence", "median", "99.9 %", "RMS Δp", "same top token"],
               [(m.path, human_bytes(m.size), f"{m.perplexity:.4f} ± {m.perplexity_error:.4f}",
+                f"{m.log_ratio:.6f} ± {m.log_ratio_error:.6f}",
                 f"{m.divergence:.6f} ± {m.divergence_error:.6f}", f"{m.divergence_median:.6f}", f"{m.divergence_999:.6f}",
                 f"{m.rms_dp:.3%} ± {m.rms_dp_error:.3%}", f"{m.same_top:.3%} ± {m.same_top_error:.3%}") for m in found])
     out.line(f"{found[0].positions} positions; divergence in nats, from {base}")

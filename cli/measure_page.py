@@ -10,7 +10,7 @@ from .html_page import html_page, number, text
 from .output import human_bytes
 
 WIDTH, HEIGHT, LEFT, BOTTOM, RIGHT, TOP = 900, 420, 70, 40, 190, 16  # pixels of the picture, and what is left around the plot
-_COLUMNS = ("size", "perplexity", "divergence", "median", "99.9 %", "RMS Δp", "same top token")
+_COLUMNS = ("size", "perplexity", "ln ratio", "divergence", "median", "99.9 %", "RMS Δp", "same top token")
 
 
 def page(found: Sequence[Measured]) -> str:
@@ -18,6 +18,7 @@ def page(found: Sequence[Measured]) -> str:
     head = "".join(f'<th class="num">{name}</th>' for name in _COLUMNS)
     return html_page("measure", found[0].path.name, [
         f'<p class="soft">{found[0].positions} positions; divergence in nats, from <code>{text(found[0].path.name)}</code>; '
+        "ln ratio: the logarithm of the perplexity over its; "
         "&plusmn;: the standard error</p>", "<h2>Size and divergence</h2>", _plot(found[1:]),
         f'<h2>Figures</h2><div class="wide"><table><thead><tr><th>file</th>{head}</tr></thead>'
         f'<tbody>{"".join(map(_row, found))}</tbody></table></div>'], script="")
@@ -56,6 +57,7 @@ def _plot(files: Sequence[Measured]) -> str:
 
 def _row(m: Measured) -> str:
     figures = ((m.size, human_bytes(m.size)), (m.perplexity, f"{m.perplexity:.4f} ± {m.perplexity_error:.4f}"),
+               (m.log_ratio, f"{m.log_ratio:.6f} ± {m.log_ratio_error:.6f}"),
                (m.divergence, f"{m.divergence:.6f} ± {m.divergence_error:.6f}"),
                (m.divergence_median, f"{m.divergence_median:.6f}"), (m.divergence_999, f"{m.divergence_999:.6f}"),
                (m.rms_dp, f"{m.rms_dp:.3%} ± {m.rms_dp_error:.3%}"), (m.same_top, f"{m.same_top:.3%} ± {m.same_top_error:.3%}"))

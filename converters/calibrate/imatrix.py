@@ -14,12 +14,13 @@ import numpy as np
 
 from ..errors import StorageError, UnsupportedError, UsageError
 from ..io.imatrix_file import ImatrixFile, write_imatrix
+from ..io.texts import read_texts
 from ..metadata.naming import default_file_name, output_path
 from ..planners.hf_to_gguf import GgufOptions, GgufPlanner
 from ..verify.runtime import Runtime
 from .families import family_of
 from .statistics import unreached
-from .text import TextOptions, chunks_of, encode, read_texts
+from .text import TextOptions, chunks_of, encode
 
 Progress = Callable[[int, int, str], None]  # (done, total, what): tokens through layers
 
@@ -91,9 +92,9 @@ def _make(planner: GgufPlanner, data: Sequence[Path], outfile: Path, options: Im
     began = time.monotonic()
     whole = planner.reading.spec.whole
     family_of(whole.text.classes[0] if whole else planner.reading.hf_class)
-    texts = read_texts(data)
+    text = read_texts(data)
     runtime = Runtime({**planner.keys, **planner.tokens}, planner.spec.name)
-    chunks = chunks_of(encode(planner.reading.checkpoint.folder, texts, options.text.special), runtime, options.text)
+    chunks = chunks_of(encode(planner.reading.checkpoint.folder, text, options.text.special), runtime, options.text)
     entries = _run(planner, chunks, outfile, options, progress or (lambda done, total, what: None))
     made = ImatrixFile(entries, tuple(path.name for path in data), len(chunks), options.text.context)
     write_imatrix(outfile, made)

@@ -14,11 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, UnsupportedError, UsageError
-from ..io.files import open_regular, read_at
 from ..tokenizer.special import PREFIX
 from ..verify.runtime import Runtime
-
-MAX_TEXT = 1 << 30  # bytes of all texts together
 
 
 @dataclass(frozen=True)
@@ -30,24 +27,6 @@ class TextOptions:
     chunks: int | None = None
     skip: int = 0
     special: bool = False
-
-
-def read_texts(paths: Sequence[Path]) -> list[str]:
-    """The texts of files, in order. InputError for what is no UTF-8, or is empty."""
-    out, size = [], 0
-    for path in paths:
-        with open_regular(path) as (file, nbytes):
-            size += nbytes
-            if size > MAX_TEXT:
-                raise InputError("the texts are too large to calibrate on", file=path, expected=f"at most {MAX_TEXT} bytes")
-            raw = read_at(file, 0, nbytes, path)
-        try:
-            out.append(raw.decode())
-        except UnicodeDecodeError as error:
-            raise InputError(f"is no UTF-8 text: byte {error.start}", file=path) from None
-        if not raw:
-            raise InputError("is empty", file=path)
-    return out
 
 
 def chunks_of(ids: Sequence[int], runtime: Runtime, options: TextOptions) -> np.ndarray:
@@ -74,8 +53,8 @@ def chunks_of(ids: Sequence[int], runtime: Runtime, options: TextOptions) -> np.
     return out
 
 
-def encode(folder: Path, texts: Sequence[str], special: bool) -> list[int]:
-    """The token ids of the texts, one text after another as if they were one. InputError, UnsupportedError."""
+def encode(folder: Path, text: str, special: bool) -> list[int]:
+    """The token ids of a text. InputError, UnsupportedError."""
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise UnsupportedError("has no tokenizer.json to cut the texts with", file=folder,
@@ -90,7 +69,7 @@ def encode(folder: Path, texts: Sequence[str], special: bool) -> list[int]:
         tokenizer.encode_special_tokens = not special
         if isinstance(tokenizer.normalizer, NFC):  # which llama.cpp never does
             tokenizer.normalizer = None
-        return tokenizer.encode("".join(texts), add_special_tokens=False).ids
+        return tokenizer.encode(text, add_special_tokens=False).ids
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # a panic of the library is no Exception

@@ -1,7 +1,8 @@
 """Importance matrices as llama-imatrix keeps them: sums of squares and counts, not yet weights. Written and read as GGUF.
 
 Keys `general.type` "imatrix", `imatrix.datasets`, `imatrix.chunk_count`, `imatrix.chunk_size`; for each weight, by name,
-`<weight>.in_sum2` F32 [counts, values] and `<weight>.counts` F32 [counts, 1]. Source: llama.cpp tools/imatrix/imatrix.cpp.
+`<weight>.in_sum2` F32 [counts, values] and `<weight>.counts` F32 [counts, 1], of a single count [values] and [1].
+Source: llama.cpp tools/imatrix/imatrix.cpp.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def write_imatrix(path: Path, made: ImatrixFile) -> None:
     }
     arrays = {}
     for name, entry in sorted(made.entries.items(), key=lambda item: item[0].encode()):
-        arrays[name + SUMS] = entry.sums.astype("<f4")
-        arrays[name + COUNTS] = entry.counts.astype("<f4").reshape(-1, 1)
+        sums, counts = entry.sums.astype("<f4"), entry.counts.astype("<f4").reshape(-1, 1)
+        arrays[name + SUMS], arrays[name + COUNTS] = (sums, counts) if len(counts) > 1 else (sums.reshape(-1), counts[0])
     laid = layout((name, "F32", array.shape) for name, array in arrays.items())
     head = encode_header(metadata, laid)
     part = path.with_name(path.name + ".part")

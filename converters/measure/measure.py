@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UnsupportedError, UsageError
-from ..io.files import open_regular, read_at
+from ..io.texts import read_texts
 from ..verify.tokenizers import runtime_library
 from .sampled import sampled_sha256, size
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one file; divergences (Kullback-Leibler, from the base) in nats. `rms_dp`: root mean square of how far
-    the probability of the token that follows is from the base's. `..._error`: the standard error. `size`: bytes, of a split
-    model in all; `sampled_sha256`: by which the file is known again."""
+    """Of one file; divergences (Kullback-Leibler, from the base) in nats. `log_ratio`: the logarithm of its perplexity over the
+    base's. `rms_dp`: root mean square of how far the probability of the token that follows is from the base's. `..._error`: the
+    standard error. `size`: bytes, of a split model in all; `sampled_sha256`: by which the file is known again."""
 
     path: Path
     size: int
@@ -29,6 +29,8 @@ class Measured:
     positions: int
     perplexity: float
     perplexity_error: float
+    log_ratio: float
+    log_ratio_error: float
     divergence: float
     divergence_error: float
     divergence_median: float
@@ -53,7 +55,7 @@ def measure(base: Path, files: Sequence[Path], data: Sequence[Path], context: in
         raise UsageError("no text to measure on", hint="Name one with --data.")
     paths = [base, *files]
     known = [(path, size(path), sampled_sha256(path)) for path in paths]
-    request = {"library": str(runtime_library()), "files": [str(p) for p in paths], "text": "".join(map(_text, data)),
+    request = {"library": str(runtime_library()), "files": [str(p) for p in paths], "text": read_texts(data),
                "context": context, "chunks": chunks, "threads": threads or os.cpu_count() or 1}
     worker = subprocess.Popen([sys.executable, "-m", f"{__package__}.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True, encoding="utf-8")
@@ -77,11 +79,3 @@ def measure(base: Path, files: Sequence[Path], data: Sequence[Path], context: in
         raise InputError(f"llama.cpp ended with {worker.returncode} on one of the files", file=base)
     return [Measured(*file, **row) for file, row in zip(known, answer["rows"], strict=True)]
 
-
-def _text(path: Path) -> str:
-    with open_regular(path) as (file, size):
-        raw = read_at(file, 0, size, path)
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"is no UTF-8 text: byte {error.start}", file=path) from None

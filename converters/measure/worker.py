@@ -2,7 +2,7 @@
 
 One JSON request on stdin: {"library", "files", "text", "context", "chunks", "threads"}; the first of the files is the base. On
 stdout a JSON line per chunk, {"done", "of"}, then {"rows": [...]}, the figures of each file (`Sums.row`); or {"error": text}.
-Chunks and positions are those of llama-perplexity: the second half of each chunk is judged. Nothing is kept but four numbers a
+Chunks and positions are those of llama-perplexity: the second half of each chunk is judged. Nothing is kept but five numbers a
 position. The structures of parameters are taken as 32-bit words; their defaults are compared before any is set.
 """
 
@@ -20,6 +20,7 @@ WORDS = 128
 N_CTX, N_BATCH, N_UBATCH, THREADS, THREADS_BATCH = 0, 1, 2, 7, 8
 DEFAULTS = [512, 2048, 512]  # of the first three
 ROWS = 32  # positions whose probabilities are in memory at a time, in float64
+DEPTH, STEPS = np.float32(16), np.float32(65535)  # of the base's log-probabilities
 
 
 class _Params(ctypes.Structure):
@@ -36,54 +37,116 @@ class _Batch(ctypes.Structure):
 
 @dataclass
 class Sums:
-    """Of one file: for each position the negative log-likelihood of the token that follows, its probability less that in
-    the base, the divergence from the base, and whether both think the same token likeliest."""
+    """Of one file: for each position the negative log-likelihood of the token that follows, the same in the base, its
+    probability less that in the base, the divergence from the base, and whether both think the same token likeliest."""
 
     loss: list[np.ndarray] = field(default_factory=list)
+    base_loss: list[np.ndarray] = field(default_factory=list)
     shift: list[np.ndarray] = field(default_factory=list)
     divergence: list[np.ndarray] = field(default_factory=list)
     same_top: list[np.ndarray] = field(default_factory=list)
 
     def row(self) -> dict[str, float]:
         """The figures; `..._error` is the standard error of the mean."""
-        loss, shift, divergence, same = (
-            np.concatenate(parts) for parts in (self.loss, self.shift, self.divergence, self.same_top))
-        squares = np.square(shift)
-        rms = float(np.sqrt(squares.mean()))
-        perplexity, share = float(np.exp(loss.mean())), float(same.mean())
+        loss, base_loss, shift, divergence, same = (
+            np.concatenate(parts) for parts in (self.loss, self.base_loss, self.shift, self.divergence, self.same_top))
+        ranked = np.sort(divergence.astype(np.float32))
+        squares = np.square(shift).astype(np.float64)
+        rms = root(mean(squares))
+        perplexity, share = float(np.exp(mean(loss))), float(same.mean())
         return {
             "positions": loss.size, "perplexity": perplexity, "perplexity_error": perplexity * error(loss),
+            "log_ratio": mean(loss) - mean(base_loss), "log_ratio_error": root(
+                covariance(loss, loss) + covariance(base_loss, base_loss) - 2 * covariance(loss, base_loss)),
             "divergence": float(divergence.mean()), "divergence_error": error(divergence),
-            "divergence_median": float(np.median(divergence)), "divergence_999": float(np.quantile(divergence, 0.999)),
-            "divergence_max": float(divergence.max()), "rms_dp": rms,
+            "divergence_median": float(np.median(ranked)), "divergence_999": quantile(ranked, np.float32(0.999)),
+            "divergence_max": float(ranked[-1]), "rms_dp": rms,
             "rms_dp_error": error(squares) / (2 * rms) if rms else 0.0, "same_top": share,
-            "same_top_error": float(np.sqrt(share * (1 - share) / max(same.size - 1, 1))),
+            "same_top_error": root(share * (1 - share) / max(same.size - 1, 1)),
         }
+
+
+def mean(values: np.ndarray) -> float:
+    return float(values.mean(dtype=np.float64))
+
+
+def covariance(a: np.ndarray, b: np.ndarray) -> float:
+    """Of their means."""
+    return (mean(a * b) - mean(a) * mean(b)) / max(a.size - 1, 1)
 
 
 def error(values: np.ndarray) -> float:
     """The standard error of their mean."""
-    spread = float(np.square(values).mean() - values.mean() ** 2)
-    return float(np.sqrt(max(spread, 0) / max(values.size - 1, 1)))
+    return root(covariance(values, values))
+
+
+def root(x: float) -> float:
+    return float(np.sqrt(max(x, 0)))
+
+
+def quantile(ranked: np.ndarray, share: np.float32) -> float:
+    """Between its neighbours in proportion, in float32 as they are."""
+    place = share * np.float32(ranked.size - 1)
+    below = int(place)
+    part = place - np.float32(below)
+    return float((np.float32(1) - part) * ranked[below] + part * ranked[min(below + 1, ranked.size - 1)])
+
+
+def judge_base(logits: np.ndarray, following: np.ndarray, sums: Sums) -> np.ndarray:
+    """Add positions of the base to its own figures: logits float32 [positions, vocabulary], and the tokens that follow. Returns
+    what files are held against, in the place of the logits."""
+    for start in range(0, len(logits), ROWS):
+        part = logits[start : start + ROWS]
+        told = following[start : start + ROWS]
+        loss = ((part.max(1) + log_sum(part)) - part[np.arange(len(told)), told]).astype(np.float64)
+        sums.loss.append(loss)
+        sums.base_loss.append(loss)
+        part[:] = in_steps(part)
+        for zeros in (sums.shift, sums.divergence):
+            zeros.append(np.zeros(len(told)))
+        sums.same_top.append(np.ones(len(told), bool))
+    return logits
 
 
 def judge(base: np.ndarray, logits: np.ndarray, following: np.ndarray, sums: Sums) -> None:
-    """Add positions: logits float32 [positions, vocabulary] of base and file, and the tokens that follow."""
+    """Add positions: what `judge_base` gave, logits float32 [positions, vocabulary] of a file, and the tokens that follow.
+
+    In llama-perplexity's precision, float32 but for what is added up, so that its figures come out to the last digit.
+    """
     for start in range(0, len(base), ROWS):
-        p, q = (log_softmax(x[start : start + ROWS]) for x in (base, logits))
+        expected, found = base[start : start + ROWS], logits[start : start + ROWS]
         told = following[start : start + ROWS]
         at = np.arange(len(told)), told
-        sums.loss.append(-q[at])
-        sums.shift.append(np.exp(q[at]) - np.exp(p[at]))
-        sums.divergence.append(np.where(p > -np.inf, np.exp(p) * (p - q), 0).sum(1))
-        sums.same_top.append(p.argmax(1) == q.argmax(1))
+        whole = found.max(1) + log_sum(found)
+        loss, base_loss = whole - found[at], -expected[at]
+        sums.loss.append(loss)
+        sums.base_loss.append(base_loss)
+        sums.shift.append(exp(-loss) - exp(-base_loss))
+        terms = exp(expected) * ((expected - found) + whole[:, None])
+        sums.divergence.append(np.where(expected > -DEPTH, terms, 0).sum(1, dtype=np.float64))
+        sums.same_top.append(expected.argmax(1) == found.argmax(1))
 
 
-def log_softmax(x: np.ndarray) -> np.ndarray:
-    """float64, along the last axis."""
-    y = x.astype(np.float64)
-    y -= y.max(1, keepdims=True)
-    return y - np.log(np.exp(y).sum(1, keepdims=True))
+def in_steps(logits: np.ndarray) -> np.ndarray:
+    """float32 [positions, vocabulary]: log-probabilities as a file of --kl-divergence-base holds them, in STEPS steps from the
+    likeliest to DEPTH nats below. Figures without them would be others from the fifth digit on."""
+    top = logits.max(1, keepdims=True)
+    least = np.maximum(logits.min(1, keepdims=True), top - DEPTH)
+    floor = (least - top) - log_sum(logits)[:, None]
+    scale = (top - least) / STEPS
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(logits > least, np.rint((1 / scale) * (logits - least)), np.float32(0))
+    return scale * steps + floor
+
+
+def log_sum(logits: np.ndarray) -> np.ndarray:
+    """float32 [positions]: the logarithm of the sum of exponentials, less the largest logit."""
+    return np.log(exp(logits - logits.max(1, keepdims=True)).sum(1, dtype=np.float64)).astype(np.float32)
+
+
+def exp(x: np.ndarray) -> np.ndarray:
+    """float32, rounded once: numpy's own of float32 depends on the processor."""
+    return np.exp(x.astype(np.float64)).astype(np.float32)
 
 
 class Runtime:
@@ -98,7 +161,7 @@ class Runtime:
         lib.llama_get_logits.restype = ctypes.POINTER(ctypes.c_float)
         lib.llama_vocab_get_add_bos.restype = ctypes.c_bool
         lib.llama_backend_init()
-        self.contexts, self.vocabs = [], []
+        self.files, self.contexts, self.vocabs = files, [], []
         for file in files:
             model = ctypes.c_void_p(lib.llama_model_load_from_file(file.encode(), lib.llama_model_default_params()))
             if not model:
@@ -154,18 +217,22 @@ class Runtime:
         if status:
             raise RuntimeError(f"llama.cpp fails on a chunk, with {status}")
         rows = count - 1 - count // 2
-        return np.ctypeslib.as_array(lib.llama_get_logits(context), (rows, *self.width)).copy()
+        found = np.ctypeslib.as_array(lib.llama_get_logits(context), (rows, *self.width)).copy()
+        if not (found < np.inf).all():
+            raise RuntimeError(f"llama.cpp computes no numbers from {self.files[number]}: are its weights finite?")
+        return found
 
 
 def run(library: str, files: list[str], text: str, context: int, chunks: int | None, threads: int, say: Any) -> list[Any]:
-    """The figures of each file, of the base against itself too."""
+    """The figures of each file, of the base first."""
     runtime = Runtime(library, files, context, threads)
     sums = [Sums() for _ in files]
     cut = runtime.chunks(text, context, chunks)
     for number, chunk in enumerate(cut):
-        base = runtime.logits(0, chunk)
-        for file, into in enumerate(sums):
-            judge(base, base if file == 0 else runtime.logits(file, chunk), chunk[context // 2 + 1 :], into)
+        following = chunk[context // 2 + 1 :]
+        base = judge_base(runtime.logits(0, chunk), following, sums[0])
+        for file in range(1, len(files)):
+            judge(base, runtime.logits(file, chunk), following, sums[file])
         say({"done": (number + 1) * context, "of": cut.size})
     return [one.row() for one in sums]
 

@@ -1,4 +1,4 @@
-"""Matrices made from checkpoints against what llama.cpp multiplies the same weights by (scripts/golden/imatrix.py)."""
+"""Matrices made from checkpoints against those of llama-imatrix (scripts/golden/imatrix.py)."""
 
 import json
 from pathlib import Path
@@ -6,53 +6,71 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ggufx.cli.main import app
-from ggufx.converters.calibrate import imatrix
 from ggufx.converters.calibrate.families import FAMILIES
 from ggufx.converters.calibrate.imatrix import ImatrixOptions, make_imatrix
 from ggufx.converters.calibrate.text import TextOptions
 from ggufx.converters.errors import InputError, UnsupportedError, UsageError
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.io.imatrix_file import read_imatrix_file
+from ggufx.converters.io.texts import read_texts
 from typer.testing import CliRunner
+from zoo.matrices import CASES, CONTEXT, CORPUS, GOLDEN, TEXT, text_of
 
 import ggufx
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "imatrix"
-CORPUS = Path(__file__).parents[2] / "zoo" / "corpus.txt"
-REPEATS = 4  # of the corpus, as in the script
 CLOSE, GELU = 1e-5, 1e-3  # relative; where ggml looks GELU up in a table of float16
 TOLERANCE = dict.fromkeys(("gemma", "gemma2", "gemma3", "starcoder2"), GELU)
-SMALL = TextOptions(context=64, chunks=4)
+SMALL = TextOptions(context=CONTEXT, chunks=4)
+FEW = 0.004  # of the bytes of quantized files: what rounds the other way where sums differ by no more than CLOSE
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("text") / "corpus.txt"
-    path.write_text(CORPUS.read_text() * REPEATS)
+    path = tmp_path_factory.mktemp("text") / TEXT
+    path.write_text(CORPUS.read_text() * 4)
     return path
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in GOLDEN.glob("*.npz")))
-def test_a_matrix_is_that_of_llama_cpp(name: str, zoo, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    golden = np.load(GOLDEN / f"{name}.npz")
-    cut = []
-    real = imatrix.chunks_of
-    monkeypatch.setattr(imatrix, "chunks_of", lambda *args: cut.append(real(*args)) or cut[0])
-    make_imatrix(zoo(name), [text], tmp_path / "out.gguf", ImatrixOptions(SMALL))
-    made = read_imatrix_file(tmp_path / "out.gguf")
-    np.testing.assert_array_equal(cut[0], golden["chunks"])
-    assert made.entries.keys() == {key.removesuffix("/sums") for key in golden if key.endswith("/sums")}
-    assert (made.chunk_count, made.chunk_size, made.datasets) == (4, 64, ("corpus.txt",))
-    for weight, entry in made.entries.items():
-        np.testing.assert_array_equal(entry.counts, golden[f"{weight}/counts"], err_msg=weight)
-        theirs = golden[f"{weight}/sums"]
-        assert entry.sums.size == theirs.size
-        np.testing.assert_allclose(entry.sums.reshape(-1), theirs.reshape(-1), TOLERANCE.get(name, CLOSE), err_msg=weight)
+@pytest.mark.parametrize("name", CASES)
+def test_a_matrix_is_that_of_llama_imatrix(name: str, zoo, recorded, tmp_path: Path):
+    """All bytes in front of the numbers, the counts, and nearly the sums."""
+    case, text, out, theirs = CASES[name], tmp_path / TEXT, tmp_path / "out.gguf", recorded(name)
+    text.write_text(text_of(case))
+    make_imatrix(zoo(case.model), [text], out, ImatrixOptions(TextOptions(context=CONTEXT, **dict(case.options))))
+    data = min(t.offset for t in read_gguf(theirs).tensors.values())
+    assert out.read_bytes()[:data] == theirs.read_bytes()[:data]
+    assert out.stat().st_size == theirs.stat().st_size
+    made, expected = read_imatrix_file(out).entries, read_imatrix_file(theirs).entries
+    for weight, entry in made.items():
+        np.testing.assert_array_equal(entry.counts, expected[weight].counts, err_msg=weight)
+        np.testing.assert_allclose(entry.sums, expected[weight].sums, TOLERANCE.get(case.model, CLOSE), err_msg=weight)
 
 
-def test_the_classes_that_were_asked_for_have_goldens():
-    assert {"llama", "qwen3", "qwen3moe", "mixtral", "gemma3", "phi3", "gptoss", "deepseek2"} <= {
-        p.stem for p in GOLDEN.glob("*.npz")}
+def test_goldens_are_of_every_case_and_differ():
+    """What options choose is in the files: a case that gave the same bytes as another would test nothing."""
+    assert {p.name.removesuffix(".gguf.gz") for p in GOLDEN.glob("*.gz")} == {*CASES, "merged"}
+    for one, other in (("every-chunk", "qwen3"), ("later-chunks", "mixtral"), ("special", "control-as-text")):
+        assert (GOLDEN / f"{one}.gguf.gz").read_bytes() != (GOLDEN / f"{other}.gguf.gz").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["q2_k", "q4_k_m", "iq2_xs", "iq3_xxs", "iq1_s"])
+def test_files_of_either_matrix_are_alike(kind: str, zoo, recorded, tmp_path: Path):
+    text = tmp_path / TEXT
+    text.write_text(text_of(CASES["llama-256"]))
+    make_imatrix(zoo("llama-256"), [text], tmp_path / "ours.gguf", ImatrixOptions(SMALL))
+    files = []
+    for folder, matrix in (("a", tmp_path / "ours.gguf"), ("b", recorded("llama-256").rename(tmp_path / "theirs.gguf"))):
+        (tmp_path / folder).mkdir()
+        ggufx.hf_to_gguf(zoo("llama-256"), tmp_path / folder / "m.gguf", outtype=kind, imatrix=matrix)
+        files.append(weighed_bytes(tmp_path / folder / "m.gguf"))
+    assert files[0].size == files[1].size
+    assert (files[0] != files[1]).mean() <= FEW
+
+
+def weighed_bytes(path: Path) -> np.ndarray:
+    """Of all tensors that have an entry in a matrix."""
+    return np.concatenate([np.fromfile(path, np.uint8, t.nbytes, offset=t.offset) for t in read_gguf(path).tensors.values()
+                           if t.name.startswith("blk.") and t.type != "F32"])
 
 
 @pytest.mark.parametrize("stored", ["gptoss-mxfp4", "qwen3moe-fused"])
@@ -109,8 +127,10 @@ def test_chunks_of_texts(zoo, text: Path, tmp_path: Path):
     planner = GgufPlanner(zoo("llama"), None, GgufOptions())
     runtime = Runtime({**planner.keys, **planner.tokens}, "llama")
     bos = planner.tokens["tokenizer.ggml.bos_token_id"].data
-    ids = encode(zoo("llama"), [text.read_text()], False)
-    assert ids == encode(zoo("llama"), [text.read_text()[:1000], text.read_text()[1000:]], False)
+    (tmp_path / "a").write_text(text.read_text()[:1000])
+    (tmp_path / "b").write_text(text.read_text()[1000:])
+    assert read_texts([tmp_path / "a", tmp_path / "b"]) == text.read_text()[:-1]  # without the last newline
+    ids = encode(zoo("llama"), read_texts([text]), False)
     every = chunks_of(ids, runtime, TextOptions(context=64))
     assert every.shape == ((len(ids) + 1) // 64, 64)
     assert (every[:, 0] == bos).all()

@@ -1,5 +1,6 @@
 """What a matrix is said to hold, by hand; and matrices added up."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from ggufx.converters.calibrate.statistics import by_layer, merged, statistics, unreached
 from ggufx.converters.errors import InputError
 from ggufx.converters.io.imatrix_file import Entry, ImatrixFile, read_imatrix_file, write_imatrix
+from zoo.matrices import GOLDEN, MERGED, SHOWN
 
 
 def entry(sums: list[list[float]], counts: list[int]) -> Entry:
@@ -36,6 +38,39 @@ def test_statistics_of_a_weight():
     layers = by_layer(statistics(FIRST))
     assert [row.block for row in layers] == [0, 1]
     assert layers[1].total == pytest.approx((8 * 4 + 2 * 2) / 6)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_statistics_are_those_of_llama_imatrix(name: str, recorded):
+    """To the digits that it prints; it adds up in float32."""
+    found = statistics(read_imatrix_file(recorded(name)))
+    layers = by_layer(found)
+    rows = [line.replace("%", "").split() for line in (GOLDEN / f"{name}.txt").read_text().splitlines()]
+    theirs, theirs_by_layer = ([row for row in rows if len(row) == n and row[0].isdigit()] for n in (13, 4))
+    ours = [(s.block, s.name.split(".")[2], s.total, s.minimum, s.maximum, s.mean, s.deviation, 100 * s.active, s.columns,
+             s.entropy, 100 * s.entropy_share, 100 * s.outliers, s.likeness) for s in found]
+    assert len(ours) == len(theirs)
+    assert {row[:2] for row in ours} == {(int(row[0]), row[1]) for row in theirs}
+    by_name = {(int(row[0]), row[1]): row[2:] for row in theirs}
+    for row in ours:
+        assert_printed(row[2:], by_name[row[:2]])
+    assert len(layers) == len(theirs_by_layer)
+    for layer, row in zip(layers, theirs_by_layer, strict=True):
+        assert layer.block == int(row[0])
+        assert_printed((layer.total, 100 * layer.outliers, layer.likeness), row[1:])
+
+
+def assert_printed(ours: Sequence[float], theirs: Sequence[str]) -> None:
+    for value, printed in zip(ours, theirs, strict=True):
+        half = 0.5 * 10 ** -len(printed.partition(".")[2])
+        assert abs(value - float(printed)) <= half + 1e-5 * abs(value), (ours, theirs)
+
+
+def test_a_merged_file_is_that_of_llama_imatrix(recorded, tmp_path: Path):
+    """Byte for byte: a sum of two numbers is rounded once by both."""
+    matrices = [(name, read_imatrix_file(recorded(name))) for name in MERGED]
+    write_imatrix(tmp_path / "m.gguf", merged(matrices))
+    assert (tmp_path / "m.gguf").read_bytes() == recorded("merged").read_bytes()
 
 
 def test_matrices_add_up(tmp_path: Path):

@@ -1,0 +1,40 @@
+"""Which matrices are recorded of llama-imatrix (scripts/golden/imatrix.py), and what our own must be made with to be the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "imatrix"
+CORPUS = Path(__file__).with_name("corpus.txt")
+TEXT = "corpus.txt"
+CONTEXT = 64
+
+
+@dataclass(frozen=True)
+class Case:
+    """`flags` of llama-imatrix, `options`: fields of our TextOptions that mean the same. The text: the corpus, so often, with
+    `control` at the end of each line."""
+
+    model: str
+    flags: tuple[str, ...] = ("--chunks", "4")
+    options: tuple[tuple[str, int | bool], ...] = (("chunks", 4),)
+    control: str = ""
+    repeats: int = 4
+
+
+MODELS = ("llama", "llama-256", "mistral", "mixtral", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "gemma", "gemma2", "gemma3", "phi3",
+          "phi3-longrope", "gptoss", "deepseek2", "deepseek3", "olmo", "olmo2", "olmoe", "smollm3", "starcoder2", "granite")
+CASES = {name: Case(name) for name in MODELS} | {
+    "every-chunk": Case("qwen3", (), (), repeats=1),
+    "later-chunks": Case("mixtral", ("--chunk", "2", "--chunks", "3"), (("skip", 2), ("chunks", 3))),
+    "special": Case("qwen2", ("--parse-special", "--chunks", "4"), (("special", True), ("chunks", 4)), "<|im_start|>"),
+    "control-as-text": Case("qwen2", control="<|im_start|>"),
+}
+MERGED = ("mixtral", "later-chunks")
+SHOWN = ("qwen3moe", "gemma3")
+
+
+def text_of(case: Case) -> str:
+    """A newline ends it, which llama-imatrix does not read."""
+    return (CORPUS.read_text() * case.repeats).replace("\n", case.control + "\n") + "\n"
