@@ -1,4 +1,5 @@
-"""The part of scripts/arm64 that runs on the emulated machine, and on this one to compare: digests as JSON on stdout.
+"""The part of scripts/arm64 that runs on the emulated machine, and on this one to compare: digests on stdout, a line of JSON
+for each kernel or model.
 
     python scripts/arm64_worker.py kernels HOME OUTPUTS FORMATS
     python scripts/arm64_worker.py conversions HOME OUTPUTS MODELS OUTTYPES
@@ -14,6 +15,7 @@ import importlib.util
 import json
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,41 +30,52 @@ def module(name: str, path: Path):
     return made
 
 
-def kernels(formats: set[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Digests of all golden cases, or those of some formats: found, recorded."""
-    from ggufx.quant import KERNELS, dequantize, quantize
+CASES = module("cases", ROOT / "tests" / "quant" / "cases.py")
+IQ = module("iq", ROOT / "scripts" / "golden" / "iq.py")
+Digests = dict[str, str]
+
+
+def kernel_names() -> list[str]:
+    """The formats that have a kernel, and the data that the IQ formats are tried on."""
+    from ggufx.quant import KERNELS
+
+    return ["samples", *(format for format in KERNELS if format != "F32")]
+
+
+def recorded_digests() -> dict[str, Digests]:
+    """What the golden files hold, by format."""
+    recorded: dict[str, Digests] = {}
+    for kind in ("blocks", "values"):
+        for format, its in json.loads((GOLDEN / f"quant_{kind}.json").read_text())["digests"].items():
+            of_format = recorded.setdefault(format, {})
+            of_format |= its if kind == "blocks" else {"decoded": its}
+    for name, digest in json.loads(IQ.GOLDEN.read_text()).items():
+        format, _, case = name.partition(" / ")
+        # Which NaN arbitrary blocks decode to differs between processors: quant_values.json counts all as one.
+        if case != "decoded":
+            recorded.setdefault("samples" if format == "data" else format, {})[case] = digest
+    return recorded
+
+
+def kernel(format: str) -> tuple[Digests, list[str]]:
+    """Digests of all golden cases of a format, both directions; names of those that no conversion makes."""
+    from ggufx.quant import dequantize, quantize
     from ggufx.quant.limits import least_unfit
 
-    cases = module("cases", ROOT / "tests" / "quant" / "cases.py")
-    iq = module("iq", ROOT / "scripts" / "golden" / "iq.py")
-    blocks, values = (json.loads((GOLDEN / f"quant_{kind}.json").read_text())["digests"] for kind in ("blocks", "values"))
-    expected = {f"{format}, {name}": digest for format, its in blocks.items() for name, digest in its.items()}
-    expected |= {f"{format}, decoded": digest for format, digest in values.items()}
-    # Which NaN arbitrary blocks decode to differs between processors: quant_values.json counts all as one.
-    expected |= {name: digest for name, digest in json.loads(iq.GOLDEN.read_text()).items() if "decoded" not in name}
-    found = {}
-    for format in KERNELS:
-        if formats and format not in formats:
-            continue
-        if format in cases.QUANTIZED:
-            for name, x, weights in cases.cases(format):
-                if float(abs(x).max()) >= least_unfit(format):
-                    del expected[f"{format}, {name}"]  # no conversion makes these blocks: they are refused, as NaN has signs
-                    continue
-                found[f"{format}, {name}"] = cases.digest(quantize(x, format, weights, threads=1))
-        if format != "F32":
-            found[f"{format}, decoded"] = cases.digest(dequantize(cases.blocks(format), format, threads=1))
-        print(format, file=sys.stderr, flush=True)
-    data = iq.samples()
-    found |= {f"data / {name}": iq.digest(x) for name, x in data.items()}
-    for name, sample, kind in iq.cases():
-        if formats and name not in formats:
-            continue
-        found[f"{name} / {sample} / {kind}"] = iq.digest(quantize(data[sample], name, iq.weights(kind), threads=1))
-    if formats:
-        asked = {*formats, "data"}
-        expected = {name: digest for name, digest in expected.items() if name.split(",")[0].split(" / ")[0] in asked}
-    return found, expected
+    data = IQ.samples()
+    if format == "samples":
+        return {name: IQ.digest(x) for name, x in data.items()}, []
+    found, refused = {}, []
+    if format in CASES.QUANTIZED:
+        for name, x, weights in CASES.cases(format):
+            if float(abs(x).max()) >= least_unfit(format):
+                refused.append(name)  # as too large for the format; what the quantizer makes of it is NaN, which has signs
+            else:
+                found[name] = CASES.digest(quantize(x, format, weights, threads=1))
+    for its, sample, kind in IQ.cases():
+        if its == format:
+            found[f"{sample} / {kind}"] = IQ.digest(quantize(data[sample], format, IQ.weights(kind), threads=1))
+    return found | {"decoded": CASES.digest(dequantize(CASES.blocks(format), format, threads=1))}, refused
 
 
 def made_of(folder: Path, adapter: Path | None, out: Path, outtypes: list[str]) -> Iterator[Path]:
@@ -89,31 +102,26 @@ def made_of(folder: Path, adapter: Path | None, out: Path, outtypes: list[str]) 
         yield from sorted(p for p in (out / f"{name}-merged").rglob("*") if p.is_file())
 
 
-def conversions(home: Path, out: Path, models: str, outtypes: str) -> dict[str, str]:
-    found = {}
-    for number, folder in enumerate(sorted((home / "models").iterdir())):
-        if models and folder.name not in models.split(","):
-            continue
-        adapter = home / "adapter" if folder.name == "llama-llama3" else None
-        for path in made_of(folder, adapter, out, outtypes.split(",")):
-            found[str(path.relative_to(out))] = hashlib.sha256(path.read_bytes()).hexdigest()
-        print(number, folder.name, len(found), file=sys.stderr, flush=True)
-    return found
+def conversion(name: str, home: Path, out: Path, outtypes: str) -> tuple[Digests, list[str]]:
+    """Digests of every file that is made of a model of the zoo."""
+    adapter = home / "adapter" if name == "llama-llama3" else None
+    made = made_of(home / "models" / name, adapter, out, outtypes.split(","))
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in made}, []
 
 
 def main() -> None:
     import numba
     import numpy
 
-    part, home, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    report: dict = {"machine": platform.machine(), "versions": {"python": platform.python_version(), "numpy": numpy.__version__,
-                                                                 "numba": numba.__version__}}
-    with contextlib.redirect_stdout(sys.stderr):
-        if part == "kernels":
-            report["digests"], report["expected"] = kernels(set(filter(None, sys.argv[4].split(","))))
-        else:
-            report["digests"] = conversions(home, out, *sys.argv[4:6])
-    print(json.dumps(report))
+    part, home, out, names, *more = sys.argv[1:]
+    about = {"machine": platform.machine(), "versions": {"python": platform.python_version(), "numpy": numpy.__version__,
+                                                         "numba": numba.__version__}}
+    for name in names.split(","):
+        begun = time.monotonic()
+        with contextlib.redirect_stdout(sys.stderr):
+            made, refused = kernel(name) if part == "kernels" else conversion(name, Path(home), Path(out), *more)
+        line = about | {"name": name, "seconds": round(time.monotonic() - begun), "refused": refused, "digests": made}
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
