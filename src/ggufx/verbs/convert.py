@@ -99,7 +99,7 @@ def hf_to_gguf(
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv)
     outtype_names(outtype)  # a slip is told before anything is fetched
-    folder = resolve_model(model, headers=dry_run)
+    folder = resolve_model(model, headers=dry_run, parts=mmproj or mmproj_only)
     outtypes, why = recommended_types(outtype, folder)
     options = GgufOptions(model_name=model_name, metadata_file=as_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
                           hf_class=hf_class, stated=as_stated(llama_version, context_length),
