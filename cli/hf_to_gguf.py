@@ -147,7 +147,7 @@ def command(
     out = Output(json_mode, quiet, verbose)
     outtypes = outtype_names(outtype)
     stated = Stated(llama_version=llama_version, context_length=context_length)
-    folder = resolve_model(model, progress=not quiet, headers=dry_run)
+    folder = resolve_model(model, progress=not quiet, headers=dry_run, parts=mmproj or mmproj_only)
     adapters = resolve_adapters(lora, progress=not quiet, headers=dry_run)
     beside = None if target is None else resolve_model(target, what="target", progress=not quiet, headers=dry_run)
     quantization = Quantization(

@@ -103,7 +103,8 @@ def command(
 
     out = Output(json_mode, quiet, verbose)
     check_writable(html, force)
-    one, two = (resolve_model(x, what=_what(x, base), progress=not quiet) for x in (a, b))
+    one, two = (resolve_model(x, what=_what(x, base), progress=not quiet, parts=mmproj is not None)
+                for x in (a, b))
     base = base or base_named(one, two)
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,

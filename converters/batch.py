@@ -184,7 +184,7 @@ def _converted(model: str, options: BatchOptions,
 
 
 def _plan(model: str, options: BatchOptions, headers: bool) -> tuple[ConversionPlan, Sequence[Failure]]:
-    folder = resolve_model(model, headers=headers)
+    folder = resolve_model(model, headers=headers, parts=options.mmproj)
     wanted = GgufOptions(hub_id=cached_origin(folder), mmproj=options.mmproj, mmproj_type=options.mmproj_type)
     plan, refused = plan_checkpoint(folder, pattern_for(model, options.outfile), wanted, outtype_names(options.outtype))
     parents = dict.fromkeys(o.path.parent for o in plan.outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Re
 from ..rules.facts import Config
 from ..rules.match import Match
 from ..sources.quantized import FILES
+from ..sources.subfolders import folder_of
 from .kept_tensors import kept_pieces
 from .nvfp4_scales import read_factors
 from .original_packing import OriginalPacking
-from .own_keys import Source
+from .own_keys import Source, json_key
 from .published import published
 from .rounded_values import restore
 
@@ -60,7 +61,7 @@ def side_files(model: GgufFile, config: Config, original: bool, notes: list[str]
     stored as they were, what else declares that."""
     files: dict[str, bytes] = {}
     for name in FILES if packing else ():
-        if (value := model.metadata.get(f"ggufx.{Path(name).stem}")) is not None:
+        if (value := model.metadata.get(json_key(name))) is not None:
             files[name] = str(value.data).encode()
             parse_object(files[name], model.path, non_finite=True)
     if "ggufx.generation_config" in model.metadata:
@@ -79,20 +80,32 @@ def side_files(model: GgufFile, config: Config, original: bool, notes: list[str]
 
 
 def shards_of(tensors: list[HfTensor], kept: Mapping[str, Any], own: Source | None, max_bytes: int | None) -> list[Shard]:
-    """The files of the weights: the original's where they are known and nothing else is asked for."""
+    """The files of the weights: the original's where they are known and nothing else is asked for; then those of checkpoints
+    in folders."""
     made = {t.name for t in tensors}
     rows = [(t.name, t.dtype, t.shape) for t in tensors]
     rows += [(name, k["dtype"], tuple(k["shape"])) for name, k in kept.items() if name not in made]
-    found = own.shards(rows) if own and max_bytes is None else None
-    return found or shard(rows, max_bytes or DEFAULT_SHARD_BYTES)
+    of = {folder: [row for row in rows if folder_of(row[0]) == folder] for folder in sorted({folder_of(n) for n, _, _ in rows})}
+    found = own.shards(of[""]) if own and max_bytes is None and "" in of else None
+    return [Shard(folder + part.file_name, part.tensors) for folder, inner in of.items()
+            for part in (found if found and not folder else shard(inner, max_bytes or DEFAULT_SHARD_BYTES))]
 
 
 def index_of(shards: list[Shard], own: Source | None) -> dict[str, bytes]:
-    """The index of several files. What the original's says beside is true of the original's files only."""
-    if len(shards) < 2:
-        return {}
-    same = own is not None and [part.file_name for part in shards] == own.files
-    return {"model.safetensors.index.json": encode_index(shards, own.index if own and same else None)}
+    """The index of each folder with several files. What the original's says beside is true of the original's files only."""
+    out = {}
+    for folder in {folder_of(part.file_name) for part in shards}:
+        parts = [_in_folder(part) for part in shards if folder_of(part.file_name) == folder]
+        same = own is not None and not folder and [part.file_name for part in parts] == own.files
+        if len(parts) > 1:
+            out[f"{folder}model.safetensors.index.json"] = encode_index(parts, own.index if own and same else None)
+    return out
+
+
+def _in_folder(part: Shard) -> Shard:
+    """The file as it is called, and its tensors are, in the folder that it is written to."""
+    folder = folder_of(part.file_name)
+    return Shard(part.file_name.removeprefix(folder), tuple(replace(t, name=t.name.removeprefix(folder)) for t in part.tensors))
 
 
 def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: list[Shard], notes: list[str],
@@ -103,7 +116,7 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
     place: dict[str, tuple[int, int]] = {}  # name -> output, offset
     outputs: list[OutputFile] = []
     for i, part in enumerate(shards):
-        head = encode_safetensors_header(part.tensors)
+        head = encode_safetensors_header(_in_folder(part).tensors)
         place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
         pieces = tuple(piece for t in part.tensors if t.name in kept
                        for piece in kept_pieces(model.metadata, model.path, t.name, kept[t.name], len(head) + t.offset))

@@ -25,6 +25,7 @@ from ..io.safetensors import MAX_ELEMENTS, Shard, layout
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, Value, ValueType, array, string
 from ..ops import Shape
+from ..sources.subfolders import folder_of
 
 VERSION = 1
 MAX_KEPT_BYTES = 8 << 20  # all kept tensors of a file together: a hundredth of a small model, nothing of a large one
@@ -95,6 +96,7 @@ class Source:
 
     def record_files(self, tensors: Mapping[str, StoredTensor], index: Path) -> None:
         """Remember which file holds which tensor, where that is not all in model.safetensors."""
+        tensors = {name: t for name, t in tensors.items() if not folder_of(name)}
         files = sorted({t.file.name for t in tensors.values()})
         if files == ["model.safetensors"] or not all(map(_file_name, files)):
             return
@@ -177,13 +179,19 @@ def kept_value(raw: np.ndarray) -> Value:
     return array(ValueType.UINT8, raw.view(np.uint8).reshape(-1))
 
 
-def json_value(path: Path, made: Mapping[str, bytes | Path] | None = None) -> Metadata:
+def json_key(name: str) -> str:
+    """What keeps the text of this JSON file, of the model's folder or one in it."""
+    return f"ggufx.{name.removesuffix('.json').replace('/', '.')}"
+
+
+def json_value(folder: Path, name: str, made: Mapping[str, bytes | Path] | None = None) -> Metadata:
     """`{}` or the text of a JSON file, as a one-element part of the metadata named after the file. `made`: texts that stand
     for files."""
-    raw = made.get(path.name) if made else None
+    path = folder / name
+    raw = made.get(name) if made else None
     if not isinstance(raw, bytes):
         if not path.is_file():
             return {}
         raw = path.read_bytes()
     parse_object(raw, path, non_finite=True)  # as both files are read everywhere else
-    return {f"ggufx.{path.stem}": string(raw.decode())}
+    return {json_key(name): string(raw.decode())}

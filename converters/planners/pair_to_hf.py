@@ -38,10 +38,10 @@ from .gguf_to_hf import (
 )
 from .hf_files import assemble, index_of, shards_of, side_files
 from .keyed_tensors import from_keys
-from .own_keys import KEPT, Source
+from .own_keys import KEPT, Source, json_key
 from .rounded_values import KEY
 
-OWN_FILES = ("preprocessor_config", "processor_config", "video_preprocessor_config", "chat_template")
+OWN_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.json")
 
 
 @dataclass
@@ -110,7 +110,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     tensors = [*text_tensors, *seen_tensors]
     if config is None:
         inner = foreign_config(words, text_config, text_tensors, text.keys)
-        config = _joined(name, spec, towers, inner, seen_config)
+        config = _joined(name, spec, towers, inner, {k: v for k, v in seen_config.items() if k != towers.beside})
         for found in (text_found, seen_found):
             notes.extend(Note(f"config.json, {why}", f"{key} = {value}") for key, (value, why) in found.assumed.items()
                          if not key.startswith("tokens."))
@@ -126,10 +126,14 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         if text.own and text.own.decoded and not words.packing:
             config = without_quantization(config)
         whole = True
-    processors = {f"{stem}.json": _text(seen, f"ggufx.{stem}") for stem in OWN_FILES if f"ggufx.{stem}" in seen.keys}
+    own_files = (*OWN_FILES, *([f"{towers.beside}/config.json"] if towers.beside else ()))
+    processors = {name: _text(seen, json_key(name)) for name in own_files if json_key(name) in seen.keys}
     if seen.own is None and (told := seen_config.get("processor")):
         processors["preprocessor_config.json"] = json_bytes(told, indent=2, sort_keys=True)
         notes.append("preprocessor_config.json holds what the projector's file tells of it")
+    if towers.beside and f"{towers.beside}/config.json" not in processors:
+        processors[f"{towers.beside}/config.json"] = json_bytes(seen_config.get(towers.beside, {}), indent=2, sort_keys=True)
+        notes.append(f"{towers.beside}/config.json holds what the projector's file tells of it")
     kept: dict[str, Any] = {}
     for part in (text, seen):
         if part.own and options.dtype == "auto":

@@ -25,6 +25,7 @@ from ..rules.match import rename
 from ..rules.spec import ArchSpec, Projector
 from ..rules.template import TemplateIndex
 from ..sources.hf_folder import Checkpoint
+from ..sources.subfolders import FOLDERS, folder_of
 from ..tokenizer.folder import Folder
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
 from .adapter_updates import Adapter
@@ -43,7 +44,7 @@ class ProjectorPlanner(GgufPlanner):
 
     kind: Kind = "mmproj"
     texts = ("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
-             "chat_template.json")
+             "chat_template.json", *(f"{folder}/config.json" for folder in FOLDERS))
 
     def _read(self, folder: Path) -> Reading:
         return read_projector(folder, self.options.hf_class, self.options.pre, self.options.adapters)
@@ -86,6 +87,8 @@ def read_projector(folder: Path, hf_class: str | None = None, pre: str | None = 
     spec = projectors.for_config(checkpoint.config, name, file)
     notes: list[str] = []
     config = Settings(checkpoint.config, processor=processor_settings(folder))
+    if spec.beside:
+        checkpoint, config[spec.beside] = with_beside(checkpoint, spec.beside)
     if spec.tokens:
         config["tokens"] = _token_ids(checkpoint, spec, name, pre)
     _check_parts(spec, config, file)
@@ -97,6 +100,16 @@ def read_projector(folder: Path, hf_class: str | None = None, pre: str | None = 
     reading.asked_class = hf_class
     reading.raise_all()
     return reading
+
+
+def with_beside(checkpoint: Checkpoint, name: str) -> tuple[Checkpoint, Config]:
+    """The checkpoint with the tensors of that in its folder `name`, and the latter's settings. InputError where it is missing,
+    and as of every checkpoint."""
+    if not (checkpoint.folder / name).is_dir():
+        raise InputError(f"has no folder {name}, in which a part of the model has its weights", file=checkpoint.folder,
+                         hint="The download is not complete, or the part was left out of it.")
+    part = open_weights(checkpoint.folder / name, None)
+    return checkpoint.with_part(name, part), part.config
 
 
 def processor_settings(folder: Path) -> Config:
@@ -124,7 +137,8 @@ def own_tensors(checkpoint: Checkpoint, spec: ArchSpec, hf_class: str) -> Iterat
     parts = tuple(part for table in tables if table.whole for part in table.whole.parts
                   if any(text.startswith(prefix) for prefix in rename(part, spec.aliases) for text in texts))
     for name in checkpoint.tensors:
-        if name.startswith(parts) or any(next(index.find(s), None) for s in rename(name, spec.aliases)):
+        if (folder_of(name) or name.startswith(parts)
+                or any(next(index.find(s), None) for s in rename(name, spec.aliases))):
             yield name
 
 

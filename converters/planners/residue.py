@@ -50,7 +50,7 @@ def residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, st
     files: Metadata = {}
     for text in texts:
         with suppress(InputError):  # said where its settings are looked for
-            files |= json_value(folder / text, checkpoint.made)
+            files |= json_value(folder, text, checkpoint.made)
     if tokens.metadata and not reading.spec.draft and not reading.spec.wordless:
         files |= (residue_with_template if other_template else tokenizer_own_keys)(tokens.source, tokens.metadata)
     own = {False: {"ggufx.source": string(source.to_value()), **files, **kept}}
@@ -64,7 +64,7 @@ def residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, st
         stored = [part for t in checkpoint.tensors.values() for part in stored_of(t)]
         source.record_files({t.name: t for t in (*stored, *checkpoint.beside.values())}, index)
         for name in FILES:
-            packing |= json_value(checkpoint.folder / name)
+            packing |= json_value(checkpoint.folder, name)
     else:
         reading.notes.append(NO_WAY_BACK)
     return own | {True: {"ggufx.source": string(source.to_value()), **files, **kept, **packing}}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -64,6 +64,14 @@ class Checkpoint:
         """The folder that the model is called after: of one in `original/`, as the Hub has Meta's, that around it."""
         folder = Path(os.path.abspath(self.folder))
         return folder.parent if self.made and folder.name == "original" else self.folder
+
+    def with_part(self, name: str, part: Checkpoint) -> Checkpoint:
+        """The same with the tensors of the checkpoint in its folder `name`, under their names behind the folder's."""
+        start = f"{name}/"
+        more = {start + own: replace(tensor, name=start + own) for own, tensor in part.tensors.items()}
+        return replace(self, tensors={**self.tensors, **more},
+                       notes=[*self.notes, *(f"{start}: {note}" for note in part.notes)],
+                       promised=(*self.promised, *(start + own for own in part.promised)))
 
 
 def open_checkpoint(folder: str | Path, hf_class: str | None = None) -> Checkpoint:
@@ -150,8 +158,9 @@ def safe_file(folder: Path, name: str, named_in: Path | None = None) -> Path:
     except (OSError, RuntimeError) as error:  # links in a circle
         raise InputError(f"cannot be resolved ({error})", file=path) from None
     allowed = [home]
-    if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
-        repository = home.parent.parent
+    snapshots = next((p.parent for p in (home, home.parent) if p.parent.name == "snapshots"), None)
+    if snapshots is not None and snapshots.parent.name.startswith("models--"):
+        repository = snapshots.parent
         allowed += [repository / "blobs", repository.parent / "blobs"]
     elif _is_blob(target):
         return path

@@ -29,6 +29,7 @@ from .file_names import safe_name
 from .hub_errors import FETCH_FIRST, explained
 from .object_store import ObjectReference, Objects
 from .recognise import recognise_names, told
+from .subfolders import names_below
 from .weight_files import ADAPTER, INDEX, PARAMS, first_of, is_original, loose_parts, original_parts
 
 What = Literal["checkpoint", "config", "target", "adapter", "gguf", "any"]
@@ -76,7 +77,8 @@ class HubReference:
         return f"{self.repo}{f'@{self.revision}' if self.revision else ''}{f':{self.file}' if self.file else ''}"
 
 
-def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool = False, headers: bool = False) -> Path:
+def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool = False, headers: bool = False,
+                  parts: bool = False) -> Path:
     """The local folder (for "gguf" the file, of a split model the part that was named) that `ref` stands for; for "any"
     whatever the reference, or what the repository holds, is.
 
@@ -84,7 +86,8 @@ def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool 
     client's cache, all from one commit: safetensors rather than `.bin`, every part of a split GGUF; `cached_origin`
     and `cached_commit` tell repository and commit from the result. `progress` shows the client's bars. `headers`: of
     safetensors and GGUF files that are not in the cache, the beginning alone is fetched, and what a planner reads of them,
-    by ranges of the same commit (`io.ranges`); such a model can be planned and looked at.
+    by ranges of the same commit (`io.ranges`); such a model can be planned and looked at. `parts`: with a checkpoint's, those
+    of the checkpoints in its folders (`subfolders`).
 
     Raises `UsageError` (a file named where a folder is needed), `InputError` (no such path, repository, revision, file;
     an index that is damaged or hostile), `NetworkError` (unreachable, refused, offline and not cached), `StorageError`.
@@ -104,7 +107,7 @@ def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool 
         snapshot.refuse("no such folder, or nothing is in it")
     if what == "any":
         what = _kind(snapshot)
-    return _fetch_gguf(snapshot) if what == "gguf" else _fetch_folder(snapshot, what)
+    return _fetch_gguf(snapshot) if what == "gguf" else _fetch_folder(snapshot, what, parts)
 
 
 def _of_hf_url(text: str) -> str:
@@ -226,7 +229,7 @@ def _kind(snapshot: _Snapshot | Objects) -> What:
     return "adapter" if "adapter_config.json" in snapshot.names and "config.json" not in snapshot.names else "checkpoint"
 
 
-def _fetch_folder(snapshot: _Snapshot | Objects, what: What) -> Path:
+def _fetch_folder(snapshot: _Snapshot | Objects, what: What, parts: bool = False) -> Path:
     files = [name for name in snapshot.names if any(fnmatchcase(name, pattern) for pattern in _FILES[what])]
     if what == "checkpoint" and is_original(snapshot.names):
         return snapshot.fetch([*files, PARAMS, *original_parts(snapshot.names)])
@@ -236,6 +239,9 @@ def _fetch_folder(snapshot: _Snapshot | Objects, what: What) -> Path:
     if what == "checkpoint":
         config = read_json(snapshot.fetch(["config.json"]) / "config.json", non_finite=True)
         weights = weight_files(snapshot.names, config, lambda index: snapshot.fetch([index]) / index)
+        for folder, names in names_below(snapshot.names).items() if parts and weights else ():
+            own = weight_files(names, {}, lambda index, folder=folder: snapshot.fetch([f"{folder}/{index}"]) / folder / index)
+            weights += [f"{folder}/{name}" for name in ("config.json", *own)]
     else:
         weights = next(([name] for name in ADAPTER if what == "adapter" and name in snapshot.names), [])
     if not weights and what not in ("config", "target"):

@@ -15,9 +15,10 @@ from ..errors import GgufxError
 from ..planners.adapter_updates import Adapter
 from ..planners.gguf_to_hf import HfOptions
 from ..planners.pair_to_hf import plan_model_to_hf
+from ..planners.projector import with_beside
 from ..planners.reading import with_merged
 from ..rules.match import rename
-from ..rules.spec import ArchSpec
+from ..rules.spec import ArchSpec, Projector
 from ..run.device import Device
 from ..run.engines.threads import Threads
 from ..sources.hf_folder import Checkpoint
@@ -124,6 +125,8 @@ def look_again(pairs: list[Pair], one: Side, two: Side, compare: Comparison, sta
         return pairs
     try:
         checkpoint = with_merged(folder.path, adapters, hf_class) if adapters else open_logical(folder.path, hf_class, stated)
+        if mmproj is not None and (towers := _towers(checkpoint)) and towers.beside:
+            checkpoint, _ = with_beside(checkpoint, towers.beside)
         plan = plan_model_to_hf(file.path, Path("verify"), HfOptions("f32", mmproj=mmproj, hf_class=hf_class))
     except GgufxError as error:
         notes.append(f"{file.path}: cannot be compared under the checkpoint's names as well: {error}")
@@ -173,12 +176,16 @@ def _covered(tensor: SideTensor) -> bool:
 def _spellings(checkpoint: Checkpoint) -> dict[str, str]:
     """The checkpoint's tensors by every name under which the table, or an own file, may know them."""
     spec: ArchSpec = arch.for_config(checkpoint.config, "")
-    towers = projectors.of_config(checkpoint.config, arch.class_of(checkpoint.config, ""))
+    towers = _towers(checkpoint)
     out: dict[str, str] = {}
     for name in checkpoint.tensors:
         for spelling in rename(name, (*spec.aliases, *(towers.aliases if towers else ()))):
             out.setdefault(spelling, name)
     return {**out, **{name: name for name in checkpoint.tensors}}
+
+
+def _towers(checkpoint: Checkpoint) -> Projector | None:
+    return projectors.of_config(checkpoint.config, arch.class_of(checkpoint.config, ""))
 
 
 def _addresses(side: Side) -> dict[str, tuple[str, int]]:

@@ -44,7 +44,7 @@ def build_row(row: Model, folder: Path, seed: int = 0) -> Path:
     """The same for a row that stands elsewhere."""
     words = vocab(row.vocab)
     shapes = (_describe if row.shapes else _save)(folder, row, words)
-    _write_weights(folder / "model.safetensors", row, hub_layout(shapes, row), weights_name(row, seed))
+    write_weights(folder / "model.safetensors", row, hub_layout(shapes, row), weights_name(row, seed))
     _write_config(folder, row)
     if not row.target and row.vocab != "none":
         words.write(folder, v4=row.old)
@@ -131,7 +131,8 @@ def _fused(shapes: Shapes) -> Shapes:
     return out
 
 
-def _write_weights(path: Path, row: Model, shapes: Shapes, weights: str) -> None:
+def write_weights(path: Path, row: Model, shapes: Shapes, weights: str) -> None:
+    """One file with the tensors of these shapes, of the row's types; `weights` is what their values are keyed by."""
     import torch
     from safetensors.torch import save_file
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ggufx.converters.io.gguf import encode_header, layout, read_gguf
 from ggufx.converters.io.values import Metadata
+from ggufx.converters.sources.subfolders import FOLDERS
 
 Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]  # name -> type, shape outermost first, bytes
 
@@ -43,11 +44,14 @@ def load_folder(folder: Path) -> dict[str, Any]:
 
 
 def stored(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Type, shape and bytes of all tensors of a checkpoint, as the safetensors library reads them."""
+    """Type, shape and bytes of all tensors of a checkpoint, those in its folders too, as the safetensors library reads them."""
     import torch
 
+    tensors = load_folder(folder)
+    for part in FOLDERS:
+        tensors |= {f"{part}/{name}": value for name, value in load_folder(folder / part).items()}
     found = {}
-    for name, value in load_folder(folder).items():
+    for name, value in tensors.items():
         raw = value.contiguous().flatten().view(torch.uint8)
         found[name] = (str(value.dtype), tuple(value.shape), raw.numpy().tobytes())
     return found

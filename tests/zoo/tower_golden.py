@@ -22,7 +22,8 @@ FAMILY = {name: module.__name__.rpartition(".")[2] for name, row in TOWERS.items
 
 
 def source_digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    files = sorted(folder.glob("**/model.safetensors"), key=lambda path: len(path.parts))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def described(made: dict[str, Gguf], without: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def hf_to_gguf(
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv)
     outtypes = outtype_names(outtype)
-    folder = resolve_model(model, headers=dry_run)
+    folder = resolve_model(model, headers=dry_run, parts=mmproj or mmproj_only)
     options = GgufOptions(model_name=model_name, metadata_file=as_path(metadata_file), hub_id=cached_origin(folder), pre=pre,
                           hf_class=hf_class, stated=as_stated(llama_version, context_length),
                           target=as_target(target, headers=dry_run), chat_template=as_path(chat_template), plain=plain,

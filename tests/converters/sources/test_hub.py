@@ -46,7 +46,12 @@ GGUFS = {
 }
 NATIVE = {"params.json": b"{}", "consolidated-00001-of-00002.safetensors": b"1",
           "consolidated-00002-of-00002.safetensors": b"2", "tokenizer.model.v3": b"x", "README.md": b"# card"}
+PARTS = {**SMALL, "audio_tokenizer/config.json": b"{}", "audio_tokenizer/model.safetensors": b"ear",
+         "audio_tokenizer/pytorch_model.bin": b"again", "speech_tokenizer/config.json": b"{}",
+         "speech_tokenizer/model.safetensors.index.json": index(*SHARDS), **{f"speech_tokenizer/{n}": b"voice" for n in SHARDS},
+         "speech_tokenizer/README.md": b"", "vae/config.json": b"{}", "vae/model.safetensors": b"x"}
 REPOS = {
+    "org/parts": Repo([PARTS]),
     "org/native": Repo([{**NATIVE, "other.bin": b"x"}]),
     "org/small": Repo([{**SMALL, "model.safetensors": b"old"}, SMALL], refs={"v1.0": 0, "refs/pr/3": 0}),
     "org/large": Repo([LARGE]),
@@ -112,6 +117,12 @@ def ask(hub, tmp_path):
 
 def texts(files: dict[str, bytes]) -> dict[str, str]:
     return {name: content.decode() for name, content in files.items()}
+
+
+def test_checkpoints_in_folders_come_where_the_parts_of_a_model_are_asked_for(ask):
+    alone, whole = ask({"ref": "org/parts"}, {"ref": "org/parts", "parts": True})
+    assert set(alone["files"]) == set(SMALL)
+    assert set(whole["files"]) == {name for name in PARTS if not name.endswith((".bin", "r/README.md")) and "vae" not in name}
 
 
 def test_a_checkpoint_is_its_needed_files(hub, ask):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ggufx.converters.arch.projectors import FAMILIES
 
-from ..build import build_row
+from ..build import build_row, write_weights
 from ..fill import bell, bits
 from ..models import MODELS
 from ..models.rows import DECODER, Model, Shapes
@@ -27,7 +27,8 @@ TEXT = DECODER | {"num_hidden_layers": 1}
 
 @dataclass(frozen=True)
 class Tower:
-    """`processor`: preprocessor_config.json; `files`: other JSON files of the folder. `fault`: what llama.cpp's converter does
+    """`processor`: preprocessor_config.json; `files`: other JSON files of the folder. `beside`: checkpoints in folders of it, each by
+    config.json and shapes. `fault`: what llama.cpp's converter does
     wrong with it, and `drop`: key-values and tensors that differ for it; `hopeless`: it makes no file at all. `built_in`: sizes
     that it has of its own, as they would be for a tower as small. `alone`: the folder has no language model, which the zoo has none of. `lost`: beginnings
     of the names of tensors that neither file holds; `cropped`: those of which a file of others lacks a part. `runtime`: why the
@@ -37,6 +38,7 @@ class Tower:
 
     model: Model
     processor: dict[str, Any] = field(default_factory=lambda: HALF)
+    beside: dict[str, tuple[dict[str, Any], Shapes]] = field(default_factory=dict)
     files: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
     drop: tuple[str, ...] = ()
@@ -140,6 +142,10 @@ def build_tower(row: Tower, folder: Path, seed: int = 0) -> Path:
     for name, content in {"preprocessor_config.json": row.processor, **row.files}.items():
         if content:
             dump(folder / name, content)
+    for name, (config, shapes) in row.beside.items():
+        (folder / name).mkdir()
+        dump(folder / name / "config.json", config)
+        write_weights(folder / name / "model.safetensors", row.model, shapes, f"{row.name}@{seed}/{name}")
     for name in ("tokenizer.json", "tokenizer_config.json") if row.tokens else ():
         text = (folder / name).read_text(encoding="utf-8")
         for old, new in row.tokens.items():
