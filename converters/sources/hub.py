@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NoReturn
@@ -240,7 +241,7 @@ def _fetch_folder(snapshot: _Snapshot | Objects, what: What, parts: bool = False
         config = read_json(snapshot.fetch(["config.json"]) / "config.json", non_finite=True)
         weights = weight_files(snapshot.names, config, lambda index: snapshot.fetch([index]) / index)
         for folder, names in names_below(snapshot.names).items() if parts and weights else ():
-            own = weight_files(names, {}, lambda index, folder=folder: snapshot.fetch([f"{folder}/{index}"]) / folder / index)
+            own = weight_files(names, {}, partial(_fetched, snapshot, folder))
             weights += [f"{folder}/{name}" for name in ("config.json", *own)]
     else:
         weights = next(([name] for name in ADAPTER if what == "adapter" and name in snapshot.names), [])
@@ -250,6 +251,10 @@ def _fetch_folder(snapshot: _Snapshot | Objects, what: What, parts: bool = False
     if absent := [name for name in weights if name not in snapshot.names]:
         snapshot.refuse(f"the index names files that are absent: {_some(absent)}")
     return snapshot.fetch([*files, *weights])
+
+
+def _fetched(snapshot: _Snapshot | Objects, folder: str, name: str) -> Path:
+    return snapshot.fetch([f"{folder}/{name}"]) / folder / name
 
 
 def _fetch_gguf(snapshot: _Snapshot | Objects) -> Path:
