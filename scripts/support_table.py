@@ -21,7 +21,7 @@ def table() -> str:
         rows.append(row(spec.classes, spec.name, spec.example, bool(spec.whole)))
     others = [(spec.classes, spec.example) for spec in projectors.SPECS if not classes & {*spec.classes}]
     rows += [row(names, "", example, True) for names, example in others]
-    return "\n".join(rows)
+    return "\n".join(dict.fromkeys(rows))  # tables of one class that the columns do not tell apart are one row
 
 
 def row(classes: tuple[str, ...], name: str, example: str, whole: bool) -> str:

@@ -13,6 +13,7 @@ from .common import *
 from .exaone import EXAONE4
 from .gemma4 import GEMMA4, LANGUAGE_MODEL
 from .granite import GRANITE
+from .granitehybrid import GRANITE_4_DENSE, attention
 from .llama import LLAMA, MULTIMODAL
 from .phi import PHI3
 from .projectors.granite_vision import injections
@@ -56,17 +57,26 @@ GRANITE_SPEECH_PLUS = replace(GRANITE_SPEECH, name="GraniteSpeechPlusForConditio
 
 def deepstack_mapping(config: Config) -> list[int]:
     """For each block of text which of the projector's features are added in front of it; -1: none, as of the first, which takes
-    its own for the embedding."""
+    its own for the embedding. UnsupportedError for a model that does not only attend: the runtime adds none there."""
+    mixed = config["model_type"] == GRANITE_4_DENSE.model_type
+    if mixed and (config["num_local_experts"] or not all(attention(config))):
+        raise UnsupportedError("the runtime adds an image's features between blocks of a Granite that only attends, without experts",
+                               file="config.json", found=config.get("layer_types"))
     rank = {one.text: n for n, one in enumerate(injections(config))}
     return [rank.get(b) or -1 for b in range(config["num_hidden_layers"])]
 
 
-GRANITE4_VISION = Whole(
-    "Granite4VisionForConditionalGeneration", "granite4_vision", beside(
-        replace(GRANITE, hparams=(*GRANITE.hparams, Computed("deepstack_mapping", deepstack_mapping))),
-        "granite", "granite4_vision_text"), MULTIMODAL,
-    {**parts("vision_tower", "layerwise_projectors", "spatial_projectors"), "model.image_newline": None},
-    example="ibm-granite/granite-4.0-3b-vision")
+def seeing(spec: ArchSpec, *model_types: str) -> Whole:
+    """Granite 4 Vision around one of the language models."""
+    return Whole(
+        "Granite4VisionForConditionalGeneration", "granite4_vision",
+        beside(replace(spec, hparams=(*spec.hparams, Computed("deepstack_mapping", deepstack_mapping))), *model_types), MULTIMODAL,
+        {**parts("vision_tower", "layerwise_projectors", "spatial_projectors"), "model.image_newline": None},
+        example="ibm-granite/granite-4.0-3b-vision")
+
+
+GRANITE4_VISION = seeing(GRANITE, "granite", "granite4_vision_text")
+GRANITE4_VISION_FUSED = seeing(GRANITE_4_DENSE, "granitemoehybrid")
 PHI4V = Whole("Phi4ForCausalLMV", "phi4-siglip", PHI3, (), parts("vision_tower", "mm_projector"),
               example="microsoft/Phi-4-reasoning-vision-15B")
 QWEN2_AUDIO = Whole("Qwen2AudioForConditionalGeneration", "qwen2_audio", QWEN2, MULTIMODAL, HEARING,
@@ -101,5 +111,5 @@ KORMO = replace(
 
 BACK = {"qwen2": choice(QWEN2, (KORMO, lacks("blk.0.attn_q.bias")))}
 SPECS = (LLAVA, VOXTRAL, JANUS, IDEFICS3, SMOLVLM, VLLAMA3, SARASHINA2, GRANITE_SPEECH, GRANITE_SPEECH_PLUS, GRANITE4_VISION,
-         PHI4V, QWEN2_AUDIO, AUDIO_FLAMINGO3, LIGHTON_OCR, LIGHTON_OCR_OLD, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, EXAONE4_5,
+         GRANITE4_VISION_FUSED, PHI4V, QWEN2_AUDIO, AUDIO_FLAMINGO3, LIGHTON_OCR, LIGHTON_OCR_OLD, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, EXAONE4_5,
          IQUEST, KORMO)

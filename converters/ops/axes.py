@@ -108,7 +108,10 @@ class Restore(Op):
 
 @dataclass(frozen=True)
 class AddAxis(Op):
-    """A new axis of length 1 at this place of the result: biases of convolutions, numbers that become vectors."""
+    """A new axis of length 1 at this place of the result: biases of convolutions, numbers that become vectors.
+
+    On the way back one in front may be missing: ggml does not keep it when it rewrites a file.
+    """
 
     axis: int
     undo: bool = False
@@ -118,9 +121,14 @@ class AddAxis(Op):
         at = self._at(len(s))
         if not self.undo:
             return [(*s[:at], 1, *s[at:])]
+        if self._dropped(s):
+            return [s]
         if not 0 <= at < len(s) or s[at] != 1:
             raise ValueError(f"axis {self.axis} of {list(s)} is not 1")
         return [(*s[:at], *s[at + 1 :])]
+
+    def _dropped(self, shape) -> bool:
+        return self.undo and self.axis == 0 and bool(shape) and shape[0] != 1
 
     def _at(self, ndim: int) -> int:
         return self.axis if self.axis >= 0 else self.axis + ndim + (not self.undo)
@@ -133,6 +141,8 @@ class AddAxis(Op):
 
     def cut(self, shapes, axis=0):
         at = self._at(len(shapes[0]))
+        if self._dropped(shapes[0]):
+            return Cut(axis, shapes[0][axis])
         if axis == at and not self.undo:
             return None
         source = axis if axis < at else axis + 1 if self.undo else axis - 1

@@ -192,7 +192,7 @@ def _tables(text: Part) -> dict[str, ArchSpec]:
     out: dict[str, ArchSpec] = {}
     reads = arch.for_gguf(name, text.facts, str(text.model.path)) if name in arch.BY_NAME else None
     tables = [spec for spec in arch.SPECS if spec.name == name]
-    for spec in sorted(tables, key=lambda spec: bool(spec.whole and spec.whole.text is reads)):
+    for spec in sorted(tables, key=lambda spec: bool(reads and spec.whole and spec.whole.text.tensors is reads.tensors)):
         out.update(dict.fromkeys(spec.classes, spec))
     return out
 

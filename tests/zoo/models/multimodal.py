@@ -43,6 +43,18 @@ def _mtp(shapes: Shapes) -> Shapes:
     return layer_like("model.language_model.layers.0.", "mtp.layers.0.", *more.items())(shapes)
 
 
+def _granite4(config: dict[str, Any]) -> Shapes:
+    """Granite 4's blocks without state space, whose feed-forward layers are fused."""
+    t, n, block = config["text_config"], "model.language_model.", "model.language_model.layers.{b}."
+    rows = {n + "embed_tokens.weight": "vocab_size hidden_size", n + "norm.weight": "hidden_size",
+            block + "input_layernorm.weight": "hidden_size", block + "post_attention_layernorm.weight": "hidden_size",
+            block + "self_attn.q_proj.weight": "hidden_size hidden_size", block + "self_attn.o_proj.weight": "hidden_size hidden_size",
+            **{f"{block}self_attn.{x}_proj.weight": "hidden_size//2 hidden_size" for x in "kv"},
+            block + "shared_mlp.input_linear.weight": "2*shared_intermediate_size hidden_size",
+            block + "shared_mlp.output_linear.weight": "hidden_size shared_intermediate_size"}
+    return tensors(rows)(t | {"vocab_size": config["vocab_size"]}) | {"model.image_newline": (64,)}
+
+
 _EXAONE45 = {
     "text_config": DECODER | {"model_type": "exaone4", "sliding_window": None, "layer_types": ["full_attention"] * 2,
                               "rope_parameters": THETA | {"rope_theta": 1000000.0}},
@@ -104,6 +116,15 @@ ROWS = (
             "model_type": "blip_2_qformer", "num_hidden_layers": 1, "intermediate_size": 32, "cross_attention_frequency": 1,
             "use_qformer_text_input": False, "max_position_embeddings": 8, "vocab_size": 8},
         "deepstack_layer_map": [[-2, 3], [-1, 0]], "spatial_target_layers": [1, 2, 4, 5], "downsample_rate": "1/2"}),
+    Model("granite4-vision-fused", "Granite4VisionForConditionalGeneration", "llama3", {
+        "model_type": "granite4_vision", "text_config": DECODER | {
+            "model_type": "granitemoehybrid", "architectures": ["GraniteMoeHybridForCausalLM"], "num_hidden_layers": 6, "layer_types": ["attention"] * 6,
+            "num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 96, "position_embedding_type": "rope", "rope_theta": 10000.0,
+            "attention_multiplier": 0.125, "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0, "rms_norm_eps": 1e-5,
+            "tie_word_embeddings": True, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_n_groups": 1, "mamba_expand": 2,
+            "mamba_d_conv": 4, "attention_bias": False, "hidden_act": "silu", "mamba_conv_bias": True, "mamba_proj_bias": False},
+        "vision_config": {"num_hidden_layers": 2}, "tie_word_embeddings": True, "deepstack_layer_map": [[-2, 3], [-1, 0]], "spatial_target_layers": [1, 2, 4, 5]},
+          shapes=_granite4),
     Model("gemma4-unified", "Gemma4UnifiedForConditionalGeneration", "gemma4", {
         "text_config": DECODER | {
             "head_dim": 32, "hidden_activation": "gelu_pytorch_tanh", "num_hidden_layers": 6, "sliding_window": 8, "global_head_dim": 64,
