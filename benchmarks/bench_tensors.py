@@ -2,8 +2,9 @@
 
     python benchmarks/bench_tensors.py [--work DIR] [--counts 1000,10000,100000]
 
-A mixture of experts with so many of them that the checkpoint has about that many tensors, each tiny, to GGUF; and a GGUF file
-of so many tensors, edited. CPU time of this process, so that others on the machine do not count. Writes
+A mixture of experts with so many of them that the checkpoint has about that many tensors, each tiny, to GGUF and back; and a
+GGUF file of so many tensors: quantized, edited, split into five parts and joined again. CPU time of this process, so that what
+else runs does not count. `plan` is a dry run, `print` the plan as JSON, `all` the whole call. Writes
 benchmarks/results/tensors.json.
 """
 
@@ -14,7 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bench_convert import ROOT
@@ -29,7 +34,7 @@ RESULT = ROOT / "benchmarks" / "results" / "tensors.json"
 LAYERS = 8
 
 
-def experts(folder: Path, count: int) -> Path:
+def experts(folder: Path, count: int) -> None:
     """A tiny Qwen3-MoE of `LAYERS` blocks with `count` tensors, nearly."""
     sys.path.insert(0, str(ROOT / "tests"))
     from zoo.build import build
@@ -53,12 +58,11 @@ def experts(folder: Path, count: int) -> Path:
     config |= {"num_experts": each, "num_local_experts": each, "num_hidden_layers": LAYERS, "num_experts_per_tok": 2}
     config.pop("layer_types", None)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    return folder
 
 
 def flat(path: Path, count: int) -> Path:
-    """A GGUF file of vectors."""
-    laid = layout([(f"blk.{i}.w.weight", "F32", (32,)) for i in range(count)])
+    """A GGUF file of matrices of one row."""
+    laid = layout([(f"blk.{i}.w.weight", "F32", (1, 32)) for i in range(count)])
     with path.open("wb") as file:
         file.write(encode_header({"general.architecture": string("none"), "general.name": string("old")}, laid))
         file.write(bytes(128 * count))
@@ -81,17 +85,24 @@ def main() -> None:
     for count in map(int, options.counts.split(",")):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        model, file = experts(work / "model", count), flat(work / "flat.gguf", count)
-        tasks: dict[str, Callable[..., object]] = {
-            "experts, HF -> GGUF": lambda model=model, **how: ggufx.hf_to_gguf(model, work / "out.gguf", force=True, **how),
-            "GGUF, edited": lambda file=file, **how: ggufx.edit(
-                file, work / "out.gguf", set={"general.name": "new"}, force=True, **how)}
+        model, file = work / "model", flat(work / "flat.gguf", count)
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # transformers' objects are not ours to be collected
+            pool.submit(experts, model, count).result()
+        out, edited, parts = work / "out.gguf", work / "edited.gguf", work / "p-00001-of-00005.gguf"
+        tasks: dict[str, Callable[..., Any]] = {
+            "experts, HF -> GGUF": partial(ggufx.hf_to_gguf, model, out),
+            "experts, GGUF -> HF": partial(ggufx.gguf_to_hf, out, work / "back"),
+            "quantize": partial(ggufx.quantize, file, work / "q.gguf", "q8_0"),
+            "edit": partial(ggufx.edit, file, edited, set={"general.name": "new"}),
+            "split": partial(ggufx.split, file, work / "p", max_tensors=-(-count // 5)),
+            "join": partial(ggufx.join, parts, work / "joined.gguf"),
+        }
         for name, act in tasks.items():
-            act(dry_run=True)
             plan = act(dry_run=True)
             row = {"plan": seconds(lambda act=act: act(dry_run=True)),
-                   "print": seconds(lambda plan=plan: json.dumps(plan.to_json())),  # type: ignore[attr-defined]
+                   "print": seconds(lambda plan=plan: json.dumps(plan.to_json())),
                    "all": seconds(act)}
+            del plan
             results.setdefault(name, {})[str(count)] = {k: round(v, 3) for k, v in row.items()} | {
                 "microseconds_each": round(1e6 * row["all"] / count)}
             print(f"{name:20} {count:7}", results[name][str(count)], flush=True)

@@ -242,6 +242,9 @@ class PlannedTensor:
     def nbytes(self) -> int:
         return region_bytes(self.type, self.shape)
 
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "type": self.type, "shape": list(self.shape), "wanted": self.wanted, "set": self.set}
+
 
 def bits_per_weight(tensors: Sequence[PlannedTensor]) -> float:
     """Real bits per weight of a whole model, norms included, without padding."""
@@ -302,7 +305,7 @@ class ConversionPlan:
             "jobs": [{"name": j.name, "sources": [r.to_json() for r in j.sources],
                       "ops": [op.to_json() for op in j.ops], "outputs": [r.to_json() for r in j.outputs],
                       "weights": j.weights} for j in self.jobs],
-            "tensors": [asdict(t) for t in self.tensors],
+            "tensors": [t.to_json() for t in self.tensors],
             "notes": [note.to_json() for note in self.notes],
             "facts": self.facts,
             "imatrix": {name: [list(values.shape), base64.b64encode(values.tobytes()).decode()]

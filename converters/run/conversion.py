@@ -78,8 +78,8 @@ class Conversion:
                        done={n: t for n, t in self.done.items() if n in jobs})
 
     def work(self, tile_bytes: Callable[[TensorJob], int]) -> Iterator[Work]:
-        """What is to be done, in the order in which the sources lie on the disk, in tiles of that many bytes."""
-        order = sorted(self.jobs, key=lambda n: [(r.file, r.offset) for r in self.jobs[n].sources[:1]])
+        """What is to be done, in tiles of that many bytes, in the order of the outputs: their checksums go through them so."""
+        order = sorted(self.jobs, key=lambda n: (self.jobs[n].outputs[0].file, self.jobs[n].outputs[0].offset))
         for number in order:
             job = self.jobs[number]
             whole = memory(job)

@@ -16,19 +16,20 @@ from itertools import groupby
 from pathlib import Path
 
 from ... import __version__, system
-from ..errors import Failure, GgufxError, InputError, StorageError, UsageError, raise_all
+from ..errors import Failure, GgufxError, StorageError, UsageError, raise_all
 from ..notes import listed
-from ..plan.plan import ConversionPlan, TensorJob
+from ..plan.plan import ConversionPlan
 from ..plan.tiles import Tile, by_address
 from .conversion import Conversion, GrowingFile
 from .convert_tile import NO_CHECKSUM
 from .engines import Engine
 from .engines.choice import choose, on_cluster
+from .gaps import unwritten
 from .hash_and_sync import Trail
 from .journal import SUFFIX, Journal, Receipt, Record, read_journal
 from .losses import Losses, TensorLoss
 from .open_files import OpenFiles, open_inputs, storage_error
-from .resume import Ranges, complete, confirmed
+from .resume import complete, confirmed
 from .staging import Staging, existing, misplaced, no_room, refuse_existing
 
 Progress = Callable[[int, int, str], None]
@@ -190,14 +191,14 @@ class Run:
                 staging.reserve()
                 journal = Journal(self.journal_path, self._identity, (o.path for o in self.plan.outputs), record)
                 stack.callback(journal.close)
-                with Trail(files, outputs, checksums, journal.sync) as trail:
+                with Trail(files, outputs, checksums, journal.sync, self.threads) as trail:
                     self._fill_fixed(staging, files, trail)
                     for receipt in kept:
                         self._mark(receipt, trail)
                         self._note_losses(receipt)
                     receipts = self._convert(self._conversion(staging, kept), engine, journal, trail)
                     journal.write()
-                    digests = trail.finish(self.threads)
+                    digests = trail.finish()
                 self._publish(staging)
                 journal.remove()
                 if self.failed:
@@ -338,7 +339,9 @@ class Run:
                 self._refuse_none_left()
                 self._mark(receipt, trail)
                 self._note_losses(receipt)
-                self.bytes_written += self._count(receipt)
+                nbytes = self._count(receipt)
+                trail.keep_pace(nbytes)
+                self.bytes_written += nbytes
                 self.bytes_read += sum(receipt.tile.of(r).nbytes for r in self.jobs[receipt.job].sources)
         return count
 
@@ -381,39 +384,3 @@ class Run:
             self.last_progress = now
             self.progress(self.done, self.plan.output_bytes, job.name)
         return nbytes
-
-
-def unwritten(plan: ConversionPlan, jobs: Sequence[TensorJob]) -> list[Ranges]:
-    """For each output the ranges that stay zero.
-
-    InputError where the plan contradicts itself: ranges that overlap, or lie outside of their file.
-    """
-    ranges: list[list[tuple[int, int]]] = [
-        [(at, at + len(data)) for at, data in ((0, o.head), *o.pieces)] for o in plan.outputs]
-    problems: list[GgufxError] = []
-    for job in jobs:
-        for region in job.outputs:
-            ranges[region.file].append((region.offset, region.offset + region.nbytes))
-        if any(r.offset < 0 or r.offset + r.nbytes > plan.inputs[r.file].size for s in job.sources for r in s.regions):
-            problems.append(InputError("the plan reads outside of a source", tensor=job.name))
-    gaps: list[Ranges] = []
-    for output, taken in zip(plan.outputs, ranges, strict=True):
-        end, free = 0, []
-        for start, stop in sorted(taken):
-            if start < end and stop > start:
-                problems.append(InputError(f"the plan writes byte {start} twice", file=output.path))
-            if start > end:
-                free.append((end, start))
-            end = max(end, stop)
-        if end > output.size:
-            problems.append(InputError("the plan writes outside of the file", file=output.path, expected=output.size,
-                                       found=end))
-        elif end < output.size:
-            free.append((end, output.size))
-        gaps.append(free)
-    if [files[0].set for files in plan.sets] != list(range(len(plan.sets))):
-        problems.append(InputError("the plan's sets of files are not in order", file=plan.outputs[0].path.parent))
-    if len({o.path for o in plan.outputs}) < len(plan.outputs):
-        problems.append(InputError("the plan writes a file twice", file=plan.outputs[0].path.parent))
-    raise_all(problems)
-    return gaps

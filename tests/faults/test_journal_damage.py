@@ -23,7 +23,7 @@ def interrupted(make, inject, small_tiles):
         def stop(_):
             raise KeyboardInterrupt
 
-        with inject(32, stop, "pwrite"), pytest.raises(KeyboardInterrupt):
+        with inject(40, stop, "pwrite"), pytest.raises(KeyboardInterrupt):  # in the second shard
             execute(conversion.plan, engine=small_tiles(1), keep_partial=True)
         assert len(read_journal(conversion.folder / "config.json.ggufx-journal").receipts) > 5
         return conversion

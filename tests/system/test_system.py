@@ -76,6 +76,24 @@ def test_macos_tells_of_a_lost_write(monkeypatch, opened):
         posix.sync_file(opened)
 
 
+def test_linux_begins_to_write_a_range(monkeypatch, opened):
+    calls = []
+
+    class Library:
+        def __init__(self, *_) -> None:
+            self.sync_file_range = lambda *arguments: calls.append([a.value for a in arguments])
+
+    posix.start_sync(opened, 0, 4096)  # whatever this system has
+    monkeypatch.setattr(posix.ctypes, "CDLL", Library)
+    posix.start_sync(opened, 5 << 32, 1 << 33)
+    assert calls == [[opened, 5 << 32, 1 << 33, 2]]
+
+
+def test_macos_writes_when_it_likes(monkeypatch, opened):
+    monkeypatch.setattr(posix.ctypes, "CDLL", lambda *_: object())
+    posix.start_sync(opened, 0, 4096)
+
+
 @pytest.fixture
 def rules(tmp_path, monkeypatch) -> stand_in.Windows:
     return stand_in.install(monkeypatch)

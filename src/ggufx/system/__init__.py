@@ -23,6 +23,7 @@ if os.name == "nt":
         rename,
         reserve,
         set_mode,
+        start_sync,
         sync_file,
         sync_folder,
         taken,
@@ -44,10 +45,12 @@ else:
         rename,
         reserve,
         set_mode,
+        start_sync,
         sync_file,
         sync_folder,
         taken,
     )
 
 __all__ = ["CUDA_DRIVER", "after_fork", "copy_range", "cpu_count", "free_space", "lock", "may_write", "open_own", "opener",
-           "pread", "pwrite", "remove", "rename", "reserve", "set_mode", "sync_file", "sync_folder", "taken"]
+           "pread", "pwrite", "remove", "rename", "reserve", "set_mode", "start_sync", "sync_file", "sync_folder",
+           "taken"]

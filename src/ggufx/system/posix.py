@@ -19,6 +19,7 @@ _NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: its fsync leaves the data in the drive's cache
 _DARWIN = sys.platform == "darwin"
 _F_PREALLOCATE, _CONTIGUOUS, _ALL, _FROM_END = 42, 2, 4, 3  # <sys/fcntl.h> of macOS
+_WRITE_NOW = 2  # SYNC_FILE_RANGE_WRITE, <linux/fs.h>
 _FSTORE = struct.Struct("=Iiqqq")  # flags, position mode, offset, length, bytes allocated
 
 
@@ -119,6 +120,13 @@ def remove(descriptor: int, path: Path) -> None:
 def set_mode(descriptor: int, mode: int) -> None:
     """Permissions of a file. OSError where the file system has none."""
     os.fchmod(descriptor, mode)
+
+
+def start_sync(descriptor: int, offset: int, count: int) -> None:
+    """Have the system begin to write a range to the disk, where it takes such a word; what goes wrong, `sync_file` tells."""
+    write_now = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if write_now is not None:
+        write_now(ctypes.c_int(descriptor), ctypes.c_int64(offset), ctypes.c_int64(count), ctypes.c_uint(_WRITE_NOW))
 
 
 def sync_file(descriptor: int) -> None:

@@ -155,6 +155,10 @@ def set_mode(descriptor: int, mode: int) -> None:
     """Nothing: what a new file may is inherited from its folder."""
 
 
+def start_sync(descriptor: int, offset: int, count: int) -> None:
+    """Nothing: Windows begins by itself."""
+
+
 def sync_file(descriptor: int) -> None:
     os.fsync(descriptor)
 
