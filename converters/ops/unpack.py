@@ -169,18 +169,19 @@ class Unpack(Op):
 
     def _blocks(self, codes: np.ndarray, values: np.ndarray, found: dict[str, np.ndarray]) -> np.ndarray:
         """uint8 [rows, row_bytes] of type `into`."""
+        from ...quant.cpu.stored import scale_codes
+
         rows, cols = self.size
         bands = (self.first + np.arange(rows)) // self.block[0] - self.first // self.block[0]
         if self.into in ("MXFP4", "NVFP4"):
             return blocks(self.into, codes, {"scales": found["scale_codes"][bands]})
-        numbers = values[codes].astype(np.int16)
         if self.symmetric and (found["zeros"] != 1 << (dict(self.parts)["codes"].bits or 8) - 1).any():
             raise ValueError("zeros that are not half the range of the codes, as its first ones are")
-        if "zeros" in found:
-            numbers -= found["zeros"].astype(np.int16)[bands].repeat(self.block[1], 1)[:, :cols]
+        numbers, zeros = np.empty((rows, cols), np.float32), found.get("zeros", np.empty((0, 0), np.float32))
+        scale_codes(codes, values, np.ones_like(found["scales"]), zeros, self.first % self.block[0], *self.block, numbers)
         each = self.block[1] // BLOCK[self.into]
-        return blocks(self.into, numbers, {role: found[role][bands].repeat(each, 1) for role in ("scales", "biases")
-                                           if role in found})
+        floats = {role: found[role][bands].repeat(each, 1) for role in ("scales", "biases") if role in found}
+        return blocks(self.into, numbers.astype(np.int16), floats)
 
     def _numbers(self, xs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """The codes, what each stands for, and the other parts by role."""
