@@ -132,10 +132,10 @@ class Grid(Op):
                 start += bits
             return found
         if len(self.order) > 2:
-            runs, left = divmod(2 * rows.shape[1], len(self.order))
+            count, left = divmod(2 * rows.shape[1], len(self.order))
             if left or len(self.order) % self.lanes:
                 raise ValueError(f"rows of {2 * rows.shape[1]} codes, where runs of {len(self.order)} are needed")
-            out = np.empty((n, self.lanes, runs * len(self.order) // self.lanes), np.uint8)
+            out = np.empty((n, self.lanes, count * len(self.order) // self.lanes), np.uint8)
             unpack_shuffled(rows, np.array(self.order, np.int64), out)
             return out.reshape(n * self.lanes, -1)
         if not self.dense and WORD % self.bits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -78,13 +78,20 @@ def side_files(model: GgufFile, config: Config, original: bool, notes: list[str]
     return files
 
 
-def shards_of(tensors: list[HfTensor], kept: Mapping[str, Any], own: Source | None, max_bytes: int | None) -> list[Shard]:
-    """The files of the weights: the original's where they are known and nothing else is asked for."""
+def shards_of(tensors: list[HfTensor], kept: Mapping[str, Any], own: Source | None, max_bytes: int | None,
+              packed: bool = False) -> list[Shard]:
+    """The files of the weights: the original's where they are known and nothing else is asked for. `packed`: weights are
+    stored as they were, and what the files said of them is true."""
     made = {t.name for t in tensors}
     rows = [(t.name, t.dtype, t.shape) for t in tensors]
     rows += [(name, k["dtype"], tuple(k["shape"])) for name, k in kept.items() if name not in made]
-    found = own.shards(rows) if own and max_bytes is None else None
-    return found or shard(rows, max_bytes or DEFAULT_SHARD_BYTES)
+    found = (own.shards(rows) if own and max_bytes is None else None) or shard(rows, max_bytes or DEFAULT_SHARD_BYTES)
+    headers = own.headers if own and packed else {}
+    if not headers:
+        return found
+    same = all(part.file_name in headers for part in found)
+    every = {key: text for said in headers.values() for key, text in said}  # in files that are cut otherwise, all of it
+    return [replace(part, metadata=dict(headers[part.file_name]) if same else every) for part in found]
 
 
 def index_of(shards: list[Shard], own: Source | None) -> dict[str, bytes]:
@@ -103,7 +110,7 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
     place: dict[str, tuple[int, int]] = {}  # name -> output, offset
     outputs: list[OutputFile] = []
     for i, part in enumerate(shards):
-        head = encode_safetensors_header(part.tensors)
+        head = encode_safetensors_header(part.tensors, part.metadata)
         place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
         pieces = tuple(piece for t in part.tensors if t.name in kept
                        for piece in kept_pieces(model.metadata, model.path, t.name, kept[t.name], len(head) + t.offset))
