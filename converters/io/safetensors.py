@@ -47,6 +47,7 @@ class Shard:
 
     file_name: str
     tensors: tuple[TensorLayout, ...]
+    metadata: Mapping[str, str] | None = None  # as of `encode_safetensors_header`
 
 
 def read_safetensors_header(path: str | Path) -> SafetensorsFile:
@@ -75,6 +76,11 @@ def read_safetensors_header(path: str | Path) -> SafetensorsFile:
                          hint="keep the parts as they are, with model.safetensors.index.json beside them")
     _check_cover(tensors.values(), 8 + length, size, path)
     return SafetensorsFile(path, tensors, metadata)
+
+
+def header_metadata(path: Path) -> dict[str, str]:
+    """What a file says beside its tensors; nothing where it is no safetensors file. Raises as `read_safetensors_header`."""
+    return read_safetensors_header(path).metadata if path.suffix == ".safetensors" else {}
 
 
 def _checked(raw: bytes, path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:

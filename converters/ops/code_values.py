@@ -17,7 +17,7 @@ def values_of(kind: str, bits: int) -> np.ndarray:
     if kind == "E2M3":
         return np.tile(np.concatenate([FLOAT6, -FLOAT6]), 4)
     half = 1 << (bits or 8) - 1
-    numbers = {"U": codes, "U-": codes - half, "I": (codes & 2 * half - 1 ^ half) - half, "U+1": codes + 1 & 2 * half - 1,
+    numbers = {"U": codes, "U-": codes - half, "I": (codes ^ half) - half, "U+1": codes + 1 & 2 * half - 1,
                "T": codes - 1}
     return numbers[kind].astype(np.float32)
 

@@ -95,46 +95,53 @@ class Grid(Op):
         if not self.bits:
             found = _turned(x) if self.turned else x
         elif self.bands:
-            shifts = range(self.bands) if not self.high else reversed(range(self.bands))
-            found = np.concatenate([(x >> self.bits * k & (1 << self.bits) - 1).astype(np.uint8) for k in shifts])
-        elif self.turned and self.axis and self.bits == 4 and self.word == WORD and len(self.order) in (0, 8):
-            found = _below(_turned(x), self.order or range(8))
+            places = range(0, self.bands * len(x), len(x) or 1)
+            found = _rows(x, self.bits, 1, places[::-1] if self.high else places)
+        elif (self.axis == 0) != self.turned and self._apart:
+            each = self.word // self.bits
+            found = _rows(_turned(x) if self.turned else x, self.bits, each, self.order or range(each))
         else:
-            words = _turned(x) if self.axis == 0 else x
-            found = self._spread(words)
-            if self.lanes > 1:  # [n, runs, lanes, columns of a run]
-                found = found.reshape(len(found), -1, self.lanes, len(self.order) // self.lanes).swapaxes(1, 2)
-                found = found.reshape(len(found) * self.lanes, -1)
+            found = self._spread(_turned(x) if self.axis == 0 else x)
             if (self.axis == 0) != self.turned:
                 found = _turned(found)
         if found.shape[1] < cols:
             raise ValueError(f"{found.shape[1]} columns of codes, where {cols} are needed")
         return found[:, :cols]
 
+    @property
+    def _apart(self) -> bool:
+        """Whether the codes of a word are of rows below each other, and nothing else is."""
+        each = self.word // self.bits
+        return not self.planes and each * self.bits == self.word and len(self.order) in (0, each) and self.lanes == 1
+
     def _spread(self, words: np.ndarray) -> np.ndarray:
         """The codes of each row of words, or of bytes."""
-        from ...quant.cpu.stored import unpack
+        from ...quant.cpu.stored import unpack, unpack_shuffled
 
         n, width = words.shape
+        rows = np.ascontiguousarray(words).view(np.uint8).reshape(n, -1)
         if self.bits == 8:
-            return np.ascontiguousarray(words).view(np.uint8).reshape(n, -1)
+            return rows
         if self.planes:
-            runs = np.ascontiguousarray(words).view(np.uint8).reshape(n, -1, 4 * self.bits)
+            runs = rows.reshape(n, -1, 4 * self.bits)
             found, start = np.zeros((n, runs.shape[1] * WORD), np.uint8), 0
             for bits in self.planes:
                 plane = np.empty_like(found)
-                unpack(np.ascontiguousarray(runs[..., 4 * start : 4 * (start + bits)]).reshape(n, -1), bits,
-                       np.zeros(0, np.int64), plane)
+                unpack(np.ascontiguousarray(runs[..., 4 * start : 4 * (start + bits)]).reshape(n, -1), bits, False, plane)
                 found |= plane << start
                 start += bits
             return found
-        if self.dense or WORD % self.bits == 0:
-            rows = np.ascontiguousarray(words).view(np.uint8).reshape(n, -1)
-            count = rows.shape[1] * 8 // self.bits
-        else:
-            rows, count = np.ascontiguousarray(words).view(np.uint8).reshape(n * width, -1), WORD // self.bits
-        out = np.empty((len(rows), count), np.uint8)
-        unpack(rows, self.bits, np.array(self.order, np.int64), out)
+        if len(self.order) > 2:
+            count, left = divmod(2 * rows.shape[1], len(self.order))
+            if left or len(self.order) % self.lanes:
+                raise ValueError(f"rows of {2 * rows.shape[1]} codes, where runs of {len(self.order)} are needed")
+            out = np.empty((n, self.lanes, count * len(self.order) // self.lanes), np.uint8)
+            unpack_shuffled(rows, np.array(self.order, np.int64), out)
+            return out.reshape(n * self.lanes, -1)
+        if not self.dense and WORD % self.bits:
+            rows = rows.reshape(n * width, -1)
+        out = np.empty((len(rows), rows.shape[1] * 8 // self.bits), np.uint8)
+        unpack(rows, self.bits, self.order == (1, 0), out)
         return out.reshape(n, -1)
 
     def stored(self, codes: np.ndarray, width: int) -> np.ndarray:
@@ -169,15 +176,15 @@ class Grid(Op):
     def numbers(self, x: np.ndarray, cols: int) -> np.ndarray:
         """float32 [rows, cols] of a window."""
         codes = self.codes(x, cols)
-        return codes if self.kind in FLOATS else values_of(self.kind, self.bits)[codes]
+        return codes if self.kind in FLOATS else values_of(self.kind, self.bits).take(codes)
 
 
-def _below(words: np.ndarray, order: Sequence[int]) -> np.ndarray:
-    """Codes of words of eight rows each: turned as words, an eighth of what codes would be to turn."""
-    from ...quant.cpu.stored import unpack_below
+def _rows(words: np.ndarray, bits: int, step: int, places: Sequence[int]) -> np.ndarray:
+    """Codes of rows that lie apart in words; of words that hold a matrix turned, a fraction of the codes is to turn."""
+    from ...quant.cpu.stored import unpack_rows
 
-    out = np.empty((8 * len(words), words.shape[1]), np.uint8)
-    unpack_below(words, np.array(order, np.int64), out)
+    out = np.empty((len(places) * len(words), words.shape[1]), np.uint8)
+    unpack_rows(words, bits, step, np.array(places, np.int64), out)
     return out
 
 

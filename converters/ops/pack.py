@@ -136,8 +136,8 @@ class Pack(Op):
             if role == "codes":
                 out.append(grid.stored(codes, width))
             elif role == "zeros":
-                half = np.full((len(bands), len(groups)), 1 << (grids["codes"].bits or 8) - 1, np.int16)
-                out.append(grid.stored(_codes(half, grid), width))
+                middle = np.full((len(bands), len(groups)), op.middle, np.int16)
+                out.append(grid.stored(_codes(middle, grid), width))
             else:
                 values = np.concatenate(shared[role])
                 values = values if op.into in EIGHT else _floats(values, kind)
@@ -146,9 +146,9 @@ class Pack(Op):
 
     def _zeros(self, number: int, start: int, stop: int) -> np.ndarray | int:
         """What was subtracted from each number of these rows; of one matrix."""
-        op, grids = self.of, dict(self.of.parts)
+        op = self.of
         if op.symmetric:
-            return 1 << (grids["codes"].bits or 8) - 1
+            return op.middle
         if not self.zeros:
             return 0
         groups = -(-op.size[1] // op.block[1])

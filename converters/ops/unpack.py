@@ -41,7 +41,8 @@ class Unpack(Op):
     first   of rows that are part of a matrix, how many are before them
     width   columns of the coded matrix, where its rows are runs of the weight's elements, not rows of it
     after   what every number is multiplied by, in the end
-    symmetric   zeros are half the codes' range
+    symmetric   zeros are the middle of the codes' range
+    used    bits of a code that hold it, where fewer than it has, as is said; 0: all
     into    the GGUF type whose blocks it makes in place of float32
     once    zeros are no whole numbers: what float32 would round twice is computed in float64
     """
@@ -56,11 +57,18 @@ class Unpack(Op):
     nested: int = 0
     offset: float = 0.0
     symmetric: bool = False
+    used: int = 0
     into: str = ""
 
     @property
     def emits(self) -> str:
         return self.into or "F32"
+
+    @property
+    def middle(self) -> int:
+        """The zero of a code whose range lies evenly about it."""
+        codes = dict(self.parts)["codes"]
+        return 0 if codes.kind == "I" else 1 << (codes.bits or 8) - 1
 
     @cached_property
     def repacked(self) -> Unpack | None:
@@ -72,7 +80,7 @@ class Unpack(Op):
         codes, zeros = grids["codes"], grids.get("zeros")
         if self.width or self.once or self.after != 1 or {"groups", "values", "scale_values", "columns"} & grids.keys():
             return None
-        bits = codes.bits or 8
+        bits = self.used or codes.bits or 8
         kind = ""
         if codes.kind == "E2M1":
             kind = {"F8_E8M0": "MXFP4", "F8_E4M3": "NVFP4"}.get(grids["scales"].kind, "")
@@ -102,7 +110,7 @@ class Unpack(Op):
         return (len(grids) == len(self.parts) == len(dict(self.parts)) and all(g.sound for g in grids)
                 and len(self.size) == len(self.block) == 2 and all(map(_counts, (*self.size, *self.block)))
                 and (self.first, self.width, self.nested) == (0, 0, 0) and (self.after, self.offset) == (1, 0)
-                and self.once is False and isinstance(self.symmetric, bool))
+                and self.once is False and isinstance(self.symmetric, bool) and type(self.used) is int and 0 <= self.used <= 8)
 
     def shape(self, shapes):
         if len(shapes) != len(self.parts):
@@ -169,18 +177,19 @@ class Unpack(Op):
 
     def _blocks(self, codes: np.ndarray, values: np.ndarray, found: dict[str, np.ndarray]) -> np.ndarray:
         """uint8 [rows, row_bytes] of type `into`."""
+        from ...quant.cpu.stored import scale_codes
+
         rows, cols = self.size
         bands = (self.first + np.arange(rows)) // self.block[0] - self.first // self.block[0]
         if self.into in ("MXFP4", "NVFP4"):
             return blocks(self.into, codes, {"scales": found["scale_codes"][bands]})
-        numbers = values[codes].astype(np.int16)
-        if self.symmetric and (found["zeros"] != 1 << (dict(self.parts)["codes"].bits or 8) - 1).any():
-            raise ValueError("zeros that are not half the range of the codes, as its first ones are")
-        if "zeros" in found:
-            numbers -= found["zeros"].astype(np.int16)[bands].repeat(self.block[1], 1)[:, :cols]
+        if self.symmetric and (found["zeros"] != self.middle).any():
+            raise ValueError(f"zeros that are not {self.middle}, the middle of the codes' range, as its first ones are")
+        numbers, zeros = np.empty((rows, cols), np.float32), found.get("zeros", np.empty((0, 0), np.float32))
+        scale_codes(codes, values, np.ones_like(found["scales"]), zeros, self.first % self.block[0], *self.block, numbers)
         each = self.block[1] // BLOCK[self.into]
-        return blocks(self.into, numbers, {role: found[role][bands].repeat(each, 1) for role in ("scales", "biases")
-                                           if role in found})
+        return blocks(self.into, numbers.astype(np.int16), {
+            role: found[role][bands].repeat(each, 1) for role in ("scales", "biases") if role in found})
 
     def _numbers(self, xs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """The codes, what each stands for, and the other parts by role."""

@@ -142,7 +142,8 @@ def plan_gguf_to_hf(path: Path, folder: Path, options: HfOptions) -> ConversionP
     bytes_of, of_keys = from_keys(spec, hp, keys, main_dtype(reading), path, reading.spelled, kept)
     model.metadata.update(bytes_of)
     kept |= of_keys
-    shards = shards_of(tensors, kept, own if options.dtype == "auto" else None, options.max_shard_bytes)
+    shards = shards_of(tensors, kept, own if options.dtype == "auto" else None, options.max_shard_bytes,
+                       reading.packing is not None)
     files = {**index_of(shards, own), **texts.files, **pooling,
              **side_files(model, config, original is not None, reading.notes, reading.packing)}
     return assemble(folder, model, kept, shards, reading.notes, tensors, files, {

@@ -79,16 +79,24 @@ def side_files(model: GgufFile, config: Config, original: bool, notes: list[str]
     return files
 
 
-def shards_of(tensors: list[HfTensor], kept: Mapping[str, Any], own: Source | None, max_bytes: int | None) -> list[Shard]:
+def shards_of(tensors: list[HfTensor], kept: Mapping[str, Any], own: Source | None, max_bytes: int | None,
+              packed: bool = False) -> list[Shard]:
     """The files of the weights: the original's where they are known and nothing else is asked for; then those of checkpoints
-    in folders."""
+    in folders. `packed`: weights are stored as they were, and what the files said of them is true."""
     made = {t.name for t in tensors}
     rows = [(t.name, t.dtype, t.shape) for t in tensors]
     rows += [(name, k["dtype"], tuple(k["shape"])) for name, k in kept.items() if name not in made]
     of = {folder: [row for row in rows if folder_of(row[0]) == folder] for folder in sorted({folder_of(n) for n, _, _ in rows})}
-    found = own.shards(of[""]) if own and max_bytes is None and "" in of else None
-    return [Shard(folder + part.file_name, part.tensors) for folder, inner in of.items()
-            for part in (found if found and not folder else shard(inner, max_bytes or DEFAULT_SHARD_BYTES))]
+    known = own.shards(of[""]) if own and max_bytes is None and "" in of else None
+    found = [replace(part, file_name=folder + part.file_name) for folder, inner in of.items()
+             for part in (known if known and not folder else shard(inner, max_bytes or DEFAULT_SHARD_BYTES))]
+    headers = own.headers if own and packed else {}
+    if not headers:
+        return found
+    same = all(part.file_name in headers for part in found if not folder_of(part.file_name))
+    every = {key: text for said in headers.values() for key, text in said}  # in files that are cut otherwise, all of it
+    return [part if folder_of(part.file_name) else replace(part, metadata=dict(headers[part.file_name]) if same else every)
+            for part in found]
 
 
 def index_of(shards: list[Shard], own: Source | None) -> dict[str, bytes]:
@@ -116,7 +124,7 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
     place: dict[str, tuple[int, int]] = {}  # name -> output, offset
     outputs: list[OutputFile] = []
     for i, part in enumerate(shards):
-        head = encode_safetensors_header(_in_folder(part).tensors)
+        head = encode_safetensors_header(_in_folder(part).tensors, part.metadata)
         place.update({t.name: (i, len(head) + t.offset) for t in part.tensors})
         pieces = tuple(piece for t in part.tensors if t.name in kept
                        for piece in kept_pieces(model.metadata, model.path, t.name, kept[t.name], len(head) + t.offset))

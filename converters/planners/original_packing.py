@@ -28,6 +28,7 @@ from ..plan.plan import region_bytes
 from ..rules.match import Match
 from ..sources.packed.tensor import PackedTensor
 from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
+from .packed_sources import stored_of
 from .reading import Reading
 
 KEY = "packed."  # behind KEPT: the bytes of small parts, each content once
@@ -113,9 +114,13 @@ class _Room:
                 for content, number in self.numbers.items()}
 
 
+class NoWayBack(Exception):
+    """Weights cannot come back as they were stored: the first reason, for people."""
+
+
 def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken: int) -> Metadata:
     """Tells `source` how the weights were stored, where all that were packed are repacked and the rest has room; the
-    key-values that it refers to. `taken`: bytes that are kept already."""
+    key-values that it refers to. `taken`: bytes that are kept already. Raises NoWayBack."""
     with Reader() as read:
         return _record(reading, repacked, source, _Room(MAX_KEPT_BYTES - taken, read))
 
@@ -127,40 +132,47 @@ def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room:
         weights = [[reading.source(name) for name in names] for names in match.hf]
         if not any(isinstance(t, PackedTensor) for names in weights for t in names):
             continue
-        found = [_recorded(names, packings, room) for names in weights] if match.gguf[0] in repacked else [None]
-        if None in found:
-            return {}
-        packed[match.gguf[0]] = found
+        if match.gguf[0] not in repacked:
+            first = next(t for names in weights for t in names if isinstance(t, PackedTensor))
+            raise NoWayBack(f"no block holds the {first.form} numbers of {first.name} as it is stored")
+        packed[match.gguf[0]] = [_recorded(names, packings, room) for names in weights]
     if not packed:
         return {}
     beside = {}
     for tensor in reading.checkpoint.beside.values():
         number = room.add(_content(tensor, room.read)) if tensor.nbytes <= room.left else None
         if number is None:
-            return {}
+            raise NoWayBack(_too_much(tensor.name))
         beside[tensor.name] = [tensor.type, list(tensor.shape), number]
+    stored = (part for t in reading.checkpoint.tensors.values() for part in stored_of(t))
+    files = dict.fromkeys(part.file for part in (*stored, *reading.checkpoint.beside.values()))
+    if not source.record_headers(files, room.left):
+        raise NoWayBack(_too_much("the metadata of the safetensors files"))
     source.packings, source.packed, source.beside = [p.to_json() for p in packings], packed, beside
     return room.metadata()
 
 
-def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room) -> list[Any] | None:
+def _too_much(name: str) -> str:
+    return f"{name}, with what is like it, is beyond the {MAX_KEPT_BYTES >> 20} MiB that a file keeps beside its blocks"
+
+
+def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room) -> list[Any]:
     """Number of the stored form of these, which is one and the same, and numbers of kept contents by role."""
     tensors = [t for t in weights if isinstance(t, PackedTensor)]
     (first, *others) = [_packing(t) for t in tensors] or [None]
     if first is None or len(tensors) < len(weights) or any(other != first for other in others) or not first.fits:
-        return None
+        raise NoWayBack(f"blocks do not tell all of how {weights[0].name} is stored")
     kept, made = {}, first.made
     for number, (role, _, kind, shape) in enumerate(first.parts):
         if role in made:
             if any(first.pack.padding) and not all(first.padded_with_zeros(role, _content(t.stored[number][1], room.read))
                                                    for t in tensors):
-                return None
+                raise NoWayBack(f"blocks do not tell what lies behind the rows of {tensors[0].stored[number][1].name}")
             continue
-        if region_bytes(kind, shape) > room.left:
-            return None
-        content = _contents((t.stored[number][1] for t in tensors), room.left, room.read)
+        content = None if region_bytes(kind, shape) > room.left else \
+            _contents((t.stored[number][1] for t in tensors), room.left, room.read)
         if content is None or (place := room.add(content)) is None:
-            return None
+            raise NoWayBack(_too_much(tensors[0].stored[number][1].name))
         kept[role] = place
     return [packings.setdefault(first, len(packings)), kept]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from ...quant.formats import ELEMENT_TYPES
 from ..errors import InputError
 from ..io.json_file import parse_object, read_json
-from ..io.safetensors import MAX_ELEMENTS, Shard, layout
+from ..io.safetensors import MAX_ELEMENTS, Shard, header_metadata, layout
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, Value, ValueType, array, string
 from ..ops import Shape
@@ -53,6 +53,7 @@ class Source:
     packings: list[dict] = field(default_factory=list)  # stored forms of weights that are repacked: see `original_packing`
     packed: dict[str, list] = field(default_factory=dict)  # GGUF name -> of each part, index in `packings` and what is kept
     beside: dict[str, list] = field(default_factory=dict)  # tensors that are no weights: type, shape, which kept content
+    headers: dict[str, list] = field(default_factory=dict)  # file -> (key, text) of its metadata, of packed weights
 
     def to_value(self) -> str:
         return json.dumps({"version": VERSION, **{k: v for k, v in vars(self).items() if v}}, sort_keys=True)
@@ -107,6 +108,14 @@ class Source:
         if isinstance(metadata, dict) and len(json.dumps(metadata)) <= MAX_INDEX_METADATA:
             self.index = metadata
 
+    def record_headers(self, files: Iterable[Path], room: int) -> bool:
+        """Remember what files say beside their tensors, where that is not what is written anyway; whether there is room."""
+        found = {file.name: list(header_metadata(file).items()) for file in files if _file_name(file.name)}
+        if all(said == [("format", "pt")] for said in found.values()):
+            return True
+        self.headers = found
+        return sum(len(key) + len(text) for said in found.values() for key, text in said) <= room
+
     def shards(self, rows: Sequence[tuple[str, str, Shape]]) -> list[Shard] | None:
         """The files as they were; None where they are not known, or not of exactly these tensors."""
         if not self.files or len(rows) != sum(count for _, count in self.places):
@@ -135,11 +144,18 @@ def _sound(data: Mapping[str, Any]) -> bool:
             and all(map(_text, (*data["layouts"], *data["decoded"])))
             and all(isinstance(p, list) and len(p) == 2 and all(map(_text, p)) for p in data["aliases"])
             and all(map(_kept, data["kept"].values()))
+            and isinstance(data["headers"], dict) and all(map(_file_name, data["headers"]))
+            and all(map(_said, data["headers"].values()))
             and isinstance(data["folded"], dict) and all(map(_folded, data["folded"].values()))
             and all(isinstance(data[f], list) for f in ("files", "places")) and isinstance(data["index"], dict)
             and all(map(_file_name, data["files"])) and len(set(data["files"])) == len(data["files"])
             and all(_counts(p) and len(p) == 2 and p[0] < len(data["files"]) for p in data["places"])
             and len({p[0] for p in data["places"]}) == len(data["files"]))
+
+
+def _said(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2
+                                           and all(isinstance(text, str) for text in pair) for pair in value)
 
 
 def _text(value: Any) -> bool:

@@ -17,13 +17,12 @@ from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.own_keys import residue_with_template
 from ..tokenizer.to_gguf import TokenizerResult
 from .kept_tensors import keep
-from .original_packing import record
-from .own_keys import MAX_KEPT_BYTES, Source, json_value
+from .original_packing import NoWayBack, record
+from .own_keys import Source, json_value
 from .packed_sources import stored_of
 from .reading import Reading
 
-NO_WAY_BACK = ("gguf-to-hf will make floats of this file: not all weights that were packed can be made again of blocks and "
-               f"{MAX_KEPT_BYTES >> 20} MiB beside them")
+NO_WAY_BACK = "gguf-to-hf will make floats of this file: {}"
 
 
 def residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, str], texts: tuple[str, ...],
@@ -57,14 +56,16 @@ def residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, st
     if not repacked:
         return own
     if checkpoint.made:  # its files, and the order of its rows, are not those that come back
-        reading.notes.append(NO_WAY_BACK)
+        reading.notes.append(NO_WAY_BACK.format("its weights were stored under other names and in another order"))
         return own | {True: own[False]}
-    packing = record(reading, repacked, source, sum(int(np.asarray(value.data).nbytes) for value in kept.values()))
+    packing: Metadata = {}
+    try:
+        packing = record(reading, repacked, source, sum(int(np.asarray(value.data).nbytes) for value in kept.values()))
+    except NoWayBack as why:
+        reading.notes.append(NO_WAY_BACK.format(why))
     if source.packed:
         stored = [part for t in checkpoint.tensors.values() for part in stored_of(t)]
         source.record_files({t.name: t for t in (*stored, *checkpoint.beside.values())}, index)
         for name in FILES:
             packing |= json_value(checkpoint.folder, name)
-    else:
-        reading.notes.append(NO_WAY_BACK)
     return own | {True: {"ggufx.source": string(source.to_value()), **files, **kept, **packing}}

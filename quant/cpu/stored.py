@@ -8,54 +8,70 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compile import kernel
+from .compile import inline, kernel
 
 
 @kernel
-def unpack(rows, bits, order, out):
+def unpack(rows, bits, swapped, out):
     """Codes of `bits` (1 to 8), the first in the lowest bits and without a gap: uint8 [n, bytes] -> uint8 [n, codes].
 
-    `order`, of codes of 4 bits: in each run of as many codes, the place of each; empty for the order in which they lie."""
+    `swapped`: of codes of 4 bits, the first is in the high half of its byte."""
     n, count = out.shape
-    last = rows.shape[1] - 1
-    mask = (1 << bits) - 1
-    if order.size:
-        run = order.size
-        for r in range(n):
-            for j in range(0, count, run):
-                for k in range(0, run, 2):
-                    byte = rows[r, (j + k) >> 1]
-                    out[r, j + order[k]] = byte & 15
-                    out[r, j + order[k + 1]] = byte >> 4
-        return
-    if bits == 4:
-        for r in range(n):
-            for j in range(count >> 1):
-                byte = rows[r, j]
-                out[r, 2 * j] = byte & 15
-                out[r, 2 * j + 1] = byte >> 4
-            if count & 1:
-                out[r, count - 1] = rows[r, count >> 1] & 15
-        return
     for r in range(n):
-        for j in range(count):
+        row, codes = rows[r], out[r]
+        done = 0
+        if bits == 4:
+            first = np.uint8(4 if swapped else 0)
+            for j in range(count >> 1):
+                codes[2 * j] = row[j] >> first & np.uint8(15)
+                codes[2 * j + 1] = row[j] >> np.uint8(4) - first & np.uint8(15)
+            done = count & ~1
+        else:
+            mask = np.uint64((1 << bits) - 1)
+            for j in range(min(count, 8 * row.size // bits) >> 3):  # eight codes fill bytes
+                word = np.uint64(0)
+                for k in range(bits):
+                    word |= np.uint64(row[j * bits + k]) << np.uint64(8 * k)
+                for k in range(8):
+                    codes[8 * j + k] = word >> np.uint64(bits * k) & mask
+            done = min(count, 8 * row.size // bits) & ~7
+        for j in range(done, count):
             at = j * bits
-            byte = at >> 3
-            word = np.int64(rows[r, byte])
-            if byte < last:
-                word |= np.int64(rows[r, byte + 1]) << 8
-            out[r, j] = word >> (at & 7) & mask
+            word = np.int64(row[at >> 3])
+            if (at >> 3) < row.size - 1:
+                word |= np.int64(row[(at >> 3) + 1]) << 8
+            shift = 4 * (at >> 2 & 1 ^ swapped) if bits == 4 else at & 7
+            codes[j] = word >> shift & (1 << bits) - 1
 
 
 @kernel
-def unpack_below(words, order, out):
-    """Codes of 4 bits, eight rows of them to a word, `order[k]` that of the k-th lowest: uint32 [n, m] -> uint8 [8 n, m]."""
-    n, m = words.shape
+def unpack_shuffled(rows, order, out):
+    """Codes of 4 bits of which as many as `order` has lie together, `order[k]` the place of the k-th lowest in a run of the
+    flattened rows of `out`: uint8 [n, bytes] -> uint8 [n, lanes, codes of a lane]; each lane has its share of a run."""
+    n, lanes, count = out.shape
+    share = order.size // lanes
+    place = order // share * count + order % share
     for r in range(n):
-        for k in range(8):
-            row, shift = 8 * r + order[k], np.uint32(4 * k)
+        row, codes = rows[r], out[r].reshape(-1)
+        for run in range(count // share):
+            for k in range(order.size >> 1):
+                byte = row[run * (order.size >> 1) + k]
+                codes[np.uintp(run * share + place[2 * k])] = byte & np.uint8(15)
+                codes[np.uintp(run * share + place[2 * k + 1])] = byte >> np.uint8(4)
+
+
+@kernel
+def unpack_rows(words, bits, step, places, out):
+    """Codes of `bits` of rows that lie apart: row r of uint8 or uint32 [n, m] holds rows step * r + places[k] of out, uint8
+    [.., m], the lowest bits first."""
+    n, m = words.shape
+    mask = np.uint32((1 << bits) - 1)
+    for r in range(n):
+        row = words[r]
+        for k in range(places.size):
+            shift, codes = np.uint32(bits * k), out[step * r + places[k]]
             for c in range(m):
-                out[row, c] = words[r, c] >> shift & np.uint32(15)
+                codes[c] = np.uint32(row[c]) >> shift & mask
 
 
 @kernel
@@ -69,11 +85,13 @@ def turn(x, out):
         for j in range(0, m, 64):
             wide = min(64, m - j)
             for a in range(high):
+                line, row = square[a], x[i + a, j : j + wide]
                 for b in range(wide):
-                    square[b, a] = x[i + a, j + b]
+                    line[b] = row[b]
             for b in range(wide):
+                row = out[j + b, i : i + high]
                 for a in range(high):
-                    out[j + b, i + a] = square[b, a]
+                    row[a] = square[a, b]
 
 
 @kernel
@@ -87,9 +105,33 @@ def unmask(mask, kept, named, out):
         before = at
         for c in range(cols):
             bit = np.int64(mask[r, c >> 3]) >> (c & 7) & 1
-            out[r, c] = held[min(at, last)] * bit  # no branch, which would be taken at random
+            out[r, c] = held[np.uintp(min(at, last))] * bit  # no branch, which would be taken at random
             at += bit
         named[r] = at - before
+
+
+@inline
+def counting(table):
+    """`flip` and `shift` of a table [256] whose entries are (code ^ flip) - shift, as those of whole numbers are: these are
+    computed many at a time, which nothing is looked up. shift -1: another table."""
+    flip = np.argmin(table)
+    shift = np.int32(-table[flip]) if -256 <= table[flip] <= 0 else np.int32(-1)
+    made = np.empty(256, np.float32)
+    for code in range(256):
+        made[code] = (code ^ flip) - shift
+    same = np.array_equal(made.view(np.uint32), table.view(np.uint32))  # bits: -0 is not computed
+    return np.uint8(flip), shift if same else np.int32(-1)
+
+
+@inline
+def scale_run(codes, table, flip, shift, zero, scale, start, stop, out):
+    """(table[code] - zero) * scale, of a row from `start` to `stop`; these are not negative, which the compiler must see."""
+    if shift >= 0:
+        for c in range(np.uintp(start), np.uintp(stop)):
+            out[c] = (np.float32(np.int32(codes[c] ^ flip) - shift) - zero) * scale
+    else:
+        for c in range(np.uintp(start), np.uintp(stop)):
+            out[c] = (table[codes[c]] - zero) * scale
 
 
 @kernel
@@ -97,53 +139,66 @@ def scale_codes(codes, table, scales, zeros, first, height, width, out):
     """(table[code] - zero) * scale. Numbers of `height` rows and `width` columns share a scale; `first` counts the rows
     before the first one that its scale has too. `zeros`: as `scales`, or [0, 0] for none."""
     rows, cols = codes.shape
-    offset = zeros.shape[0] > 0
+    flip, shift = counting(table)
     for r in range(rows):
         band = (first + r) // height
         for group in range(scales.shape[1]):
-            start, stop = group * width, min(group * width + width, cols)
-            scale = scales[band, group]
-            if offset:
-                zero = zeros[band, group]
-                for c in range(start, stop):
-                    out[r, c] = (table[codes[r, c]] - zero) * scale
-            else:
-                for c in range(start, stop):
-                    out[r, c] = table[codes[r, c]] * scale
+            zero = zeros[band, group] if zeros.size else np.float32(0)  # which changes nothing, not even -0
+            start = group * width
+            scale_run(codes[r], table, flip, shift, zero, scales[band, group], start, min(start + width, cols), out[r])
 
 
 @kernel
 def scale_columns(codes, table, scales, zeros, groups, out):
     """(table[code] - zero) * scale, column c with those of group groups[c]."""
     rows, cols = codes.shape
+    begin = np.zeros(scales.shape[1] + 1, np.int64)
+    for c in range(cols):
+        begin[groups[c] + 1] += 1
+    for group in range(scales.shape[1]):
+        begin[group + 1] += begin[group]
+    columns, at = np.empty(cols, np.uint32), begin.copy()  # of one group after another: scales are not looked up
+    for c in range(cols):
+        columns[at[groups[c]]] = c
+        at[groups[c]] += 1
     for r in range(rows):
-        for c in range(cols):
-            group = groups[c]
-            out[r, c] = (table[codes[r, c]] - zeros[r, group]) * scales[r, group]
+        row, line = codes[r], out[r]
+        for group in range(scales.shape[1]):
+            scale, zero = scales[r, group], zeros[r, group]
+            for i in range(np.uintp(begin[group]), np.uintp(begin[group + 1])):
+                c = columns[i]
+                line[c] = (table[row[c]] - zero) * scale
 
 
 @kernel
 def scale_and_shift(codes, table, scales, biases, width, out):
     """table[code] * scale + bias."""
     rows, cols = codes.shape
+    flip, shift = counting(table)
     for r in range(rows):
+        line = out[r]
         for group in range(scales.shape[1]):
-            scale, bias = scales[r, group], biases[r, group]
-            for c in range(group * width, min(group * width + width, cols)):
-                product = table[codes[r, c]] * scale
-                out[r, c] = product + bias
+            start, stop = group * width, min(group * width + width, cols)
+            scale_run(codes[r], table, flip, shift, np.float32(0), scales[r, group], start, stop, line)
+            bias = biases[r, group]
+            for c in range(np.uintp(start), np.uintp(stop)):
+                line[c] += bias
 
 
 @kernel
 def scale_once(codes, table, scales, zeros, first, height, width, out):
     """As `scale_codes`, of zeros that are no whole numbers: computed in float64, rounded once."""
     rows, cols = codes.shape
+    flip, shift = counting(table)
     for r in range(rows):
         band = (first + r) // height
+        line = out[r]
         for group in range(scales.shape[1]):
             scale, zero = np.float64(scales[band, group]), np.float64(zeros[band, group])
-            for c in range(group * width, min(group * width + width, cols)):
-                out[r, c] = np.float32((np.float64(table[codes[r, c]]) - zero) * scale)
+            start, stop = group * width, min(group * width + width, cols)
+            scale_run(codes[r], table, flip, shift, np.float32(0), np.float32(1), start, stop, line)
+            for c in range(np.uintp(start), np.uintp(stop)):
+                line[c] = np.float32((np.float64(line[c]) - zero) * scale)
 
 
 def warmup() -> None:
@@ -154,8 +209,10 @@ def warmup() -> None:
         turn(np.zeros((1, 4), kind), np.zeros((4, 1), kind))
     for kind in (np.uint8, np.uint32):
         unmask(np.zeros((1, 1), np.uint8), np.zeros(4, kind), np.zeros(1, np.int64), np.zeros((1, 4), kind))
-    unpack_below(np.zeros((1, 4), np.uint32), np.arange(8), np.zeros((8, 4), np.uint8))
-    unpack(bytes_, 4, np.zeros(0, np.int64), np.zeros((1, 8), np.uint8))
+    for kind in (np.uint8, np.uint32):
+        unpack_rows(np.zeros((1, 4), kind), 4, 1, np.arange(2), np.zeros((2, 4), np.uint8))
+    unpack_shuffled(bytes_, np.arange(8), np.zeros((1, 1, 8), np.uint8))
+    unpack(bytes_, 4, False, np.zeros((1, 8), np.uint8))
     scale_codes(bytes_, table, floats, none, 0, 1, 1, out)
     scale_columns(bytes_, table, floats, floats, np.zeros(4, np.int32), out)
     scale_and_shift(bytes_, table, floats, floats, 1, out)

@@ -4,7 +4,8 @@ read back.
 Usage: python scripts/golden/packed.py LIBRARY ...     (compressed-tensors, compressed-tensors-sparse, bitsandbytes,
 torchao, mlx, hqq; sparse: compressed-tensors before 0.15)
 Each library must be there beside ggufx's own environment; its version is written into the file. Each case is a matrix, stored
-under "CASE/model.layers.0.NAME", and the floats that the library makes of it, under "CASE"; the declaration is in the metadata.
+under "CASE/model.layers.0.NAME", and the floats that the library makes of it, under "CASE"; the declaration is in the metadata,
+with what the file's own says of the weight under "__metadata__".
 """
 
 import importlib.metadata
@@ -124,25 +125,38 @@ def bitsandbytes() -> Iterator[Case]:
 
 def torchao() -> Iterator[Case]:
     import torch.nn as nn
+    from torchao.prototype.mx_formats.mx_tensor import MXTensor
+    from torchao.prototype.mx_formats.nvfp4_tensor import NVFP4Tensor
     from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
     from torchao.quantization import (
         Float8WeightOnlyConfig,
         Int8WeightOnlyConfig,
         IntxWeightOnlyConfig,
+        MappingType,
         PerAxis,
         PerGroup,
         quantize_,
     )
 
+    def declared(said: dict[str, str]) -> dict:
+        return {"quantization_config": {"quant_method": "torchao"}, "__metadata__": {f"{M}m.weight": said["m.weight"]}}
+
     for name, config in (("int8", Int8WeightOnlyConfig(version=2)), ("fp8", Float8WeightOnlyConfig(version=2)),
                          ("int4 group", IntxWeightOnlyConfig(torch.int4, PerGroup(32), version=2)),
+                         ("int4 zeros", IntxWeightOnlyConfig(torch.int4, PerGroup(32), MappingType.ASYMMETRIC, version=2)),
                          ("int8 axis", IntxWeightOnlyConfig(torch.int8, PerAxis(0), version=2))):
         linear = nn.Linear(192, 32, bias=False).to(torch.bfloat16)
         with torch.no_grad():
             linear.weight.copy_(weight(seed=4))
         quantize_(linear, config)
-        tensors, _ = flatten_tensor_state_dict({"m.weight": linear.weight})
-        yield name, dict(tensors), linear.weight.dequantize(), {"quantization_config": {"quant_method": "torchao"}}
+        tensors, said = flatten_tensor_state_dict({"m.weight": linear.weight})
+        yield name, dict(tensors), linear.weight.dequantize(), declared(said)
+    for name, packed in (("mxfp8", MXTensor.to_mx(weight(seed=4), torch.float8_e4m3fn, 32)),
+                         ("mxfp4", MXTensor.to_mx(weight(seed=4), torch.float4_e2m1fn_x2, 32)),
+                         ("nvfp4", NVFP4Tensor.to_nvfp4(weight(seed=4))),
+                         ("nvfp4 whole", NVFP4Tensor.to_nvfp4(weight(seed=4), per_tensor_scale=torch.tensor(0.0123)))):
+        tensors, said = flatten_tensor_state_dict({"m.weight": packed})
+        yield name, dict(tensors), packed.dequantize(torch.float32), declared(said)
 
 
 def mlx() -> Iterator[Case]:

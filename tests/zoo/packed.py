@@ -67,9 +67,10 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def opened(stored: Stored, config: str, folder: Path) -> Checkpoint:
-    """The logical tensors of one file of these, under this config.json."""
-    save_file({k: v.contiguous() for k, v in stored.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(config)
+    """The logical tensors of one file of these, under this config.json, in which `__metadata__` is what the file's says."""
+    declared = json.loads(config)
+    save_file({k: v.contiguous() for k, v in stored.items()}, folder / "model.safetensors", declared.pop("__metadata__", None))
+    (folder / "config.json").write_text(json.dumps(declared))
     return open_logical(folder)
 
 

@@ -39,12 +39,6 @@ def whole(parts: Parts) -> PackedTensor:
     return parts.made("int8", size, shared, ("codes", Grid("I")), ("scales", Grid(), shape), *more)
 
 
-def torchao(parts: Parts) -> PackedTensor:
-    """Int8Tensor, IntxUnpackedToInt8Tensor, Float8Tensor: as the above. What they are stands in the file's metadata, which is
-    not kept: no blocks hold these (zeros beside 8 bits, FP8), but for scales in F32 that float16 happens to hold."""
-    return replace(whole(parts) if parts.codes.type == "I8" else fp8(parts), returns=False)
-
-
 def bitsandbytes(parts: Parts) -> PackedTensor:
     """LLM.int8(): a maximum per row."""
     size = _size(parts)

@@ -13,6 +13,7 @@ from ...io.tensors import StoredTensor
 from . import bands, eight_bits, four_bits, masked
 from . import whole_numbers as ints
 from .tensor import PackedTensor, Parts
+from .torchao import torchao
 
 SCALES = ("{w}_scale_inv", "{w}_scale")
 F8 = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
@@ -113,8 +114,9 @@ FORMS = (
         "scale_scales": ("{w}.nested_absmax",), "state": STATES}, ("scales", "values", "state")),
     Form("{m}.W_q", ("U8", "I32", "F16", "BF16", "F32"), bands.hqq, HQQ, ("scales", "zeros", *bands.HQQ_SETTINGS)),
     Form("{w}", ("U8",), bands.bitnet, {"scales": ("{w}_scale",)}, fits=lambda p: p["scales"].shape == (1,)),
-    Form("{m}._weight_qdata", ("I8", *F8), eight_bits.torchao, {
-        "scales": ("{m}._weight_scale",), "zeros": ("{m}._weight_zero_point",)}),
+    Form("{m}._weight_qdata", ("I8", "U8", *F8), torchao, {
+        "scales": ("{m}._weight_scale",), "zeros": ("{m}._weight_zero_point",), "factor": ("{m}._weight_per_tensor_scale",),
+        "columns": ("{m}._weight_act_pre_scale",)}),
     Form("{w}.compressed", SPARSE, masked.masked, _under("{w}"), ("mask", "shape"),  # before 0.9, biases and norms too
          fits=lambda p: p["codes"].name.endswith((".weight.compressed", ".bias.compressed"))),
     Form("{m}.compressed", SPARSE, masked.masked, _under("{m}"), ("mask", "shape")),
@@ -132,7 +134,7 @@ DROPPED = frozenset((
     "k_zero_point", "v_zero_point", "prob_scale", "qscale_act", "azp_adj", "input_min", "input_max", "act_scale_ub",
     "workspace", "weight_format",
 ))  # fmt: skip
-DROPPED_ENDINGS = ("_activation_scale", "_input_scale")
+DROPPED_ENDINGS = ("_activation_scale", "_input_scale", "_act_quant_scale", "_act_quant_zero_point", "_act_per_tensor_scale")
 # Companions that mean nothing without their weight, by the ends of their names.
 BOUND = (".weight_scale_inv", ".weight_scale", ".weight_scale_2", ".weight_global_scale", ".weight_zero_point", ".qzeros",
          ".scales", ".absmax", ".SCB")  # fmt: skip

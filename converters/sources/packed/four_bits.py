@@ -14,14 +14,17 @@ FP4 = Grid("E2M1", 4)
 
 def nvfp4(parts: Parts) -> PackedTensor:
     """NVFP4: two codes to a byte, the first in the low half; 16 share a scale of 8 bits, all one more, which multiplies them
-    (ModelOpt) or divides them (compressed-tensors)."""
+    (ModelOpt, torchao) or divides them (compressed-tensors); without it, it is 1."""
     rows, half = _matrix(parts)
     if parts.shape("scales") != (rows, half // 8) or half % 8 or parts.stored["scales"].type not in ("F8_E4M3", "U8"):
         raise parts.unfit("scales", f"F8_E4M3 {[rows, half // 8]}")
-    whole = "factor" if "factor" in parts.stored else "divisor"
-    if math.prod(parts.shape(whole)) != 1:
-        raise parts.unfit(whole, "one number")
-    return parts.made("NVFP4", (rows, 2 * half), (1, 16), ("codes", FP4), ("scales", Grid("F8_E4M3")), (whole, Grid(), (1,)))
+    more: list[tuple[str, Grid, tuple[int, ...]]] = []
+    for whole in ("factor", "divisor"):
+        if whole in parts.stored:
+            if math.prod(parts.shape(whole)) != 1:
+                raise parts.unfit(whole, "one number")
+            more.append((whole, Grid(), (1,)))
+    return parts.made("NVFP4", (rows, 2 * half), (1, 16), ("codes", FP4), ("scales", Grid("F8_E4M3")), *more)
 
 
 def mxfp4(parts: Parts) -> PackedTensor:

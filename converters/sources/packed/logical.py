@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from ...errors import GgufxError, InputError, UnsupportedError, raise_all
 from ...io.files import Reader
+from ...io.safetensors import header_metadata
 from ...io.tensors import StoredTensor
 from ..hf_folder import Checkpoint
 from ..original.folder import open_model
@@ -38,7 +39,8 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
     method = str(settings.get("quant_method")).lower()
     problems: list[GgufxError] = []
     with Reader() as read:
-        made, taken = _built(stored, partial(Parts, declared=settings, read=read, ops={}), method, problems)
+        parts_of = partial(Parts, declared=settings, read=read, header=cache(header_metadata), ops={})
+        made, taken = _built(stored, parts_of, method, problems)
     problems += [InputError("an FP8 weight without a scale", file=t.file, tensor=name)
                  for name, t in stored.items() if t.type in F8 and name not in taken]
     problems += [InputError("belongs to a quantized weight that is not there", file=t.file, tensor=name)

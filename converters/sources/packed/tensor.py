@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...io.files import read_bytes
+from ...io.safetensors import header_metadata
 from ...io.tensors import StoredTensor
 from ...ops import Grid, Op, Shape, Unpack
 from ...ops.grid import FLOATS
@@ -48,12 +49,14 @@ class PackedTensor(StoredTensor):
 @dataclass(frozen=True)
 class Parts:
     """Stored tensors of one weight by role; `codes` among them. `declared`: the settings of the quantization; `read`: bytes of
-    a file; `ops`: those that weights were packed with, so that what is asked of one is answered once."""
+    a file; `header`: what a file says beside its tensors; `ops`: those that weights were packed with, so that what is asked of
+    one is answered once."""
 
     name: str
     stored: Mapping[str, StoredTensor]
     declared: Mapping[str, Any]
     read: Callable[[Path, int, int], bytes] = read_bytes
+    header: Callable[[Path], Mapping[str, str]] = header_metadata
     ops: dict[Unpack, Unpack] = field(default_factory=dict)
 
     @property

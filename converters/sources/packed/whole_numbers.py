@@ -18,7 +18,7 @@ PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2), 7: (4, 2, 1)}  # of GPTQModel's gptq_
 LANES, RUN = 4, 64  # AWQ for fast products of vectors: so many columns of four rows lie together
 
 
-def _fast_order() -> tuple[int, ...]:
+def fast_order() -> tuple[int, ...]:
     """Row and column (row * RUN + column) of each of the codes that lie together, as AutoAWQ shuffles them for its kernel:
     pairs of a run of 32 by fours, then each eight as its even ones and its odd ones."""
     places = np.arange(RUN).reshape(2, 4, 4, 2).transpose(0, 2, 1, 3).reshape(2, 4, 4, 2).transpose(0, 1, 3, 2).reshape(-1)
@@ -193,7 +193,7 @@ def awq_fast(parts: Parts) -> PackedTensor:
     padded = _matrix(parts, "scales")
     if cols % RUN or padded[0] < cols // group or padded[1] != rows or _matrix(parts, "biases") != padded:
         raise parts.unfit("scales", f"{cols // group} rows or more of {rows}")
-    codes = Grid("U", 4, order=_fast_order(), lanes=LANES, word=16)
+    codes = Grid("U", 4, order=fast_order(), lanes=LANES, word=16)
     return parts.made("AWQ int4", (rows, cols), (1, group), ("codes", codes), ("scales", Grid(turned=True)),
                       ("biases", Grid(turned=True)))
 
