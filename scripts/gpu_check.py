@@ -307,7 +307,7 @@ def merged(old: dict[str, Any], new: dict[str, Any], formats: list[str]) -> dict
         "renewed": old.get("renewed", {}) | {name: {"commit": new["commit"], **new["versions"]} for name in formats},
         "different": old["different"] | {name: new["different"][name] for name in formats},
         "compiled": [row for row in old["compiled"] if row["kernel"] not in compiled] + new["compiled"],
-        "costs": [row for row in old["costs"] if (row["format"], row["direction"]) not in named] + new["costs"],
+        "costs": [row for row in old.get("costs", []) if (row["format"], row["direction"]) not in named] + new["costs"],
     }
 
 
