@@ -43,7 +43,7 @@ def command(
     if unknown := sorted(set(wanted or ()) - set(KERNELS)):
         raise UsageError(f"no kernels for {', '.join(unknown)}", hint="`ggufx types` lists the tensor types.")
     if device.startswith("cuda"):
-        return _try_gpus(out, wanted or list(KERNELS), device)
+        return _try_gpus(out, wanted, device)
     from ..quant.cpu import warmup
 
     compiled: list[str] = []
@@ -58,16 +58,17 @@ def command(
     return ExitStatus.DONE
 
 
-def _try_gpus(out: Output, formats: list[str], device: str) -> ExitStatus:
+def _try_gpus(out: Output, formats: list[str] | None, device: str) -> ExitStatus:
+    """Those of some types, or all, what decodes packed checkpoints among them."""
     from ..converters.run.engines.choice import named_gpus
-    from ..quant.cuda.proof import trials, verdict
+    from ..quant.cuda.proof import all_kernels, trials, verdict
 
     found = []
     for index, name in named_gpus(device).items():
-        for format in formats:
+        for format in formats or all_kernels():
             for trial in trials(format):
                 why = verdict(format, trial, f"cuda:{index}")
-                found.append({"device": f"cuda:{index}", "name": name, "type": format, "kernel": trial, "wrong": why})
+                found.append({"device": f"cuda:{index}", "name": name, "type": str(format), "kernel": trial, "wrong": why})
                 if why:
                     out.line(f"cuda:{index} ({name}): {format} {trial}: {why}")
                 else:

@@ -8,6 +8,7 @@
     scripts/gpu_check --emulate 90         without a GPU: as that, and every byte of what the compiled kernels make when
                                            their PTX is executed on numpy (see gpu_compile.py)
     scripts/gpu_check --emulate 90 --tiny  as that, with a little data; a minute, once all is compiled
+    scripts/gpu_check --emulate 90 --formats stored --merge    renew some formats in the report that is there
     TRITON_INTERPRET=1 scripts/gpu_check --tiny    without a GPU: a little data, interpreted; no speed
     GGUFX_LIBGGML=/path/to/libggml-base.so scripts/gpu_check --record    write the digests anew, with ggml itself
 
@@ -298,6 +299,18 @@ def check(formats: list[str], shape: str) -> dict[str, list[str]]:
     return wrong
 
 
+def merged(old: dict[str, Any], new: dict[str, Any], formats: list[str]) -> dict[str, Any]:
+    """The old report with what the new one found of some formats; `renewed` says by which commit and versions."""
+    named = {(row["format"], row["direction"]) for row in new["costs"]}
+    compiled = {row["kernel"] for row in new["compiled"]}
+    return old | {
+        "renewed": old.get("renewed", {}) | {name: {"commit": new["commit"], **new["versions"]} for name in formats},
+        "different": old["different"] | {name: new["different"][name] for name in formats},
+        "compiled": [row for row in old["compiled"] if row["kernel"] not in compiled] + new["compiled"],
+        "costs": [row for row in old.get("costs", []) if (row["format"], row["direction"]) not in named] + new["costs"],
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--formats", help="comma-separated; default: all")
@@ -309,6 +322,7 @@ def main() -> int:
     parser.add_argument("--emulate", type=int, metavar="CAPABILITY", help="as --compile, and run what was compiled on numpy")
     parser.add_argument("--record", action="store_true", help="write the digests with ggml (GGUFX_LIBGGML)")
     parser.add_argument("--numbers", type=int, default=1 << 26, help="how many a kernel gets when its speed is measured")
+    parser.add_argument("--merge", action="store_true", help="with --emulate and --formats: into the report that is there")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/gpu-<name of the GPU>.json")
     options = parser.parse_args()
     mount()
@@ -347,13 +361,15 @@ def main() -> int:
             report["bulk"] = bulk(0 if options.tiny else options.layers, options.work)
             failed |= report["bulk"]["same bytes"] is False or bool(report["bulk"]["notes"])
     output = options.output
-    if output is None and options.emulate and not options.formats:
+    if output is None and options.emulate and (options.merge or not options.formats):
         output = ROOT / "benchmarks" / "results" / f"gpu-emulated-sm{options.emulate}.json"
     if output is None and report["gpu"] and not options.compile:
         name = re.sub(r"[^a-z0-9]+", "-", report["gpu"]["name"].lower()).strip("-")
         output = ROOT / "benchmarks" / "results" / f"gpu-{name}.json"
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
+        if options.merge:
+            report = merged(json.loads(output.read_text()), report, formats)
         output.write_text(json.dumps(report, indent=1) + "\n")
     return int(failed)
 

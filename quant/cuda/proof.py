@@ -26,8 +26,17 @@ PLAIN, WEIGHTED, VALUES = "plain", "weights", "values"  # quantize without and w
 RECORDED = Path(__file__).with_name("proof.json")
 
 
-def trials(format: str) -> tuple[str, ...]:
+def all_kernels() -> list[str | Variant]:
+    """All that there is to try: the formats, and what decodes packed checkpoints."""
+    from .stored_sample import VARIANTS
+
+    return [*KERNELS, *VARIANTS.values()]
+
+
+def trials(format: str | Variant) -> tuple[str, ...]:
     """What there is to try of a format."""
+    if not isinstance(format, str):
+        return (VALUES,)
     weighted = () if KERNELS[format].weights is Weights.IGNORED else (WEIGHTED,)
     return (*(() if KERNELS[format].weights is Weights.REQUIRED else (PLAIN,)), *weighted, VALUES)
 

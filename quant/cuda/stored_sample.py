@@ -105,7 +105,7 @@ def differences(variant: Variant, device: str) -> int:
 
 def matrix(variant: Variant, height: int, width: int, device: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments of `decode` for a matrix whose rows of codes follow each other, groups of 32 columns: to time it."""
-    each = variant.word if variant.straddles else variant.word // variant.bits * variant.bits  # bits of an element that are used
+    each = variant.word if variant.straddles else variant.word // variant.bits * variant.bits  # the bits that are used
     at, shift = np.divmod(np.arange(width) * variant.bits, each)
     per_row = int(at[-1]) + 1 + variant.straddles
     groups = width // 32

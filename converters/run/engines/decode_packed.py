@@ -36,7 +36,9 @@ def variants(op: Unpack, types: Sequence[str]) -> list[Variant] | None:
         return None
     if any(grid.planes for grid in grids.values()) or any(kind in FLOATS and kind not in KERNELS for kind in types):
         return None
-    if op.block[0] != 1 and ("groups" in grids or "biases" in grids):
+    if ("groups" in grids or "biases" in grids) and op.block[0] != 1:
+        return None
+    if "biases" in grids and {"groups", "zeros"} & grids.keys():
         return None
     words = {role: 8 * ELEMENT_TYPES[kinds[role]].width for role in MATRICES
              if role in grids and grids[role].kind not in FLOATS}
@@ -73,7 +75,7 @@ def unpack(op: Unpack, parts: Mapping[str, torch.Tensor | np.ndarray], send: Sen
     grids = dict(op.parts)
     above, below = start // op.block[0], -(-stop // op.block[0])
     groups = -(-cols // op.block[1])
-    group = np.arange(cols) // op.block[1]
+    group: np.ndarray = np.arange(cols) // op.block[1]
     if "groups" in parts:
         group = parts["groups"].view(np.int32).reshape(-1)
         if len(group) != cols or group.min() < 0 or group.max() >= groups:
@@ -122,8 +124,21 @@ def _numbers(grid: Grid, stored: torch.Tensor, window: tuple[int, int, int], sen
     where.rows[2], where.columns[2] = of_rows, of_columns
     there = {name: send(x.reshape(-1)) if isinstance(x, np.ndarray) else x for name, x in parts.items()}
     known = send(values_of(grid.kind, grid.bits) if table is None else table)
-    return decode(replace(where, rows=send(where.rows), columns=send(where.columns)), stored, known, divided=divided,
-                  after=after, **there)
+    least = int(where.rows[2].max(initial=0)) + int(where.columns[2].max(initial=0)) + 1
+    if len(known) < 256 or any(x is not None and x.numel() < (width if name == "columns" else least)
+                               for name, x in there.items()):
+        return None
+    rows, columns = (torch.stack([_sent(x, send, stored.device) for x in table]) for table in (where.rows, where.columns))
+    return decode(replace(where, rows=rows, columns=columns), stored, known, divided=divided, after=after, **there)
+
+
+def _sent(x: np.ndarray, send: Send, device: torch.device) -> torch.Tensor:
+    """int32 [n] on the device. What rises evenly is counted there: where rows are short, as those of bitsandbytes are, it is as
+    much as the codes."""
+    step = int(x[1] - x[0]) if len(x) > 1 else 0
+    if (np.diff(x) != step).any():
+        return send(x)
+    return torch.arange(len(x), dtype=torch.int32, device=device) * step + int(x[:1].sum())
 
 
 def places(grid: Grid, shape: Shape, word: int, window: tuple[int, int, int]) -> Places | None:
@@ -161,5 +176,5 @@ def places(grid: Grid, shape: Shape, word: int, window: tuple[int, int, int]) ->
         return None
     stride = [shape[1] if axis == 0 else 1 for axis in axes]
     index = [index[0] * stride[0] + lanes, index[1] * stride[1]]
-    tables = (np.stack([at, by, 0 * at]).astype(np.int32) for at, by in zip(index, shift, strict=True))
-    return Places(*tables, bits, stride[packed] if straddles(grid, word) else 0)
+    rows, columns = (np.stack([at, by, 0 * at]).astype(np.int32) for at, by in zip(index, shift, strict=True))
+    return Places(rows, columns, bits, stride[packed] if straddles(grid, word) else 0)
