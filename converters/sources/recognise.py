@@ -75,6 +75,9 @@ FOLDERS = (
           without=(*_WEIGHTS, "*.safetensors", "*.bin", "*.gguf")),
     Thing("a model in its maker's own layout, without params.json", "Put params.json of the same download beside the weights: "
           "it holds the model's settings.", has=_ORIGINAL),
+    Thing("the settings of a model in its maker's own layout, without its weights", "Put the weights (consolidated.*) of the "
+          "same download beside params.json.", has=("params.json",), also=("tokenizer.model*", "tekken.json", "checklist.chk"),
+          without=("config.json", *_ANY_WEIGHTS, *_ORIGINAL)),
     Thing("a Megatron checkpoint", _MEGATRON, has=("common.pt",), also=("*.distcp",)),
     Thing("a NeMo checkpoint", "Export it with NeMo: `llm.export_ckpt('{path}', target='hf', output_path='OUT')` of "
           "nemo.collections, and convert OUT.", has=("context",), also=("weights",)),
