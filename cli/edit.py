@@ -83,8 +83,10 @@ def command(
     options = EditOptions(set=tuple(set_), set_file=tuple(set_file), unset=tuple(unset), chat_template=chat_template,
                           tokens=tuple(token), tokenizer_from=tokenizer_from)
     plan = plan_edit(resolve_model(model, what="gguf", progress=not quiet, headers=dry_run), outfile, options)
-    out.table(["key", "was", "will be"], [(c["key"], _shown(c["was"]), _shown(c["will_be"])) for c in plan.facts["changes"]])
-    if not plan.facts["changes"]:
+    changes = [(c["key"], _shown(c["was"]), _shown(c["will_be"])) for c in plan.facts["changes"]]
+    if changes:
+        out.table(["key", "was", "will be"], changes)
+    else:
         out.notes(["nothing changes: the file has these key-values"])
         if outfile is None:
             out.document({"direction": "edit", "changes": [], "source": model, "files": []})

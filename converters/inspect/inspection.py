@@ -168,6 +168,8 @@ def _whole(file: GgufFile, out: Inspection) -> GgufFile:
     names = split_names(file.path) if count is not None and count.data != 0 else []
     out.files = (file.path,)
     if not names:
+        if count is not None and count.data > 1:
+            out.notes.append(f"one of {count.data} parts, alone: its name does not say so, it was renamed")
         return file
     try:
         whole = read_gguf_model(file.path.with_name(names[0]))

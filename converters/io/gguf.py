@@ -218,7 +218,8 @@ def read_gguf_model(path: str | Path) -> GgufFile:
         raise InputError("split.count: the file's name does not say so, it was renamed", file=first.path,
                          expected=f"<name>-00001-of-{count:05d}.gguf", found=first.path.name)
     if _split_value(first, "split.no", 0) != 0:
-        raise InputError("is not the first part of the split model", file=first.path, hint=f"give {names[0]}")
+        raise InputError("is not the first part of the split model", file=first.path,
+                         hint=f"Give {first.path.with_name(names[0])}.")
 
     missing = [name for name in names if not exists(first.path.with_name(name))]
     if missing:

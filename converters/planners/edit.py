@@ -264,7 +264,8 @@ def _check(before: GgufFile, after: GgufFile, changed: Sequence[str]) -> None:
     raise_all(problems)
     known = set(contradictions(before))
     if new := [text for text in contradictions(after) if text not in known]:
-        raise InputError(f"{listed(changed)}: the file would contradict itself: {listed(new)}", file=after.path)
+        more = f", and {len(new) - 1} more" if len(new) > 1 else ""
+        raise InputError(f"{listed(changed)}: the file would contradict itself: {new[0]}{more}", file=after.path)
     if PREFIX + "model" in after.metadata and not _raised(lambda: read_stored(before.metadata, arch)):
         raise_all(_raised(lambda: read_stored(after.metadata, arch)))
 

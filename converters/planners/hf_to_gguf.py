@@ -40,7 +40,7 @@ from .quantization import Quantization, choose_types, imatrix_keys, named_type, 
 from .reading import Reading, read
 from .reranker import CLASSIFIER, reranker
 from .residue import residue
-from .silent_tokens import suppressed
+from .silent_tokens import suppressed, unnamed_rows
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class GgufPlanner:
             tensors_params=count_parameters((t.name, t.shape) for t in self.tensors),
             model_name=options.model_name, override_file=options.metadata_file,
             hub_id=None if options.adapters else options.hub_id, kind=self.kind, notes=notes)
-        notes.extend(tokens.notes)
+        notes.extend([*unnamed_rows(checkpoint, tokens), *tokens.notes])
         notes.extend(self._left_out())
         notes.extend(f"layer {block}: {count} tensors of {what} are not part of the GGUF model"
                      for (block, what), count in reading.found.beyond.items())

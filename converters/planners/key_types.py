@@ -119,7 +119,11 @@ def _parsed(kind: ValueType, text: str) -> Any:
         if text not in ("true", "false"):
             raise ValueError("true or false is needed")
         return text == "true"
-    return float(text) if kind in (ValueType.FLOAT32, ValueType.FLOAT64) else int(text)
+    whole = kind not in (ValueType.FLOAT32, ValueType.FLOAT64)
+    try:
+        return int(text) if whole else float(text)
+    except ValueError:
+        raise ValueError(f"a {'whole ' if whole else ''}number is needed") from None
 
 
 def _scalar(kind: ValueType, value: Any) -> Any:

@@ -22,6 +22,7 @@ from ..tokenizer.to_hf import tokenizer_files
 from .hf_files import DEFAULT_SHARD_BYTES
 from .packed_sources import jobs_of, parts_of
 from .reading import Reading, read
+from .silent_tokens import unnamed_rows
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def plan_original_to_hf(folder: Path, out: Path, options: OriginalOptions) -> Co
         outputs.append(OutputFile(out / part.file_name, len(head) + sum(t.nbytes for t in part.tensors), head))
         for t in part.tensors:
             jobs += jobs_of(t.name, [tensors[t.name]], files, (), [Region(number, len(head) + t.offset, t.type, t.shape)])
-    notes = list(reading.notes)
+    notes = list(reading.checkpoint.notes)  # those of the reading are what the runtime of GGUF files does
     texts = _tokenizer(reading, notes)
     if len(parts) > 1:
         texts["model.safetensors.index.json"] = encode_index(parts, None)
@@ -80,7 +81,7 @@ def _tokenizer(reading: Reading, notes: list[str]) -> dict[str, bytes]:
     # A template of the runtime's own, by its name, is none for transformers: those of the folder count.
     keys = {key: value for key, value in tokens.metadata.items() if not key.startswith(TEMPLATE_KEY)}
     made = tokenizer_files(keys, arch=reading.spec.name, file=folder.path)
-    notes += [*tokens.notes, *made.notes]
+    notes += [*unnamed_rows(reading.checkpoint, tokens), *tokens.notes, *made.notes]
     if SENTENCEPIECE in made.files:
         made.files[SENTENCEPIECE] = folder.read(SENTENCEPIECE)
     return made.files | template_files(chat_templates(folder))

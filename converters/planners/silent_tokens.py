@@ -1,5 +1,5 @@
-"""Tokens that the runtime shall never choose: those behind a tokenizer's vocabulary whose embeddings are zero, as MiniMax-01
-has them. Source: llama.cpp `conversion/minimax.py`."""
+"""Ids behind a tokenizer's vocabulary: those that the runtime shall never choose, since their embeddings are zero, as in
+MiniMax-01 (source: llama.cpp `conversion/minimax.py`); those that a model in its maker's own layout does not have."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata, ValueType, array
+from ..sources.hf_folder import Checkpoint
 from ..tokenizer.rules import rules_for
 from ..tokenizer.to_gguf import TokenizerResult
 from .kept_tensors import floats, read_rows
@@ -30,3 +31,13 @@ def suppressed(reading: Reading, tokens: TokenizerResult) -> Metadata:
     values = floats(read_rows(table, [[own, rows]]), table.type).reshape(rows - own, -1)
     zero = own + np.flatnonzero(~values.any(1))
     return {KEY: array(ValueType.INT32, zero.tolist())} if len(zero) else {}
+
+
+def unnamed_rows(checkpoint: Checkpoint, tokens: TokenizerResult) -> list[str]:
+    """What to say of a model in its maker's own layout, whose tokenizers have a token for each row, where some have none."""
+    if not checkpoint.made or "tokenizer.ggml.tokens" not in tokens.metadata:
+        return []
+    texts = tokens.metadata["tokenizer.ggml.tokens"].data
+    unnamed = sum(text == f"[PAD{number}]" for number, text in enumerate(texts))
+    return [f"the tokenizer has {len(texts) - unnamed} tokens, the weights have rows for {len(texts)}: it may be another "
+            "model's"] if unnamed else []

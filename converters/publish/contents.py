@@ -161,7 +161,7 @@ def _unreadable(error: OSError) -> None:
 def _looked_at(path: Path) -> Inspection:
     """A GGUF file, with all its parts."""
     found = inspect(path)
-    if found.notes and split_names(path):
+    if found.notes and (split_names(path) or found.keys.get("split.count", 0) > 1):
         raise InputError(found.notes[0], file=path)
     return found
 

@@ -255,10 +255,11 @@ def missing_parts(folder: Path, loose: list[str]) -> Iterable[GgufxError]:
     """What the names of numbered parts tell of others that are not there."""
     numbered = [match for name in loose if (match := _PART.fullmatch(name))]
     for stem, total in sorted({(match[1], match[3]) for match in numbered}):
-        there = sum(match[1] == stem and match[3] == total for match in numbered)
-        if there < int(total):
-            yield InputError(f"{int(total) - there} of the {int(total)} parts of {printable(stem)} are missing", file=folder,
-                             hint="the download is not complete")
+        there = {int(match[2]) for match in numbered if (match[1], match[3]) == (stem, total)}
+        absent = [f"{printable(stem)}-{n:05d}-of-{total}.safetensors" for n in range(1, int(total) + 1) if n not in there]
+        if absent:
+            yield InputError(f"{len(absent)} of the {int(total)} parts are missing: {_some(absent)}", file=folder,
+                             hint="The download is not complete.")
 
 
 def _read_file(folder: Path, name: str) -> dict[str, StoredTensor]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ..errors import GgufxError, InputError, StorageError, UnsupportedError, UsageError
 from ..io.files import open_regular, printable, read_at, refuse_stand_in
+from ..io.gguf import split_names
 from ..io.ranges import exists, names_in
 
 Wanted = Literal["checkpoint", "config", "adapter", "gguf"]
@@ -75,6 +76,9 @@ FOLDERS = (
           without=(*_WEIGHTS, "*.safetensors", "*.bin", "*.gguf")),
     Thing("a model in its maker's own layout, without params.json", "Put params.json of the same download beside the weights: "
           "it holds the model's settings.", has=_ORIGINAL),
+    Thing("the settings of a model in its maker's own layout, without its weights", "Put the weights (consolidated.*) of the "
+          "same download beside params.json.", has=("params.json",), also=("tokenizer.model*", "tekken.json", "checklist.chk"),
+          without=("config.json", *_ANY_WEIGHTS, *_ORIGINAL)),
     Thing("a Megatron checkpoint", _MEGATRON, has=("common.pt",), also=("*.distcp",)),
     Thing("a NeMo checkpoint", "Export it with NeMo: `llm.export_ckpt('{path}', target='hf', output_path='OUT')` of "
           "nemo.collections, and convert OUT.", has=("context",), also=("weights",)),
@@ -257,8 +261,10 @@ def expect_model(path: Path, keys: Mapping[str, Any], tensors: Iterable[str], pr
 
 
 def _first(names: Collection[str], patterns: tuple[str, ...]) -> str | None:
-    """A name that fits the first pattern that any fits: the last by number, as of the checkpoints of a run."""
+    """A name that fits the first pattern that any fits: the last by number, as of the checkpoints of a run; of a split GGUF
+    file the first part."""
     for pattern in patterns:
         if fitting := [name for name in names if fnmatchcase(name, pattern)]:
-            return max(fitting, key=lambda name: (len(name), name))
+            last = max(fitting, key=lambda name: (len(name), name))
+            return next((part for part in split_names(Path(last)) if part in names), last)
     return None

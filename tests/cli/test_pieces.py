@@ -63,6 +63,38 @@ def test_what_an_edit_says(model: Path, tmp_path: Path):
     assert "llama.block_count: the file would contradict itself: " in done.stderr
 
 
+def test_what_is_wrong_with_an_edit_is_a_line(model: Path, tmp_path: Path):
+    def said(*arguments: str) -> list[str]:
+        done = call("edit", model, tmp_path / "new.gguf", *arguments)
+        assert done.exit_code in (ExitStatus.USAGE, ExitStatus.BAD_INPUT)
+        assert not (tmp_path / "new.gguf").exists()
+        return done.stderr.splitlines()
+
+    assert said("--set", "llama.context_length=abc") == [
+        "error: llama.context_length: no value of type u32: a whole number is needed (found 'abc')"]
+    assert said("--set", "llama.rope.freq_base=much")[0].endswith("a number is needed (found 'much')")
+    (line,) = said("--set", "llama.block_count=3")
+    assert "the file would contradict itself: " in line
+    assert line.endswith(" more")
+    assert len(line) < 300
+    done = call("edit", model, "--set", "general.name=Llama")
+    assert (done.exit_code, done.stdout) == (0, "")  # no table of nothing
+    assert "nothing changes" in done.stderr
+
+
+def test_a_part_alone_says_so_whatever_its_name(model: Path, tmp_path: Path):
+    call("split", model, tmp_path / "m", "--max-tensors", "8")
+    first, second = sorted(tmp_path.glob("m-*"))[:2]
+    done = call("join", second, tmp_path / "j.gguf")
+    assert done.stderr.splitlines()[-1] == f"  Give {first}."
+    assert f"Give one of them, as {first}: " in call("join", tmp_path, tmp_path / "j.gguf").stderr
+    renamed = first.rename(tmp_path / "model.gguf")
+    assert "one of 3 parts, alone: its name does not say so" in call("inspect", renamed).stderr
+    done = call("card", renamed, "-o", tmp_path / "card.md")
+    assert done.exit_code == ExitStatus.BAD_INPUT
+    assert "one of 3 parts, alone" in done.stderr
+
+
 def test_one_value_as_it_is(model: Path, tmp_path: Path):
     text = "{{ x }}\x1b[31m\té\n\n"
     ggufx.edit(model, tmp_path / "m.gguf", set={"tokenizer.chat_template": text, "general.tags": ["a", "é"]})

@@ -220,7 +220,7 @@ def test_an_adapter_beside_the_weights_is_named(folder):
 def test_parts_without_an_index_that_are_not_all_there(sharded):
     (sharded / "model.safetensors.index.json").unlink()
     (sharded / "model-00001-of-00002.safetensors").unlink()
-    assert "1 of the 2 parts of model are missing" in message(open_checkpoint, sharded)
+    assert "1 of the 2 parts are missing: model-0000" in message(open_checkpoint, sharded)
 
 
 def test_two_sets_of_weights_without_a_choice(folder):

@@ -13,6 +13,8 @@ from ggufx.converters.errors import GgufxError, InputError, UnsupportedError
 from ggufx.converters.sources.original.folder import open_model
 from zoo import originals
 
+import ggufx
+
 
 @pytest.fixture(scope="module")
 def source(zoo: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -55,7 +57,34 @@ def test_a_missing_part(zoo: Callable[[str], Path], meta: Path):
     own = originals.mistral(zoo("mistral"), meta.parent / "own", 2)
     originals.copy(meta, own, "tokenizer.model")
     (own / "consolidated-00002-of-00002.safetensors").unlink()
-    assert "1 of the 2 parts of consolidated are missing" in refused(own)
+    assert "1 of the 2 parts are missing: consolidated-0000" in refused(own)
+
+
+def test_half_a_folder(meta: Path):
+    for file in meta.glob("consolidated.*"):
+        file.unlink()
+    said = refused(meta, UnsupportedError)
+    assert "is the settings of a model in its maker's own layout, without its weights" in said
+    assert "Put the weights (consolidated.*) of the same download beside params.json." in said
+
+
+def test_a_tokenizer_of_another_model(zoo: Callable[[str], Path], meta: Path, tmp_path: Path):
+    """It has fewer tokens than the weights have rows."""
+    wide = originals.meta(originals.padded(zoo("llama-mha"), tmp_path / "wide", 2048), tmp_path / "w")
+    originals.copy(meta, wide, "tokenizer.model")
+    rows = 2048
+    for folder, said in ((wide, 1), (meta, 0)):
+        for plan in (ggufx.hf_to_gguf(folder, tmp_path / "m.gguf", dry_run=True),
+                     ggufx.original_to_hf(folder, tmp_path / "hf", dry_run=True)):
+            assert sum(f"the weights have rows for {rows}: it may be another model's" in note for note in plan.notes) == said
+
+
+def test_what_the_runtime_does_is_not_said_of_a_checkpoint(zoo: Callable[[str], Path], meta: Path, tmp_path: Path):
+    own = originals.mistral(zoo("mistral"), tmp_path / "own", params={"sliding_window": 16})
+    originals.copy(meta, own, "tokenizer.model")
+    window = [sum("sliding_window" in note for note in plan.notes) for plan in (
+        ggufx.hf_to_gguf(own, tmp_path / "m.gguf", dry_run=True), ggufx.original_to_hf(own, tmp_path / "hf", dry_run=True))]
+    assert window == [1, 0]
 
 
 def test_too_many_shards(meta: Path):
