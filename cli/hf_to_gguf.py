@@ -132,6 +132,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
+    from ..converters.io.objects import staged
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.hf_to_gguf import GgufOptions
     from ..converters.planners.many_outputs import outtype_names
@@ -145,6 +146,7 @@ def command(
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
+    outfile = staged(outfile)
     outtypes = outtype_names(outtype)
     stated = Stated(llama_version=llama_version, context_length=context_length)
     folder = resolve_model(model, progress=not quiet, headers=dry_run)
