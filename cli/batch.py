@@ -107,7 +107,7 @@ def report(out: Output, done: list[Outcome]) -> ExitStatus:
     """The table of all, and the document."""
     out.table(["model", "result", "file", "size"], [
         (o.model, STATES[o.state], path, size) for o in done
-        for path, size in ([(str(f.path), human_bytes(f.size)) for f in o.files] or [("", "")])])
+        for path, size in ([(f.place, human_bytes(f.size)) for f in o.files] or [("", "")])])
     failed = sum(not o.ok for o in done)
     status = ExitStatus.NO if failed else ExitStatus.DONE
     out.line(f"{len(done) - failed} of {len(done)} are there: {human_bytes(sum(f.size for o in done for f in o.files))}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..converters.errors import Failure, UsageError
+from ..converters.io.objects import shown
 from ..converters.notes import Note
 from ..converters.plan.plan import ConversionPlan
 from .exit import ExitStatus, status_of
@@ -19,6 +20,7 @@ from .output import Output, human_bytes, human_count
 
 if TYPE_CHECKING:
     from ..converters.run.execute import Result
+    from ..converters.run.sending import Sending
     from ..converters.verify.pairs import Progress
     from ..converters.verify.verify import Report
     from .publish import Publishing
@@ -38,17 +40,18 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     `source`: what was converted, as it was named. `then`: commands for what to do next, of which the first verifies;
     RESULT stands for what was written. `modelfile`: whether each file gets Ollama's Modelfile beside it; a path: of that
     model, with the file as its adapter. `publishing`: what is then made of it for the Hub, unless it is not what it should be.
-    `report`: where what each tensor lost is written.
-    The status is that of the first failure, or NO where a comparison says that the two
-    differ.
+    `report`: where what each tensor lost is written. What is to become objects is sent at the very end.
+    The status is that of the first failure, or NO where a comparison says that the two differ.
     """
     from ..converters.run.execute import execute, refuse
+    from ..converters.run.sending import Sending
 
     if (planned := PLANNED.get()) is not None:
-        if dry_run or run["resume"] or checksums or report or after or modelfile:
+        if (dry_run or run["resume"] or checksums or report or after or modelfile or run.get("engine", "threads") != "threads"
+                or (publishing is not None and publishing.wanted)):
             raise UsageError("a plan says what is made, not how it is carried out or what follows",
-                             hint="Leave out --dry-run, --resume, --checksums, --report, --verify and --modelfile; `ggufx "
-                                  "commit` has --checksums.")
+                             hint="Leave out --dry-run, --resume, --checksums, --report, --verify, --modelfile, --engine, "
+                                  "--push and --card; `ggufx commit` has --checksums, `ggufx push` pushes.")
         refuse(plan, force=run["force"])
         planned.append(plan)
     out.failures(refused)
@@ -59,10 +62,16 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     check_report(report, run["force"])
     run["losses"] = report is not None
     seen = None if publishing is None else publishing.check(run["force"])
-    modelfiles = _modelfiles(plan, modelfile, run["force"])
+    force = run["force"]
+    if (sending := Sending.of(plan)) is not None:
+        if modelfile:
+            raise UsageError("a Modelfile names a file beside it, and these become objects", hint="Leave out --modelfile.")
+        sending.check(force, run["resume"])
+        run["force"] = True  # what lies where it is written first is ours
+    modelfiles = _modelfiles(plan, modelfile, force)
     if dry_run:
         refuse(plan, **run)
-        _print_plan(out, plan, refused, publishing)
+        _print_plan(out, plan, refused, publishing, sending)
         return _status(refused)
     hashed = checksums is not None or (publishing is not None and publishing.wanted) or out.json_mode or out.verbose
     with out.compiling(), out.progress(plan.direction) as progress:
@@ -88,16 +97,14 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     for file in result.files:
         if file.path in modelfiles:
             _write_modelfile(out, plan, file.path, modelfile, modelfiles[file.path])
-    if result.files:
-        _print_next(out, str(plan.folder or result.files[0].path), then[1:] if after else then)
     facts = _facts_by_file(plan)
-    files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path],
+    files = [{"path": shown(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path],
               **({"modelfile": str(modelfiles[f.path])} if f.path in modelfiles else {})} for f in result.files]
     document = {**_document(plan, failures), "source": source, "files": files, "seconds": round(result.seconds, 3),
                 "bytes_kept": result.bytes_kept, "devices": list(result.devices)}
     document["notes"] += [Note.of(note).to_json() for note in result.notes]
     for written, comparison in reports.items():
-        told = next(f for f in files if f["path"] == str(written)) if "sets" in plan.facts else document
+        told = next(f for f in files if f["path"] == shown(written)) if "sets" in plan.facts else document
         told["verify"] = comparison.to_json()
     same = all(comparison.same for comparison in reports.values())
     status = _status(failures) if failures else ExitStatus.DONE if same else ExitStatus.NO
@@ -107,8 +114,17 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
                 ahead.stop()
             out.notes(["nothing was committed, and no card made, since not all is as it should be"])
         else:
-            told = publishing.carry_out(out, plan, result, run["force"], seen, ahead)
+            told = publishing.carry_out(out, plan, result, force, seen, ahead)
             document |= {**told, "notes": [*document["notes"], *told["notes"]]}
+    if sending is not None:
+        if not same:
+            out.notes([f"nothing was sent, since not all is as it should be: it lies in {plan.outputs[0].path.parent}"])
+        else:
+            with out.progress("send") as progress:
+                result = sending.send(result, progress)
+            out.line(f"sent {', '.join(f.place for f in result.files)}")
+    if result.files:
+        _print_next(out, shown(plan.folder or result.files[0].path), then[1:] if after else then)
     out.document({**document, "exit_code": int(status)})
     return status
 
@@ -199,7 +215,7 @@ def _facts_by_file(plan: ConversionPlan) -> dict[Path, dict[str, Any]]:
 
 def _set_of_each_tensor(plan: ConversionPlan) -> list[dict[str, str]]:
     """The file that names the set of each tensor; nothing where there is one set."""
-    names = [str(path) for path in plan.results]
+    names = [shown(path) for path in plan.results]
     return [{"file": names[t.set]} if "sets" in plan.facts else {} for t in plan.tensors]
 
 
@@ -240,7 +256,8 @@ def _types(plan: ConversionPlan) -> str:
     return f"{name} ({types})" if name else types or "no tensors"
 
 
-def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure], publishing: Publishing | None) -> None:
+def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure], publishing: Publishing | None,
+                sending: Sending | None) -> None:
     facts = _facts_by_file(plan)
     if "sets" in plan.facts:
         _print_types(out, plan, facts)
@@ -256,14 +273,18 @@ def _print_plan(out: Output, plan: ConversionPlan, refused: Sequence[Failure], p
         out.table(["type", "tensors", "size"], [(k, n, human_bytes(b)) for k, (n, b) in sizes.items()])
         out.line()
         for file in plan.listed:
-            out.line(f"{file.path}  {human_bytes(file.size)}")
+            out.line(f"{shown(file.path)}  {human_bytes(file.size)}")
     told = {} if publishing is None else publishing.show(out, plan)
+    if sending is not None:
+        folder, free = sending.room()
+        out.line(f"written in {folder} first{'' if free is None else f', where {human_bytes(free)} are free'}")
+        told["written_first"] = {"folder": str(folder), "free": free}
     out.line(f"{_model(plan)}; {human_bytes(plan.output_bytes)} in all; nothing was written")
     out.document({
         **_document(plan, refused), **told,
         "tensors": [{**file, "name": t.name, "type": t.type, "shape": list(t.shape), "bytes": t.nbytes, "wanted": t.wanted}
                     for t, file in zip(plan.tensors, _set_of_each_tensor(plan), strict=True)],
-        "files": [{"path": str(f.path), "size": f.size, **facts[f.path]} for f in plan.listed],
+        "files": [{"path": shown(f.path), "size": f.size, **facts[f.path]} for f in plan.listed],
         "bytes": plan.output_bytes,
     })
 
@@ -277,4 +298,4 @@ def _print_types(out: Output, plan: ConversionPlan, facts: dict[Path, dict[str, 
     out.table(["tensor", "shape", *(f["file_type"] for f in plan.facts["sets"])], list(rows.values()))
     out.line()
     out.table(["file", "type", "bits/weight", "size"],
-              [(o.path, *facts[o.path].values(), human_bytes(o.size)) for o in plan.listed])
+              [(shown(o.path), *facts[o.path].values(), human_bytes(o.size)) for o in plan.listed])

@@ -75,6 +75,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Change key-values of a GGUF file: always a new file, in the place of the old one when it is complete."""
+    from ..converters.io.objects import staged
     from ..converters.planners.edit import EditOptions, plan_edit
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
@@ -82,7 +83,7 @@ def command(
     out = Output(json_mode, quiet, verbose)
     options = EditOptions(set=tuple(set_), set_file=tuple(set_file), unset=tuple(unset), chat_template=chat_template,
                           tokens=tuple(token), tokenizer_from=tokenizer_from)
-    plan = plan_edit(resolve_model(model, what="gguf", progress=not quiet, headers=dry_run), outfile, options)
+    plan = plan_edit(resolve_model(model, what="gguf", progress=not quiet, headers=dry_run), staged(outfile), options)
     changes = [(c["key"], _shown(c["was"]), _shown(c["will_be"])) for c in plan.facts["changes"]]
     if changes:
         out.table(["key", "was", "will be"], changes)

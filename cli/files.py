@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..converters.errors import StorageError, UsageError
+from ..converters.io.objects import url_of
 
 if TYPE_CHECKING:
     from ..converters.run.execute import WrittenFile
@@ -28,8 +29,13 @@ def check_writable(path: Path | None, force: bool) -> None:
 
 
 def write_checksums(path: Path, files: Iterable[WrittenFile]) -> None:
-    """What `sha256sum -c` takes, of the files whose sum is known."""
-    write_text(path, "".join(f"{f.sha256}  {f.path}\n" for f in files if f.sha256))
+    """What `sha256sum -c` takes, of files whose sum is known; objects by their names below the bucket, as copies have."""
+    write_text(path, "".join(f"{f.sha256}  {_name(f.path)}\n" for f in files if f.sha256))
+
+
+def _name(path: Path) -> str:
+    url = url_of(path)
+    return str(path) if url is None else url.split("/", 3)[3]
 
 
 def write_text(path: Path, text: str) -> None:

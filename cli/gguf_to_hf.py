@@ -91,6 +91,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a GGUF file back to safetensors, config and tokenizer; a GGUF adapter to a PEFT adapter."""
+    from ..converters.io.objects import staged
     from ..converters.planners.adapter_to_hf import base_of_gguf, hub_id, is_adapter, plan_adapter_to_hf
     from ..converters.planners.gguf_to_hf import HfOptions
     from ..converters.planners.pair_to_hf import plan_model_to_hf
@@ -100,6 +101,7 @@ def command(
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
+    folder = staged(folder)
     projector = None if mmproj is None else resolve_model(mmproj, what="gguf", progress=not quiet, headers=dry_run)
     options = HfOptions(dtype.lower(), max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class, pre=pre,
                         tokenizer=not no_tokenizer)

@@ -132,6 +132,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert a Hugging Face checkpoint to a GGUF file, or in one pass to one of each TYPE."""
+    from ..converters.io.objects import staged
     from ..converters.measure.recommend import recommended_types
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.hf_to_gguf import GgufOptions
@@ -146,6 +147,7 @@ def command(
     from .report import afterwards, overridden
 
     out = Output(json_mode, quiet, verbose)
+    outfile = staged(outfile)
     outtype_names(outtype)  # a slip is told before anything is fetched
     stated = Stated(llama_version=llama_version, context_length=context_length)
     folder = resolve_model(model, progress=not quiet, headers=dry_run, parts=mmproj or mmproj_only)

@@ -45,12 +45,13 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Join the parts of a split GGUF file into one file."""
+    from ..converters.io.objects import staged
     from ..converters.planners.copied_tensors import plan_join
     from ..converters.sources.hub import resolve_model
     from .conversion import RESULT, carry_out
 
     out = Output(json_mode, quiet, verbose)
-    plan = plan_join(resolve_model(first, what="gguf", progress=not quiet, headers=dry_run), outfile)
+    plan = plan_join(resolve_model(first, what="gguf", progress=not quiet, headers=dry_run), staged(outfile))
     return carry_out(out, plan, source=first, dry_run=dry_run, checksums=checksums,
                      then=(("ggufx", "verify", first, RESULT), ("llama-server", "-m", RESULT)), threads=threads,
                      max_memory=max_memory, device="cpu", resume=resume, force=force)

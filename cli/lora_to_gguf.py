@@ -86,6 +86,7 @@ def command(
 ) -> ExitStatus:
     """Convert a LoRA adapter of PEFT or mlx-lm to a GGUF adapter."""
     from ..converters.errors import UsageError
+    from ..converters.io.objects import staged
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from ..converters.sources.hf_folder import base_of
     from ..converters.sources.hub import cached_origin, resolve_model
@@ -105,7 +106,7 @@ def command(
     base_folder = resolve_model(base, what="config", progress=not quiet, headers=dry_run)
     options = LoraOptions(outtype.lower(), model_name=model_name, metadata_file=metadata, hub_id=cached_origin(folder),
                           hf_class=hf_class, plain=plain, task=task)
-    plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
+    plan = plan_lora_to_gguf(base_folder, folder, staged(outfile), options)
     path = plan.outputs[0].path
     compare = {path: afterwards(folder, path, threads=threads, max_memory=max_memory,
                                 base=base_folder, hf_class=hf_class)} if after else None

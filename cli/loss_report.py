@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..converters.errors import UsageError
+from ..converters.io.objects import shown
 from .files import check_writable, write_text
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def report(result: Result, source: str) -> dict[str, Any]:
     from ..converters.run.losses import file_loss
 
     return {"source": source, "files": [
-        {"path": str(losses[0].file), **file_loss(losses).to_json(), "tensors": [t.to_json() for t in losses]}
+        {"path": shown(losses[0].file), **file_loss(losses).to_json(), "tensors": [t.to_json() for t in losses]}
         for losses in by_file(result)]}
 
 

@@ -86,6 +86,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Merge PEFT adapters into their base model, with the bits of peft's merge_and_unload; also into a GGUF file."""
+    from ..converters.io.objects import staged
     from ..converters.planners.merge_lora import plan_merge
     from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.sources.hf_folder import base_of
@@ -101,7 +102,7 @@ def command(
         out.notes([f"the base model is {base}, as adapter_config.json says"])
     gguf = base.endswith(".gguf") or Path(base).is_file()
     model = resolve_model(base, what="gguf" if gguf else "checkpoint", progress=not quiet, headers=dry_run)
-    plan, refused = plan_merge(model, found, outfile, outtype, hf_class=hf_class, imatrix=imatrix)
+    plan, refused = plan_merge(model, found, staged(outfile), outtype, hf_class=hf_class, imatrix=imatrix)
     compare = {path: afterwards(model, path, threads=threads, max_memory=max_memory, hf_class=hf_class, adapters=found)
                for path in ((plan.folder,) if plan.folder else plan.results)} if after else None
     lora = tuple(text for adapter in adapters for text in ("--lora", adapter))

@@ -71,6 +71,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Convert Meta's or Mistral's own layout to safetensors, config and tokenizer of Hugging Face."""
+    from ..converters.io.objects import staged
     from ..converters.planners.original_to_hf import OriginalOptions, plan_original_to_hf
     from ..converters.sources.hub import resolve_model
     from ..converters.sources.stated import Stated
@@ -79,6 +80,7 @@ def command(
     from .report import afterwards
 
     out = Output(json_mode, quiet, verbose)
+    folder = staged(folder)
     stated = Stated(llama_version=llama_version, context_length=context_length)
     path = resolve_model(model, progress=not quiet, headers=dry_run)
     plan = plan_original_to_hf(path, folder, OriginalOptions(stated, max_shard_bytes=max_shard_size))

@@ -105,6 +105,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Quantize a GGUF file, in one pass to a file of each TYPE, with the bytes of llama-quantize."""
+    from ..converters.io.objects import staged
     from ..converters.measure.recommend import recommended_types
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.many_outputs import outtype_names, plan_outputs
@@ -124,7 +125,8 @@ def command(
         tensor_types=tuple(tensor_type), tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, leave_output_tensor=leave_output_tensor, pure=pure,
         allow_fallback=not no_fallback, override_kv=tuple(override_kv), allow_requantize=allow_requantize)
-    planner = QuantizePlanner(path, outfile, quantization, SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+    planner = QuantizePlanner(path, staged(outfile), quantization,
+                              SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_outputs(planner, outtypes)
     plan = plan.noting(why)
     compare = {written: afterwards(path, written, threads=threads, max_memory=max_memory,

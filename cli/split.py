@@ -71,6 +71,7 @@ def command(
     verbose: Verbose = False,
 ) -> ExitStatus:
     """Split a GGUF file into parts, with the bytes of llama.cpp's gguf-split."""
+    from ..converters.io.objects import staged
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.copied_tensors import plan_split
     from ..converters.sources.hub import resolve_model
@@ -78,7 +79,7 @@ def command(
     from .publish import Publishing
 
     path = resolve_model(model, what="gguf", progress=not quiet, headers=dry_run)
-    plan = plan_split(path, out, SplitLimits(max_bytes=max_size, max_tensors=max_tensors, first_empty=first_empty))
+    plan = plan_split(path, staged(out), SplitLimits(max_bytes=max_size, max_tensors=max_tensors, first_empty=first_empty))
     publishing = Publishing(push=push, card=card, private=private, create_pr=create_pr, base_model=tuple(base_model),
                             made_of=(path,), relation="quantized")
     return carry_out(Output(json_mode, quiet, verbose), plan, source=model, dry_run=dry_run, checksums=checksums,

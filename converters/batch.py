@@ -16,11 +16,13 @@ from typing import Literal
 
 from .errors import Failure, GgufxError, InputError, UsageError, raise_all
 from .io.files import read_bytes, read_text
+from .io.objects import ObjectReference, staged, url_of
 from .plan.plan import ConversionPlan
 from .planners.hf_to_gguf import GgufOptions
 from .planners.many_outputs import outtype_names
 from .planners.projector import plan_checkpoint
 from .run.execute import Progress, WrittenFile, execute, is_interrupted
+from .run.sending import Sending
 from .sources.hub import HubReference, cached_origin, resolve_model
 
 PATTERN = "{name}-{outtype}.gguf"
@@ -67,7 +69,7 @@ class Outcome:
         return not self.errors
 
     def to_json(self) -> dict[str, object]:
-        files = [{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in self.files]
+        files = [{"path": f.place, "size": f.size, "sha256": f.sha256} for f in self.files]
         return {"model": self.model, "state": self.state, "files": files, "errors": [e.to_json() for e in self.errors],
                 "seconds": round(self.seconds, 3)}
 
@@ -87,6 +89,9 @@ def read_list(path: Path) -> list[str]:
 def check_batch(models: Sequence[str], options: BatchOptions) -> None:
     """UsageError for what is wrong with all: an unknown type, several checkpoints that would go to one file."""
     outtype_names(options.outtype)
+    if options.check and ObjectReference.parse(_named(options.outfile)):
+        raise UsageError("--check reads results that are on this machine", file=_named(options.outfile),
+                         hint="`ggufx verify MODEL URL` compares an object with its source; --force makes all anew.")
     lines: dict[str, list[str]] = {}
     for model in models:
         lines.setdefault(pattern_for(model, options.outfile), []).append(model)
@@ -125,7 +130,7 @@ def convert_each(models: Sequence[str], options: BatchOptions,
             from .run.engines.ray import RayTasks
 
             with RayTasks(options.threads, options.max_memory, options.device) as tasks:
-                own = replace(options, threads=tasks.threads, outfile=os.path.abspath(_named(options.outfile)))
+                own = replace(options, threads=tasks.threads, outfile=_absolute_pattern(_named(options.outfile)))
                 for _, outcome in tasks.each(convert, [(_absolute(model), own) for model in models]):
                     done += 1
                     yield outcome
@@ -142,6 +147,10 @@ def convert_each(models: Sequence[str], options: BatchOptions,
 def _absolute(model: str) -> str:
     """A folder as a node finds it, from wherever it runs."""
     return os.path.abspath(model) if os.path.exists(model) else model
+
+
+def _absolute_pattern(pattern: str) -> str:
+    return pattern if ObjectReference.parse(pattern) else os.path.abspath(pattern)
 
 
 def _named(outfile: str | Path | None) -> str:
@@ -174,11 +183,15 @@ def _converted(model: str, options: BatchOptions,
     if not options.force and not options.check:
         plan, refused = _plan(model, options, headers=True)  # so that nothing is fetched for what is there
         if _is_there(plan):
-            return tuple(WrittenFile(o.path, o.size, None) for o in plan.listed), refused, "there"
+            return tuple(WrittenFile(o.path, o.size, None, url_of(o.path)) for o in plan.listed), refused, "there"
     plan, refused = _plan(model, options, headers=False)
-    known = not options.force and (_is_there(plan) or is_interrupted(plan))
+    if (sending := Sending.of(plan)) is not None:
+        sending.check(options.force, resume=True)
+    known = not options.force and (_are_here(plan) or is_interrupted(plan))
     result = execute(plan, threads=options.threads, max_memory=options.max_memory, device=options.device, resume=known,
-                     force=options.force, checksums=options.checksums, progress=progress)
+                     force=options.force or sending is not None, checksums=options.checksums, progress=progress)
+    if sending is not None:
+        return sending.send(result).files, (*refused, *result.failures), "made"
     kept = bool(known and plan.jobs and not result.bytes_written)
     return result.files, (*refused, *result.failures), "there" if kept else "made"
 
@@ -186,13 +199,19 @@ def _converted(model: str, options: BatchOptions,
 def _plan(model: str, options: BatchOptions, headers: bool) -> tuple[ConversionPlan, Sequence[Failure]]:
     folder = resolve_model(model, headers=headers, parts=options.mmproj)
     wanted = GgufOptions(hub_id=cached_origin(folder), mmproj=options.mmproj, mmproj_type=options.mmproj_type)
-    plan, refused = plan_checkpoint(folder, pattern_for(model, options.outfile), wanted, outtype_names(options.outtype))
+    outfile = staged(pattern_for(model, options.outfile))
+    plan, refused = plan_checkpoint(folder, outfile, wanted, outtype_names(options.outtype))
     parents = dict.fromkeys(o.path.parent for o in plan.outputs)
     return replace(plan, folders=tuple(dict.fromkeys((*plan.folders, *parents)))), refused
 
 
 def _is_there(plan: ConversionPlan) -> bool:
-    """Whether all outputs are: files of their sizes, with all that the plan itself holds of them."""
+    """Whether all outputs are, here or as objects: of their sizes, with all that the plan itself holds of them."""
+    sending = Sending.of(plan)
+    return _are_here(plan) if sending is None else sending.is_there()
+
+
+def _are_here(plan: ConversionPlan) -> bool:
     return all(o.path.is_file() and o.path.stat().st_size == o.size
                and all(read_bytes(o.path, at, len(data)) == data for at, data in ((0, o.head), *o.pieces))
                for o in plan.outputs)

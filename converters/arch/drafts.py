@@ -7,6 +7,7 @@ as well, at run time. Source: llama.cpp `src/models/eagle3.cpp`, `dflash.cpp`, `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -261,7 +262,7 @@ GEMMA4_DSPARK = replace(
         BLOCK_COUNT, *ONE, Rope(), RMS_EPS, Seen("vocab_size", tokens),
         H("attention.head_count_kv", "num_global_key_value_heads"), H("attention.key_length", "global_head_dim"),
         H("attention.value_length", "global_head_dim"), H("rope.dimension_count", "global_head_dim"),
-        Computed("embedding_scale", lambda c: c["hidden_size"] ** 0.5, type=F32), Const("attention.scale", 1.0, F32),
+        Computed("embedding_scale", lambda c: math.sqrt(c["hidden_size"]), type=F32), Const("attention.scale", 1.0, F32),
         Const("hidden_activation", "gelu_pytorch_tanh", ValueType.STRING),
         Fixed("hidden_activation", "gelu_pytorch_tanh", refuse=True),
         *(rule for rule in DSPARK.hparams if {*OWN} & {*rule.writes, *rule.fills}),

@@ -5,6 +5,8 @@ Source: llama.cpp `src/models/grok.cpp`, `conversion/grok.py`. Grok-2 is publish
 
 from __future__ import annotations
 
+import math
+
 from ..rules.words import *
 from .common import *
 from .llama import UNSTATED_HEAD
@@ -17,8 +19,8 @@ GROK = ArchSpec(
         H("attn_logit_softcapping", "attn_logit_softcapping", F32, default=30.0),
         H("router_logit_softcapping", "router_logit_softcapping", F32, default=30.0),
         H("final_logit_softcapping", "final_logit_softcapping", F32, need=False),
-        Computed("attention.output_scale", lambda c: c.get("attn_output_multiplier") or (
-            c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]) ** -0.5, "attn_output_multiplier",
+        Computed("attention.output_scale", lambda c: c.get("attn_output_multiplier") or 1 / math.sqrt(
+            c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]), "attn_output_multiplier",
             lambda kv: short(kv.get("attention.output_scale", 0.08838834764831845)), F32),
         H("embedding_scale", "embedding_multiplier_scale", F32), H("logit_scale", "output_multiplier_scale", F32),
         H("expert_feed_forward_length", "moe_intermediate_size", need=False),

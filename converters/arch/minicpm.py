@@ -8,6 +8,7 @@ Source: OpenBMB's `modeling_minicpm.py`, transformers `models/minicpm3`, `minicp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ def simplest(value: float, stored: float, factor: float) -> float:
 
 
 def depth(kv: Mapping[str, Any]) -> float | None:
-    stored, root = kv.get("residual_scale"), kv["block_count"] ** 0.5
+    stored, root = kv.get("residual_scale"), math.sqrt(kv["block_count"])
     return None if stored is None else simplest(float(stored) * root, stored, 1 / root)
 
 
@@ -43,7 +44,7 @@ MINICPM = ArchSpec(
     "minicpm", ("MiniCPMForCausalLM",), "minicpm",
     hparams=(
         *DECODER, H("embedding_scale", "scale_emb", F32, default=12),
-        Computed("residual_scale", lambda c: c["scale_depth"] / c["num_hidden_layers"] ** 0.5, "scale_depth", depth, F32),
+        Computed("residual_scale", lambda c: c["scale_depth"] / math.sqrt(c["num_hidden_layers"]), "scale_depth", depth, F32),
         Computed("logit_scale", lambda c: c["hidden_size"] / c["dim_model_base"], "dim_model_base", base, F32),
         Fixed("attention_bias", False, refuse=True),
     ),

@@ -6,6 +6,7 @@ Source: the model repositories' `modeling_plamo.py`; llama.cpp `src/models/plamo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -48,7 +49,7 @@ NORMS_LESS = (
     R("blk.{b}.attn_norm.weight", P + "pre_mixer_norm.weight", Add(1.0), shape="embedding_length"),
     R("blk.{b}.post_attention_norm", P + "post_mixer_norm.weight", Add(1.0 / 5), shape="embedding_length"),
     R("blk.{b}.ffn_norm.weight", P + "pre_mlp_norm.weight", Add(1.0), shape="embedding_length"),
-    R("blk.{b}.post_ffw_norm", P + "post_mlp_norm.weight", Add(1.0 / 5**1.5), shape="embedding_length"),
+    R("blk.{b}.post_ffw_norm", P + "post_mlp_norm.weight", Add(1.0 / (5 * math.sqrt(5))), shape="embedding_length"),
     R("output_norm.weight", "model.norm.weight", Add(1.0), shape="embedding_length"),
 )
 GATED = (

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import StorageError, UnsupportedError, UsageError
 from ..io.imatrix_file import ImatrixFile, write_imatrix
+from ..io.objects import url_of
 from ..io.texts import read_texts
 from ..metadata.naming import default_file_name, output_path
 from ..planners.hf_to_gguf import GgufOptions, GgufPlanner
@@ -71,6 +72,9 @@ def with_matrix(folder: Path, outfile: str | Path | None, made: GgufOptions, cal
         raise UsageError("a dry run makes no matrix", hint="Make one with `ggufx imatrix`, and pass it to --imatrix.")
     if made.mmproj_only:
         raise UsageError("a projector is not calibrated", hint="Leave out --calibrate.")
+    if outfile is not None and (url := url_of(Path(outfile))):
+        raise UsageError("a matrix is made beside the files, and these become objects", file=url,
+                         hint="Make one with `ggufx imatrix`, and pass it to --imatrix.")
     planner = GgufPlanner(folder, None, made)
     result = _make(planner, calibrate, matrix_path(outfile, planner), options, progress)
     return replace(made, quantization=replace(made.quantization, imatrix_file=result.path)), result

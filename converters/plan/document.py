@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError, UsageError
 from ..io.json_file import read_json
+from ..io.objects import url_of
 from ..io.ranges import elsewhere
 from .plan import ConversionPlan
 
@@ -20,8 +21,13 @@ MAX_BYTES = 8 << 30  # headers with large vocabularies for many types, importanc
 def plan_document(plan: ConversionPlan, version: str) -> dict[str, Any]:
     """The JSON object of a plan, with absolute paths: whoever sees the same files can carry it out, from any folder.
 
-    UsageError for a source of which only the headers were fetched.
+    UsageError for a source of which only the headers were fetched, and for outputs that are to become objects: shards write
+    into one file that all of them see.
     """
+    for output in plan.outputs:
+        if (url := url_of(output.path)) is not None:
+            raise UsageError("is in an object store, and shards write into one file that all of them see", file=url,
+                             hint="Plan for a shared folder, and copy what `ggufx commit` publishes.")
     for source in plan.inputs:
         if elsewhere(source.path) is not None:
             raise UsageError("is on the Hub or in an object store, its headers alone are here", file=source.path,

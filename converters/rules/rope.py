@@ -226,7 +226,7 @@ def _llama3_settings(divisors: np.ndarray, freqs: np.ndarray, factor: float) -> 
     inside = (divisors > 1) & (divisors < factor)
     smooth = (1 / divisors[inside].astype(np.float64) - 1 / factor) / (1 - 1 / factor)
     if len(smooth) >= 2:
-        slope, offset = np.polyfit(cycles[inside], smooth, 1)
+        slope, offset = _line(cycles[inside].tolist(), smooth.tolist())
         if slope <= 0:
             return
         low, high = float(-offset / slope), float((1 - offset) / slope)
@@ -248,6 +248,14 @@ def _llama3_settings(divisors: np.ndarray, freqs: np.ndarray, factor: float) -> 
                 if (low < high and (not len(full) or full.max() * original <= low * (1 + LAST_BITS))
                         and (not len(ones) or ones.min() * original >= high * (1 - LAST_BITS))):
                     yield low, high, original
+
+
+def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Slope and offset of the line nearest to some points; by sums that are rounded once, and so the same everywhere."""
+    x_mean, y_mean = math.fsum(x) / len(x), math.fsum(y) / len(y)
+    slope = (math.fsum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True))
+             / math.fsum((a - x_mean) ** 2 for a in x))
+    return slope, y_mean - slope * x_mean
 
 
 LLAMA3_FREQS = Derived("rope_freqs.weight", llama3_divisors, _recover_llama3)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ... import __version__, system
 from ..errors import Failure, GgufxError, StorageError, UsageError, raise_all
+from ..io.objects import url_of
 from ..notes import listed
 from ..plan.plan import ConversionPlan
 from ..plan.tiles import Tile, by_address
@@ -30,7 +31,7 @@ from .journal import SUFFIX, Journal, Receipt, Record, read_journal
 from .losses import Losses, TensorLoss
 from .open_files import OpenFiles, open_inputs, storage_error
 from .resume import complete, confirmed
-from .staging import Staging, existing, misplaced, no_room, refuse_existing
+from .staging import Staging, existing, first_missing, misplaced, no_room, refuse_existing
 
 Progress = Callable[[int, int, str], None]
 PROGRESS_INTERVAL = 0.05  # seconds
@@ -39,11 +40,18 @@ AS_STORED = ("gguf-to-hf", "split", "join", "edit")  # directions that give what
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A file of the result; `size` in bytes, `sha256` as hex digits, None where checksums were not wanted."""
+    """A file of the result; `size` in bytes, `sha256` as hex digits, None where checksums were not wanted. `url`: the object
+    that it has become, `path` is then where it was written."""
 
     path: Path
     size: int
     sha256: str | None
+    url: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return self.url or str(self.path)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,7 +79,7 @@ class Result:
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
-        return f"<Result {listed([str(f.path) for f in self.files])}: {sum(f.size for f in self.files):,} bytes{failed}>"
+        return f"<Result {listed([f.place for f in self.files])}: {sum(f.size for f in self.files):,} bytes{failed}>"
 
 
 def execute(
@@ -113,6 +121,7 @@ def execute(
     if on_cluster(engine):
         from .on_ray import execute_on_ray
 
+        _refuse_objects(plan)
         if losses:
             raise UsageError("what types lose is not looked at on a Ray cluster", hint="Leave out --report, or --engine ray.")
         return execute_on_ray(plan, threads=threads, max_memory=max_memory, device=device, resume=resume, force=force,
@@ -125,9 +134,17 @@ def execute(
 def refuse(plan: ConversionPlan, *, device: str = "auto", resume: bool = False, force: bool = False,
            threads: int | None = None, max_memory: int = 1 << 30, engine: str = "threads", losses: bool = False) -> None:
     """Raise what `execute` would refuse before it writes anything, for a plan that is only shown."""
-    if not on_cluster(engine):
+    if on_cluster(engine):
+        _refuse_objects(plan)
+    else:
         choose(device, plan.jobs, threads)
     Run(plan, threads, max_memory, None, losses).refuse(resume, force)
+
+
+def _refuse_objects(plan: ConversionPlan) -> None:
+    if urls := [url for o in plan.outputs if (url := url_of(o.path))]:
+        raise UsageError("the nodes of a cluster write into one file that all of them see, which no object is", file=urls[0],
+                         hint="Write to a shared folder and copy the result; `ggufx batch --engine ray` sends whole models.")
 
 
 def is_interrupted(plan: ConversionPlan) -> bool:
@@ -155,7 +172,9 @@ class Run:
         self.losses = Losses(plan, self.jobs) if losses else None
         self.journal_path = _journal_path(plan)
         self.fixed = self.done = plan.output_bytes - sum(r.nbytes for j in self.jobs for r in j.outputs)
-        self.made = {*self.plan.folders, *((self.plan.folder,) if self.plan.folder else ())}
+        folders = {*plan.folders, *((plan.folder,) if plan.folder else ()),
+                   *(o.path.parent for o in plan.outputs if url_of(o.path))}
+        self.made = {first_missing(folder) if url_of(folder) else folder for folder in folders}
         self.last_progress = 0.0
         self.bytes_read = self.bytes_written = 0
         self.failed: dict[int, GgufxError] = {}  # by set

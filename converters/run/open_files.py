@@ -177,6 +177,11 @@ class OpenFiles:
             crc = zlib.crc32(part, crc)
         return crc
 
+    def equals(self, file: int, offset: int, data: memoryview) -> bool:
+        """Whether a range of an input holds these bytes."""
+        return all(np.array_equal(part, data[start : start + len(part)])
+                   for start, part in _chunks(*self._inputs[file], offset, len(data)))
+
     def same(self, source: tuple[int, int], target: tuple[int, int], nbytes: int) -> bool:
         """Whether a range of an output already equals a range of an input."""
         pairs = zip(_chunks(*self._inputs[source[0]], source[1], nbytes), self.written(*target, nbytes), strict=True)

@@ -21,7 +21,19 @@ def confirmed(receipts: Iterable[Receipt], jobs: Sequence[TensorJob], files: Ope
 
     One that has no checksum of some output, which failed, speaks for the others.
     """
-    fitting = []
+    chosen = fitting(receipts, jobs)
+    kept = []
+    with ThreadPoolExecutor(threads) as pool:
+        for receipt, there in zip(chosen, pool.map(lambda r: _holds(r, jobs[r.job], files), chosen), strict=True):
+            if there:
+                kept.append(receipt)
+                seen(receipt)
+    return kept
+
+
+def fitting(receipts: Iterable[Receipt], jobs: Sequence[TensorJob]) -> list[Receipt]:
+    """The receipts that fit the jobs and do not overlap."""
+    chosen = []
     end: dict[int, int] = {}
     for receipt in sorted(set(receipts), key=lambda r: (r.job, r.tile.start, r.tile.stop, not r.sums)):
         if receipt.job >= len(jobs) or receipt.tile.start < end.get(receipt.job, 0):
@@ -29,15 +41,9 @@ def confirmed(receipts: Iterable[Receipt], jobs: Sequence[TensorJob], files: Ope
         job = jobs[receipt.job]
         checksums = 0 if is_copy(job) else len(job.outputs)
         if receipt.tile.count == unit_count(job) and len(receipt.checksums) == checksums:
-            fitting.append(receipt)
+            chosen.append(receipt)
             end[receipt.job] = receipt.tile.stop
-    kept = []
-    with ThreadPoolExecutor(threads) as pool:
-        for receipt, there in zip(fitting, pool.map(lambda r: _holds(r, jobs[r.job], files), fitting), strict=True):
-            if there:
-                kept.append(receipt)
-                seen(receipt)
-    return kept
+    return chosen
 
 
 def _holds(receipt: Receipt, job: TensorJob, files: OpenFiles) -> bool:

@@ -8,6 +8,7 @@ writes the same bytes.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -25,6 +26,7 @@ from .engines.choice import choose
 from .execute import Progress, Result, Run
 from .journal import Receipt, Record, read_journal, write_receipts
 from .open_files import OpenFiles, open_inputs, storage_error
+from .read_once import confirmed_and_hashed
 from .resume import confirmed
 from .shares import Share, cut, share_of
 from .staging import Staging, misplaced, no_room, part_path, shared_part
@@ -67,13 +69,20 @@ def commit(plan: ConversionPlan, *, force: bool = False, threads: int | None = N
     """
     run = Sharded(plan, threads, max_memory, progress)
     run.require()
-    result = run(True, None, force, choose("cpu", (), threads), checksums)
+    run.hashing = checksums and not any(os.path.lexists(o.path) for o in plan.outputs)  # else a commit was interrupted, perhaps
+    result = run(True, None, force, choose("cpu", (), threads), checksums and not run.hashing)
     run.forget()
-    return result
+    return replace(result, files=tuple(replace(f, sha256=run.digests.get(f.path, f.sha256)) for f in result.files))
 
 
 class Sharded(Run):
-    """A run of which others do the work."""
+    """A run of which others do the work. `hashing`: what they wrote is hashed as it is checked, `digests`: by output."""
+
+    hashing = False
+
+    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, progress: Progress | None) -> None:
+        super().__init__(plan, threads, max_memory, progress)
+        self.digests: dict[Path, str] = {}
 
     def share(self, index: int, count: int, engine: Engine) -> ShardResult:
         raise_all(misplaced(self.plan.outputs, self.made) or no_room(self.plan.outputs, self.made, False))
@@ -165,14 +174,22 @@ class Sharded(Run):
         last = self.plan.outputs[-1].path
         return last.with_name(f"{last.name}.ggufx-shard-{index}-of-{count}")
 
-    def _journal(self) -> Record | None:
+    def _journal(self) -> Record:
         """What all shares noted, as one run's journal."""
         return Record(self._identity, (), tuple(r for _, record in self.found.values() for r in record.receipts))
 
     def _take_over(self, staging: Staging, record: Record | None, engine: Engine) -> list[Receipt]:
         """As of an interrupted run; but nothing may be left to do."""
-        kept = super()._take_over(staging, record, engine)
+        kept = self._read_once(staging) if self.hashing else super()._take_over(staging, record, engine)
         self._refuse_lacking(kept, "left other bytes than it noted", "left other bytes than they noted")
+        return kept
+
+    def _read_once(self, staging: Staging) -> list[Receipt]:
+        with open_inputs(self.plan.inputs) as inputs:
+            files = OpenFiles(inputs, [(p.descriptor, p.output.path) for p in staging.parts])
+            kept, digests = confirmed_and_hashed(self._journal().receipts, self.jobs, self.plan.outputs, self.gaps, files,
+                                                 self.threads, self._count)
+        self.digests = {o.path: digest for o, digest in zip(self.plan.outputs, digests, strict=True)}
         return kept
 
     def _refuse_lacking(self, receipts: Iterable[Receipt], one: str, several: str) -> None:

@@ -93,6 +93,11 @@ def no_room(outputs: Sequence[OutputFile], made: Collection[Path], resume: bool)
     return []
 
 
+def first_missing(folder: Path) -> Path:
+    """Of a folder and those around it the outermost that is not there; the folder itself where it is."""
+    return next((f for f in (*reversed(folder.parents), folder) if not os.path.lexists(f)), folder)
+
+
 def _home(output: OutputFile, made: Collection[Path]) -> Path:
     """The folder that must be there for an output."""
     around = next((folder for folder in made if output.path.is_relative_to(folder)), None)

@@ -25,10 +25,11 @@ from ..io import tokenizer_names
 from ..io.files import printable
 from ..io.gguf import split_names
 from ..io.json_file import read_json
+from ..io.objects import ObjectReference
 from . import hub_ranges, quantized
 from .file_names import safe_name
 from .hub_errors import FETCH_FIRST, explained
-from .object_store import ObjectReference, Objects
+from .object_store import Objects
 from .recognise import recognise_names, told
 from .subfolders import names_below
 from .weight_files import ADAPTER, INDEX, PARAMS, first_of, is_original, loose_parts, original_parts

@@ -9,50 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import GgufxError, InputError, NetworkError, UnsupportedError
+from ..errors import GgufxError, InputError, NetworkError
 from ..io import ranges
-from ..io.files import printable
+from ..io.objects import ObjectReference, client, explained
 from .file_names import safe_name
 from .hub_ranges import AT_ONCE, BY_RANGES, SAFETENSORS_READ
 
-STORES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs", "memory": "fsspec"}
-_URL = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<path>[^/].*?)/*", re.DOTALL)
 _TAGS = ("ETag", "etag", "content_md5", "md5Hash", "generation", "LastModified", "last_modified", "created")
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectReference:
-    """`repo`: the folder as a URL; `file`: a GGUF file in it, None for the folder itself."""
-
-    scheme: str
-    folder: str
-    file: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> ObjectReference | None:
-        """None where `text` is no URL of a store."""
-        match = _URL.fullmatch(text)
-        if not match or match["scheme"] not in STORES:
-            return None
-        folder, file = match["path"], None
-        if folder.endswith(".gguf") and "/" in folder:
-            folder, _, file = folder.rpartition("/")
-        return cls(match["scheme"], folder, file)
-
-    @property
-    def repo(self) -> str:
-        return f"{self.scheme}://{self.folder}"
-
-    def __str__(self) -> str:
-        return f"{self.repo}/{self.file}" if self.file else self.repo
 
 
 class Objects:
@@ -62,17 +31,11 @@ class Objects:
 
     def __init__(self, where: ObjectReference) -> None:
         self.where = where
+        self._system = client(where)
         try:
-            import fsspec
-
-            self._system = fsspec.filesystem(where.scheme)
-            self._system.invalidate_cache()
             found = self._system.find(where.folder, detail=True)
-        except ImportError as error:
-            raise UnsupportedError(f"{where}: needs {STORES[where.scheme]}, which is not installed",
-                                   hint=f"pip install {STORES[where.scheme]} (for s3:// also: 'ggufx[s3]')") from error
         except Exception as error:
-            raise _explained(error, where) from error
+            raise explained(error, where) from error
         self._objects = {name.lstrip("/").removeprefix(f"{where.folder}/"): info for name, info in found.items()}
         self.names = {name for name in self._objects if safe_name(name)}
 
@@ -86,7 +49,7 @@ class Objects:
         return Path(constants.HF_HOME) / "ggufx" / hashlib.sha256(state.encode()).hexdigest()[:32] / name
 
     def fetch(self, names: Collection[str]) -> Path:
-        """The folder, with these files in it: of weights that are read by ranges their beginnings. Raises as `_explained`."""
+        """The folder, with these files in it: of weights that are read by ranges their beginnings. Raises as `explained`."""
         folder = self.folder
 
         def fetch(name: str) -> None:
@@ -109,7 +72,7 @@ class Objects:
         except GgufxError:
             raise
         except Exception as error:
-            raise _explained(error, self.where) from error
+            raise explained(error, self.where) from error
         return folder
 
     def refuse(self, message: str, **details: Any) -> NoReturn:
@@ -128,7 +91,7 @@ class ObjectFile:
         try:
             data = bytes(self._system.cat_file(self._path, start=offset, end=offset + count)) if count else b""
         except Exception as error:
-            raise _explained(error, self._where) from error
+            raise explained(error, self._where) from error
         if len(data) != count:
             raise NetworkError(f"{self._where}: the store does not answer with the range that was asked for",
                                expected=f"{count} bytes", found=len(data), hint="run the command again")
@@ -140,7 +103,7 @@ class ObjectFile:
             self._system.invalidate_cache(self._system._parent(self._path))
             now = _state(self._system.info(self._path))
         except Exception as error:
-            raise _explained(error, self._where) from error
+            raise explained(error, self._where) from error
         if any(now[tag] != self._state[tag] for tag in now.keys() & self._state.keys()):
             raise InputError("the object changed since the conversion was planned",
                              file=f"{self._where.scheme}://{self._path}", hint="Start again.")
@@ -150,14 +113,3 @@ def _state(info: dict[str, Any]) -> dict[str, str]:
     """What tells one state of an object from another: its size, and the store's own tags. A listing may have fewer."""
     told = {tag: info[tag] for tag in _TAGS if info.get(tag) is not None}
     return {"size": str(info["size"]), **{t: str(v.timestamp() if hasattr(v, "timestamp") else v) for t, v in told.items()}}
-
-
-def _explained(error: BaseException, where: ObjectReference) -> GgufxError:
-    """The error of ours that says what the client met."""
-    told = f"{type(error).__name__}: {printable(str(error).partition(chr(10))[0], 200)}"
-    if isinstance(error, FileNotFoundError):
-        return InputError(f"{where}: no such bucket, or no such object")
-    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
-        return NetworkError(f"{where}: access is refused ({told})", hint="Check the client's credentials (for s3://: "
-                            "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY).")
-    return NetworkError(f"{where}: cannot be read ({told})", hint="Check the endpoint and the network, then run again.")

@@ -63,6 +63,8 @@ def test_three_jobs(zoo, plan: Path, tmp_path: Path):
     (["plan", "hf-to-gguf", "{tmp}/none"], ExitStatus.BAD_INPUT, "no such file or folder"),
     (["plan", "hf-to-gguf", "{tmp}", "--outtype", "q9"], ExitStatus.USAGE, "q9"),
     (["plan", "hf-to-gguf", "{model}", "-o", "{tmp}/new.gguf", "--dry-run"], ExitStatus.USAGE, "not how it is carried out"),
+    (["plan", "hf-to-gguf", "{model}", "-o", "{tmp}/new.gguf", "--engine", "ray"], ExitStatus.USAGE, "Leave out"),
+    (["plan", "hf-to-gguf", "{model}", "-o", "{tmp}/new.gguf", "--push", "a/b"], ExitStatus.USAGE, "not how it is carried out"),
     (["plan", "hf-to-gguf", "{model}", "-o", "{tmp}/there.gguf"], ExitStatus.USAGE, "exists already"),
     (["run", "{tmp}/plan.json", "--shard", "2/2"], ExitStatus.USAGE, "2/2 is no shard"),
     (["run", "{tmp}/there.gguf", "--shard", "0/2"], ExitStatus.BAD_INPUT, "is empty"),

@@ -7,6 +7,8 @@ Source: llama.cpp `conversion/kimivl.py`; the names in their published files.
 
 from __future__ import annotations
 
+import math
+
 from .common import *
 
 TOWER = "vision_tower."
@@ -22,7 +24,7 @@ TABLE = f"{TOWER}patch_embed.pos_emb.weight"
 def side(facts: GgufFacts) -> int | None:
     """Of a square table of positions that is stored row by row."""
     rows = size("v.position_embd.weight")(facts)
-    return round(rows ** 0.5) if rows else None
+    return round(math.sqrt(rows)) if rows else None
 
 
 KIMI_VL = towered(

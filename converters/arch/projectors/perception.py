@@ -6,6 +6,8 @@ Source: llama.cpp `conversion/step3.py`, `conversion/cogvlm.py`; the names in th
 
 from __future__ import annotations
 
+import math
+
 from .common import *
 
 BLOCK = "vision_model.transformer.resblocks.{v}."
@@ -18,7 +20,7 @@ STEP3_VL = towered(
              H(f"vision.{NORM}", "vision_config.layer_norm_eps", F32, default=1e-5)),
         projector_type("step3vl"), Const("vision.preproc_image_size", 3024),
         H("vision.projector.scale_factor", "understand_projector_stride",
-          codec=Codec(lambda stride: stride**2, lambda factor: round(factor**0.5))),
+          codec=Codec(lambda stride: stride**2, lambda factor: round(math.sqrt(factor)))),
     ),
     tensors=(
         R("v.patch_embd.weight", "vision_model.conv1.weight", type=CONV),

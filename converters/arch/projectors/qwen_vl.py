@@ -5,6 +5,8 @@ Source: llama.cpp `conversion/qwenvl.py`, `conversion/qwen3vl.py`; transformers 
 
 from __future__ import annotations
 
+import math
+
 from .common import *
 
 BLOCK = "visual.blocks.{v}."
@@ -71,7 +73,7 @@ QWEN25_VL = towered(
 def side(config: Config) -> int:
     """The image size in pixels for which the table of positions was made."""
     vision = config["vision_config"]
-    return vision.get("image_size") or int(vision.get("num_position_embeddings", 2304) ** 0.5 * vision["patch_size"])
+    return vision.get("image_size") or int(math.sqrt(vision.get("num_position_embeddings", 2304)) * vision["patch_size"])
 
 
 def deep(config: Config) -> list[bool]:

@@ -41,6 +41,7 @@ def lora_to_gguf(
     `outfile`, `model_name`, `metadata_file`, `hf_class` (the base's), `plain` as of `hf_to_gguf`; `outtype`: f32, f16, bf16 or
     q8_0.
     """
+    from ..converters.io.objects import staged
     from ..converters.planners.lora_to_gguf import LoraOptions, plan_lora_to_gguf
     from ..converters.sources.hf_folder import base_of
     from ..converters.sources.hub import cached_origin, resolve_model
@@ -50,7 +51,7 @@ def lora_to_gguf(
     base_folder = resolve_model(base, what="config", headers=dry_run)
     options = LoraOptions(outtype, model_name=model_name, metadata_file=as_path(metadata_file), hub_id=cached_origin(folder),
                           hf_class=hf_class, plain=plain, task=task)
-    plan = plan_lora_to_gguf(base_folder, folder, outfile, options)
+    plan = plan_lora_to_gguf(base_folder, folder, staged(outfile), options)
     return carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)
 
@@ -81,6 +82,7 @@ def merge_lora(
     checkpoint; None: the one that the first adapter names. `hf_class` as of `hf_to_gguf`. Of a base that is a GGUF file,
     `outfile` is one: `outtype` keep leaves each tensor its type, else a file of each type; adapters may be GGUF files as well.
     """
+    from ..converters.io.objects import staged
     from ..converters.planners.merge_lora import plan_merge
     from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.sources.hf_folder import base_of
@@ -89,7 +91,7 @@ def merge_lora(
     found = resolve_adapters(several(adapters), headers=dry_run)
     model = base_of(found[0].folder) if base is None and found else base or ""
     path = resolve_model(model, what="gguf" if str(model).endswith(".gguf") else "checkpoint", headers=dry_run)
-    plan, refused = plan_merge(path, found, outfile, outtype, hf_class=hf_class, imatrix=as_path(imatrix))
+    plan, refused = plan_merge(path, found, staged(outfile), outtype, hf_class=hf_class, imatrix=as_path(imatrix))
     return each_made(plan, refused, dry_run, source=model, report=report, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
                       progress=progress)

@@ -27,14 +27,18 @@ def carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progres
                  source: str | Path = "", **run: Any) -> Result | ConversionPlan:
     from ..cli.loss_report import check_report, write_report
     from ..converters.run.execute import execute, refuse
+    from ..converters.run.sending import Sending
 
     check_positive(threads=run["threads"], max_memory=run["max_memory"])
     path = as_path(report)
     check_report(path, run.get("force", False))
+    if (sending := Sending.of(plan)) is not None:
+        sending.check(run["force"], run["resume"])
+        run["force"] = True  # what lies where it is written first is ours
     if dry_run:
         refuse(plan, **run, losses=path is not None)
         return plan
     result = execute(plan, checksums=checksums, progress=progress, losses=path is not None, **run)
     if path is not None:
         write_report(path, result, str(source))
-    return result
+    return result if sending is None else sending.send(result, progress)

@@ -86,6 +86,7 @@ def hf_to_gguf(
 
     Of several types some may fail while the others are made: `IncompleteError` then holds the result.
     """
+    from ..converters.io.objects import staged
     from ..converters.measure.recommend import recommended_types
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.hf_to_gguf import GgufOptions
@@ -98,6 +99,7 @@ def hf_to_gguf(
         imatrix_file=imatrix, include_weights=include_weights, exclude_weights=exclude_weights, tensor_types=tensor_types,
         tensor_type_file=tensor_type_file, output_tensor_type=output_tensor_type, token_embedding_type=token_embedding_type,
         leave_output_tensor=leave_output_tensor, pure=pure, allow_fallback=fallback, override_kv=override_kv)
+    outfile = staged(outfile)
     outtype_names(outtype)  # a slip is told before anything is fetched
     folder = resolve_model(model, headers=dry_run, parts=mmproj or mmproj_only)
     outtypes, why = recommended_types(outtype, folder)
@@ -148,20 +150,22 @@ def gguf_to_hf(
     whole multimodal checkpoint is made; `hf_class`: its class, where two files of others do not tell. `base`: of an adapter,
     the base model's folder or Hub id, of which config.json is enough; None: the one that the adapter names.
     """
+    from ..converters.io.objects import staged
     from ..converters.planners.adapter_to_hf import base_of_gguf, hub_id, is_adapter, plan_adapter_to_hf
     from ..converters.planners.gguf_to_hf import HfOptions
     from ..converters.planners.pair_to_hf import plan_model_to_hf
     from ..converters.sources.hub import resolve_model
 
+    made = Path(staged(folder))
     projector = None if mmproj is None else resolve_model(mmproj, what="gguf", headers=dry_run)
     options = HfOptions(dtype, max_shard_bytes=max_shard_size, mmproj=projector, hf_class=hf_class)
     path = resolve_model(model, what="gguf", headers=dry_run)
     if is_adapter(path) or base is not None:
         named = base_of_gguf(path) if base is None else base
         base_folder = resolve_model(named, what="config", headers=dry_run)
-        plan = plan_adapter_to_hf(path, base_folder, Path(folder), options, hub_id(named))
+        plan = plan_adapter_to_hf(path, base_folder, made, options, hub_id(named))
     else:
-        plan = plan_model_to_hf(path, Path(folder), options)
+        plan = plan_model_to_hf(path, made, options)
     return carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, engine=engine, progress=progress)
 
@@ -188,11 +192,12 @@ def original_to_hf(
 
     `llama_version`, `context_length` as of `hf_to_gguf`; `max_shard_size` in bytes.
     """
+    from ..converters.io.objects import staged
     from ..converters.planners.original_to_hf import OriginalOptions, plan_original_to_hf
     from ..converters.sources.hub import resolve_model
 
     check_positive(max_shard_size=max_shard_size)
     options = OriginalOptions(as_stated(llama_version, context_length), max_shard_bytes=max_shard_size)
-    plan = plan_original_to_hf(resolve_model(model, headers=dry_run), Path(folder), options)
+    plan = plan_original_to_hf(resolve_model(model, headers=dry_run), Path(staged(folder)), options)
     return carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, device=device, engine=engine, progress=progress)

@@ -49,6 +49,7 @@ def quantize(
 
     `allow_requantize`: also tensors that are quantized already, which lose twice. The others as of `hf_to_gguf`.
     """
+    from ..converters.io.objects import staged
     from ..converters.measure.recommend import recommended_types
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.many_outputs import outtype_names, plan_outputs
@@ -63,7 +64,8 @@ def quantize(
     outtype_names(outtype)  # a slip is told before anything is fetched
     path = resolve_model(model, what="gguf", headers=dry_run)
     outtypes, why = recommended_types(outtype, path)
-    planner = QuantizePlanner(path, outfile, quantization, SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
+    planner = QuantizePlanner(path, staged(outfile), quantization,
+                              SplitLimits(max_bytes=split_max_size, max_tensors=split_max_tensors))
     plan, refused = plan_outputs(planner, outtypes)
     return each_made(plan.noting(why), refused, dry_run, source=model, report=report, force=force, resume=resume,
                       checksums=checksums, threads=threads, max_memory=max_memory, device=device, engine=engine,
@@ -91,12 +93,13 @@ def split(
     `max_size`: bytes of tensors in a part; `max_tensors`: tensors in a part; of both, what is reached first. `first_empty`:
     the first part has the key-values alone. `out`: the beginning of the names, or a folder.
     """
+    from ..converters.io.objects import staged
     from ..converters.plan.gguf_output import SplitLimits
     from ..converters.planners.copied_tensors import plan_split
     from ..converters.sources.hub import resolve_model
 
     limits = SplitLimits(max_bytes=max_size, max_tensors=max_tensors, first_empty=first_empty)
-    plan = plan_split(resolve_model(model, what="gguf", headers=dry_run), out, limits)
+    plan = plan_split(resolve_model(model, what="gguf", headers=dry_run), staged(out), limits)
     return carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)
 
@@ -115,10 +118,11 @@ def join(
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result | ConversionPlan:
     """The parts of a split GGUF model, given the first, -> one file: the one that was split, but for its `split.*` keys."""
+    from ..converters.io.objects import staged
     from ..converters.planners.copied_tensors import plan_join
     from ..converters.sources.hub import resolve_model
 
-    plan = plan_join(resolve_model(first, what="gguf", headers=dry_run), outfile)
+    plan = plan_join(resolve_model(first, what="gguf", headers=dry_run), staged(outfile))
     return carried_out(plan, dry_run, force=force, resume=resume, checksums=checksums, threads=threads,
                         max_memory=max_memory, progress=progress)
 
@@ -153,6 +157,7 @@ def edit(
     """
     import json
 
+    from ..converters.io.objects import staged
     from ..converters.planners.edit import EditOptions, plan_edit
     from ..converters.run.execute import Result
     from ..converters.sources.hub import resolve_model
@@ -164,7 +169,7 @@ def edit(
 
     options = EditOptions(set=assigned(set), set_file=assigned(set_file), unset=tuple(unset), tokens=assigned(tokens),
                           chat_template=as_path(chat_template), tokenizer_from=as_path(tokenizer_from))
-    plan = plan_edit(resolve_model(model, what="gguf", headers=dry_run), as_path(outfile), options)
+    plan = plan_edit(resolve_model(model, what="gguf", headers=dry_run), staged(as_path(outfile)), options)
     if outfile is None and not plan.facts["changes"] and not dry_run:
         return Result((), 0.0, 0, 0, 0)
     return carried_out(plan, dry_run, force=force or outfile is None, resume=resume, checksums=checksums, threads=threads,

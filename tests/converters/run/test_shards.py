@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from ggufx.converters.errors import GgufxError, InputError, UsageError
 from ggufx.converters.plan.document import plan_document, read_plan
 from ggufx.converters.run import shares
 from ggufx.converters.run.execute import execute
+from ggufx.converters.run.open_files import OpenFiles
 from ggufx.converters.run.shards import commit, run_shard
 from ggufx.converters.run.shares import share_of
 from zoo.adapters import make_adapter
@@ -66,8 +68,34 @@ def test_the_bytes_of_one_machine(sources, tmp_path: Path, verb: str, count: int
     for index in reversed(range(count)):
         written += run_shard(plan, index, count).bytes_written
     assert written == sum(r.nbytes for job in plan.jobs for r in job.outputs)
-    commit(plan)
+    files = commit(plan).files
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
+    assert [f.sha256 for f in files] == [hashlib.sha256(f.path.read_bytes()).hexdigest() for f in files]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_commit_reads_what_was_written_once(sources, tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch):
+    plan = planned(verb, sources, tmp_path)
+    run_shard(plan, 0, 1)
+    read, real = [], OpenFiles.written
+
+    def written(self, file, offset, nbytes):
+        read.append(nbytes)
+        return real(self, file, offset, nbytes)
+
+    monkeypatch.setattr(OpenFiles, "written", written)
+    commit(plan)
+    assert sum(read) == sum(r.nbytes for job in plan.jobs for r in job.outputs)
+
+
+def test_a_commit_that_was_interrupted(sources, tmp_path: Path, interrupted_rename):
+    plan = planned("gguf-to-hf", sources, tmp_path)
+    for index in range(2):
+        run_shard(plan, index, 2)
+    with interrupted_rename(2):
+        commit(plan)
+    files = commit(plan).files
+    assert [f.sha256 for f in files] == [hashlib.sha256(f.path.read_bytes()).hexdigest() for f in files]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -11,50 +11,12 @@ from pathlib import Path
 import fsspec
 import pytest
 from ggufx.converters.errors import InputError, NetworkError, UnsupportedError, UsageError
-from ggufx.converters.io import ranges
 from ggufx.converters.run.execute import execute
 from ggufx.converters.sources import hub, object_store
 
 import ggufx
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(ranges, "_ANNOUNCED", {})
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def memory():
-    store = fsspec.filesystem("memory")
-    store.store.clear()
-    yield store
-    store.store.clear()
-
-
-@pytest.fixture(scope="module")
-def s3():
-    pytest.importorskip("s3fs", reason="s3fs (the extra `s3`) is not installed")
-    server = pytest.importorskip("moto.server", reason="moto, a local S3 server, is not installed")
-    pytest.importorskip("flask_cors", reason="moto's server needs flask-cors")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("AWS_ENDPOINT_URL", f"http://{host}:{port}"), ("AWS_ACCESS_KEY_ID", "key"),
-                            ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_DEFAULT_REGION", "us-east-1")):
-            patch.setenv(name, value)
-        import s3fs
-
-        s3fs.S3FileSystem.clear_instance_cache()
-        store = fsspec.filesystem("s3")
-        store.mkdir("bucket")
-        yield store
-        s3fs.S3FileSystem.clear_instance_cache()
-    running.stop()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def put(store, folder: str, source: Path) -> None:
