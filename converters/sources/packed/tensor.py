@@ -48,13 +48,14 @@ class PackedTensor(StoredTensor):
 @dataclass(frozen=True)
 class Parts:
     """Stored tensors of one weight by role; `codes` among them. `declared`: the settings of the quantization; `read`: bytes of
-    a file; `ops`: those that weights were packed with, so that what is asked of one is answered once."""
+    a file; `ops`: those that weights were packed with, so that what is asked of one is answered once; `config`: config.json."""
 
     name: str
     stored: Mapping[str, StoredTensor]
     declared: Mapping[str, Any]
     read: Callable[[Path, int, int], bytes] = read_bytes
     ops: dict[Unpack, Unpack] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def codes(self) -> StoredTensor:
