@@ -221,5 +221,14 @@ DEEPSEEK4_DSPARK = replace(
     ignore=(Template(STAGE + "ffn.gate.bias_vl"),), example="deepseek-ai/DeepSeek-V4-Flash-DSpark",
 )
 
+
+def sees(config: Config) -> bool:
+    """Whether the model has eyes, which no class of its own says."""
+    return bool(config.get("vision_n_layers"))
+
+
+TEXT = replace(DEEPSEEK4, fits=lambda config: not sees(config))
+VISION = Whole("DeepseekV4ForCausalLM", "deepseek_v4_vision", TEXT, (), dict.fromkeys(("vision.", "aligner.", "image_")),
+               example="deepseek-ai/DeepSeek-V4-Flash-Vision-Exp", fits=sees)
 BACK = {"dflash": replace(DRAFTS["dflash"], others=((DEEPSEEK4_DSPARK, has("output_hc_fn.weight")), *DRAFTS["dflash"].others))}
-SPECS = (DEEPSEEK4, DEEPSEEK4_DSPARK)
+SPECS = (TEXT, VISION, DEEPSEEK4_DSPARK)

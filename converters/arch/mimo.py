@@ -1,7 +1,8 @@
-"""MiMo-V2-Flash: most blocks slide, with attention sinks and twice the keys and values; values are shorter than keys, scaled.
+"""MiMo-V2: most blocks slide, with attention sinks and twice the keys and values; values are shorter than keys, scaled.
 
-The published config names other settings than transformers'. Source: transformers `models/mimo_v2_flash`; llama.cpp
-`src/models/mimo2.cpp`, `conversion/mimo.py`.
+The published config names other settings than transformers', which knows Flash alone. V2.5 fuses queries, keys and values,
+whose rows stand GPU by GPU: those of one of `num_key_value_heads` GPUs, then those of the next. Source: transformers
+`models/mimo_v2_flash`; llama.cpp `src/models/mimo2.cpp`, `conversion/mimo.py`; SGLang `models/mimo_v2.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..errors import InputError
 from ..rules.words import *
 from .common import *
 from .deepseek import GATING, ROUTER_BIAS
@@ -155,4 +157,99 @@ MIMO2 = ArchSpec(
     example="XiaomiMiMo/MiMo-V2-Flash",
 )
 
-SPECS = (MIMO2,)
+# -- V2.5 and V2.5-Pro: the published settings, fused attention ---------------------------------------------------------
+
+LAYOUT, FUSED, SPLIT = "attention_projection_layout", "fused_qkv", "split"
+QKV = "self_attn.qkv_proj.weight"
+
+
+def layout(config: Config, names: Collection[str]) -> str:
+    """How queries, keys and values are stored; InputError where they are fused and nothing says in which order."""
+    said = config.get(LAYOUT)
+    if said != FUSED and any(name.endswith(QKV) for name in names):
+        raise InputError(f"{LAYOUT} does not say in which order the rows of {QKV} stand", file="config.json", expected=FUSED,
+                         found=said, hint=f'"{FUSED}" says: those of a GPU together, for num_key_value_heads GPUs. Where they '
+                         "stand otherwise, store q_proj, k_proj and v_proj apart.")
+    return said or SPLIT
+
+
+def of_a_gpu(rows: str) -> Callable[[Hparams], list[int]]:
+    """A GPU's share of these rows, by block."""
+    def shares(hp: Hparams) -> list[int]:
+        counts = hp["attention.head_count_kv"]
+        return [n // full_heads(hp) for n in (hp[rows] if isinstance(hp[rows], list) else [hp[rows]] * len(counts))]
+    return shares
+
+
+def fused(row: TensorRule) -> tuple[TensorRule, ...]:
+    """A row of Flash as rows of V2.5: that of the queries with one of all three before it, each of the others as it is; those
+    that are apart only where the fused one is not."""
+    name, hf = str(row.gguf[0]), str(row.hf[0])
+    part = next((p for p in ("attn_q.", "attn_k.", "attn_v.") if p in name), None)
+    if part is None:
+        return (row,)
+    together = name.replace(part, "attn_qkv.")
+    apart = replace(row, given=lacks(together))
+    return (apart,) if part != "attn_q." else (R(
+        together, hf.replace("q_proj", "qkv_proj"), Split(("gpu_queries", "gpu_keys", "gpu_values"), groups="gpus", join=True),
+        shape="qkv_rows embedding_length", given=lacks(name)), apart)
+
+
+def sinks_said(hp: Hparams, b: int) -> bool:
+    return bool(hp["sliding_sinks"]) and slides(hp, b)
+
+
+def sinks(facts: GgufFacts, sliding: bool) -> bool:
+    """Whether blocks of this kind have sinks."""
+    pattern = facts.kv["attention.sliding_window_pattern"]
+    return any(f"blk.{b}.attn_sinks.weight" in facts.tensors for b, slides in enumerate(pattern) if bool(slides) == sliding)
+
+
+def local_heads(facts: GgufFacts) -> int | None:
+    heads, pattern = facts.kv["attention.head_count_kv"], facts.kv["attention.sliding_window_pattern"]
+    return next((n for n, slides in zip(heads, pattern, strict=False) if slides), None)
+
+
+def multimodal(config: Config) -> bool:
+    """Whether the model sees and hears, which no class of its own says."""
+    return isinstance(config.get("vision_config"), Mapping)
+
+
+# The published settings, as other runtimes than transformers read them.
+PUBLISHED: Mapping[str, Callable[[GgufFacts], Any]] = {
+    "hybrid_layer_pattern": lambda facts: [*map(int, facts.kv["attention.sliding_window_pattern"])][:main_blocks(facts.kv)],
+    "moe_layer_freq": lambda facts: [int(f"blk.{b}.ffn_gate_inp.weight" in facts.tensors) for b in range(main_blocks(facts.kv))],
+    "swa_num_key_value_heads": local_heads,
+    "swa_num_attention_heads": lambda facts: facts.kv["attention.head_count"],
+    "swa_head_dim": lambda facts: facts.kv["attention.key_length"],
+    "swa_v_head_dim": lambda facts: facts.kv["attention.value_length"],
+    "sliding_window_size": lambda facts: facts.kv["attention.sliding_window"] - 1,
+    "layernorm_epsilon": lambda facts: short(facts.kv["attention.layer_norm_rms_epsilon"]),
+    "rope_theta": lambda facts: short(facts.kv["rope.freq_base"]),
+    "swa_rope_theta": lambda facts: short(facts.kv.get("rope.freq_base_swa", 10000.0)),
+    "partial_rotary_factor": lambda facts: share(facts.kv),
+    "topk_method": lambda facts: "noaux_tc",
+    "add_swa_attention_sink_bias": lambda facts: sinks(facts, True),
+    "add_full_attention_sink_bias": lambda facts: sinks(facts, False),
+}
+MIMO25 = replace(
+    MIMO2, classes=("MiMoV2ForCausalLM",), model_type="mimo_v2",
+    hparams=(
+        *MIMO2.hparams, *(Seen(name, fact) for name, fact in PUBLISHED.items()),
+        Seen(LAYOUT, lambda facts: FUSED if "blk.0.attn_qkv.weight" in facts.tensors else SPLIT, names=layout),
+    ),
+    tensors=tuple(one for row in MIMO2.tensors for one in fused(
+        replace(row, when=sinks_said) if row.when is slides else row)),
+    constants={"sliding_sinks": Constant("add_swa_attention_sink_bias", neutral=False, default=False)},
+    sizes={
+        **MIMO2.sizes, "gpus": full_heads,
+        **{f"gpu_{name}": of_a_gpu(rows) for name, rows in (
+            ("queries", "head_rows"), ("keys", "key_rows"), ("values", "value_rows"))},
+        "qkv_rows": lambda hp: [hp["head_rows"] + k + v for k, v in zip(hp["key_rows"], hp["value_rows"], strict=True)],
+    },
+    fits=lambda config: not multimodal(config), example="XiaomiMiMo/MiMo-V2.5-Pro",
+)
+
+BACK = {"mimo2": choice(MIMO2, (MIMO25, has("blk.0.attn_qkv.weight")))}
+SPECS = (MIMO2, MIMO25, Whole("MiMoV2ForCausalLM", "mimo_v2", MIMO25, (), dict.fromkeys(
+    ("visual.", "audio_encoder.", "speech_embeddings.")), example="XiaomiMiMo/MiMo-V2.5", fits=multimodal))

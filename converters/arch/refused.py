@@ -3,7 +3,5 @@
 REFUSED: dict[str, tuple[str, ...]] = {
     "it holds a projector of sound alone, which --mmproj-only writes; the language model is the checkpoint that config.json "
     "names as text_model_id": ("UltravoxModel",),
-    "rows of queries, keys and values, and the scales of their FP8 blocks, stand GPU by GPU in one tensor":
-        ("MiMoV2ForCausalLM",),
 }
 WHY = {name: reason for reason, names in REFUSED.items() for name in names}

@@ -38,6 +38,7 @@ class Unpack(Op):
             columns                        of each column, what it is multiplied by
             scale_values, scale_scales     of scales that are codes themselves, each `nested` of them with a scale, to which
                                            `offset` is added
+    anew    rows after which blocks of rows begin anew
     first   of rows that are part of a matrix, how many are before them
     width   columns of the coded matrix, where its rows are runs of the weight's elements, not rows of it
     after   what every number is multiplied by, in the end
@@ -59,6 +60,7 @@ class Unpack(Op):
     symmetric: bool = False
     used: int = 0
     into: str = ""
+    anew: int = 0
 
     @property
     def emits(self) -> str:
@@ -78,7 +80,7 @@ class Unpack(Op):
         if "codes" not in grids:
             return None
         codes, zeros = grids["codes"], grids.get("zeros")
-        if self.width or self.once or self.after != 1 or {"groups", "values", "scale_values", "columns"} & grids.keys():
+        if self.width or self.once or self.anew or self.after != 1 or {"groups", "values", "scale_values", "columns"} & grids.keys():
             return None
         bits = self.used or codes.bits or 8
         kind = ""
@@ -109,7 +111,7 @@ class Unpack(Op):
         grids = [part[1] for part in self.parts if len(part) == 2 and type(part[0]) is str and isinstance(part[1], Grid)]
         return (len(grids) == len(self.parts) == len(dict(self.parts)) and all(g.sound for g in grids)
                 and len(self.size) == len(self.block) == 2 and all(map(_counts, (*self.size, *self.block)))
-                and (self.first, self.width, self.nested) == (0, 0, 0) and (self.after, self.offset) == (1, 0)
+                and (self.first, self.width, self.nested, self.anew) == (0, 0, 0, 0) and (self.after, self.offset) == (1, 0)
                 and self.once is False and isinstance(self.symmetric, bool) and type(self.used) is int and 0 <= self.used <= 8)
 
     def shape(self, shapes):
@@ -135,10 +137,16 @@ class Unpack(Op):
             if role in ("codes", "floats"):
                 found.append(grid.window(shape, start, stop))
             elif role in SHARED:
-                found.append(grid.window(shape, start // self.block[0], -(-stop // self.block[0])))
+                found.append(grid.window(shape, self.band(start), self.band(stop - 1) + 1))
             else:
                 found.append(None)
         return found
+
+    def band(self, row: Any) -> Any:
+        """The row of scales that a row, or each of an array of them, shares."""
+        if not self.anew:
+            return row // self.block[0]
+        return row // self.anew * -(-self.anew // self.block[0]) + row % self.anew // self.block[0]
 
     @property
     def coded(self) -> tuple[int, int, int, int]:
@@ -167,6 +175,9 @@ class Unpack(Op):
             scale_and_shift(codes, values, scales, found["biases"], self.block[1], out)
         elif self.once:
             scale_once(codes, values, scales, zeros, start % self.block[0], *self.block, out)
+        elif self.anew:
+            rows = self.band(np.arange(start, stop)) - self.band(start)
+            scale_codes(codes, values, scales[rows], zeros, 0, 1, self.block[1], out)
         else:
             scale_codes(codes, values, scales, zeros, start % self.block[0], *self.block, out)
         if "columns" in found:
@@ -194,7 +205,7 @@ class Unpack(Op):
     def _numbers(self, xs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """The codes, what each stands for, and the other parts by role."""
         start, stop, cols, _ = self.coded
-        above, below = start // self.block[0], -(-stop // self.block[0])
+        above, below = self.band(start), self.band(stop - 1) + 1
         groups = -(-cols // self.block[1])
         found = {}
         for (role, grid), x in zip(self.parts, xs, strict=True):

@@ -204,8 +204,8 @@ class Projector(ArchSpec):
 @dataclass(frozen=True)
 class Whole:
     """An HF class that holds more than a language model. `parts`: prefixes of the other parts' names, and their tables
-    where there are any; `aliases`: how it spells the names of `text`, `modules`: as of `ArchSpec`; `layout`: rows for tensors
-    that it lays out in another way than the class of its text part; `settings`: what that class must be told and this one
+    where there are any; `aliases`: how it spells the names of `text`, `modules`, `fits`: as of `ArchSpec`; `layout`: rows for
+    tensors that it lays out in another way than the class of its text part; `settings`: what that class must be told and this one
     always computes with: values, or what makes them of its config."""
 
     name: str
@@ -217,10 +217,12 @@ class Whole:
     layout: tuple[TensorRule, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     modules: tuple[tuple[str, str], ...] = ()
+    fits: Callable[[Config], bool] | None = None
 
     def as_spec(self) -> ArchSpec:
         """The text part's table under this class's names."""
         return replace(self.text, classes=(self.name,), model_type=self.model_type, example=self.example,
+                       fits=self.fits or self.text.fits,
                        headless=tuple(name for name in self.text.headless if name == self.name),
                        tensors=(*self.layout, *self.text.tensors), aliases=(*self.aliases, *self.text.aliases),
                        modules=(*self.modules, *self.text.modules), whole=self)

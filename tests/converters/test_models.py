@@ -15,7 +15,7 @@ from ggufx.converters.arch import SPECS
 from zoo import golden, peers
 from zoo.files import stored
 from zoo.models import MODELS
-from zoo.proof import OTHER_WARNINGS, TEXT_PART, beside, forward, other_values, runtime, table_names, text_settings
+from zoo.proof import OTHER_WARNINGS, TEXT_PART, as_floats, beside, forward, other_values, runtime, table_names, text_settings
 
 import ggufx
 
@@ -46,8 +46,8 @@ def test_own_files_come_back_bit_for_bit(zoo: Zoo, tmp_path: Path, name: str):
     ggufx.hf_to_gguf(zoo(name), tmp_path / "own.gguf", outtype="f32" if MODELS[name].folded else "auto",
                      **beside(name, zoo))
     ggufx.gguf_to_hf(tmp_path / "own.gguf", tmp_path / "back")
-    source, back = stored(zoo(name)), stored(tmp_path / "back")
-    config = json.loads((zoo(name) / "config.json").read_text())
+    back = stored(tmp_path / "back")
+    source, config = as_floats(MODELS[name], zoo(name))
     made = json.loads((tmp_path / "back" / "config.json").read_text())
     if name in TEXT_PART:
         spec = golden.table(MODELS[name])
@@ -86,7 +86,7 @@ def test_files_of_others_come_back(zoo: Zoo, tmp_path: Path, name: str, caplog: 
     if MODELS[name].lost:
         pytest.skip(MODELS[name].lost)
     if MODELS[name].shapes:
-        assert other_values(golden.table(MODELS[name]), zoo(name), tmp_path / "back", MODELS[name].rounded) == []
+        assert other_values(golden.table(MODELS[name]), MODELS[name], zoo(name), tmp_path / "back") == []
         return
     with caplog.at_level(logging.WARNING):
         logging.getLogger("transformers").propagate = True

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .configs import as_v4
-from .fill import bits, parameter
+from .fill import bell, bits, parameter
 from .kinds import vocab
 from .models import MODELS, Model
 from .models.rows import Shapes
@@ -154,6 +154,14 @@ def write_weights(path: Path, row: Model, shapes: Shapes, weights: str) -> None:
             scales = (bits(key + "/scales", shape[0] * shape[1] // 32) >> np.uint64(62)).astype(np.uint8) + np.uint8(121)
             scale = torch.from_numpy(scales.reshape(shape[0], -1))
             tensors[f"{name.removesuffix('weight')}scale"] = scale.view(torch.float8_e8m0fnu)
+            continue
+        if shares := next((n for end, n in row.fp8.items() if name.endswith(end)), 0):
+            # no NaN among the codes; a scale for 128 x 128 numbers
+            codes = (bits(key, shape[0] * shape[1]) >> np.uint64(56)).astype(np.uint8).reshape(shape)
+            codes[codes & 127 == 127] = 0
+            tensors[name] = torch.from_numpy(codes).view(torch.float8_e4m3fn)
+            grid = (shares * -(-shape[0] // shares // 128), -(-shape[1] // 128))
+            tensors[f"{name}_scale_inv"] = torch.from_numpy(0.001 * (1 + np.abs(bell(key + "/scales", grid))).astype(np.float32))
             continue
         if name in row.values:
             tensors[name] = torch.from_numpy(row.values[name](*shape))

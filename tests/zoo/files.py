@@ -45,16 +45,18 @@ def load_folder(folder: Path) -> dict[str, Any]:
 
 def stored(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     """Type, shape and bytes of all tensors of a checkpoint, those in its folders too, as the safetensors library reads them."""
-    import torch
-
     tensors = load_folder(folder)
     for part in FOLDERS:
         tensors |= {f"{part}/{name}": value for name, value in load_folder(folder / part).items()}
-    found = {}
-    for name, value in tensors.items():
-        raw = value.contiguous().flatten().view(torch.uint8)
-        found[name] = (str(value.dtype), tuple(value.shape), raw.numpy().tobytes())
-    return found
+    return {name: stored_bits(value) for name, value in tensors.items()}
+
+
+def stored_bits(value: Any) -> tuple[str, tuple[int, ...], bytes]:
+    """Type, shape and bytes of a torch tensor."""
+    import torch
+
+    raw = value.contiguous().flatten().view(torch.uint8)
+    return str(value.dtype), tuple(value.shape), raw.numpy().tobytes()
 
 
 def changed_copy(source: Path, target: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,

@@ -19,6 +19,8 @@ from ggufx.converters.errors import GgufxError, UnsupportedError
 from ggufx.converters.rules.facts import get_path
 from ggufx.converters.rules.hf_config import TEXT_CONFIGS
 from ggufx.converters.rules.spec import ArchSpec
+from ggufx.converters.sources.packed.logical import open_logical
+from ggufx.converters.sources.packed.tensor import PackedTensor
 
 import ggufx
 
@@ -26,10 +28,11 @@ from . import peers
 from .adapters import adapter_and_merged, every_weight, make_adapter, merged_by_peft
 from .build import build
 from .faults import RUNTIME_TOKENS
-from .files import load_folder, stored
+from .files import load_folder, stored, stored_bits
 from .golden import table
 from .kinds import sample_ids, vocab
 from .models import MODELS, Model
+from .packed import decoded
 from .texts import HARD_TEXTS
 
 TEXT_PART = {name for name, row in MODELS.items() if (spec := table(row)) and spec.whole}
@@ -158,8 +161,9 @@ def text_settings(config: dict[str, Any]) -> dict[str, Any]:
 
 def bits(loop: Loop) -> Answer:
     """Own files come back: every bit of every tensor, the settings, the tokenizer's files."""
-    source, back = stored(loop.folder), stored(loop.own_back)
-    configs = [json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in (loop.folder, loop.own_back)]
+    back = stored(loop.own_back)
+    source, config = as_floats(loop.row, loop.folder)
+    configs = [config, json.loads((loop.own_back / "config.json").read_text(encoding="utf-8"))]
     wrong = []
     if loop.name in TEXT_PART:
         source = {name: value for name, value in table_names(loop.spec, source).items() if name in back}
@@ -191,7 +195,7 @@ def foreign(loop: Loop) -> Answer:
     if loop.row.shapes and loop.row.lost:
         return Answer(bool(load_folder(loop.foreign_back)), "-", (loop.row.lost,))
     if loop.row.shapes:
-        wrong = other_values(loop.spec, loop.folder, loop.foreign_back, loop.row.rounded)
+        wrong = other_values(loop.spec, loop.row, loop.folder, loop.foreign_back)
         return Answer(not wrong, f"{len(wrong)} tensors" if wrong else "equal", tuple(wrong), 0.0)
     back = loop.here(loop.foreign_back)
     if loop.row.lost:
@@ -203,10 +207,27 @@ def foreign(loop: Loop) -> Answer:
     return Answer(error == 0, "equal" if not error else f"{error:.1e}", (), error)
 
 
-def other_values(spec: ArchSpec, folder: Path, rebuilt: Path, rounded: bool) -> list[str]:
+def unpacked(row: Model, folder: Path) -> dict[str, Any]:
+    """All torch tensors of a checkpoint; of weights in FP8 the bfloat16 that they come back as."""
+    held = load_folder(folder)
+    return held if not row.fp8 else {
+        name: decoded(tensor).bfloat16() if isinstance(tensor, PackedTensor) else held[name]
+        for name, tensor in open_logical(folder).tensors.items()}
+
+
+def as_floats(row: Model, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors of a checkpoint, by `stored_bits`, and its config.json: as both come back of its own file."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not row.fp8:
+        return stored(folder), config
+    del config["quantization_config"]
+    return {name: stored_bits(value) for name, value in unpacked(row, folder).items()}, config
+
+
+def other_values(spec: ArchSpec, row: Model, folder: Path, rebuilt: Path) -> list[str]:
     """Tensors of a checkpoint made of standard keys that have not the source's values, and tensors of only one of both, but for
     those that the table leaves out."""
-    source, back = table_names(spec, load_folder(folder)), load_folder(rebuilt)
+    source, back = table_names(spec, unpacked(row, folder)), load_folder(rebuilt)
     wrong = []
     for name in sorted(source.keys() | back.keys()):
         if name not in back:
@@ -215,7 +236,7 @@ def other_values(spec: ArchSpec, folder: Path, rebuilt: Path, rounded: bool) -> 
             wrong.append(f"{name} is not in the source")
         elif source[name].shape != back[name].shape:
             wrong.append(f"{name} is {list(back[name].shape)}, not {list(source[name].shape)}")
-        elif not np.allclose(source[name].double(), back[name].double(), rtol=1e-6 if rounded else 0, atol=0):
+        elif not np.allclose(source[name].double(), back[name].double(), rtol=1e-6 if row.rounded else 0, atol=0):
             wrong.append(f"{name} has other values")
     return wrong
 

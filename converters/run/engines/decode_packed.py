@@ -73,7 +73,7 @@ def unpack(op: Unpack, parts: Mapping[str, torch.Tensor | np.ndarray], send: Sen
     """
     start, stop, cols, skip = op.coded
     grids = dict(op.parts)
-    above, below = start // op.block[0], -(-stop // op.block[0])
+    above, below = op.band(start), op.band(stop - 1) + 1
     groups = -(-cols // op.block[1])
     group: np.ndarray = np.arange(cols) // op.block[1]
     if "groups" in parts:
@@ -94,7 +94,7 @@ def unpack(op: Unpack, parts: Mapping[str, torch.Tensor | np.ndarray], send: Sen
         shared["scales"] = send(one * parts["factor"] if "factor" in parts else one / parts["divisor"])
     made = _numbers(grids["codes"], parts["codes"], (grids["codes"].before(start), stop - start, cols), send,
                     table=np.resize(parts["values"], 256) if "values" in parts else None,
-                    of_rows=(np.arange(start, stop) // op.block[0] - above) * groups, of_columns=group, **shared,
+                    of_rows=(op.band(np.arange(start, stop)) - above) * groups, of_columns=group, **shared,
                     columns=parts.get("columns"), after=None if op.after == 1 else op.after)
     return None if made is None else made.reshape(-1)[skip : skip + prod(op.size)].reshape(op.size)
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from ...errors import InputError
 from ...ops import Grid
+from . import by_gpu
 from .tensor import PackedTensor, Parts
 
+BLOCK = (128, 128)
 INT8 = 7.874015718698502e-3  # 1 / 127 in float32, as bitsandbytes has it
 
 
@@ -16,13 +18,19 @@ def fp8(parts: Parts) -> PackedTensor:
     """FP8 codes with a scale per tensor, row, group of 32 columns (MXFP8) or block."""
     size = _size(parts)
     block = _declared_block(parts.declared)
+    if anew := by_gpu.share(parts, size, block or BLOCK):
+        return parts.made(by_gpu.FORM, size, block or BLOCK, ("codes", Grid(parts.codes.type)), ("scales", _scales(parts)), anew=anew)
     shape, shared = parts.shared("scales", size, block)
     if block is not None and shared == (1, size[1]) and shape == (size[0], 1) and size[0] > 1 and block[0] > 1:
         raise parts.unfit("scales", f"a scale per block of {list(block)}, as config.json says")
-    scales = Grid("F8_E8M0") if parts.stored["scales"].type in ("U8", "F8_E8M0") else Grid()  # bytes are exponents
+    scales = _scales(parts)
     blocks = shared[0] > 1 and shape != (1, 1)
     form = "MXFP8" if shared == (1, 32) and scales.kind == "F8_E8M0" else "FP8 blocks" if blocks else "FP8"
     return parts.made(form, size, shared, ("codes", Grid(parts.codes.type)), ("scales", scales, shape))
+
+
+def _scales(parts: Parts) -> Grid:
+    return Grid("F8_E8M0") if parts.stored["scales"].type in ("U8", "F8_E8M0") else Grid()  # bytes are exponents
 
 
 def fp8_bytes(parts: Parts) -> PackedTensor:

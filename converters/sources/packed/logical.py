@@ -15,6 +15,7 @@ from ..hf_folder import Checkpoint
 from ..original.folder import open_model
 from ..original.joined import JoinedTensor
 from ..stated import NOTHING, Stated
+from . import by_gpu
 from .declaration import declared_settings
 from .forms import BOUND, BY_TYPE, DROPPED, DROPPED_ENDINGS, F8, KEPT_OUT, Form
 from .mlx_stacks import STACK, unstacked
@@ -39,7 +40,7 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
     method = str(settings.get("quant_method")).lower()
     problems: list[GgufxError] = []
     with Reader() as read:
-        parts_of = partial(Parts, declared=settings, read=read, header=cache(header_metadata), ops={})
+        parts_of = partial(Parts, declared=settings, read=read, header=cache(header_metadata), ops={}, config=checkpoint.config)
         made, taken = _built(stored, parts_of, method, problems)
     problems += [InputError("an FP8 weight without a scale", file=t.file, tensor=name)
                  for name, t in stored.items() if t.type in F8 and name not in taken]
@@ -68,7 +69,8 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
     if dropped:
         kinds = sorted({name.rpartition(".")[2] for name in dropped})
         notes.append(DROPPED_NOTE.format(f"{len(dropped)} tensor{'s' * (len(dropped) != 1)}", ", ".join(kinds)))
-    return replace(checkpoint, tensors=tensors, notes=notes, beside=beside)
+    config = by_gpu.told(checkpoint.config, made)
+    return replace(checkpoint, config=config, tensors=tensors, notes=notes, beside=beside)
 
 
 def _beside(made: dict[str, PackedTensor], dropped: list[StoredTensor]) -> dict[str, StoredTensor]:

@@ -21,7 +21,7 @@ def test_the_folder_stands_in_front_of_the_names():
     part = replace(model, folder=Path("m/audio_tokenizer"), tensors={"x": tensor("x", "m/audio_tokenizer/model.safetensors")},
                    notes=["said"], promised=("y",))
     whole = model.with_part("audio_tokenizer", part)
-    assert [(t.name, t.file.parent.name) for t in whole.tensors.values()] == [("x", "m"), ("audio_tokenizer/x", "audio_tokenizer")]
+    assert {t.name: t.file.parent.name for t in whole.tensors.values()} == {"x": "m", "audio_tokenizer/x": "audio_tokenizer"}
     assert (whole.config, whole.notes, whole.promised) == ({"a": 1}, ["audio_tokenizer/: said"], ("audio_tokenizer/y",))
     assert [*map(folder_of, whole.tensors)] == ["", "audio_tokenizer/"]
     assert folder_of("encoder/x") == ""  # no folder of ours

@@ -89,4 +89,9 @@ ROWS = (
     Model("deepseek4-dspark", "DeepseekV4DSparkModel", "deepseek3", _DSPARK, shapes=tensors(_DRAFT, b="2", e="n_routed_experts"), float32=_FLOATS,
           fp4=".experts.", target="deepseek4-v4", fault=Fault(outtypes=("auto",), keys=tuple(f"blk.{b}.ffn_gate_inp.weight" for b in range(2))),
           lost="FP4 comes back as floats"),
+    # the class has no name of its own for a model with eyes
+    Model("deepseek4-vision", "DeepseekV4ForCausalLM", "deepseek3", {key: value for key, value in _HUB.items() if key not in _OF_THE_HUB[-2:]} | {
+        "vision_n_layers": 1, "vision_dim": 64}, float32=_FLOATS, fault=Fault(_NO_FLOATS),
+          values={"layers.0.ffn.gate.tid2eid": _experts}, shapes=tensors(_NAMES | {
+              "vision.norm.weight": "vision_dim", "aligner.w1.weight": "64 vision_dim", "image_start": "hidden_size"}, e="n_routed_experts")),
 )

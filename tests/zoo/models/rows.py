@@ -79,7 +79,8 @@ class Model:
     elements of tensors that are no floats.
 
     What is known: `tolerance`, how far llama.cpp's float32 results may be from transformers', as a part of the largest value;
-    `fp4`, the part of names of weights that are stored in FP4, as DeepSeek V4's experts are; `unadapted`, why no adapter is tried;
+    `fp4`, the part of names of weights that are stored in FP4, as DeepSeek V4's experts are; `fp8`, endings of those in blocks of FP8, each
+    with the number of GPUs whose rows have blocks of their own; `unadapted`, why no adapter is tried;
     `fault`, what llama.cpp does wrong; `lost`, why a checkpoint made of standard keys alone computes otherwise; `rounded`, that
     it has decays behind -exp(x), which come back from there to within a rounding of float32; `folded`, that multipliers are in its
     weights, which only an F32 file gives back.
@@ -107,6 +108,7 @@ class Model:
     zero_norms: bool = False
     mxfp4: bool = False
     fp4: str = ""
+    fp8: dict[str, int] = field(default_factory=dict)
     unadapted: str = ""
     card: bool = False
     embeds: bool = False
