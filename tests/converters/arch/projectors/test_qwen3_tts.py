@@ -91,7 +91,7 @@ def test_sums_that_are_too_large_to_keep_come_back_as_means(folder: Path, tmp_pa
     ("speech_tokenizer/config.json", ("decoder_config", "sliding_window"), 100, "decoder_config.sliding_window"),
     ("speech_tokenizer/config.json", ("decoder_config", "num_hidden_layers"), 9, "decoder_config.num_hidden_layers"),
 ])
-def test_what_the_runtime_takes_to_be_one_value_is_refused(file: str, path: tuple[str, str], value: int, said: str, tmp_path: Path):
+def test_what_the_runtime_takes_to_be_one_value_is_refused(file: str, path: tuple, value: int, said: str, tmp_path: Path):
     folder = build_tower(TOWERS["qwen3tts-sound"], tmp_path / "model")
     config = json.loads((folder / file).read_text(encoding="utf-8"))
     config[path[0]][path[1]] = value
