@@ -60,7 +60,7 @@ def deepstack_mapping(config: Config) -> list[int]:
     its own for the embedding. UnsupportedError for a model that does not only attend: the runtime adds none there."""
     mixed = config["model_type"] == GRANITE_4_DENSE.model_type
     if mixed and (config["num_local_experts"] or not all(attention(config))):
-        raise UnsupportedError("the runtime adds an image's features between blocks of a Granite that only attends, without experts",
+        raise UnsupportedError("the runtime adds features between blocks of a Granite that only attends, without experts",
                                file="config.json", found=config.get("layer_types"))
     rank = {one.text: n for n, one in enumerate(injections(config))}
     return [rank.get(b) or -1 for b in range(config["num_hidden_layers"])]
@@ -68,9 +68,9 @@ def deepstack_mapping(config: Config) -> list[int]:
 
 def seeing(spec: ArchSpec, *model_types: str) -> Whole:
     """Granite 4 Vision around one of the language models."""
+    text = replace(spec, hparams=(*spec.hparams, Computed("deepstack_mapping", deepstack_mapping)))
     return Whole(
-        "Granite4VisionForConditionalGeneration", "granite4_vision",
-        beside(replace(spec, hparams=(*spec.hparams, Computed("deepstack_mapping", deepstack_mapping))), *model_types), MULTIMODAL,
+        "Granite4VisionForConditionalGeneration", "granite4_vision", beside(text, *model_types), MULTIMODAL,
         {**parts("vision_tower", "layerwise_projectors", "spatial_projectors"), "model.image_newline": None},
         example="ibm-granite/granite-4.0-3b-vision")
 
@@ -111,5 +111,5 @@ KORMO = replace(
 
 BACK = {"qwen2": choice(QWEN2, (KORMO, lacks("blk.0.attn_q.bias")))}
 SPECS = (LLAVA, VOXTRAL, JANUS, IDEFICS3, SMOLVLM, VLLAMA3, SARASHINA2, GRANITE_SPEECH, GRANITE_SPEECH_PLUS, GRANITE4_VISION,
-         GRANITE4_VISION_FUSED, PHI4V, QWEN2_AUDIO, AUDIO_FLAMINGO3, LIGHTON_OCR, LIGHTON_OCR_OLD, DOTS_OCR, STEP3_VL, GEMMA4_UNIFIED, EXAONE4_5,
-         IQUEST, KORMO)
+         GRANITE4_VISION_FUSED, PHI4V, QWEN2_AUDIO, AUDIO_FLAMINGO3, LIGHTON_OCR, LIGHTON_OCR_OLD, DOTS_OCR, STEP3_VL,
+         GEMMA4_UNIFIED, EXAONE4_5, IQUEST, KORMO)

@@ -20,7 +20,7 @@ from typing import Any
 from .arrays import Array
 from .axes import AddAxis, Axes, Restore, Unstack
 from .base import Arrange, Cut, Each, Factors, LoraRefused, Op, Shape, Size, evaluate, multiple
-from .folds import BatchNorm, Product, RowsBehind, RowsInFront
+from .folds import BatchNorm, EmaMean, Product, RowsBehind, RowsInFront, Snake
 from .for_good import Resample, SumFrames, Ternary, UnitNorm
 from .grid import Grid
 from .index import Channels, Crop, HeadAxes, IndexMap, RopePermute, Split
@@ -35,11 +35,11 @@ from .values import Add, MlaKv, NegExp, Pad, Reshape, Same, Scale, Softplus, Tra
 
 __all__ = [
     "OPS", "WHOLE_NUMBERS", "Add", "AddAxis", "Arrange", "Array", "Axes", "BatchNorm", "Channels", "Crop", "Cut", "Each",
-    "Factors", "FromPosition", "Grid", "HeadAxes", "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused", "LowRank",
-    "Masked", "Merge", "MlaKv", "Narrow", "NegExp", "NewRows", "Op", "Pack", "PackMxfp4", "Pad", "Product", "Resample",
-    "Reshape", "Restore", "RopePermute", "RowsBehind", "RowsInFront", "Same", "Scale", "Shape", "Shift", "Size", "Softplus",
-    "Split", "SumFrames", "Ternary", "Transpose", "UnitNorm", "Unpack", "Unstack", "Within", "evaluate", "multiple",
-    "op_from_json",
+    "EmaMean", "Factors", "FromPosition", "Grid", "HeadAxes", "IndexMap", "Instead", "Lora", "LoraBack", "LoraRefused",
+    "LowRank", "Masked", "Merge", "MlaKv", "Narrow", "NegExp", "NewRows", "Op", "Pack", "PackMxfp4", "Pad", "Product",
+    "Resample", "Reshape", "Restore", "RopePermute", "RowsBehind", "RowsInFront", "Same", "Scale", "Shape", "Shift", "Size",
+    "Snake", "Softplus", "Split", "SumFrames", "Ternary", "Transpose", "UnitNorm", "Unpack", "Unstack", "Within", "evaluate",
+    "multiple", "op_from_json",
 ]  # fmt: skip
 
 OPS: dict[str, type[Op]] = {
@@ -47,7 +47,7 @@ OPS: dict[str, type[Op]] = {
     for op in (Op, Arrange, Each, RopePermute, Split, Crop, Transpose, Reshape, Pad, Same, Add, Scale, Product, NegExp, MlaKv,
                PackMxfp4, FromPosition, Lora, LoraBack, Grid, Unpack, Pack, Unstack, AddAxis, Axes, Channels, HeadAxes,
                Softplus, UnitNorm, Ternary, Resample, SumFrames, Restore, LowRank, Shift, Instead, NewRows, Merge, BatchNorm,
-               RowsBehind, RowsInFront, Within, Narrow, Masked)
+               RowsBehind, RowsInFront, Within, Narrow, Masked, EmaMean, Snake)
 }
 
 

@@ -171,3 +171,68 @@ class BatchNorm(Op):
 
     def cut(self, shapes, axis=0):
         return None
+
+
+@dataclass(frozen=True)
+class EmaMean(Op):
+    """A codebook that was trained by moving averages, as the model reads it: sums `[n, width]` over how often each of the n
+    codes was used `[n]`, at least `least`, in float32.
+
+    The means do not tell the sums: back come themselves, of codes that were used once.
+    """
+
+    least: float = 1e-5
+    undo: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    def shape(self, shapes):
+        if self.undo:
+            ((n, width),) = shapes
+            return [(n, width), (n,)]
+        total, used = shapes
+        if len(total) != 2 or used != total[:1]:
+            raise ValueError(f"shapes {shapes} are not those of the sums of codes, and of how often each was used")
+        return [total]
+
+    def forward(self, xs):
+        if self.undo:
+            (x,) = xs
+            return [x, np.ones(len(x), x.dtype)]
+        total, used = xs
+        return [total / np.maximum(used, np.float32(self.least))[:, None]]
+
+    def lora(self, factors):
+        raise LoraRefused("a codebook takes no low-rank update")
+
+    def cut(self, shapes, axis=0):
+        return super().cut(shapes) if axis == 0 else None
+
+
+@dataclass(frozen=True)
+class Snake(Op):
+    """The two vectors of an activation that are logarithms, frequency and steepness, as the runtime multiplies by them: exp(a)
+    and 1 / (exp(b) + `more`), each step rounded once to float32.
+
+    Back come logarithms of what is there, which make the same to within a rounding.
+    """
+
+    more: float = 1e-9
+    undo: bool = False
+    moves: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    def shape(self, shapes):
+        if len(shapes) != 2 or len({*shapes}) > 1:
+            raise ValueError(f"shapes {shapes} are not those of two vectors of one length")
+        return list(shapes)
+
+    def forward(self, xs):
+        first, second = (x.astype(np.float64) for x in xs)
+        with np.errstate(all="ignore"):
+            if self.undo:
+                return [exact.log(first), exact.log(1 / second - self.more)]
+            return [exact.exp(first), np.float32(1) / (exact.exp(second) + np.float32(self.more))]
+
+    def lora(self, factors):
+        raise LoraRefused("an activation takes no low-rank update")

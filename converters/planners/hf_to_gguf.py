@@ -356,5 +356,5 @@ def _jobs(match: Match, reading: Reading, files: Mapping[Path, int], outputs: li
         return jobs_of(name, [reading.source(names[0]) for names in match.hf], files, match.ops, outputs, into)
     (whole,) = outputs
     each = replace(whole, shape=(len(match.hf[0]), *match.item(whole.shape)))
-    return [job for e, spelling in enumerate(match.hf[0])
-            for job in jobs_of(f"{name} expert {e}", [reading.source(spelling)], files, match.ops, [each.item(e)], into)]
+    return [job for e, names in enumerate(zip(*match.hf, strict=True))
+            for job in jobs_of(f"{name} expert {e}", list(map(reading.source, names)), files, match.ops, [each.item(e)], into)]

@@ -20,7 +20,7 @@ from ..io.json_file import json_bytes, parse_object
 from ..io.values import plain, text_of
 from ..notes import Note
 from ..plan.plan import ConversionPlan
-from ..rules.facts import Config, GgufFacts, set_path
+from ..rules.facts import Config, GgufFacts, get_path, set_path
 from ..rules.spec import ArchSpec, Projector
 from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
@@ -230,5 +230,6 @@ def _joined(name: str, spec: ArchSpec, towers: Projector, text: Config, seen: Co
             outer[key] = text[key]
     inner = {k: v for k, v in text.items() if k not in ("architectures", "transformers_version")}
     config = {**seen, **outer}
-    set_path(config, towers.text, inner)
+    beside = get_path(seen, towers.text)  # what of the towers' settings stands among the language model's
+    set_path(config, towers.text, {**(beside if isinstance(beside, Mapping) else {}), **inner})
     return config

@@ -15,6 +15,7 @@ from ggufx.converters.ops import (
     Channels,
     Crop,
     Each,
+    EmaMean,
     Factors,
     FromPosition,
     Grid,
@@ -37,6 +38,7 @@ from ggufx.converters.ops import (
     RowsInFront,
     Same,
     Scale,
+    Snake,
     Softplus,
     Split,
     SumFrames,
@@ -83,7 +85,7 @@ OTHERS = (
 )
 
 
-FOLDS = (Product, BatchNorm)  # of several arrays, which the result does not tell
+FOLDS = (Product, BatchNorm, EmaMean)  # of several arrays, which the result does not tell
 
 
 def apart(ops):
@@ -107,6 +109,10 @@ def inputs(ops, seed=0):
         return [rng.standard_normal(shape).astype(np.float32) for shape in ((24,), (1, 24))]
     if isinstance(ops[0], BatchNorm):
         return [rng.uniform(0.25, 2, 24).astype(np.float32) for _ in range(4)]
+    if isinstance(ops[0], EmaMean):
+        return [rng.standard_normal((48, 24)).astype(np.float32), rng.uniform(0, 9, 48).astype(np.float32)]
+    if isinstance(ops[0], Snake):
+        return [rng.standard_normal(24).astype(np.float32) for _ in range(2)]
     if isinstance(ops[0], RowsBehind):
         shapes = ((48, 24), *[(1, 1, 24)] * ops[0].vectors, (8,), (24, 8))
         return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]

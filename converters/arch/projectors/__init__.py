@@ -34,6 +34,7 @@ from . import (
     pixtral,
     pocket_tts,
     qwen2_vl,
+    qwen3_tts,
     qwen_vl,
     radio,
     siglip,
@@ -44,17 +45,12 @@ from . import (
 
 FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
             pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, granite_vision, minimax_m3, radio, muse_glimmer,
-            dots3_note, deepseek4, conformer, gemma3n, pocket_tts)
+            dots3_note, deepseek4, conformer, gemma3n, pocket_tts, qwen3_tts)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}
 if loose := [name for name, specs in BY_CLASS.items() if len(specs) > 1 and any(spec.fits is None for spec in specs)]:
     raise AssertionError(f"{loose[0]} is in two tables")
-
-
-# Classes whose language model alone is carried, and why.
-REFUSED = {"Qwen3TTSForConditionalGeneration": "its codec has weights and settings in a folder of its own, speech_tokenizer/, "
-                                               "which is not read"}
 
 
 def parts_of(hf_class: str) -> tuple[str, ...]:
@@ -76,8 +72,7 @@ def of_config(config: Mapping[str, Any], hf_class: str) -> Projector | None:
 def for_config(config: Mapping[str, Any], hf_class: str, file: str) -> Projector:
     """`of_config`; UnsupportedError where there is none."""
     if (spec := of_config(config, hf_class)) is None:
-        why = f": {REFUSED[hf_class]}" if hf_class in REFUSED else ""
-        raise UnsupportedError(f"the vision and audio parts of {hf_class!r} are not supported{why}", file=file, found=hf_class,
+        raise UnsupportedError(f"the vision and audio parts of {hf_class!r} are not supported", file=file, found=hf_class,
                                hint="Without --mmproj its language model is converted, if that is. `ggufx archs` lists all.")
     return spec
 

@@ -6,13 +6,11 @@ tests/golden/classes.json holds the converter's classes (scripts/golden/classes.
 import json
 from pathlib import Path
 
-import pytest
-from ggufx.converters.arch.projectors import BY_CLASS, REFUSED, for_config
-from ggufx.converters.errors import UnsupportedError
+from ggufx.converters.arch.projectors import BY_CLASS
 
 PEER = set(json.loads((Path(__file__).parents[3] / "golden" / "classes.json").read_text(encoding="utf-8"))["projectors"])
 NOT_CARRIED: dict[str, set[str]] = {
-    "not yet": {"MiMoV2ForCausalLM"}, "with a reason": {*REFUSED},
+    "not yet": {"MiMoV2ForCausalLM"},
 }
 
 
@@ -21,10 +19,3 @@ def test_no_class_of_llama_cpps_converter_is_forgotten():
     assert sorted(PEER - set(BY_CLASS) - named) == []
     assert sorted(named & set(BY_CLASS)) == [], "carried by now"
     assert sorted(named - PEER) == [], "no class of llama.cpp's"
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_the_reason_is_told(name: str):
-    with pytest.raises(UnsupportedError, match="are not supported: ") as caught:
-        for_config({}, name, "config.json")
-    assert REFUSED[name] in caught.value.message
