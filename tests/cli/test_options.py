@@ -290,6 +290,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
 
     changes = [{"key": "a", "was": 1, "will_be": None}]
     plan = SimpleNamespace(outputs=[SimpleNamespace(path=Path("out"))], results=[Path("out")], facts={"changes": changes})
+    plan.noting = lambda _: plan
     merged = SimpleNamespace(folder=Path("out"))
     report = SimpleNamespace(same=True, to_json=dict)
     with monkeypatch.context() as monkeypatch:
