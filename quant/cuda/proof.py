@@ -2,7 +2,8 @@
 
 A compiler or driver that rounds otherwise would change files without a word. So the blocks of a small sample are compared,
 by digest, with those that the CPU kernels (and ggml) make of it; `proof.json` holds the digests, made by
-scripts/make_cuda_proof.py. The sample is made of integers by exact operations, the same everywhere.
+scripts/make_cuda_proof.py. The sample is made of integers by exact operations, the same everywhere. What decodes packed
+checkpoints (a `Variant`) has a sample of its own (stored_sample.py).
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def verdict(format: str | Variant, trial: str, device: str) -> str | None:
         if isinstance(format, str):
             equal = digest(format, trial, device) == recorded()[format][trial]
         else:
-            equal = stored_equal(format, device)
+            from .stored_sample import differences
+
+            equal = not differences(format, device)
         if equal:
             return None
     except torch.OutOfMemoryError:
@@ -61,13 +64,6 @@ def verdict(format: str | Variant, trial: str, device: str) -> str | None:
     except (RuntimeError, TritonError) as error:
         return first_line(error)
     return "other bytes than it must make; please report it"
-
-
-def stored_equal(variant: Variant, device: str) -> bool:
-    """Whether the kernel that decodes what checkpoints store makes numpy's values."""
-    from .stored_sample import differences
-
-    return not differences(variant, device)
 
 
 def first_line(error: Exception) -> str:

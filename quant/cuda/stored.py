@@ -20,7 +20,7 @@ import triton.language as tl
 from .arithmetic import quiet
 from .launch import launch_tiles
 
-MOST = 1 << 31  # numbers, and elements that hold them, of a matrix
+MOST = 1 << 30  # numbers, and elements that hold them, of a matrix
 
 
 class Variant(NamedTuple):
@@ -62,12 +62,12 @@ def _times(a, b):
     return quiet(a * b, a, b)
 
 
-@triton.jit(do_not_specialize=("height", "width", "step"))  # not `count`: see floats.py
+@triton.jit(do_not_specialize=("height", "width", "step"))  # but `count`, always a multiple of 16: it stores by fours
 def _decode(stored, rows, columns, table, zeros, scales, biases, factors, out, height, width, step, after, count,
             BITS: tl.constexpr, WORD: tl.constexpr, STRADDLES: tl.constexpr, DIVIDED: tl.constexpr, ROWS: tl.constexpr):
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    live = i < count
-    r, c = tl.where(live, i // width, 0), tl.where(live, i % width, 0)
+    here = tl.minimum(i, height * width - 1)
+    r, c = here // width, here % width
     at = tl.load(rows + r) + tl.load(columns + c)
     unsigned: tl.constexpr = tl.uint8 if WORD == 8 else tl.uint16 if WORD == 16 else tl.uint32
     words = stored.to(tl.pointer_type(unsigned))
@@ -95,7 +95,7 @@ def _decode(stored, rows, columns, table, zeros, scales, biases, factors, out, h
         value = _times(value, tl.load(factors + c))
     if after is not None:
         value = _times(value, after)
-    tl.store(out + i, value, mask=live)
+    tl.store(out + i, value, mask=i < count)
 
 
 def decode(places: Places, stored: torch.Tensor, table: torch.Tensor, *, zeros: torch.Tensor | None = None,
@@ -109,9 +109,10 @@ def decode(places: Places, stored: torch.Tensor, table: torch.Tensor, *, zeros: 
     columns  float32 [width]
     """
     height, width = places.rows.shape[1], places.columns.shape[1]
-    out = torch.empty((height, width), dtype=torch.float32, device=stored.device)
-    if out.numel():
+    numbers = height * width
+    out = torch.empty(-(-numbers // 16) * 16, dtype=torch.float32, device=stored.device)
+    if numbers:
         launch_tiles(_decode, out.numel(), 1, stored, places.rows, places.columns, table, zeros, scales, biases, columns, out,
                      height, width, places.step, after, BITS=places.bits, WORD=8 * stored.element_size(),
                      STRADDLES=places.step > 0, DIVIDED=divided)
-    return out
+    return out[:numbers].reshape(height, width)

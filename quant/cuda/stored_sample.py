@@ -14,7 +14,7 @@ import torch
 from . import rows as launched
 from .stored import Places, Variant, decode
 
-HEIGHT, WIDTH, GROUPS = 24, 160, 5
+HEIGHT, WIDTH, GROUPS = 24, 157, 5
 # What stored forms need, scales and zeros that are codes themselves included.
 _WORDS = {f"int{bits}{', padded' * padded}": Variant(bits, 32, 32 % bits > 0 and not padded)
           for bits in range(2, 9) for padded in (False, True) if 32 % bits or not padded}
