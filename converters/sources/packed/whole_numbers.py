@@ -128,8 +128,7 @@ def _format(parts: Parts) -> str:
 def _plain_zeros(parts: Parts, grid: Grid) -> tuple[bool, bool]:
     """Whether zeros are stored as they are, and whether they are symmetric: then they show it, whatever the label, being half
     the range. `grid`: how a row of them is stored."""
-    words = np.frombuffer(parts.values("zeros", parts.shape("zeros")[1] * WORD // 8), "<u4")
-    first = grid.codes(words[None], len(words) * WORD // grid.bits)
+    words, first = _first_zeros(parts, grid)
     packing = str(parts.declared.get("packing_format") or parts.declared.get("backend") or "")
     label = _format(parts) in ("gptq_v2", "gptq_p") or packing in ("auto_round", "auto_round:gptqmodel")
     half = 1 << grid.bits - 1
@@ -142,12 +141,19 @@ def _plain_zeros(parts: Parts, grid: Grid) -> tuple[bool, bool]:
     return label, False
 
 
+def _first_zeros(parts: Parts, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of zeros as it is stored, and its codes: of whole columns, those of one group."""
+    words = np.frombuffer(parts.values("zeros", parts.shape("zeros")[1] * WORD // 8), "<u4")
+    return words, replace(grid, turned=False).codes(words[None], len(words) * WORD // grid.bits)
+
+
 def _repeated(parts: Parts, first: np.ndarray) -> bool:
     """Whether all rows of zeros are as the first; of very many, that is not looked at."""
     zeros = parts.stored["zeros"]
     if zeros.nbytes > MAX_ZEROS:
         return True
-    return bool((np.frombuffer(parts.read(zeros.file, zeros.offset, zeros.nbytes), "<u4").reshape(-1, first.size) == first).all())
+    every = np.frombuffer(parts.read(zeros.file, zeros.offset, zeros.nbytes), "<u4")
+    return bool((every.reshape(-1, first.size) == first).all())
 
 
 def awq(parts: Parts) -> PackedTensor:
@@ -157,13 +163,17 @@ def awq(parts: Parts) -> PackedTensor:
     if rows != 8 * words or cols % groups:
         raise parts.unfit("scales", f"{8 * words} columns")
     more = []
+    symmetric = False
     packing = Grid("U", 4, turned=True, order=AWQ_ORDER)
     if "zeros" in parts.stored:
         if _matrix(parts, "zeros") != (groups, words):
             raise parts.unfit("zeros", [groups, words])
         more = [("zeros", packing)]
+        held, first = _first_zeros(parts, packing)
+        symmetric = bool((first == 8).all()) and _repeated(parts, held)
     codes = packing if more else replace(packing, kind="U-")
-    return parts.made("AWQ int4", (rows, cols), (1, cols // groups), ("codes", codes), ("scales", Grid(turned=True)), *more)
+    return parts.made("AWQ int4", (rows, cols), (1, cols // groups), ("codes", codes), ("scales", Grid(turned=True)), *more,
+                      symmetric=symmetric)
 
 
 def quark(parts: Parts) -> PackedTensor:
