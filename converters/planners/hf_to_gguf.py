@@ -42,6 +42,8 @@ from .reranker import CLASSIFIER, reranker
 from .residue import residue
 from .silent_tokens import suppressed, unnamed_rows
 
+NOT_KEPT = "decoded all the same: no block holds the numbers as they are stored, or as the architecture has them"
+
 
 @dataclass(frozen=True)
 class GgufOptions:
@@ -237,12 +239,14 @@ class GgufPlanner:
     def _decoded(self, kind: str, repacked: Mapping[str, str] | None = None) -> list[str]:
         """What to say of weights that are stored in other forms than floats; `kind`: the type of the file's matrices."""
         said: dict[str, None] = {}
+        others = []
         for match in self.reading.found.matches:
             into = (repacked or {}).get(match.gguf[0])
             for tensor in (self.reading.source(name) for names in match.hf for name in names[:1]):
                 if isinstance(tensor, PackedTensor):
                     said[f"{tensor.form} kept as {into}, without loss" if into else f"{tensor.form} decoded to {kind}"] = None
-        return list(said)
+                    others += [] if into else [match.gguf[0]]
+        return [*said, Note(NOT_KEPT, *dict.fromkeys(others))] if others and self.options.keep_quantized else list(said)
 
     def _file_type(self, outtype: str) -> tuple[str, int]:
         """Name and number of the file type."""

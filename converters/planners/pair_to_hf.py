@@ -147,7 +147,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     both = replace(text.model, tensors={**text.model.tensors, **seen.model.tensors},
                    metadata={**keys, **text.model.metadata, **(words.packing.bytes_of if words.packing else {}), **bytes_of})
     own = text.own if options.dtype == "auto" else None
-    shards = shards_of(tensors, kept, own, options.max_shard_bytes)
+    shards = shards_of(tensors, kept, own, options.max_shard_bytes, words.packing is not None)
     files = {**index_of(shards, text.own), **texts.files, **processors, **side_files(both, config, whole, notes, words.packing)}
     return assemble(folder, both, kept, shards, notes, tensors, files, {
         "architecture": spec.name, "class": name, "dtype": main_dtype(words),

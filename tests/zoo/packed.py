@@ -26,13 +26,15 @@ Stored = dict[str, torch.Tensor]
 Change = Callable[[str, torch.Tensor], tuple[Stored, torch.Tensor] | None]  # module, weight -> stored tensors, float32 values
 
 
-def pair(zoo: Path, folder: Path, change: Change, settings: Mapping[str, Any] | None = None) -> tuple[Path, Path]:
-    """The two folders. `change` gives None for weights that stay as they are."""
+def pair(zoo: Path, folder: Path, change: Change, settings: Mapping[str, Any] | None = None,
+         stacks: bool = False) -> tuple[Path, Path]:
+    """The two folders. `change` gives None for weights that stay as they are; it gets stacks of matrices where asked for."""
     packed, twin = folder / "packed", folder / "twin"
     stored: Stored = {}
     floats: Stored = {}
     for name, w in load_file(zoo / "model.safetensors").items():
-        made = change(name.removesuffix(".weight"), w) if name.endswith(".weight") and w.dim() == 2 else None
+        taken = (name.endswith(".weight") and w.dim() == 2) or (stacks and w.dim() == 3 and "conv" not in name)
+        made = change(name.removesuffix(".weight"), w) if taken else None
         stored |= made[0] if made else {name: w}
         floats[name] = made[1].contiguous() if made else w
     for target, tensors in ((packed, stored), (twin, floats)):

@@ -39,8 +39,10 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
     settings = declared_settings(checkpoint.config, checkpoint.folder)
     method = str(settings.get("quant_method")).lower()
     problems: list[GgufxError] = []
+    notes = list(checkpoint.notes)
     with Reader() as read:
-        parts_of = partial(Parts, declared=settings, read=read, header=cache(header_metadata), ops={}, config=checkpoint.config)
+        parts_of = partial(Parts, declared=settings, read=read, header=cache(header_metadata), ops={}, config=checkpoint.config,
+                           notes=notes)
         made, taken = _built(stored, parts_of, method, problems)
     problems += [InputError("an FP8 weight without a scale", file=t.file, tensor=name)
                  for name, t in stored.items() if t.type in F8 and name not in taken]
@@ -65,7 +67,6 @@ def logical(checkpoint: Checkpoint) -> Checkpoint:
             problems += [InputError(f"{t.name} is stored twice", file=one.file, tensor=name) for t in each if t.name in tensors]
             tensors.update({t.name: t for t in each})
     raise_all(problems)
-    notes = list(checkpoint.notes)
     if dropped:
         kinds = sorted({name.rpartition(".")[2] for name in dropped})
         notes.append(DROPPED_NOTE.format(f"{len(dropped)} tensor{'s' * (len(dropped) != 1)}", ", ".join(kinds)))

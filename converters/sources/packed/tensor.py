@@ -50,7 +50,7 @@ class PackedTensor(StoredTensor):
 class Parts:
     """Stored tensors of one weight by role; `codes` among them. `declared`: the settings of the quantization; `read`: bytes of
     a file; `header`: what a file says beside its tensors; `ops`: those that weights were packed with, so that what is asked of
-    one is answered once; `config`: config.json."""
+    one is answered once; `config`: config.json; `notes`: for the user."""
 
     name: str
     stored: Mapping[str, StoredTensor]
@@ -59,6 +59,7 @@ class Parts:
     header: Callable[[Path], Mapping[str, str]] = header_metadata
     ops: dict[Unpack, Unpack] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def codes(self) -> StoredTensor:

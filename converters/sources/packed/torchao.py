@@ -32,7 +32,7 @@ def torchao(parts: Parts) -> PackedTensor:
     used = int(kind[3:]) if kind.startswith("int") and kind[3:] in ("1", "2", "3", "4", "5", "6", "7") else 0
     symmetric = "zeros" in parts.stored and _symmetric(parts)
     op = replace(made.op, used=used, symmetric=symmetric)
-    return replace(made, form=f"int{used or 8}", op=parts.ops.setdefault(op, op))
+    return replace(made, form=f"torchao int{used or 8}", op=parts.ops.setdefault(op, op))
 
 
 def _said(parts: Parts) -> Mapping[str, Any]:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...notes import Note
 from ...ops import Grid
 from .tensor import PackedTensor, Parts
 
 WORD = 32  # bits
+MAX_ZEROS = 1 << 24  # bytes
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)  # which of a word's eight outputs each nibble is, the lowest first
 PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2), 7: (4, 2, 1)}  # of GPTQModel's gptq_p; 2, 4 and 8 bits are one plane
 LANES, RUN = 4, 64  # AWQ for fast products of vectors: so many columns of four rows lie together
@@ -30,8 +32,11 @@ def compressed(parts: Parts) -> PackedTensor:
 
     Since 0.18 codes of 3, 5, 6, 7 bits straddle words; before, a word held as many as fit whole. The width tells.
     """
-    rows, cols = parts.numbers("shape", 2)
+    stacked = parts.count is not None and parts.stored["shape"].shape == (3,)
+    *count, rows, cols = parts.numbers("shape", 3 if stacked else 2)
     held = parts.shape("codes")
+    if stacked and count != [parts.count]:
+        raise parts.unfit("codes", f"words of {[*count, rows, cols]}")
     if len(held) != 2 or held[0] != rows or not 0 < cols <= WORD * held[1]:
         raise parts.unfit("codes", f"words of {[rows, cols]}")
     bits, dense = _bits(held[1], cols, parts)
@@ -123,14 +128,32 @@ def _format(parts: Parts) -> str:
 def _plain_zeros(parts: Parts, grid: Grid) -> tuple[bool, bool]:
     """Whether zeros are stored as they are, and whether they are symmetric: then they show it, whatever the label, being half
     the range. `grid`: how a row of them is stored."""
-    words = np.frombuffer(parts.values("zeros", parts.shape("zeros")[1] * WORD // 8), "<u4")
-    first = grid.codes(words[None], len(words) * WORD // grid.bits)
+    words, first = _first_zeros(parts, grid)
+    packing = str(parts.declared.get("packing_format") or parts.declared.get("backend") or "")
+    label = _format(parts) in ("gptq_v2", "gptq_p") or packing in ("auto_round", "auto_round:gptqmodel")
     half = 1 << grid.bits - 1
     for value, plain in ((half, True), (half - 1, False)):
         if parts.declared.get("sym", True) and (first == value).all():
-            return plain, True
-    packing = str(parts.declared.get("packing_format") or parts.declared.get("backend") or "")
-    return _format(parts) in ("gptq_v2", "gptq_p") or packing in ("auto_round", "auto_round:gptqmodel"), False
+            if plain == label or _repeated(parts, words):
+                return plain, True
+            parts.notes.append(Note("sym is true, and not all zeros are half the range: they are read as the label says",
+                                    parts.name))
+    return label, False
+
+
+def _first_zeros(parts: Parts, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of zeros as it is stored, and its codes: of whole columns, those of one group."""
+    words = np.frombuffer(parts.values("zeros", parts.shape("zeros")[1] * WORD // 8), "<u4")
+    return words, replace(grid, turned=False).codes(words[None], len(words) * WORD // grid.bits)
+
+
+def _repeated(parts: Parts, first: np.ndarray) -> bool:
+    """Whether all rows of zeros are as the first; of very many, that is not looked at."""
+    zeros = parts.stored["zeros"]
+    if zeros.nbytes > MAX_ZEROS:
+        return True
+    every = np.frombuffer(parts.read(zeros.file, zeros.offset, zeros.nbytes), "<u4")
+    return bool((every.reshape(-1, first.size) == first).all())
 
 
 def awq(parts: Parts) -> PackedTensor:
@@ -140,13 +163,17 @@ def awq(parts: Parts) -> PackedTensor:
     if rows != 8 * words or cols % groups:
         raise parts.unfit("scales", f"{8 * words} columns")
     more = []
+    symmetric = False
     packing = Grid("U", 4, turned=True, order=AWQ_ORDER)
     if "zeros" in parts.stored:
         if _matrix(parts, "zeros") != (groups, words):
             raise parts.unfit("zeros", [groups, words])
         more = [("zeros", packing)]
+        held, first = _first_zeros(parts, packing)
+        symmetric = bool((first == 8).all()) and _repeated(parts, held)
     codes = packing if more else replace(packing, kind="U-")
-    return parts.made("AWQ int4", (rows, cols), (1, cols // groups), ("codes", codes), ("scales", Grid(turned=True)), *more)
+    return parts.made("AWQ int4", (rows, cols), (1, cols // groups), ("codes", codes), ("scales", Grid(turned=True)), *more,
+                      symmetric=symmetric)
 
 
 def quark(parts: Parts) -> PackedTensor:

@@ -64,6 +64,7 @@ CASES = {
     "GPTQ, 8 bits, symmetric": ("llama", gptq(8, sym=True), settings(8, sym=True), "Q8_0"),
     "GPTQ, experts": ("qwen3moe", gptq(sym=True), settings(sym=True), "Q4_0"),
     "AWQ": ("llama", awq("gemm"), {"quantization_config": {"quant_method": "awq"}}, "Q5_0"),
+    "AWQ, symmetric": ("llama", awq("gemm", sym=True), {"quantization_config": {"quant_method": "awq"}}, "Q4_0"),
     "int8": ("llama", grouped("int8"), {}, "Q8_0"),
     "MXFP4": ("llama", grouped("mxfp4"), {}, "MXFP4"),
     "MLX": ("llama", grouped("mlx"), MLX, "Q4_1"),
@@ -156,6 +157,8 @@ def test_what_no_block_holds_is_decoded(zoo, tmp_path: Path):
     packed, _ = pair(zoo("llama"), tmp_path, gptq(order=True), settings(sym=False, desc_act=True))
     plan = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True)
     assert "GPTQ int4 decoded to F16" in plan.notes
+    assert sum("decoded all the same" in note and "blk.0.attn_q.weight" in note for note in plan.notes) == 1
+    assert "decoded all the same" not in str(ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True).notes)
     with pytest.raises(GgufxError, match="have no other type"):
         ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, outtype="q4_k_m")
 

@@ -17,7 +17,7 @@ import ggufx
 from .test_fp8 import F8, shaped
 from .test_hub_models import E2M1, int4, nf4, nvfp4
 from .test_repack import grouped
-from .test_whole_numbers import M, compressed, gptq, settings, stream
+from .test_whole_numbers import M, awq, compressed, gptq, settings, stream
 
 W = f"{M}.weight"
 CT = {"quantization_config": {"quant_method": "compressed-tensors"}}
@@ -240,3 +240,109 @@ def test_blocks_that_begin_again_with_each_rank_are_refused(tmp_path: Path):
     with pytest.raises(GgufxError, match="is no part of"):
         value({"weight": torch.randn(80, 64).to(F8), "weight_scale_inv": torch.rand(4, 2)}, tmp_path,
               {"quantization_config": {"weight_block_size": [32, 32]}})
+
+
+def mixed(plain_first: bool):
+    """GPTQ of version 1 whose zeros are half the range but in the last group of one weight; or, in the first one, look like
+    those of version 2."""
+    def change(module: str, w: torch.Tensor):
+        if (made := gptq(sym=True)(module, w)) is None or not module.endswith("0.mlp.up_proj"):
+            return made
+        zeros = made[0][f"{module}.qzeros"]
+        group = 0 if plain_first else -1
+        zeros[group] = -0x77777778 if plain_first else 0x66666666  # stored 8, which stands for 9; or 6, for 7
+        s = made[0][f"{module}.scales"].float()[group][:, None]
+        columns = slice(0, 32) if plain_first else slice(-32, None)
+        made[1][:, columns] += -s if plain_first else s
+        return made
+    return change
+
+
+@pytest.mark.parametrize("plain_first", [False, True])
+def test_zeros_that_are_symmetric_in_part_only_are_read_by_the_label(plain_first: bool, zoo, tmp_path: Path):
+    """Under `sym: true` too: where not all zeros of a weight agree, they say nothing of a label that lies."""
+    packed, twin = pair(zoo("llama"), tmp_path, mixed(plain_first), settings(sym=True, checkpoint_format="gptq"))
+    same(packed, twin, tmp_path)
+    notes = str(ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True).notes)
+    assert ("sym is true" in notes) == plain_first
+
+
+@pytest.mark.parametrize("kind", ["auto_round:auto_awq", "auto_round:awq"])
+def test_autorounds_awq(kind: str, zoo, tmp_path: Path):
+    declared = {"quantization_config": {"quant_method": "auto-round", "bits": 4, "group_size": 32, "packing_format": kind}}
+    packed, twin = pair(zoo("llama"), tmp_path, awq("gemm"), declared)
+    same(packed, twin, tmp_path)
+
+
+def test_fp8_that_is_stored_as_bytes(tmp_path: Path):
+    """By tools that had no type for it: only where FP8 is declared are bytes such codes."""
+    q, s = torch.randn(64, 64).to(F8), torch.rand(2, 2)
+    for declared, codes in (("fp8", torch.uint8), ("fbgemm_fp8", torch.int8)):
+        config = {"quantization_config": {"quant_method": declared, "weight_block_size": [32, 32]}}
+        folder = tmp_path / declared
+        folder.mkdir()
+        made = value({"weight": q.view(codes), "weight_scale_inv": s}, folder, config)
+        assert torch.equal(made, q.float() * s.repeat_interleave(32, 0).repeat_interleave(32, 1))
+    q8 = q.view(torch.int8)
+    assert torch.equal(value({"weight": q8, "weight_scale": s[:1, :1]}, tmp_path), q8.float() * s[0, 0])
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz], ids=str)
+def test_other_floats_of_8_bits_by_the_headers_type(kind: torch.dtype, tmp_path: Path):
+    q, s = torch.randn(8, 32).to(kind), torch.rand(8, 1)
+    assert torch.equal(value({"weight": q, "weight_scale": s}, tmp_path), q.float() * s)
+
+
+def test_scales_of_what_was_joined_are_refused(tmp_path: Path):
+    """Three numbers for one matrix: whose rows have which is not said."""
+    with pytest.raises(GgufxError, match="a number per tensor, per row of 100, or per block"):
+        value({"weight": torch.randn(100, 64).to(F8), "weight_scale": torch.rand(3)}, tmp_path)
+
+
+def test_mxfp6(tmp_path: Path):
+    """E2M3, four codes to three bytes."""
+    codes = torch.randint(0, 64, (8, 64))
+    e = torch.randint(118, 124, (8, 2), dtype=torch.uint8)
+    packed = torch.from_numpy(stream(codes.numpy(), 6).view(np.uint8).copy())
+    mantissa, exponent = codes & 7, codes >> 3 & 3
+    values = torch.where(exponent == 0, mantissa / 8, (1 + mantissa / 8) * 2.0 ** (exponent - 1)) * (1 - (codes >> 5) * 2)
+    assert torch.equal(value({"weight_packed": packed, "weight_scale": e}, tmp_path),
+                       values * torch.exp2(e.float() - 127).repeat_interleave(32, 1))
+
+
+def test_biases_that_transformers_names_otherwise(tmp_path: Path):
+    """Its `metal` is MLX's affine form."""
+    q, s, b = torch.randint(0, 16, (8, 64)), torch.rand(8, 2), torch.rand(8, 2)
+    words = torch.from_numpy(stream(q.numpy(), 4).view(np.uint32))
+    made = value({"weight": words, "scales": s, "qbiases": b}, tmp_path,
+                 {"quantization_config": {"quant_method": "metal", "bits": 4, "group_size": 32}})
+    assert torch.equal(made, q * s.repeat_interleave(32, 1) + b.repeat_interleave(32, 1))
+
+
+PLAIN = {"bitnet, online": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"},
+         "quark, fake_quantized": {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "int4"}},
+                                   "export": {"weight_format": "fake_quantized"}},
+         "auto-round, fake": {"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:fake"},
+         "experts_int8": {"quant_method": "experts_int8"}, "unknown": {"quant_method": "newest"}}
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_what_is_declared_over_plain_weights_is_said(case: str, zoo, tmp_path: Path):
+    packed, twin = pair(zoo("llama"), tmp_path, lambda module, w: None, {"quantization_config": PLAIN[case]})
+    same(packed, twin, tmp_path)
+    notes = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True).notes
+    assert sum("these are plain" in note for note in notes) == 1, notes
+
+
+@pytest.mark.parametrize("declared", [
+    {"quant_method": "compressed-tensors", "format": "marlin-24"}, {"quant_method": "gptq", "is_marlin_format": True},
+    {"quant_method": "gptq", "checkpoint_format": "bitblas"}, {"quant_method": "auto-round", "data_type": "mx_int"},
+    {"quant_method": "awq", "version": "Marlin"}, {"quant_method": "eetq"}, {"quant_method": "vptq"},
+    {"quant_method": "newest"},
+    {"quant_method": "quark", "global_quant_config": {"weight": [{"dtype": "fp8_e4m3"}, {"dtype": "int4"}]}},
+], ids=str)  # fmt: skip
+def test_layouts_that_are_not_decoded_are_named_before_anything_is_written(declared: dict, zoo, tmp_path: Path):
+    packed, _ = pair(zoo("llama"), tmp_path, gptq(sym=True), {"quantization_config": declared})
+    with pytest.raises(GgufxError, match="does not decode"):
+        ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
+    assert not list(tmp_path.glob("*.gguf*"))

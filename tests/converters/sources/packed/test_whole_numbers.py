@@ -88,7 +88,7 @@ def test_small_tiles_read_columns(zoo, tmp_path: Path):
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
 
 
-def awq(kind: str, group: int = 32, zeros: bool = True):
+def awq(kind: str, group: int = 32, zeros: bool = True, sym: bool = False):
     def change(module: str, w: torch.Tensor):
         if "proj" not in module and not module.endswith(".m"):
             return None
@@ -96,7 +96,7 @@ def awq(kind: str, group: int = 32, zeros: bool = True):
         rows, cols = w.shape
         groups = cols // group
         q = rng.integers(0, 16, (rows, cols))
-        z = rng.integers(0, 16, (rows, groups)) if zeros else np.full((rows, groups), 8)
+        z = rng.integers(0, 16, (rows, groups)) if zeros and not sym else np.full((rows, groups), 8)
         s = (rng.random((rows, groups)) * 0.01 + 0.001).astype(np.float16)
         values = s.repeat(group, 1).astype(np.float32) * (q - z.repeat(group, 1)).astype(np.float32)
         if kind == "gemm":
