@@ -1,5 +1,5 @@
 """The command line: the only code that prints, reads the environment, or exits.
 
 May import `notes`, `errors`, `io`, `sources`, `arch`, `arch.projectors`, `metadata`, `inspect`, `plan`, `planners`, `run`,
-`verify`, `publish`, `calibrate`, `measure`, `batch`, `quant` and `quant.recipes`.
+`verify`, `report`, `publish`, `calibrate`, `measure`, `batch`, `quant` and `quant.recipes`.
 """

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..converters.io.whole_files import check_writable
+from .checksums import write_checksums
 from .completion import complete_file_types
 from .exit import ExitStatus
-from .files import check_writable, write_checksums
 from .options import (
     MACHINES,
     MEMORY,

@@ -34,9 +34,9 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Write the model card of GGUF files, from their headers: what they are, what each is good for, how to run them."""
+    from ..converters.io.whole_files import check_writable, write_text
     from ..converters.publish.contents import collect
     from ..converters.publish.plan import prepare
-    from .files import check_writable, write_text
 
     out = Output(json_mode, quiet)
     check_writable(outfile, force)

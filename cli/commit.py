@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..converters.io.whole_files import check_writable
+from .checksums import write_checksums
 from .exit import ExitStatus, status_of
-from .files import check_writable, write_checksums
 from .options import MACHINES, MEMORY, Checksums, Force, Json, MaxMemory, Quiet, Threads, Verbose
 from .output import Output, human_bytes
 

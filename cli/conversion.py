@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..converters.errors import Failure, UsageError
+from ..converters.io.files import printable
 from ..converters.io.objects import shown
+from ..converters.io.whole_files import check_writable
 from ..converters.notes import Note
 from ..converters.plan.plan import ConversionPlan
+from ..converters.report.loss_report import by_file, check_report, worst, write_report
+from .checksums import write_checksums
 from .exit import ExitStatus, status_of
-from .files import check_writable, write_checksums
-from .loss_report import check_report, show_losses, write_report
 from .output import Output, human_bytes, human_count
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from .publish import Publishing
 
 
+WORST = 5  # tensors that lost most, which are printed
 RESULT = "<RESULT>"  # in a command: what was written
 PLANNED: ContextVar[list[ConversionPlan] | None] = ContextVar("PLANNED", default=None)  # where `ggufx plan` wants plans put
 
@@ -84,7 +87,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     out.failures(result.failures)
     failures = (*refused, *result.failures)
     _print_result(out, plan, result, source, failures)
-    show_losses(out, result, report)
+    _print_losses(out, result, report)
     reports = {}
     ahead = None if publishing is None or failures else publishing.ahead(result)
     for written, compare in (after or {}).items():
@@ -191,6 +194,22 @@ def _print_result(out: Output, plan: ConversionPlan, result: Result, source: str
     where = "" if result.devices == ("cpu",) else f" on {', '.join(result.devices)}"
     total = f": {size}" if "sets" in plan.facts else ""
     out.line(f"from {source} ({_model(plan)}){total} in {result.seconds:.1f} s{where}")
+
+
+def _print_losses(out: Output, result: Result, report: Path | None) -> None:
+    """Totals, the worst tensors, and where the report is."""
+    from ..converters.run.losses import file_loss
+
+    if report is None:
+        return
+    for losses in by_file(result):
+        total = file_loss(losses)
+        rows = [(printable(t.name), t.type, f"{t.bits_per_weight:.4g}",
+                 "-" if t.relative_rmse is None else f"{t.relative_rmse:.3g}")
+                for t in worst(losses)[:WORST] if t.error != 0]
+        out.table(["tensor", "type", "bits/weight", "RMSE/RMS"], rows, title=f"{losses[0].file.name}: "
+                  f"{total.bits_per_weight:.4g} bits per weight, RMSE/RMS {total.relative_rmse:.3g}")
+    out.line(f"losses of all tensors: {report}")
 
 
 def _fallbacks(plan: ConversionPlan) -> list[Note]:

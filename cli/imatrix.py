@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..converters.io.whole_files import check_writable
 from .exit import ExitStatus
-from .files import check_writable
 from .options import (
     LAYER_MEMORY,
     OUTPUT,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..converters.io.whole_files import check_writable, write_text
 from .exit import ExitStatus
-from .files import check_writable, write_text
 from .options import LOOK, OUTPUT, Chunks, Context, Data, Force, Json, Quiet, Threads, Verbose
 from .output import Output, human_bytes
 
@@ -48,7 +48,7 @@ def command(
     with out.progress("measure", "tokens") as progress:
         found = measure(base, files, data, context, chunks, threads, progress)
     if html is not None:
-        from .measure_page import page
+        from ..converters.report.measure_page import page
 
         write_text(html, page(found))
     return _tell(out, found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .files import check_writable, write_text
+from ..converters.io.whole_files import check_writable, write_text
 from .options import OUTPUT, PREPARE, Force, Json, Quiet
 from .output import Output
 

@@ -15,27 +15,10 @@ from typing import Any, Literal
 
 from ..converters.errors import Failure, GgufxError, escaped, told_failures
 from ..converters.notes import SHOWN_NAMES, grouped
+from ..converters.report.units import human_bytes, human_count
 from .exit import ExitStatus
 
 PLAIN_LINE_SECONDS = 10  # how often a log (no terminal) gets a line of progress
-
-
-def human_bytes(size: float) -> str:
-    """Decimal units, as disks and the Hub count: `1.23 GB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"
-        size /= 1000
-    return f"{size:.2f} TB"
-
-
-def human_count(count: float) -> str:
-    """`7.24 B`, as sizes of models are told."""
-    for unit in ("", "K", "M", "B"):
-        if count < 1000:
-            return f"{count:.3g} {unit}".rstrip()
-        count /= 1000
-    return f"{count:.3g} T"
 
 
 class Output:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..converters.errors import GgufxError, UsageError
-from .files import check_writable, write_text
+from ..converters.io.whole_files import check_writable, write_text
 from .output import Output, human_bytes
 
 if TYPE_CHECKING:

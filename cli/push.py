@@ -55,7 +55,11 @@ def command(
     if not files:
         raise UsageError("a path and a repository are needed", hint="`ggufx push PATH... ORG/REPO`")
     out = Output(json_mode, quiet, verbose)
-    as_target(str(repo))
+    try:
+        as_target(str(repo))
+    except UsageError as error:
+        error.hint = error.hint or "The repository comes last: `ggufx push PATH... ORG/REPO`."
+        raise
     told = publish(out, collect(files), str(repo), bases=base_model, relation=relation, card=card, private=private,
                    create_pr=create_pr, force=force, message=message, dry_run=dry_run)
     out.document(told)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..converters.io.whole_files import check_writable, write_text
 from .exit import ExitStatus
-from .files import check_writable, write_text
 from .options import (
     LOOK,
     MEMORY,
@@ -116,7 +116,7 @@ def command(
     with out.compiling(), out.progress("verify") as progress:
         report = verify(one, two, options, threads=threads, max_memory=max_memory, progress=progress)
     if html is not None:
-        from .report_html import page
+        from ..converters.report.report_html import page
 
         write_text(html, page(report))
     show(out, report, worst)

@@ -43,10 +43,11 @@ LAW = {
                "planners", "sources.original", "sources.packed", "sources.merged", "run", "quant"),
     "calibrate": ("system", "errors", "io", "metadata", "ops", "rules", "tokenizer", "planners", "verify", "quant"),
     "measure": ("notes", "errors", "io", "planners", "verify", "quant.recipes"),
+    "report": ("errors", "io", "run", "measure", "verify"),
     "publish": ("notes", "errors", "io", "sources", "metadata", "inspect", "run", "measure", "quant.recipes"),
     "batch": ("errors", "io", "sources", "plan", "planners", "run"),
     "cli": ("notes", "errors", "io", "sources", "arch", "arch.projectors", "metadata", "inspect", "plan", "planners", "run",
-            "verify", "publish", "calibrate", "measure", "batch",
+            "verify", "report", "publish", "calibrate", "measure", "batch",
             "quant", "quant.recipes"),
 }
 
@@ -96,6 +97,13 @@ def test_imports_go_one_way(path: Path):
     allowed = LAW.get(room, ())  # converters/__init__.py is in no room
     for target in imported(path):
         assert room_of(target, {room_of(target, LAW) or "", *allowed}) in {room, *allowed}, f"{path} imports {target}"
+
+
+def test_the_python_api_is_not_the_command_line():
+    verbs = sorted((SYSTEM.parent / "verbs").glob("*.py"))
+    assert verbs
+    for path in (*verbs, SYSTEM.parent / "arguments.py"):
+        assert not {target for target in imported(path) if room_of(target, ("cli",))}, path
 
 
 def test_no_room_needs_itself():

@@ -18,6 +18,7 @@ from ... import system
 from ..errors import StorageError, UsageError
 from ..io.imatrix_file import Entry
 from ..io.json_file import read_json
+from ..io.whole_files import write_text
 
 SUFFIX = ".calibration"
 
@@ -84,11 +85,7 @@ class States:
                 counted.flush()
                 system.sync_file(counted.fileno())
             self.done = layer + 1
-            part = self._journal.with_suffix(".part")
-            with open(part, "w", encoding="utf-8") as file:
-                file.write(json.dumps({"key": self._key, "done": self.done}))
-                file.flush()
-                system.rename(file.fileno(), part, self._journal)
+            write_text(self._journal, json.dumps({"key": self._key, "done": self.done}))
             (self.folder / f"states-{layer}").unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"cannot be written: {error.strerror}", file=self.folder) from error

@@ -8,18 +8,17 @@ Source: llama.cpp tools/imatrix/imatrix.cpp.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from ... import system
-from ..errors import InputError, StorageError
+from ..errors import InputError
 from .files import open_regular, read_at
 from .gguf import MAGIC, encode_header, layout, read_gguf
 from .values import Metadata, Value, ValueType, string, u32
+from .whole_files import whole_file
 
 SUMS, COUNTS = ".in_sum2", ".counts"
 DATASETS, CHUNK_COUNT, CHUNK_SIZE = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
@@ -56,22 +55,13 @@ def write_imatrix(path: Path, made: ImatrixFile) -> None:
         arrays[name + SUMS], arrays[name + COUNTS] = (sums, counts) if len(counts) > 1 else (sums.reshape(-1), counts[0])
     laid = layout((name, "F32", array.shape) for name, array in arrays.items())
     head = encode_header(metadata, laid)
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(head)
-            for tensor, array in zip(laid, arrays.values(), strict=True):
-                file.write(bytes(len(head) + tensor.offset - file.tell()))
-                file.write(array.tobytes())
-            end = laid[-1].offset + laid[-1].nbytes if laid else 0
-            file.write(bytes(-end % 32))
-            file.flush()
-            system.sync_file(file.fileno())
-            system.rename(file.fileno(), part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise StorageError(f"cannot be written: {error.strerror}", file=path) from error
+    with whole_file(path) as file:
+        file.write(head)
+        for tensor, array in zip(laid, arrays.values(), strict=True):
+            file.write(bytes(len(head) + tensor.offset - file.tell()))
+            file.write(array.tobytes())
+        end = laid[-1].offset + laid[-1].nbytes if laid else 0
+        file.write(bytes(-end % 32))
 
 
 def read_imatrix_file(path: Path) -> ImatrixFile:

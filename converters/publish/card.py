@@ -8,7 +8,7 @@ What is generated stands between two marks, so that a later push renews it and l
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -35,6 +35,9 @@ _WORDS = {"mmproj": "vision and audio parts, for beside the model", "imatrix": "
           "adapter": "LoRA adapter, for beside its base model"}
 _COLUMNS = {"File": "---", "Type": "---", "Size / GB": "---:", "Bits per weight": "---:", "Split": "---", "Good for": "---"}
 _MEASURED = {"Perplexity": "---:", "Divergence": "---:", "Same token": "---:"}
+_HOW_TO_RUN = "## How to run it"
+_MADE = "made with ggufx."
+_MADE_OF_UNKNOWN = re.compile(rf"^(?:In GGUF, m|M){re.escape(_MADE[1:])}$", re.MULTILINE)
 _ROW = re.compile(r"\| \[[^\]]*\]\(<?(?P<link>[^)>]+)>?\) \|")
 
 
@@ -58,8 +61,8 @@ def make_card(contents: Contents, lineage: Lineage, repo: str | None, notes: lis
 
 def merged(old: str, new: str, kept: Collection[str]) -> str | None:
     """An older card with what is generated of the new one in its place, keys that it lacks, and the rows of files that stay
-    (`kept`: names), without their figures, which may be of another text. None where there is no such place: the card is
-    somebody's own."""
+    (`kept`: names), without their figures, which may be of another text. What the files were made of stays where the new one
+    does not know it. None where there is no such place: the card is somebody's own."""
     if any(text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END) for text in (old, new)):
         return None
     old_head, old_text = split_card(old)
@@ -71,15 +74,32 @@ def merged(old: str, new: str, kept: Collection[str]) -> str | None:
     added = {key: value for key, value in fields_of(new_head).items() if key not in had}
     begin, end = old_text.index(BEGIN), old_text.index(END)
     block = new_text[new_text.index(BEGIN) : new_text.index(END)]
+    made_of = next((line for line in old_text[begin:end].splitlines() if line.endswith(_MADE) and line.startswith("[")), None)
+    if made_of:
+        block = re.sub(_MADE_OF_UNKNOWN, lambda _: made_of, block, count=1)
     rows = {_named(line): line for line in old_text[begin:end].splitlines() if _named(line)}
     fresh = {_named(line): line for line in block.splitlines() if _named(line)}
     stay = ["|".join([*line.split("|")[: len(_COLUMNS) + 1], ""]) for name, line in rows.items()
             if name not in fresh and name in kept]
     if fresh and stay:
-        last = list(fresh.values())[-1]
-        block = block.replace(last, "\n".join([last, *stay]), 1)
+        block = block.replace("\n".join(fresh.values()), "\n".join(sorted([*fresh.values(), *stay], key=_smallness)), 1)
+    was_run, is_run = (text.find(_HOW_TO_RUN) for text in (old_text[begin:end], block))
+    if was_run >= 0 and is_run >= 0 and _rank(stay) < _rank(fresh.values()):  # runtimes take a file that stays
+        block = block[:is_run] + old_text[begin:end][was_run:]
     head = (old_head if not old_head or old_head.endswith("\n") else f"{old_head}\n") + (front_matter(added) if added else "")
     return f"---\n{head}---\n{old_text[:begin]}{block}{old_text[end:]}"
+
+
+def _smallness(row: str) -> tuple[float, ...]:
+    """By which the largest file comes first, as in `_table`."""
+    cells = row.split("|")
+    return tuple(-float(cell) if re.fullmatch(r" \d+\.\d+ ", cell) else 0.0 for cell in cells[3:5])
+
+
+def _rank(rows: Iterable[str]) -> int:
+    """Of the file among them that runtimes take first by its type."""
+    types = {row.split("|")[2].strip() for row in rows}
+    return next((number for number, kind in enumerate(FIRST) if kind in types), len(FIRST))
 
 
 def _named(line: str) -> str:
@@ -95,7 +115,7 @@ def _fields(contents: Contents, about: Inspection | None, lineage: Lineage, repo
     if not models and about is not None and about.form == "adapter":
         models = [name for name in told.get("base_model", []) if not is_path(name)]
     if not models:
-        notes.append(Note("the card names no base model, since it is not known: --base-model ORG/MODEL states it"))
+        notes.append(Note("what the files were made of is not known: --base-model ORG/MODEL states it for the card"))
     link = told.get("license_link", "")
     if link and not re.match(r"https?://", link):
         if lineage.models:
@@ -122,11 +142,11 @@ def _body(contents: Contents, models: dict[str, Inspection], about: Inspection |
           notes: list[Note]) -> str:
     name = (about.name if about is not None else None) or (repo or "").rpartition("/")[2] or "Model"
     out = [f"# {_plain(name)}{' GGUF' if contents.ggufs and 'gguf' not in str(name).lower() else ''}", ""]
-    made = "in GGUF, made" if contents.ggufs else "made"
+    made = f"{'in GGUF, ' if contents.ggufs else ''}{_MADE}"
     if lineage.models:
-        out += [f"{' and '.join(map(_linked, lineage.models))}, {made} with ggufx.", ""]
+        out += [f"{' and '.join(map(_linked, lineage.models))}, {made}", ""]
     else:
-        out += [f"{made[0].upper()}{made[1:]} with ggufx.", ""]
+        out += [f"{made[0].upper()}{made[1:]}", ""]
     if contents.ggufs:
         out += _table(contents, repo)
     if models:
@@ -134,7 +154,7 @@ def _body(contents: Contents, models: dict[str, Inspection], about: Inspection |
         out += _run(models, contents, repo)
     elif any(found.form == "adapter" for found in contents.ggufs.values()):
         adapter = next(file for file, found in contents.ggufs.items() if found.form == "adapter")
-        out += ["## How to run it", "", "Beside its base model, in llama.cpp:", "",
+        out += [_HOW_TO_RUN, "", "Beside its base model, in llama.cpp:", "",
                 *_code(f"llama-server -m BASE.gguf --lora {adapter}")]
     return "\n".join(out).rstrip("\n") + "\n"
 
@@ -213,7 +233,7 @@ def _run(models: dict[str, Inspection], contents: Contents, repo: str | None) ->
         server = f"llama-server -hf {repo}:{tag}" if tag else f"llama-server -hf {repo} -hff {name}"
         ollama = f"ollama run hf.co/{repo}{f':{tag}' if tag else ''}"
         studio = f"lms get {repo}{f'@{tag.lower()}' if tag else ''}"
-    out = ["## How to run it", "", "llama.cpp:", "", *_code(f"{server}{' --embedding' if embeds else ''}")]
+    out = [_HOW_TO_RUN, "", "llama.cpp:", "", *_code(f"{server}{' --embedding' if embeds else ''}")]
     if not embeds:
         out += [f"Ollama{' (of 2026 or later, since the file is split)' if len(parts) > 1 else ''}:", "", *_code(ollama)]
     return [*out, "LM Studio:", "", *_code(studio)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import Any
 
 from ... import system
 from ..errors import GgufxError
+from ..io.whole_files import whole_file
 from ..plan.tiles import Tile
 from .losses import Sums
 from .open_files import storage_error
@@ -113,17 +113,8 @@ def write_receipts(path: Path, identity: str, outputs: Iterable[Path], receipts:
     """A journal of work that is done, which appears complete and synced, or not at all. StorageError where it cannot."""
     names = [output.name for output in outputs if output.parent == path.parent]
     records = ({"journal": FORMAT, "identity": identity, "outputs": names}, *map(_record_of, receipts))
-    growing = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # another process may do the same work
-    try:
-        with open(growing, "xb") as file:
-            file.writelines(map(_line, records))
-            file.flush()
-            system.sync_file(file.fileno())
-            system.rename(file.fileno(), growing, path)
-    except OSError as error:
-        with suppress(OSError):
-            growing.unlink()
-        raise storage_error(error, path, "written") from error
+    with whole_file(path) as file:
+        file.writelines(map(_line, records))
 
 
 def _record_of(receipt: Receipt) -> list[Any]:

@@ -57,6 +57,7 @@ class Thing:
 
 
 _ANY_WEIGHTS = (*_WEIGHTS, "*.safetensors", "pytorch_model*.bin", "model*.bin")
+_NEMO = "Export it with NeMo's own script for the model, convert_MODEL_nemo_to_hf.py, and convert the result."
 _MEGATRON = "Export it to Hugging Face's format with Megatron-Bridge."
 _FSDP = "Join it with `accelerate merge-weights {} OUT`, put config.json and the tokenizer files beside it, and convert OUT."
 _ZERO = ("Join it with its own script, `python {}/zero_to_fp32.py {} OUT --safe_serialization`, put config.json and the "
@@ -82,8 +83,8 @@ FOLDERS = (
     Thing("a Megatron checkpoint", _MEGATRON, has=("common.pt",), also=("*.distcp",)),
     Thing("a NeMo checkpoint", "Export it with NeMo: `llm.export_ckpt('{path}', target='hf', output_path='OUT')` of "
           "nemo.collections, and convert OUT.", has=("context",), also=("weights",)),
-    Thing("a NeMo checkpoint unpacked", "Export it with NeMo's own script for the model, convert_MODEL_nemo_to_hf.py, and "
-          "convert the result.", has=("model_config.yaml",), also=("model_weights", "model_weights.ckpt")),
+    Thing("a folder with an archive of NeMo ({entry})", _NEMO, has=("*.nemo",), without=_ANY_WEIGHTS),
+    Thing("a NeMo checkpoint unpacked", _NEMO, has=("model_config.yaml",), also=("model_weights", "model_weights.ckpt")),
     Thing("a sharded FSDP checkpoint", _FSDP.format("{path}"), has=("*.distcp",), without=("iter_*",)),
     Thing("a folder with a sharded FSDP checkpoint", _FSDP.format("{member}"), has=("pytorch_model_fsdp_*",)),
     Thing("a training state of one file per rank (verl)", "Join it with `python -m verl.model_merger merge --backend fsdp "
@@ -123,7 +124,7 @@ FOLDERS = (
           has=("lit_model*.pth",), without=_WEIGHTS),
     Thing("a checkpoint with weights of another framework ({entry})", "Download or save it as safetensors: "
           "`save_pretrained` of transformers.",
-          has=("*.onnx", "onnx", "*.nemo", "openvino_model*", "rust_model.ot", "*.mlpackage", "*.tflite", "*.pdparams",
+          has=("*.onnx", "onnx", "openvino_model*", "rust_model.ot", "*.mlpackage", "*.tflite", "*.pdparams",
                "*.weights.h5"), without=_ANY_WEIGHTS),
     Thing("the state of a training run without the model ({entry})", "Give the folder that the model was saved to, another "
           "checkpoint of the run, or save it with `save_pretrained`.",
@@ -148,8 +149,9 @@ FILES = (
     Thing("an importance matrix", "Pass it as --imatrix to hf-to-gguf or quantize.", named=("*imatrix*.dat", "*.imatrix")),
     Thing("an index of weights", _FOLDER_OF_IT, named=("*.index.json",)),
     Thing("a JSON file", _FOLDER_OF_IT, start=(b"{",), named=("*.json",)),
+    Thing("an archive of NeMo", _NEMO, named=("*.nemo",)),
     Thing("weights of another framework", "Download or save the model as safetensors: `save_pretrained` of transformers.",
-          start=(b"\x89HDF",), named=("*.onnx", "*.h5", "*.msgpack", "*.npz", "*.nemo", "*.tflite", "*.ot", "*.mlmodel")),
+          start=(b"\x89HDF",), named=("*.onnx", "*.h5", "*.msgpack", "*.npz", "*.tflite", "*.ot", "*.mlmodel")),
     Thing("a file of PyTorch", _FOLDER_OF_IT, start=(b"\x80\x02",), named=("*.bin", "*.pt", "*.pth", "*.ckpt")),
     Thing("a llamafile", "It is a zip archive: take the GGUF file out with `unzip -j {path} '*.gguf'`.",
           start=(b"MZqFpD",)),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import typer
-from ggufx.cli import conversion, measure_page, report_html
+from ggufx.cli import conversion
 from ggufx.cli import imatrix as imatrix_command
 from ggufx.cli import measure as measure_command
 from ggufx.cli import publish as publishing
@@ -37,6 +37,7 @@ from ggufx.converters.planners import (
     quantize,
 )
 from ggufx.converters.publish import contents
+from ggufx.converters.report import measure_page, report_html
 from ggufx.converters.sources import hub
 from ggufx.converters.verify import verify
 from typer.testing import CliRunner

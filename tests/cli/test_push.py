@@ -91,6 +91,21 @@ def test_a_second_push_sends_nothing_and_commits_nothing(hub: Hub, files: list[P
     assert len(hub.repos[REPO].commits) == 2
 
 
+def test_a_later_push_of_less_leaves_the_card(hub: Hub, files: list[Path]):
+    """Its base is stated no second time, its other file is there."""
+    assert run("push", *files, REPO, "--base-model", "org/tiny@v1").code == 0
+    for file in files:
+        done = run("push", file, REPO)
+        assert done.code == 0, done.told
+        assert done.told["push"]["unchanged"] is True
+
+
+def test_a_repository_that_is_not_named_is_missed(hub: Hub, files: list[Path]):
+    done = run("push", *files)
+    assert done.code == ExitStatus.USAGE
+    assert done.told["error"]["hint"].startswith("The repository comes last")
+
+
 def test_a_dry_run_changes_nothing(hub: Hub, files: list[Path]):
     done = run("push", *files, REPO, "--dry-run")
     assert done.code == 0, done.told

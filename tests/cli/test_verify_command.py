@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from ggufx.cli.exit import ExitStatus
-from ggufx.cli.html_page import STEPS, shade, split_name
 from ggufx.cli.main import app
+from ggufx.converters.report.html_page import STEPS, shade, split_name
 from typer.testing import CliRunner
 from zoo.changed import as_type, change_folder, change_gguf, rows, with_rows
 

@@ -25,7 +25,7 @@ def each_made(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **run
 
 def carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progress: Any, report: str | Path | None = None,
                  source: str | Path = "", **run: Any) -> Result | ConversionPlan:
-    from ..cli.loss_report import check_report, write_report
+    from ..converters.report.loss_report import check_report, write_report
     from ..converters.run.execute import execute, refuse
     from ..converters.run.sending import Sending
 

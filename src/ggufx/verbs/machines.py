@@ -21,17 +21,14 @@ def write_plan(plan: ConversionPlan, path: str | Path) -> None:
     files. A model of the Hub must have been fetched before."""
     import json
 
-    from ..converters.errors import StorageError, UsageError
+    from ..converters.errors import UsageError
+    from ..converters.io.whole_files import write_text
     from ..converters.plan.document import plan_document
     from ..converters.plan.plan import ConversionPlan
 
     if not isinstance(plan, ConversionPlan):
         raise UsageError("write_plan: plan is of a wrong type", expected="ConversionPlan", found=type(plan).__name__)
-    text = json.dumps(plan_document(plan, __version__), ensure_ascii=False)
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", file=path) from error
+    write_text(Path(path), json.dumps(plan_document(plan, __version__), ensure_ascii=False))
 
 
 @checked

@@ -46,7 +46,7 @@ def test_front_matter_is_the_base_models(tmp_path: Path):
 def test_what_is_not_known_is_left_out_and_said(tmp_path: Path):
     front, _, notes = made(model(tmp_path), bases=())
     assert not {"base_model", "base_model_relation", "license_link"} & set(front)
-    assert any("names no base model" in note for note in notes)
+    assert any("made of is not known" in note for note in notes)
     assert any("link to the licence" in note for note in notes)
     for wrong in ({"bases": ["no id"]}, {"bases": ["a/b:c.gguf"]}, {"relation": "cousin"}, {"repo": "nothing"}):
         with pytest.raises(UsageError):
@@ -123,6 +123,16 @@ def test_a_row_that_stays_is_without_its_figures(tmp_path: Path):
     assert row.startswith(kept)
     assert kept.count("|") == 7
     assert "0.2500" not in text
+
+
+def test_what_files_were_made_of_stays_where_a_later_push_does_not_know_it(tmp_path: Path):
+    base = "org/tiny@" + "ab" * 20
+    file = model(tmp_path)
+    old, unknown, other = (prepare(collect([file]), "me/tiny-GGUF", bases).card for bases in ((base,), (), ("org/other",)))
+    assert merged(old, old, ()) == old
+    assert merged(old, unknown, ()) == old
+    assert "[org/other](https://huggingface.co/org/other), in GGUF, made with ggufx." in merged(old, other, ())
+    assert "org/tiny" not in merged(old, other, ()).partition(BEGIN)[2]
 
 
 def test_a_measurement_that_tells_a_path_of_this_machine_is_not_published(tmp_path: Path):

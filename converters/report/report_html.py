@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..converters.verify.tensors import Pair, Verdict, bits_per_weight
-from ..converters.verify.verify import Compared, Report
+from ..verify.tensors import Pair, Verdict, bits_per_weight
+from ..verify.verify import Compared, Report
 from .html_page import heat_map, html_page, legend, number, percent, shade, split_name, tensor_table, text
-from .output import human_bytes
+from .units import human_bytes
 
 CLASSES = {Verdict.IDENTICAL: "same", Verdict.EQUAL: "same", Verdict.CLOSE: "close", Verdict.DIFFERENT: "bad",
            Verdict.SHAPE: "bad", Verdict.ONLY_A: "gone", Verdict.ONLY_B: "gone"}

@@ -1,4 +1,4 @@
-"""`--report`: what each tensor lost by its type, as JSON, as a page, and in a few lines."""
+"""What each tensor lost by its type, as JSON or as a page."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+<<<<<<< HEAD:cli/loss_report.py
 from ..converters.errors import UsageError
 from ..converters.io.objects import shown
 from .files import check_writable, write_text
+=======
+from ..errors import UsageError
+from ..io.whole_files import check_writable, write_text
+>>>>>>> hub:converters/report/loss_report.py
 
 if TYPE_CHECKING:
-    from ..converters.run.execute import Result
-    from ..converters.run.losses import TensorLoss
-    from .output import Output
-
-WORST = 5  # tensors that are printed
+    from ..run.execute import Result
+    from ..run.losses import TensorLoss
 
 
 def check_report(path: Path | None, force: bool) -> None:
@@ -38,7 +40,7 @@ def write_report(path: Path, result: Result, source: str) -> None:
 
 def report(result: Result, source: str) -> dict[str, Any]:
     """The losses of each file, as JSON."""
-    from ..converters.run.losses import file_loss
+    from ..run.losses import file_loss
 
     return {"source": source, "files": [
         {"path": shown(losses[0].file), **file_loss(losses).to_json(), "tensors": [t.to_json() for t in losses]}
@@ -53,23 +55,3 @@ def by_file(result: Result) -> list[list[TensorLoss]]:
 def worst(losses: list[TensorLoss]) -> list[TensorLoss]:
     """Those that lost most of themselves first; of one that is unlike anything, nobody knows how much."""
     return sorted(losses, key=lambda t: -t.error if t.error is not None else float("-inf"))
-
-
-def show_losses(out: Output, result: Result, path: Path | None) -> None:
-    """Totals, the worst tensors, and where the report is."""
-    from ..converters.io.files import printable
-    from ..converters.run.losses import file_loss
-
-    if path is None:
-        return
-    for losses in by_file(result):
-        total = file_loss(losses)
-        rows = [(printable(t.name), t.type, f"{t.bits_per_weight:.4g}", _shown(t))
-                for t in worst(losses)[:WORST] if t.error != 0]
-        out.table(["tensor", "type", "bits/weight", "RMSE/RMS"], rows, title=f"{losses[0].file.name}: "
-                  f"{total.bits_per_weight:.4g} bits per weight, RMSE/RMS {total.relative_rmse:.3g}")
-    out.line(f"losses of all tensors: {path}")
-
-
-def _shown(t: TensorLoss) -> str:
-    return "-" if t.relative_rmse is None else f"{t.relative_rmse:.3g}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..converters.measure.measure import Measured
+from ..measure.measure import Measured
 from .html_page import html_page, number, text
-from .output import human_bytes
+from .units import human_bytes
 
 WIDTH, HEIGHT, LEFT, BOTTOM, RIGHT, TOP = 900, 420, 70, 40, 190, 16  # pixels of the picture, and what is left around the plot
 _COLUMNS = ("size", "perplexity", "ln ratio", "divergence", "median", "99.9 %", "RMS Δp", "same top token")

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from ..converters.io.files import printable
+from ..io.files import printable
 
 STEPS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.2, 0.4)  # relative RMSE from which the heat map's next shade is taken
 

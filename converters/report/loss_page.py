@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..converters.run.execute import Result
-from ..converters.run.losses import TensorLoss, file_loss
+from ..run.execute import Result
+from ..run.losses import TensorLoss, file_loss
 from .html_page import heat_map, html_page, legend, number, percent, shade, split_name, tensor_table, text
 from .loss_report import by_file, worst
-from .output import human_bytes
+from .units import human_bytes
 
 _COLUMNS = (("tensor", False), ("type", False), ("shape", False), ("bits/weight", True), ("error", True), ("RMSE/RMS", True),
             ("weighted", False), ("file", False))

@@ -1,0 +1,17 @@
+"""The manifest of checksums that commands write beside their result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..converters.io.whole_files import write_text
+
+if TYPE_CHECKING:
+    from ..converters.run.execute import WrittenFile
+
+
+def write_checksums(path: Path, files: Iterable[WrittenFile]) -> None:
+    """What `sha256sum -c` takes, of the files whose sum is known."""
+    write_text(path, "".join(f"{f.sha256}  {f.path}\n" for f in files if f.sha256))
