@@ -2,12 +2,14 @@
 
     python benchmarks/bench_copy.py [--work DIR] [--runs N] [--layers N]
 
-With checksums and the look for NaN, as always. The ways take turns; a ratio is that of a run to the `cp` before it, and the
-median of each counts. ggufx runs in this process, so its imports (which bench_convert counts) are left out. Writes
-benchmarks/results/copy.json, with the machine's load beside.
+With checksums and the look for NaN, as always; so the second peer is `cp`, a sync, and then a SHA-256 of what was made. All
+take turns; a ratio is that of a run to the peers beside it, and the median of each counts. Seconds of all cores together (CPU)
+are what a busy machine changes least. ggufx runs in this process, so its imports (which bench_convert counts) are left out.
+Writes benchmarks/results/copy.json, with the machine's load beside.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +17,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import bench_convert
@@ -39,16 +41,20 @@ def ways(work: Path) -> dict[str, Callable[[Path], object]]:
     }
 
 
-def taken(work: Path, act: Callable[[Path], object]) -> float:
-    """Seconds until what it makes is on the disk."""
+def taken(work: Path, act: Callable[[Path], object]) -> tuple[float, float]:
+    """Seconds until what it makes is on the disk, and those of all cores together."""
     out = work / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), os.times()
     act(out)
-    seconds = time.perf_counter() - begun
+    seconds, after = time.perf_counter() - begun, os.times()
     shutil.rmtree(out)
-    return seconds
+    return seconds, sum(after[:4]) - sum(before[:4])
+
+
+def median(values: Iterable[float]) -> float:
+    return round(statistics.median(values), 2)
 
 
 def main() -> None:
@@ -72,18 +78,27 @@ def main() -> None:
     def copy(out: Path) -> None:
         subprocess.run(f"cp {work}/model.gguf {out}/m.gguf; sync {out}/m.gguf", shell=True, check=True)
 
-    found: dict[str, list[tuple[float, float]]] = {}
+    def copy_and_hash(out: Path) -> None:
+        copy(out)
+        with (out / "m.gguf").open("rb") as file:
+            hashlib.file_digest(file, "sha256")
+
+    found: dict[str, list[tuple[tuple[float, float], ...]]] = {}
     loads = []
     for number in range(options.runs + 1):
         for name, act in ways(work).items():
-            base, ours = taken(work, copy), taken(work, act)
+            runs = tuple(taken(work, way) for way in (act, copy, copy_and_hash))
             loads.append(os.getloadavg()[0])
             if number:  # the first compiles and fills caches
-                found.setdefault(name, []).append((ours, base))
-                print(f"{name:22} {ours:6.2f} s, cp {base:6.2f} s, {ours / base:.2f}; load {loads[-1]:.1f}", flush=True)
-    rows = {name: {"seconds": round(statistics.median(o for o, _ in runs), 2),
-                   "cp": round(statistics.median(c for _, c in runs), 2),
-                   "times_cp": round(statistics.median(o / c for o, c in runs), 2)} for name, runs in found.items()}
+                found.setdefault(name, []).append(runs)
+                print(f"{name:22}" + ", ".join(f"{who} {took:5.2f} s (CPU {cpu:.2f} s)" for who, (took, cpu) in zip(
+                    ("", "cp", "with SHA-256"), runs, strict=True)) + f"; load {loads[-1]:.1f}", flush=True)
+    rows = {name: {
+        "seconds": median(ours[0] for ours, _, _ in runs), "cpu": median(ours[1] for ours, _, _ in runs),
+        **{who: {"seconds": median(run[i][0] for run in runs), "cpu": median(run[i][1] for run in runs),
+                 "times": median(run[0][0] / run[i][0] for run in runs),
+                 "times_cpu": median(run[0][1] / run[i][1] for run in runs)}
+           for i, who in ((1, "cp"), (2, "cp_and_sha256"))}} for name, runs in found.items()}
     print(json.dumps(rows, indent=1))
     RESULT.write_text(json.dumps({
         "machine": machine(), "commit": commit(), "date": time.strftime("%Y-%m-%d"), "source_bytes": size, "runs": options.runs,

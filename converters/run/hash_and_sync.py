@@ -167,24 +167,24 @@ class Trail:
         """What the thread that syncs does."""
         last_sync = time.monotonic()
         while True:
+            left = last_sync + SYNC_INTERVAL - time.monotonic()
             with self._lock:
-                self._flushable.wait_for(lambda: self._stop or self._unflushed(), last_sync + SYNC_INTERVAL - time.monotonic())
+                self._flushable.wait_for(lambda: self._stop or self._unflushed() is not None, left)
                 if self._stop:
                     return
-                ranges = self._unflushed()
-                for file, _, stop in ranges:
-                    self._frontiers[file].flushed = stop
-            for file, start, stop in ranges:
-                system.start_sync(self._outputs[file][0], start, stop - start)
+                file = self._unflushed()
+            if file is not None:
+                system.start_sync(self._outputs[file][0], self._frontiers[file].flushed, FLUSH_AT_ONCE)
+                self._frontiers[file].flushed += FLUSH_AT_ONCE
             if time.monotonic() - last_sync >= SYNC_INTERVAL:
                 for file in range(len(self._outputs)):
                     self._sync(file)
                 self._journal_sync()
                 last_sync = time.monotonic()
 
-    def _unflushed(self) -> list[tuple[int, int, int]]:
-        """Ranges of files that are worth giving to the disk."""
-        return [(i, f.flushed, f.written) for i, f in enumerate(self._frontiers) if f.written - f.flushed >= FLUSH_AT_ONCE]
+    def _unflushed(self) -> int | None:
+        """A file of which enough is worth giving to the disk."""
+        return next((i for i, f in enumerate(self._frontiers) if f.written - f.flushed >= FLUSH_AT_ONCE), None)
 
     def _sync(self, file: int) -> None:
         descriptor, path = self._outputs[file]

@@ -1,7 +1,7 @@
 """Positioned reads and writes on the files of a plan, by descriptors that are opened once.
 
 Copies are the system's own (`copy_file_range`: blocks that are shared, or copied by a server, where the file system can);
-where it has none, they pass through a buffer that stays in the processor's cache.
+else they pass through a buffer that stays in the processor's cache.
 """
 
 from __future__ import annotations

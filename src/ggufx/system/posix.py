@@ -19,6 +19,7 @@ _NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: its fsync leaves the data in the drive's cache
 _DARWIN = sys.platform == "darwin"
 _F_PREALLOCATE, _CONTIGUOUS, _ALL, _FROM_END = 42, 2, 4, 3  # <sys/fcntl.h> of macOS
+_BLOCK = 4096  # bytes, of file systems that share them
 _WRITE_NOW = 2  # SYNC_FILE_RANGE_WRITE, <linux/fs.h>
 _FSTORE = struct.Struct("=Iiqqq")  # flags, position mode, offset, length, bytes allocated
 
@@ -46,8 +47,11 @@ def pwrite(descriptor: int, view: memoryview, offset: int) -> int:
 
 def copy_range(source: int, target: int, count: int, source_offset: int, target_offset: int) -> int:
     """How many bytes the system copied itself from one file to the other: shared blocks, or a server's copy, where the file
-    system can. 0 where it has no such call; OSError where it refuses."""
+    system can. 0 where it has no such call, or a copy through a buffer is cheaper; OSError where it refuses."""
     if not hasattr(os, "copy_file_range"):
+        return 0
+    # On a disk of this machine blocks can be shared, and nothing else: what lies across them the system moves page by page.
+    if (source_offset - target_offset) % _BLOCK and os.major(os.fstat(target).st_dev):
         return 0
     return os.copy_file_range(source, target, count, source_offset, target_offset)
 

@@ -10,15 +10,15 @@ from ggufx.converters.plan.plan import InputFile
 from ggufx.converters.run.open_files import OpenFiles, open_inputs
 
 DATA = bytes(range(256)) * 4096
-AT, TO, COUNT = 5, 32, len(DATA) - 77
+AT, TO, COUNT = 5, 4096 + 5, len(DATA) - 77  # as far into a block
 
 
-def copied(folder: Path, count: int = COUNT, sealed: frozenset[int] = frozenset()) -> bytes:
+def copied(folder: Path, count: int = COUNT, sealed: frozenset[int] = frozenset(), to: int = TO) -> bytes:
     """What an output holds behind a copy."""
     (folder / "in").write_bytes(DATA)
-    (folder / "out").write_bytes(b"\1" * (TO + COUNT))
+    (folder / "out").write_bytes(b"\1" * (to + COUNT))
     with open_inputs([InputFile.of(folder / "in")]) as inputs, (folder / "out").open("r+b") as out:
-        OpenFiles(inputs, [(out.fileno(), folder / "out")], sealed).copy((0, AT), (0, TO), count)
+        OpenFiles(inputs, [(out.fileno(), folder / "out")], sealed).copy((0, AT), (0, to), count)
     return (folder / "out").read_bytes()
 
 
@@ -54,6 +54,18 @@ def refusing(code: int, after: int = 0):
 def test_what_the_system_leaves_is_read_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system):
     monkeypatch.setattr(os, "copy_file_range", system)
     assert copied(tmp_path) == RIGHT
+
+
+@pytest.mark.skipif(REAL is None, reason="the system has no copy_file_range")
+@pytest.mark.parametrize("device", [0, 8], ids=["a server's", "a disk"])
+@pytest.mark.parametrize("to", [TO, TO + 27], ids=["as far into a block", "across blocks"])
+def test_what_the_system_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: int, to: int):
+    """Blocks of this machine's disks are shared as a whole, or not; a server copies anything."""
+    asked = []
+    monkeypatch.setattr(os, "major", lambda _: device, raising=False)
+    monkeypatch.setattr(os, "copy_file_range", lambda *_: asked.append(1) or 0, raising=False)
+    assert copied(tmp_path, to=to) == b"\1" * to + DATA[AT:AT + COUNT]
+    assert bool(asked) is (device == 0 or to == TO)
 
 
 def test_without_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
