@@ -47,6 +47,8 @@ def command(
     out.failures(result.failures)
     for file in result.files:
         out.line(f"{file.path}: {human_bytes(file.size)}")
+        if out.verbose:
+            out.line(f"{file.sha256}  {file.path}")
     out.document({
         "direction": planned.direction, "plan": planned.digest(), "seconds": round(result.seconds, 3),
         "notes": [note.to_json() for note in planned.notes],

@@ -49,7 +49,10 @@ def command(
     with out.compiling(), out.progress("run") as progress:
         done = run_shard(read_plan(plan, __version__), index, count, threads=threads, max_memory=max_memory, device=device,
                          progress=progress)
-    out.line(f"shard {shard}: " + ("was done already, and was checked" if done.kept else human_bytes(done.bytes_written)))
-    out.info(f"next, when all shards are done: ggufx commit {plan}")
+    if done.committed:
+        out.line(f"shard {shard}: nothing to do, the result is committed already; remove it to make it anew")
+    else:
+        out.line(f"shard {shard}: " + ("was done already, and was checked" if done.kept else human_bytes(done.bytes_written)))
+        out.info(f"next, when all shards are done: ggufx commit {plan}")
     out.document({"shard": index, "shards": count, "bytes": done.bytes_written, "receipts": done.receipts, "kept": done.kept,
-                  "devices": list(done.devices)})
+                  "committed": done.committed, "devices": list(done.devices)})

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import Failure, GgufxError, InputError, UsageError, raise_all
-from .io.files import read_bytes, read_text
+from .io.files import read_text
 from .io.objects import ObjectReference, staged, url_of
 from .plan.plan import ConversionPlan
 from .planners.hf_to_gguf import GgufOptions
@@ -23,6 +23,7 @@ from .planners.many_outputs import outtype_names
 from .planners.projector import plan_checkpoint
 from .run.execute import Progress, WrittenFile, execute, is_interrupted
 from .run.sending import Sending
+from .run.staging import is_there
 from .sources.hub import HubReference, cached_origin, resolve_model
 
 PATTERN = "{name}-{outtype}.gguf"
@@ -130,7 +131,8 @@ def convert_each(models: Sequence[str], options: BatchOptions,
             from .run.engines.ray import RayTasks
 
             with RayTasks(options.threads, options.max_memory, options.device) as tasks:
-                own = replace(options, threads=tasks.threads, outfile=_absolute_pattern(_named(options.outfile)))
+                own = replace(options, threads=tasks.threads, device=tasks.device,
+                              outfile=_absolute_pattern(_named(options.outfile)))
                 for _, outcome in tasks.each(convert, [(_absolute(model), own) for model in models]):
                     done += 1
                     yield outcome
@@ -187,7 +189,7 @@ def _converted(model: str, options: BatchOptions,
     plan, refused = _plan(model, options, headers=False)
     if (sending := Sending.of(plan)) is not None:
         sending.check(options.force, resume=True)
-    known = not options.force and (_are_here(plan) or is_interrupted(plan))
+    known = not options.force and (is_there(plan.outputs) or is_interrupted(plan))
     result = execute(plan, threads=options.threads, max_memory=options.max_memory, device=options.device, resume=known,
                      force=options.force or sending is not None, checksums=options.checksums, progress=progress)
     if sending is not None:
@@ -208,10 +210,4 @@ def _plan(model: str, options: BatchOptions, headers: bool) -> tuple[ConversionP
 def _is_there(plan: ConversionPlan) -> bool:
     """Whether all outputs are, here or as objects: of their sizes, with all that the plan itself holds of them."""
     sending = Sending.of(plan)
-    return _are_here(plan) if sending is None else sending.is_there()
-
-
-def _are_here(plan: ConversionPlan) -> bool:
-    return all(o.path.is_file() and o.path.stat().st_size == o.size
-               and all(read_bytes(o.path, at, len(data)) == data for at, data in ((0, o.head), *o.pieces))
-               for o in plan.outputs)
+    return is_there(plan.outputs) if sending is None else sending.is_there()

@@ -36,8 +36,8 @@ def row(kind: str, weighted: bool, parameters: float, nodes: int, cores: int, ne
     quantizing = 0.0 if kind in COPIED else QUANTIZING.get(kind, (0.4, 0.4))[weighted]
     work = (quantizing * parameters + MOVING * (read + written)) * 1e-9 / (nodes * cores)
     moved = (read + written) / (nodes * network)
-    # The commit, on one node, reads what was written for the receipts, and again for SHA-256; of copies the source as well.
-    commit = (2 * written + (read if kind in COPIED else 0)) / network
+    # The commit, on one node, reads what was written once, for receipts and SHA-256; of copies the source as well.
+    commit = (written + (read if kind in COPIED else 0)) / network
     total = max(work, moved) + commit
     shards = max(SHARDS_AT_ONCE * nodes * cores // CPUS, round(work * nodes * cores / SECONDS / CPUS))
     return [f"{kind}{' with weights' if weighted else ''}", f"{written / 1e12:.2f}", minutes(work), minutes(moved),

@@ -81,7 +81,7 @@ def staged(outfile: Place) -> Place:
 
     UsageError for a URL without a bucket, or with names that no file here can have.
     """
-    text = _AS_PATH.sub(r"\1://", outfile.as_posix(), count=1) if isinstance(outfile, Path) else outfile or ""
+    text = _AS_PATH.sub(r"\1://", outfile.as_posix(), count=1) if isinstance(outfile, Path) else str(outfile or "")
     scheme, _, path = text.partition("://")
     if scheme not in STORES or "://" not in text:
         return outfile

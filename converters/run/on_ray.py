@@ -43,7 +43,7 @@ def execute_on_ray(plan: ConversionPlan, *, threads: int | None = None, max_memo
         if not resume:
             run.forget()
         try:
-            done = _run(run, tasks, plan, max_memory, device, progress)
+            done = _run(run, tasks, plan, max_memory, progress)
             result = commit(plan, force=force, threads=threads, max_memory=max_memory, checksums=checksums)
         except BaseException as error:
             if not isinstance(error, Exception) and not resume:
@@ -59,8 +59,7 @@ def execute_on_ray(plan: ConversionPlan, *, threads: int | None = None, max_memo
                    bytes_kept=result.bytes_kept - written, devices=tasks.devices)
 
 
-def _run(run: Sharded, tasks: RayTasks, plan: ConversionPlan, max_memory: int, device: str,
-         progress: Progress | None) -> list[ShardResult]:
+def _run(run: Sharded, tasks: RayTasks, plan: ConversionPlan, max_memory: int, progress: Progress | None) -> list[ShardResult]:
     """All shards, while no process works on the outputs alone."""
     count = _count(run, tasks)
     done: list[ShardResult] = []
@@ -70,7 +69,7 @@ def _run(run: Sharded, tasks: RayTasks, plan: ConversionPlan, max_memory: int, d
         for output in plan.outputs:
             stack.enter_context(shared_part(output))
         document = tasks.share(json.dumps(plan_document(plan, __version__)))
-        calls = [(document, index, count, tasks.threads, max_memory, device) for index in range(count)]
+        calls = [(document, index, count, tasks.threads, max_memory, tasks.device) for index in range(count)]
         for number, shard in tasks.each(_shard, calls):
             done.append(shard)
             if progress is not None:

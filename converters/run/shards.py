@@ -29,7 +29,7 @@ from .open_files import OpenFiles, open_inputs, storage_error
 from .read_once import confirmed_and_hashed
 from .resume import confirmed
 from .shares import Share, cut, share_of
-from .staging import Staging, misplaced, no_room, part_path, shared_part
+from .staging import Staging, is_there, misplaced, no_room, part_path, shared_part
 
 _RECEIPTS = re.compile(r"\.ggufx-shard-(\d+)-of-(\d+)")
 MAX_SHARDS = 1 << 16
@@ -37,7 +37,8 @@ MAX_SHARDS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What one share's run did. `bytes_written` of output; `kept`: it had been done before, and the bytes are there."""
+    """What one share's run did. `bytes_written` of output; `kept`: it had been done before, and the bytes are there;
+    `committed`: the whole result is there already."""
 
     index: int
     count: int
@@ -45,6 +46,7 @@ class ShardResult:
     bytes_written: int
     kept: bool
     devices: tuple[str, ...] = ("cpu",)
+    committed: bool = False
 
 
 def run_shard(plan: ConversionPlan, index: int, count: int, *, threads: int | None = None, max_memory: int = 1 << 30,
@@ -85,6 +87,8 @@ class Sharded(Run):
         self.digests: dict[Path, str] = {}
 
     def share(self, index: int, count: int, engine: Engine) -> ShardResult:
+        if not self.found and is_there(self.plan.outputs):  # a job that is run again behind the commit leaves nothing
+            return ShardResult(index, count, 0, 0, True, committed=True)
         raise_all(misplaced(self.plan.outputs, self.made) or no_room(self.plan.outputs, self.made, False))
         mine = share_of(self.jobs, len(self.plan.outputs), index, count)
         receipts_path = self._receipts_path(index, count)

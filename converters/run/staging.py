@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ... import system
 from ..errors import GgufxError, StorageError, UsageError, raise_all
+from ..io.files import read_bytes
 from ..plan.plan import OutputFile
 from .open_files import HINTS, storage_error
 
@@ -52,6 +53,14 @@ def existing(outputs: Iterable[OutputFile], force: bool, hint: str | None = None
         elif not force and os.path.lexists(output.path):
             problems.append(UsageError("exists already", file=output.path, hint=hint or "Pass --force to replace it."))
     return problems
+
+
+def is_there(outputs: Iterable[OutputFile]) -> bool:
+    """Whether all outputs have their final names: of their sizes, with all that the plan itself holds of them. Nothing but a
+    complete result has."""
+    return all(o.path.is_file() and o.path.stat().st_size == o.size
+               and all(read_bytes(o.path, at, len(data)) == data for at, data in ((0, o.head), *o.pieces))
+               for o in outputs)
 
 
 def misplaced(outputs: Sequence[OutputFile], made: Collection[Path]) -> list[GgufxError]:

@@ -55,7 +55,12 @@ def test_three_jobs(zoo, plan: Path, tmp_path: Path):
     assert (tmp_path / "sums").read_text() == f"{digest}  {tmp_path / 'm.gguf'}\n"
     ggufx.hf_to_gguf(zoo("llama"), tmp_path / "one.gguf", outtype="q8_0")
     assert (tmp_path / "one.gguf").read_bytes() == (tmp_path / "m.gguf").read_bytes()
+    assert "the result is committed already" in call("run", plan, "--shard", "0/2").stdout  # a job that came again
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.gguf", "one.gguf", "plan.json", "sums"]
+    (tmp_path / "m.gguf").write_bytes(b"another's")
+    assert json.loads(call("run", plan, "--shard", "0/1", "--json").stdout)["committed"] is False
+    done = call("commit", plan, "--force", "--verbose")
+    assert f"{digest}  {tmp_path / 'm.gguf'}" in done.stdout
 
 
 @pytest.mark.parametrize(("arguments", "status", "said"), [

@@ -29,7 +29,8 @@ def library() -> Any:
 
 
 class RayTasks:
-    """A context: connected to the cluster. Each task has `threads` CPUs, `max_memory` bytes, and for "cuda" one GPU.
+    """A context: connected to the cluster. Each task has `threads` CPUs, `max_memory` bytes, and for "cuda" one GPU; `device`
+    is what it then runs on, which for "auto" is the CPU: GPUs belong to tasks that asked for them.
 
     UsageError for one GPU by number, which Ray itself gives out.
     """
@@ -40,23 +41,36 @@ class RayTasks:
         self._ray = library()
         self._max_memory = max_memory
         self._gpus = int(device == "cuda")
+        self.device = "cuda" if self._gpus else "cpu"
         self._threads = threads
 
     def __enter__(self) -> RayTasks:
         self._own = not self._ray.is_initialized()
         if self._own:
             self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-        if not nodes:
+        try:
+            self._plan()
+        except GgufxError:
             self._leave()
-            raise UnsupportedError("the Ray cluster has no node with a CPU", hint="`ray status` shows what it has.")
+            raise
+        return self
+
+    def _plan(self) -> None:
+        """How many tasks of which size. Refuses what no node has, for which Ray would wait without end."""
+        has = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        nodes = [node for node in has if node.get("CPU", 0) >= 1 and node.get("GPU", 0) >= self._gpus]
+        if not nodes:
+            raise UnsupportedError(f"the Ray cluster has no node with a {'GPU' if self._gpus else 'CPU'}",
+                                   hint="`ray status` shows what it has.")
+        if max(node.get("memory", 0) for node in nodes) < self._max_memory:
+            raise UsageError("no node of the Ray cluster has so much memory", found=f"--max-memory {self._max_memory}")
+        nodes = [node for node in nodes if node.get("memory", 0) >= self._max_memory]
         self.nodes = len(nodes)
         self.threads = self._threads or min(CPUS, *(int(node["CPU"]) for node in nodes))
-        self.at_once = sum(int(node["CPU"]) // self.threads for node in nodes)
+        self.at_once = sum(min(int(node["CPU"]) // self.threads, int(node.get("GPU", 0)) if self._gpus else 1 << 16)
+                           for node in nodes)
         if not self.at_once:
-            self._leave()
             raise UsageError("no node of the Ray cluster has so many CPUs", found=f"--threads {self.threads}")
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._leave()

@@ -1,6 +1,7 @@
 """Shards as tasks of a Ray cluster: two nodes on this machine, of which one is lost in the middle. The bytes of one machine."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,22 @@ def test_a_cluster_makes_the_bytes_of_one_machine(cluster, zoo, tmp_path: Path):
     assert sorted(o.state for o in outcomes) == ["failed", "made"]
     assert (tmp_path / f"{source.name}.gguf").read_bytes() == (tmp_path / "ray-q8_0.gguf").read_bytes()
 
+    # Also where a node is lost on the way; what is there already is not made anew.
+    models = [tmp_path / name / source.name for name in "abc"]
+    for model in models:
+        shutil.copytree(source, model)
+    second = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    options = batch.BatchOptions(outtype=("q8_0",), outfile=tmp_path / "{org}.gguf", engine="ray", threads=1, max_memory=1 << 26)
+    states = []
+    for outcome in batch.convert_each([str(model) for model in models], options):
+        states.append(outcome.state)
+        if len(states) == 1:
+            cluster.remove_node(second, allow_graceful=False)
+    assert states == ["made"] * 3
+    for name in "abc":
+        assert (tmp_path / f"{name}.gguf").read_bytes() == (tmp_path / "ray-q8_0.gguf").read_bytes()
+    assert [o.state for o in batch.convert_each([str(model) for model in models], options)] == ["there"] * 3
+
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch, zoo, tmp_path: Path):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
@@ -100,6 +117,44 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch, zoo, tmp_path: Path):
     with pytest.raises(ggufx.GgufxError, match="'mpi' is not an engine"):
         choice.on_cluster("mpi")
     assert not list(tmp_path.iterdir())
+
+
+class FakeRay:
+    """What `RayTasks` asks of a cluster before it runs anything."""
+
+    def __init__(self, *nodes: dict[str, float]) -> None:
+        self._nodes = nodes
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def nodes(self) -> list[dict]:
+        return [{"Alive": True, "Resources": node} for node in self._nodes]
+
+
+SMALL, LARGE = {"CPU": 4.0, "memory": 8e9}, {"CPU": 32.0, "memory": 64e9, "GPU": 2.0}
+
+
+@pytest.mark.parametrize(("nodes", "threads", "memory", "device", "found"), [
+    ((SMALL, LARGE), None, 1 << 30, "auto", (2, 4, 9, "cpu")),
+    ((SMALL, LARGE), 2, 1 << 30, "cpu", (2, 2, 18, "cpu")),
+    ((SMALL, LARGE), None, 1 << 30, "cuda", (1, 8, 2, "cuda")),  # as many as there are GPUs
+    ((SMALL, LARGE), None, 16 << 30, "cpu", (1, 8, 4, "cpu")),
+    ((SMALL,), None, 1 << 30, "cuda", "has no node with a GPU"),
+    (({"memory": 8e9},), None, 1 << 30, "cpu", "has no node with a CPU"),
+    ((SMALL,), None, 16 << 30, "cpu", "so much memory"),
+    ((SMALL,), 8, 1 << 30, "cpu", "so many CPUs"),
+])
+def test_tasks_are_such_as_nodes_can_take(monkeypatch: pytest.MonkeyPatch, nodes, threads, memory, device, found):
+    """Ray would wait without end for what no node has."""
+    monkeypatch.setattr(ray_engine, "library", lambda: FakeRay(*nodes))
+    tasks = ray_engine.RayTasks(threads, memory, device)
+    if isinstance(found, str):
+        with pytest.raises(ggufx.GgufxError, match=found):
+            tasks.__enter__()
+        return
+    with tasks:
+        assert (tasks.nodes, tasks.threads, tasks.at_once, tasks.device) == found
 
 
 def test_a_gpu_by_number_is_refused():
