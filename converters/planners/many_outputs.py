@@ -92,9 +92,11 @@ def _each(path: Callable[[str], Path], outtypes: Sequence[str]) -> list[Path]:
 
 
 def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
-    """Plans of one set each as one plan of all their sets. ValueError where they do not read the same files."""
+    """Plans of one set each as one plan of all their sets. ValueError where they do not read the same files, or the first of
+    those that another reads."""
     first = plans[0]
-    if any(plan.inputs != first.inputs for plan in plans):
+    inputs = max((plan.inputs for plan in plans), key=len)
+    if any(plan.inputs != inputs[: len(plan.inputs)] for plan in plans):
         raise ValueError("the plans read different files")
     alike: dict[Any, list[TensorJob]] = {}
     before = accumulate((len(plan.outputs) for plan in plans), initial=0)
@@ -103,7 +105,7 @@ def merged(plans: Sequence[ConversionPlan]) -> ConversionPlan:
     common = [note for note in first.notes if all(note in plan.notes for plan in plans)]
     own = (note.about(plan.results[0].name) for plan in plans for note in plan.notes if note not in common)
     return ConversionPlan(
-        first.direction, first.inputs, tuple(replace(o, set=number) for number, plan in enumerate(plans) for o in plan.outputs),
+        first.direction, inputs, tuple(replace(o, set=number) for number, plan in enumerate(plans) for o in plan.outputs),
         tuple(map(_joined, alike.values())),
         tuple(replace(tensor, set=number) for number, plan in enumerate(plans) for tensor in plan.tensors),
         tuple(grouped((*common, *own))),
