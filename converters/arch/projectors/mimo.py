@@ -1,5 +1,5 @@
 """MiMo-V2.5: an eye like Qwen's, whose blocks attend within windows of rows or columns, with sinks; an ear that is a codec's
-encoder: a tower of Whisper whose frames become codes, embedded as the language model embeds them, and blocks over groups of them.
+encoder: a tower of Whisper whose frames become codes, which are embedded as words are, and blocks over groups of them.
 
 The codec is a checkpoint of its own in `audio_tokenizer/`. Source: llama.cpp `conversion/mimo.py`, `tools/mtmd/models/mimovl.cpp`,
 `mimo-audio.cpp`; SGLang `models/mimo_audio.py`.
