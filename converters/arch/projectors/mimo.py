@@ -1,8 +1,8 @@
 """MiMo-V2.5: an eye like Qwen's, whose blocks attend within windows of rows or columns, with sinks; an ear that is a codec's
 encoder: a tower of Whisper whose frames become codes, which are embedded as words are, and blocks over groups of them.
 
-The codec is a checkpoint of its own in `audio_tokenizer/`. Source: llama.cpp `conversion/mimo.py`, `tools/mtmd/models/mimovl.cpp`,
-`mimo-audio.cpp`; SGLang `models/mimo_audio.py`.
+The codec is a checkpoint of its own in `audio_tokenizer/`. Source: llama.cpp `conversion/mimo.py`,
+`tools/mtmd/models/mimovl.cpp`, `mimo-audio.cpp`; SGLang `models/mimo_audio.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def books(config: Config) -> list[int]:
 
 
 def within(config: Config) -> list[int]:
-    """Of each block of the ear, whether it attends within a window (0) or to all before it (-1): of a hybrid the last of a few."""
+    """Of each block of the ear, whether it attends within a window (0) or to all before it (-1); of a hybrid few do not."""
     count, few = config[CODEC]["encoder_layers"], config[CODEC].get("swa_per_block", 2)
     hybrid = config[CODEC].get("hybrid_attention", False)
     return [0 if not hybrid or b % few < few - 1 else -1 for b in range(count)]
@@ -52,20 +52,22 @@ def of_codec(key: str) -> Callable[[Config], Any]:
 
 # What the runtime has as numbers.
 CONSTANTS = {
-    "encoder_skip_layer_id": 3, "avg_pooler": 2, "kernel_size": 3, "stride_size": 2, "encoder_causal": True, "ln_type": "LayerNorm",
-    "activation_function": "gelu", "position_embedding_type": "rope", "rope_type": "default", "rope_theta": 10000,
-    "sampling_rate": 24000, "nfft": 960, "window_size": 960, "hop_length": 240, "fmin": 0, "fmax": None}
+    "encoder_skip_layer_id": 3, "avg_pooler": 2, "kernel_size": 3, "stride_size": 2, "encoder_causal": True,
+    "ln_type": "LayerNorm", "activation_function": "gelu", "position_embedding_type": "rope", "rope_type": "default",
+    "rope_theta": 10000, "sampling_rate": 24000, "nfft": 960, "window_size": 960, "hop_length": 240, "fmin": 0, "fmax": None}
 MIMO25 = towered(
     "mimo_v2", ("MiMoV2ForCausalLM",),
     hparams=(
         *but(seeing(EYE, "rms_norm_eps"), H("vision.image_size", f"{EYE}.image_size", default=560),
-             H("vision.block_count", f"{EYE}.depth", default=28), H("vision.attention.head_count", f"{EYE}.num_heads", default=32)),
+             H("vision.block_count", f"{EYE}.depth", default=28),
+             H("vision.attention.head_count", f"{EYE}.num_heads", default=32)),
         *but(hearing(CODEC), H("audio.num_mel_bins", f"{CODEC}.n_mels")),
         projector_type("mimovl", "vision.projector_type"), SILU,
         H("vision.attention.head_count_kv", f"{EYE}.num_key_value_heads", default=8),
         H("vision.spatial_merge_size", f"{EYE}.spatial_merge_size"),
         H("vision.window_size", f"{EYE}.visual_token_window_size"),
-        Computed("vision.wa_pattern_mode", kinds, f"{EYE}.vit_window_attn_types", lambda kv: kv["vision.wa_pattern_mode"], INT32),
+        Computed("vision.wa_pattern_mode", kinds, f"{EYE}.vit_window_attn_types",
+                 lambda kv: kv["vision.wa_pattern_mode"], INT32),
         *PIXELS, OUT_WIDTH, Fixed(f"{EYE}.hidden_act", "silu", refuse=True),
         Seen(f"{EYE}.fullatt_block_indexes", lambda facts: [
             b for b, kind in enumerate(facts.kv["vision.wa_pattern_mode"]) if kind == -1]),
@@ -90,8 +92,8 @@ MIMO25 = towered(
         R("v.blk.{v}.attn_sinks", BLOCK + "attn.sinks", type="F32", when=windowed),
         R("mm.a.code_embd.weight", "speech_embeddings.{e}.weight", type="F32", each="audio.rvq.num_quantizers"),
         *rows("mm.a.local_blk.{l}.", LOCAL + "layers.{l}.", {
-            "ln1": "input_layernorm", "ln2": "post_attention_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
-            "attn_v": "self_attn.v_proj", "attn_out": "self_attn.o_proj", **GATED}),
+            "ln1": "input_layernorm", "ln2": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
+            "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_out": "self_attn.o_proj", **GATED}),
         R("mm.a.local_norm.weight", LOCAL + "norm.weight"),
         *(R(f"mm.a.mlp.{n}.weight", f"audio_encoder.projection.mlp.{m}.weight") for n, m in ((1, 0), (2, 2))),
         *(row for n in "12" for row in (
