@@ -206,8 +206,8 @@ class Projector(ArchSpec):
 class Whole:
     """An HF class that holds more than a language model. `parts`: prefixes of the other parts' names, and their tables
     where there are any; `aliases`: how it spells the names of `text`, `modules`, `fits`: as of `ArchSpec`; `layout`: rows for
-    tensors that it lays out in another way than the class of its text part; `settings`: what that class must be told and this one
-    always computes with: values, or what makes them of its config."""
+    tensors that it lays out in another way than the class of its text part; `settings`: what that class must be told and this
+    one always computes with: values, or what makes them of its config."""
 
     name: str
     model_type: str

@@ -72,7 +72,8 @@ MIMO25 = towered(
         Seen(f"{EYE}.fullatt_block_indexes", lambda facts: [
             b for b, kind in enumerate(facts.kv["vision.wa_pattern_mode"]) if kind == -1]),
         Seen(f"{EYE}.use_sink", lambda facts: any(name.endswith("attn_sinks") for name in facts.tensors)),
-        Seen("processor.patch_size", fact("vision.patch_size")), Seen("processor.merge_size", fact("vision.spatial_merge_size")),
+        Seen("processor.patch_size", fact("vision.patch_size")),
+        Seen("processor.merge_size", fact("vision.spatial_merge_size")),
         projector_type("mimo_audio", "audio.projector_type"),
         H("audio.rvq.num_quantizers", f"{CODEC}.num_quantizers"),
         Computed("audio.rvq.codebook_size", books, f"{CODEC}.codebook_size", lambda kv: kv["audio.rvq.codebook_size"], INT32),
