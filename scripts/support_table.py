@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ggufx.converters.arch import SPECS, projectors
+from ggufx.converters.arch import BY_CLASS, SPECS, projectors
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- support table: scripts/support_table.py -->", "<!-- end of the support table -->"
@@ -18,15 +18,16 @@ def table() -> str:
             f"classes that see and {len(hearing)} that hear the whole model, with its projector (mmproj), both ways.", "",
             "| HF classes | GGUF architecture | vision | audio | example |", "|---|---|---|---|---|"]
     for spec in SPECS:
-        rows.append(row(spec.classes, spec.name, spec.example, bool(spec.whole)))
+        alone = not spec.whole and any(other.whole for name in spec.classes for other in BY_CLASS[name])  # of the same name
+        rows.append(row(spec.classes, spec.name, spec.example, bool(spec.whole), alone))
     others = [(spec.classes, spec.example) for spec in projectors.SPECS if not classes & {*spec.classes}]
     rows += [row(names, "", example, True) for names, example in others]
     return "\n".join(dict.fromkeys(rows))  # tables of one class that the columns do not tell apart are one row
 
 
-def row(classes: tuple[str, ...], name: str, example: str, whole: bool) -> str:
-    """`whole`: a class that holds more than text."""
-    parts = {part for cls in classes for part in projectors.parts_of(cls)}
+def row(classes: tuple[str, ...], name: str, example: str, whole: bool, alone: bool = False) -> str:
+    """`whole`: a class that holds more than text; `alone`: one without its other parts."""
+    parts = {part for cls in classes for part in projectors.parts_of(cls)} if not alone else set()
     cells = ["both ways" if part in parts else "" for part in ("vision", "audio")]
     left_out = " (text part)" if whole and not parts else ""
     listed = ", ".join(f"`{cls}`" for cls in classes)

@@ -235,25 +235,28 @@ MARKOV = (
     R("markov_w2.weight", "markov_head.markov_w2.weight"),
     R("conf_proj.{p}", "confidence_head.proj.{p}", need=False),
 )
+NESTED = ("dflash_config.markov_head_type", "dspark_config.markov_head_type")  # where published drafts may have it
 DSPARK = replace(
     DFLASH, classes=("Qwen3DSparkModel", "DSparkDraftModel", "DSparkSpeculator", "Lfm2DSparkDraftModel", "LingDSparkModel"),
     hparams=(
         *without(DFLASH.hparams, "target_layers", MASK, "dflash_config.mask_token_id"),
         Computed("target_layers", tapped_or_aux, "target_layer_ids", outputs),
-        Computed(MASK, either("dflash_config.mask_token_id", "mask_token_id")),
+        Computed(MASK, either("dspark_config.mask_token_id", "dflash_config.mask_token_id", "mask_token_id")),
         Seen("mask_token_id", lambda facts: facts.keys.get(MASK)),
         Computed("sample_from_anchor", sampled, "sample_from_anchor", lambda kv: kv.get("sample_from_anchor", True), BOOL),
         Seen("has_confidence_head", lambda facts: None, names=lambda c, names: any("confidence" in name for name in names)),
         Computed("has_confidence_head", lambda c: c["has_confidence_head"], type=BOOL), OWN_VOCABULARY,
         Seen("markov_rank", size("markov_w1.weight", 1)),
         Fixed("markov_head_type", "vanilla", refuse=True),
+        *(Seen(nested, lambda facts: None, among=("vanilla",)) for nested in NESTED),
     ),
     tensors=(*DFLASH.tensors, *MARKOV), example="satgeze/Qwen3.6-27B-DSpark",
     aliases=(("model.", ""), ("confidence_proj.", "confidence_head.proj.")),
 )
 
 # Gemma 4's blocks, all with full attention, whose values are their keys.
-OWN = ("block_size", "target_layers", MASK, "mask_token_id", "sample_from_anchor", "has_confidence_head", "markov_head_type")
+OWN = ("block_size", "target_layers", MASK, "mask_token_id", "sample_from_anchor", "has_confidence_head", "markov_head_type",
+       *NESTED)
 NOT_GEMMAS = ("ffn_norm", "attn_v", "conv_", "selector_", "sinks")
 PROPORTIONAL = {"full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1000000.0}}
 GEMMA4_DSPARK = replace(

@@ -218,7 +218,8 @@ def multimodal(config: Config) -> bool:
 # The published settings, as other runtimes than transformers read them.
 PUBLISHED: Mapping[str, Callable[[GgufFacts], Any]] = {
     "hybrid_layer_pattern": lambda facts: [*map(int, facts.kv["attention.sliding_window_pattern"])][:main_blocks(facts.kv)],
-    "moe_layer_freq": lambda facts: [int(f"blk.{b}.ffn_gate_inp.weight" in facts.tensors) for b in range(main_blocks(facts.kv))],
+    "moe_layer_freq": lambda facts: [
+        int(f"blk.{b}.ffn_gate_inp.weight" in facts.tensors) for b in range(main_blocks(facts.kv))],
     "swa_num_key_value_heads": local_heads,
     "swa_num_attention_heads": lambda facts: facts.kv["attention.head_count"],
     "swa_head_dim": lambda facts: facts.kv["attention.key_length"],

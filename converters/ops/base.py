@@ -87,6 +87,10 @@ class Op:
         values = {f.name: self._bound(f.name, getattr(self, f.name), hp) for f in fields(self)}
         return replace(self, **values) if any(values[k] is not getattr(self, k) for k in values) else self
 
+    def item(self, number: int) -> Op:
+        """The op of one of the arrays of a stack, where it is not the same for all."""
+        return self
+
     def _bound(self, field: str, value: Any, hp: Mapping[str, Any]) -> Any:
         if isinstance(value, str):
             return self._number(field, value, evaluate(value, hp))

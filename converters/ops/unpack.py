@@ -80,7 +80,8 @@ class Unpack(Op):
         if "codes" not in grids:
             return None
         codes, zeros = grids["codes"], grids.get("zeros")
-        if self.width or self.once or self.anew or self.after != 1 or {"groups", "values", "scale_values", "columns"} & grids.keys():
+        if (self.width or self.once or self.anew or self.after != 1
+                or {"groups", "values", "scale_values", "columns"} & grids.keys()):
             return None
         bits = self.used or codes.bits or 8
         kind = ""

@@ -79,10 +79,10 @@ def _without_ones(shape: Sequence[Size]) -> tuple[Size, ...]:
 @dataclass(frozen=True)
 class Pad(Op):
     """A table of `real` rows with rows of zeros behind it, or in `front`, `rows` in all; one that has as many already stays
-    as it is."""
+    as it is. Of a stack of tables `real` may be a list with the rows of each."""
 
     rows: Size
-    real: Size
+    real: Size | tuple[Size, ...]
     undo: bool = False
     front: bool = False
 
@@ -92,6 +92,14 @@ class Pad(Op):
         if n != before:
             raise ValueError(f"{n} rows are not {before}")
         return [(after, *rest)]
+
+    def item(self, number):
+        return replace(self, real=self.real[number]) if isinstance(self.real, tuple) else self
+
+    def _number(self, field, name, value):
+        if field == "real" and isinstance(value, (list, tuple)):
+            return tuple(super(Pad, self)._number(field, name, n) for n in value)
+        return super()._number(field, name, value)
 
     @property
     def _real(self) -> int:

@@ -48,7 +48,7 @@ def _misfit(model: GgufFile, match: Match, hp: Hparams) -> str | None:
     try:
         if match.rule.stacked:
             shapes = [match.item(shapes[0])]
-        found = shapes_through(tuple(op.inverse for op in reversed(match.ops)), shapes)
+        found = shapes_through(tuple(op.inverse for op in reversed(match.ops_of(0))), shapes)
         expected = expected_shape(match.rule, BlockHparams(hp, match.block), match.holes.get("p") == "bias")
     except UNFIT as error:
         return f"{name}: {error}"

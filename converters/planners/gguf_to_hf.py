@@ -255,7 +255,9 @@ def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
         shapes = [reading.model.tensors[g].shape for g in match.gguf]
         crop = next((op for op in match.ops if isinstance(op, Crop)), None)
         try:
-            shapes = shapes_through(back(match.ops), [match.item(shapes[0])] if match.rule.stacked else shapes)
+            whole = [match.item(shapes[0])] if match.rule.stacked else shapes
+            shapes = shapes_through(back(match.ops_of(0)), whole)
+            each = [shapes_through(back(match.ops_of(e)), whole) for e in range(len(match.hf[0]))] if match.uneven else []
         except UNFIT as error:
             reading.problems.append(InputError(str(error), file=reading.model.path, tensor=match.gguf[0]))
             continue
@@ -266,6 +268,7 @@ def _targets(reading: GgufReading, matches: list[Match]) -> list[HfTensor]:
         for part, names in enumerate(match.hf[: len(match.hf) - match.rule.borrows]):
             for expert, table_name in enumerate(names):
                 name = reading.spelled(table_name)
+                shapes = each[expert] if each else shapes
                 if part >= len(shapes):  # what the ops do not give back
                     out.extend(_kept_alone(reading, match, name))
                     continue

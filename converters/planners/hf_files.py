@@ -150,7 +150,7 @@ def assemble(folder: Path, model: GgufFile, kept: Mapping[str, Any], shards: lis
             return (*back(match.ops), *packing.ops(match, expert))
         if held[0].dtype == "I32":  # as the file has them
             return ()
-        return (*factors.ops(match.gguf, expert if match.rule.stacked else None), *back(match.ops),
+        return (*factors.ops(match.gguf, expert if match.rule.stacked else None), *back(match.ops_of(expert)),
                 *restore(model, [(t.name, prod(t.made)) for t in held]))
 
     return ConversionPlan(

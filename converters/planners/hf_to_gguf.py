@@ -321,7 +321,7 @@ def _targets(reading: Reading) -> list[PlannedTensor]:
     for match in reading.found.matches:
         first = [reading.source(names[0]) for names in match.hf]
         try:
-            shapes = shapes_through(match.ops, [t.shape for t in first])
+            shapes = shapes_through(match.ops_of(0), [t.shape for t in first])
         except UNFIT as error:
             reading.problems.append(InputError(str(error), file=reading.checkpoint.folder, tensor=first[0].name))
             continue
@@ -361,4 +361,5 @@ def _jobs(match: Match, reading: Reading, files: Mapping[Path, int], outputs: li
     (whole,) = outputs
     each = replace(whole, shape=(len(match.hf[0]), *match.item(whole.shape)))
     return [job for e, names in enumerate(zip(*match.hf, strict=True))
-            for job in jobs_of(f"{name} expert {e}", list(map(reading.source, names)), files, match.ops, [each.item(e)], into)]
+            for job in jobs_of(f"{name} expert {e}", list(map(reading.source, names)), files, match.ops_of(e), [each.item(e)],
+                               into)]

@@ -93,7 +93,12 @@ def read_projector(folder: Path, hf_class: str | None = None, pre: str | None = 
         config["tokens"] = _token_ids(checkpoint, spec, name, pre)
     _check_parts(spec, config, file)
     _check_counts(spec, config, file)
-    reading = matched(checkpoint, spec, config, own_tensors(checkpoint, spec, name), notes)
+    names = [*own_tensors(checkpoint, spec, name)]
+    for start in spec.without:
+        if left := [other for other in names if other.startswith(start)]:
+            notes.append(f"{start}*: {len(left)} tensors of another part of the model are left out")
+            names = [other for other in names if other not in left]
+    reading = matched(checkpoint, spec, config, names, notes)
     if not reading.found.matches and not reading.problems:
         raise InputError("holds no tensor of the vision or audio parts", file=folder, found=name)
     check_promises(reading)

@@ -13,10 +13,11 @@ from ..io.tensors import StoredTensor
 from ..io.values import Metadata
 from ..metadata.model_card import read_card
 from ..ops import Shape
+from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Has
 from ..rules.hf_config import canonical
 from ..rules.hparam_rules import Seen
-from ..rules.hparams import sizes, write_hparams
+from ..rules.hparams import UNFIT, sizes, write_hparams
 from ..rules.match import BlockHparams, HfMatches, expected_shape, match_hf, rename
 from ..rules.pooling import read_pooling
 from ..rules.spec import ArchSpec, Hparams
@@ -246,9 +247,14 @@ def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], fil
     for match in found.matches:
         expected = expected_shape(match.rule, BlockHparams(hp, match.block), match.holes.get("p") == "bias")
         for names in match.hf:
-            for name in names:
+            for e, name in enumerate(names):
                 own = found.names[name]
-                if expected is not None and shapes[own] != expected:
+                if match.uneven:
+                    try:
+                        shapes_through(match.ops_of(e), [shapes[own]])
+                    except UNFIT as error:
+                        problems.append(InputError(f"the shape does not fit config.json: {error}", file=file, tensor=own))
+                elif expected is not None and shapes[own] != expected:
                     problems.append(InputError("the shape does not fit config.json", file=file, tensor=own,
                                                expected=list(expected), found=list(shapes[own])))
                 elif shapes[own] != shapes[found.names[names[0]]]:

@@ -7,14 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD:cli/loss_report.py
-from ..converters.errors import UsageError
-from ..converters.io.objects import shown
-from .files import check_writable, write_text
-=======
 from ..errors import UsageError
+from ..io.objects import shown
 from ..io.whole_files import check_writable, write_text
->>>>>>> hub:converters/report/loss_report.py
 
 if TYPE_CHECKING:
     from ..run.execute import Result

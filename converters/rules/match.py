@@ -43,6 +43,15 @@ class Match:
     def block(self) -> int | None:
         return self.rule.block(self.holes)
 
+    @cached_property
+    def uneven(self) -> bool:
+        """Whether the tensors of a stack differ in shape, which its ops make up for."""
+        return self.rule.stacked and any(op.item(0) is not op for op in self.ops)
+
+    def ops_of(self, expert: int) -> tuple[Op, ...]:
+        """The ops of one tensor of a stack."""
+        return tuple(op.item(expert) for op in self.ops) if self.uneven else self.ops
+
     def whole(self, item: Shape) -> Shape:
         """The shape of a stack of such tensors, of a single one its own."""
         if not self.rule.stacked:

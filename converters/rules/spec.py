@@ -191,6 +191,7 @@ class Projector(ArchSpec):
     ids: Mapping[str, str] = field(default_factory=dict)  # config path -> text of the token whose id it is, for the way back
     text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
     tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
+    without: tuple[str, ...] = ()  # beginnings of names that are neither this part's nor the language model's
     beside: str = ""  # a folder of the model with a checkpoint of its own (sources/subfolders): the rules see its settings, and
     # the rows its tensors, under the folder's name: `audio_tokenizer.n_mels`, `audio_tokenizer/encoder.conv1.weight`
 
@@ -205,8 +206,8 @@ class Projector(ArchSpec):
 class Whole:
     """An HF class that holds more than a language model. `parts`: prefixes of the other parts' names, and their tables
     where there are any; `aliases`: how it spells the names of `text`, `modules`, `fits`: as of `ArchSpec`; `layout`: rows for
-    tensors that it lays out in another way than the class of its text part; `settings`: what that class must be told and this one
-    always computes with: values, or what makes them of its config."""
+    tensors that it lays out in another way than the class of its text part; `settings`: what that class must be told and this
+    one always computes with: values, or what makes them of its config."""
 
     name: str
     model_type: str

@@ -25,6 +25,7 @@ from . import (
     idefics,
     intern_vit,
     llama4,
+    mimo,
     minicpm_v,
     minimax_m3,
     moonvit,
@@ -45,7 +46,7 @@ from . import (
 
 FAMILIES = (siglip, qwen_vl, whisper, gemma4, idefics, qwen2_vl, intern_vit, glm_vl, llama4, minicpm_v, speech, omni,
             pixtral, siglip2, documents, moonvit, perception, deepseek_ocr, granite_vision, minimax_m3, radio, muse_glimmer,
-            dots3_note, deepseek4, conformer, gemma3n, pocket_tts, qwen3_tts)
+            dots3_note, deepseek4, conformer, gemma3n, pocket_tts, qwen3_tts, mimo)
 SPECS: tuple[Projector, ...] = tuple(spec for family in FAMILIES for spec in family.SPECS)
 BY_CLASS: dict[str, tuple[Projector, ...]] = {
     name: tuple(spec for spec in SPECS if name in spec.classes) for spec in SPECS for name in spec.classes}

@@ -1,7 +1,7 @@
 """Fused projections whose rows stand GPU by GPU, each GPU's share with FP8 blocks of its own, as MiMo-V2.5 is published.
 
-`attention_projection_layout: fused_qkv` says it, for as many GPUs as there are key-value heads; where config.json is silent, the
-number of blocks may. Source: SGLang `models/mimo_v2.py`, `configs/model_config.py`.
+`attention_projection_layout: fused_qkv` says it, for as many GPUs as there are key-value heads; where config.json is silent,
+the number of blocks may. Source: SGLang `models/mimo_v2.py`, `configs/model_config.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ FORM = "FP8 blocks by GPU"
 
 
 def share(parts: Parts, size: tuple[int, int], block: tuple[int, int]) -> int:
-    """The rows of a GPU's share, after which blocks begin anew; 0 where blocks are those of the whole matrix. Where config.json does
-    not say it, they are unless their number tells otherwise."""
+    """The rows of a GPU's share, after which blocks begin anew; 0 where blocks are those of the whole matrix. Where config.json
+    does not say it, they are unless their number tells otherwise."""
     shape, count = parts.shape("scales"), parts.config.get("num_key_value_heads")
     if not parts.name.endswith(ENDING) or len(shape) != 2 or shape[1] != -(-size[1] // block[1]):
         return 0

@@ -19,7 +19,8 @@ def fp8(parts: Parts) -> PackedTensor:
     size = _size(parts)
     block = _declared_block(parts.declared)
     if anew := by_gpu.share(parts, size, block or BLOCK):
-        return parts.made(by_gpu.FORM, size, block or BLOCK, ("codes", Grid(parts.codes.type)), ("scales", _scales(parts)), anew=anew)
+        return parts.made(by_gpu.FORM, size, block or BLOCK, ("codes", Grid(parts.codes.type)), ("scales", _scales(parts)),
+                          anew=anew)
     shape, shared = parts.shared("scales", size, block)
     if block is not None and shared == (1, size[1]) and shape == (size[0], 1) and size[0] > 1 and block[0] > 1:
         raise parts.unfit("scales", f"a scale per block of {list(block)}, as config.json says")

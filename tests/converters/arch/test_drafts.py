@@ -118,3 +118,20 @@ def test_a_target_that_is_not_known_is_named(zoo: Zoo, tmp_path: Path):
         ggufx.hf_to_gguf(zoo("eagle3"), target=tmp_path, dry_run=True)
     with pytest.raises(InputError):
         ggufx.hf_to_gguf(zoo("eagle3"), target=tmp_path / "nowhere", dry_run=True)
+
+
+@pytest.mark.parametrize("where", ["", "dflash_config", "dspark_config"])
+def test_settings_of_dspark_that_stand_inside_of_another(zoo: Zoo, tmp_path: Path, where: str):
+    """Published drafts nest them; heads that the runtime does not compute are refused wherever they are said."""
+    shutil.copytree(zoo("dspark"), tmp_path / "draft")
+    config = json.loads((tmp_path / "draft/config.json").read_text())
+    moved = {key: config.pop(key) for key in ("mask_token_id", "markov_head_type")}
+    for kind in ("vanilla", "gated"):
+        told = moved | {"markov_head_type": kind}
+        (tmp_path / "draft/config.json").write_text(json.dumps(config | ({where: told} if where else told)))
+        if kind == "vanilla":
+            ggufx.hf_to_gguf(tmp_path / "draft", tmp_path / "draft.gguf", target=zoo("qwen3"))
+            assert read_peer_gguf(tmp_path / "draft.gguf").values["tokenizer.ggml.mask_token_id"] == ("UINT32", 300)
+        else:
+            with pytest.raises(UnsupportedError, match="markov_head_type has no GGUF form"):
+                ggufx.hf_to_gguf(tmp_path / "draft", tmp_path / "other.gguf", target=zoo("qwen3"))

@@ -25,7 +25,8 @@ def by_kind(name, rows, config):
     """The rows of a fused projection as queries, keys and values: a loop over what each GPU has."""
     local = config["hybrid_layer_pattern"][int(name.split(".")[2])]
     heads = config["swa_num_key_value_heads" if local else "num_key_value_heads"]
-    kinds = {"q": config["num_attention_heads"] * config["head_dim"], "k": heads * config["head_dim"], "v": heads * config["v_head_dim"]}
+    kinds = {"q": config["num_attention_heads"] * config["head_dim"], "k": heads * config["head_dim"],
+             "v": heads * config["v_head_dim"]}
     found, at = {kind: [] for kind in kinds}, 0
     for _ in range(config["num_key_value_heads"]):
         for kind, count in kinds.items():
@@ -69,7 +70,8 @@ def test_an_order_that_nothing_tells_is_refused(zoo, tmp_path, said):
     folder = changed_copy(zoo("mimo25"), tmp_path / "source", **{LAYOUT: said})
     with pytest.raises(InputError, match="does not say in which order the rows") as caught:
         ggufx.hf_to_gguf(folder, tmp_path / "model.gguf")
-    assert str(caught.value).count("\n") <= 1 and "fused_qkv" in str(caught.value)
+    assert str(caught.value).count("\n") <= 1
+    assert "fused_qkv" in str(caught.value)
     assert not (tmp_path / "model.gguf").exists()
 
 

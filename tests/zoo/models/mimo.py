@@ -82,6 +82,6 @@ ROWS += (
     replace(_PRO, name="mimo25-fp8", config=_V25 | _QUANTIZED, fp8=_FP8, unadapted=_NO_PEFT, fault=Fault("wants three more layers", options=("--no-nextn",))),
     replace(_PRO, name="mimo25-pro", config=_V25 | _QUANTIZED | {"num_attention_heads": 16, "swa_num_attention_heads": 16, "num_key_value_heads": 8},
             fp8=_FP8 | {"qkv_proj.weight": 8}, unadapted=_NO_PEFT, extra=_v25_predicting, fault=Fault()),
-    replace(_PRO, name="mimo25-parts", config=_V25 | {"vision_config": {"hidden_size": 64}, "audio_config": {"group_size": 4}}, extra=lambda shapes: {
+    replace(_PRO, name="mimo25-parts", config=_V25 | {"vision_config": {"hidden_size": 64}, "audio_config": {"group_size": 4}}, shapes=lambda config: _v25(config) | {
         "visual.merger.ln_q.weight": (64,), "audio_encoder.input_local_transformer.norm.weight": (64,), "speech_embeddings.0.weight": (8, 64)}),
 )
