@@ -87,13 +87,14 @@ def pixels(folder: Path, picture: np.ndarray) -> Any:
     return torch.from_numpy(((picture.astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1)[None].astype(np.float16).astype(np.float32))
 
 
-def mel(folder: Path, sound: np.ndarray) -> Any:
-    """float32 [1, mel bins, frames] of 30 seconds, as Whisper takes them."""
+def mel(folder: Path, sound: np.ndarray, padded: bool = True) -> Any:
+    """float32 [1, mel bins, frames], as Whisper takes them; of 30 seconds if `padded`."""
     import torch
     from transformers import WhisperFeatureExtractor
 
     said = json.loads((folder / "config.json").read_text(encoding="utf-8"))["audio_config"]["num_mel_bins"]
-    made = WhisperFeatureExtractor(feature_size=said)(sound, sampling_rate=16000, return_tensors="np")
+    made = WhisperFeatureExtractor(feature_size=said)(
+        sound, sampling_rate=16000, return_tensors="np", **({} if padded else {"padding": False, "truncation": False}))
     return torch.from_numpy(made["input_features"])
 
 

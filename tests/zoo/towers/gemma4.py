@@ -1,8 +1,10 @@
 """Models with towers of Gemma 4, and the unified one."""
 
 # fmt: off
+from functools import partial
+
 from ..models.rows import THETA, Model
-from . import TEXT, Tower, loaded
+from . import TEXT, Tower, features, loaded
 
 _TEXT = TEXT | {
     "head_dim": 32, "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 8, "global_head_dim": 64, "num_hidden_layers": 2,
@@ -11,21 +13,18 @@ _TEXT = TEXT | {
         "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1000000.0}, "sliding_attention": THETA}}
 _EYE = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16,
         "patch_size": 16, "position_embedding_size": 64}
-_EAR = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "subsampling_conv_channels": [32, 32], "output_proj_dims": 64}
+_EAR = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "subsampling_conv_channels": [128, 32], "output_proj_dims": 64}
 _RAW = {"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
 
 
-def _features(folder, picture):
+def _features(folder, picture, p=16):
     import torch
 
-    p = 16
     h, w = picture.shape[0] // p, picture.shape[1] // p
     patches = torch.from_numpy((picture.astype("float32") / 255).reshape(h, p, w, p, 3).transpose(0, 2, 1, 3, 4).reshape(1, h * w, -1).copy())
     places = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy"), -1).reshape(1, h * w, 2)
     with torch.inference_mode():
-        out = loaded(folder).get_image_features(patches, places)
-    out = getattr(out, "pooler_output", out)
-    return torch.cat([part.reshape(-1, part.shape[-1]) for part in out]).numpy()
+        return features.rows(loaded(folder).get_image_features(patches, places))
 
 
 ROWS = (
@@ -40,5 +39,5 @@ ROWS = (
     Tower(Model("gemma4-unified-eye", "Gemma4UnifiedForConditionalGeneration", "gemma4", {
         "text_config": _TEXT, "vision_config": {"patch_size": 16, "mm_embed_dim": 64, "mm_posemb_size": 16, "output_proj_dims": 64},
         "audio_config": {"audio_embed_dim": 640}}, add={"moe_intermediate_size": None, "hidden_size_per_layer_input": 0}),
-          _RAW | {"image_mean": [0.0, 0.0, 0.0], "image_std": [1.0, 1.0, 1.0]}, size=(480, 384)),
+          _RAW | {"image_mean": [0.0, 0.0, 0.0], "image_std": [1.0, 1.0, 1.0]}, size=(480, 384), features=partial(_features, p=48)),
 )

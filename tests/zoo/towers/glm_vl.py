@@ -2,7 +2,7 @@
 
 # fmt: off
 from ..models.rows import THETA, Model
-from . import CLIP, TEXT, Tower, blocks, both, seeing
+from . import CLIP, TEXT, Tower, blocks, both, features, seeing
 
 _SECTIONS = THETA | {"partial_rotary_factor": 0.5, "mrope_section": [4, 2, 2]}
 _EYE = {"depth": 4, "hidden_size": 64, "intermediate_size": 96, "num_heads": 4, "image_size": 112, "patch_size": 14, "out_hidden_size": 64}
@@ -20,7 +20,9 @@ ROWS = (
         "out_hidden_size": 64, "spatial_merge_size": 2, "rms_norm_eps": 1e-5, "hidden_act": "silu", "swiglu_limit": 7.0}},
         _NEXT, "model.visual.", "visual."), CLIP | {"min_image_tokens": 4, "max_image_tokens": 64, "patch_size": 14, "merge_size": 2}),
     Tower(Model("glm4v-eye", "Glm4vForConditionalGeneration", "glm4", {
-        "text_config": TEXT | {"rope_parameters": _SECTIONS}, "vision_config": _EYE, "tie_word_embeddings": False}), CLIP),
+        "text_config": TEXT | {"rope_parameters": _SECTIONS}, "vision_config": _EYE, "tie_word_embeddings": False}), CLIP, size=(140, 84),
+          features=features.windows),
     Tower(Model("glmocr-eye", "GlmOcrForConditionalGeneration", "glm4", {
-        "text_config": TEXT | {"head_dim": 16, "rope_parameters": _SECTIONS}, "vision_config": _EYE, "tie_word_embeddings": False}), CLIP),
+        "text_config": TEXT | {"head_dim": 16, "rope_parameters": _SECTIONS}, "vision_config": _EYE, "tie_word_embeddings": False}), CLIP,
+          size=(140, 84), features=features.windows),
 )

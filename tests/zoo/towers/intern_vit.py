@@ -3,7 +3,7 @@
 # fmt: off
 from ..models.multimodal import _shapes
 from ..models.rows import THETA, Model
-from . import CLIP, TEXT, Tower
+from . import CLIP, TEXT, Tower, features, loaded, pixels
 
 _BLOCK = {"norm1": (64,), "norm2": (64,), "attn.qkv": (192, 64), "attn.proj": (64, 64), "mlp.fc1": (96, 64), "mlp.fc2": (64, 96)}
 _CHAT = {f"vision_model.encoder.layers.{b}.{name}.{p}": shape if p == "weight" else shape[:1]
@@ -14,6 +14,25 @@ _CHAT |= {f"mlp1.{n}.{p}": shape if p == "weight" else shape[:1] for n, shape in
 _CHAT |= {f"vision_model.embeddings.{name}": shape for name, shape in {
     "class_embedding": (1, 1, 64), "position_embedding": (1, 17, 64), "patch_embedding.weight": (64, 3, 14, 14),
     "patch_embedding.bias": (64,)}.items()}
+
+
+def _as_the_runtime(folder, picture):
+    """As the runtime computes it: patches have their neighbours' positions, and queries and keys are normed around their mean, where
+    transformers takes the root of their mean square."""
+    import torch
+
+    model = loaded(folder)
+    tower = model.model.vision_tower
+    with torch.inference_mode():
+        table = tower.embeddings.position_embeddings
+        table.copy_(table.roll(1, 1))
+        for layer in tower.encoder.layer:
+            for name in ("q_norm", "k_norm"):
+                norm = torch.nn.LayerNorm(64, eps=1e-6, bias=False)
+                norm.weight.copy_(getattr(layer.attention, name).weight)
+                setattr(layer.attention, name, norm)
+    return features.seen(model, pixel_values=pixels(folder, picture))
+
 
 ROWS = (
     Tower(Model("internvl-eye", "InternVLChatModel", "qwen2", {
@@ -30,5 +49,5 @@ ROWS = (
         "text_config": TEXT | {"model_type": "qwen2"}, "downsample_ratio": 0.5, "tie_word_embeddings": False,
         "vision_config": {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
                           "image_size": [56, 56], "patch_size": [14, 14], "use_qk_norm": True}}), CLIP,
-        fault="does not know the class", hopeless=True),
+        fault="does not know the class", hopeless=True, size=(56, 56), features=_as_the_runtime),
 )

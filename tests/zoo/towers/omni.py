@@ -1,11 +1,13 @@
 """Qwen's models that hear, with an eye or without."""
 
 # fmt: off
+from functools import partial
+
 from ..models.qwenvl import _OMNI3 as WORDS3
 from ..models.qwenvl import _OMNI25 as WORDS25
 from ..models.qwenvl import _thinker
 from ..models.rows import Model, tensors
-from . import CLIP, TEXT, Tower
+from . import CLIP, TEXT, Tower, features
 from .qwen_vl import _EYE, _MROPE, _QWEN3
 from .speech import ear
 from .whisper import EAR
@@ -71,5 +73,6 @@ ROWS = (
         CLIP, fault=_SINES, drop=_POSITIONS),
     Tower(Model("qwen3asr-ear", "Qwen3ASRForConditionalGeneration", "qwen2", {
         "text_config": _QWEN3 | {"model_type": "qwen3"}, "audio_config": EAR | {"downsample_hidden_size": 32, "output_dim": 64}}), {},
-        fault="does not know what transformers saves", hopeless=True),
+        fault="does not know what transformers saves", hopeless=True,
+        size=(128000,), features=partial(features.heard, padded=False)),  # a whole window of attention: in what is left over the runtime also hears silence
 )

@@ -2,7 +2,7 @@
 
 # fmt: off
 from ..models.rows import DECODER, THETA, Model
-from . import HALF, TEXT, Tower, blocks, both, pixels, seeing
+from . import HALF, TEXT, Tower, blocks, both, features, loaded, pixels, seeing
 from .siglip import EYE
 
 _LLAMA = TEXT | {"model_type": "llama", "head_dim": 16, "rope_parameters": THETA}
@@ -46,20 +46,41 @@ def _phi4(folder, picture):
         return linear(torch.nn.functional.gelu(seen), held["model.mm_projector.2.weight"], held["model.mm_projector.2.bias"]).numpy()
 
 
+
+def _lfm2(folder, picture):
+    import torch
+
+    x, height, width = features.patches(folder, picture, 16, last=True)
+    return features.seen(loaded(folder), pixel_values=x[None], spatial_shapes=torch.tensor([[height, width]]),
+                         pixel_attention_mask=torch.ones(1, len(x), dtype=torch.long))
+
+
+def _paddle(folder, picture):
+    import torch
+
+    x, height, width = features.patches(folder, picture, 14)
+    return features.seen(loaded(folder), pixel_values=x.reshape(-1, 3, 14, 14), image_grid_thw=torch.tensor([[1, height, width]]))
+
+
+def _janus(folder, picture):
+    return features.seen(loaded(folder).model, pixel_values=pixels(folder, picture))
+
+
 ROWS = (
     Tower(Model("lfm2vl-eye", "Lfm2VlForConditionalGeneration", "gpt2", {
         "text_config": DECODER | {"model_type": "lfm2", "num_hidden_layers": 2, "block_multiple_of": 32, "layer_types": ["conv", "full_attention"],
                                   "rope_parameters": THETA, "architectures": ["Lfm2ForCausalLM"]},
         "vision_config": {k: v for k, v in EYE.items() if k != "image_size"} | {
             "model_type": "siglip2_vision_model", "patch_size": 16, "num_patches": 64, "vision_use_head": False},
-        "downsample_factor": 2, "projector_hidden_size": 96}), HALF, fault="does not know the names that transformers 5 saves", hopeless=True),
+        "downsample_factor": 2, "projector_hidden_size": 96}), HALF, fault="does not know the names that transformers 5 saves", hopeless=True,
+          size=(256, 256), features=_lfm2, tolerance=3e-3),  # the table of positions is resampled
     Tower(seeing("youtuvl-eye", "youtuvl", {"vision_config": EYE | {
         "model_type": "siglip2_vision_model", "hidden_act": "gelu_pytorch_tanh", "window_size": 112, "fullatt_block_indexes": [1, 3]}},
         _YOUTU, "siglip2.", "merger."), HALF),
     Tower(Model("paddleocr-eye", "PaddleOCRVLForConditionalGeneration", "llama-spm", {
         "text_config": TEXT | {"model_type": "paddleocr_vl_text", "head_dim": 16, "rope_parameters": THETA | {
             "rope_theta": 500000.0, "mrope_section": [4, 2, 2]}},
-        "vision_config": EYE | {"architectures": ["PaddleOCRVisionModel"]}}), HALF | _PIXELS),
+        "vision_config": EYE | {"architectures": ["PaddleOCRVisionModel"]}}), HALF | _PIXELS, features=_paddle),
     Tower(seeing("phi4-eye", "phi4v", {"vision_config": {k: v for k, v in EYE.items() if k != "image_size"} | {
         "num_hidden_layers": 5, "patch_size": 16, "num_patches": 64, "hidden_act": "gelu_pytorch_tanh"}}, _PHI4, "model.vision_tower.", "model.mm_projector."),
         HALF | {"patch_size": 16, "min_num_patches": 16, "max_num_patches": 64}, cropped=("model.vision_tower.vision_tower.vision_model.encoder.layers.4.",),
@@ -69,5 +90,5 @@ ROWS = (
             "mlp_ratio": 2.0, "projection_dim": 64, "num_image_tokens": 64},
         "vq_config": {"embed_dim": 4, "num_embeddings": 16, "latent_channels": 8, "base_channels": 32, "channel_multiplier": [1, 1],
                       "num_res_blocks": 1, "num_patches": 4, "projection_dim": 64, "image_token_embed_dim": 64},
-        "tie_word_embeddings": False}), HALF, lost=("model.vqmodel.", "model.generation_")),
+        "tie_word_embeddings": False}), HALF, lost=("model.vqmodel.", "model.generation_"), features=_janus),
 )

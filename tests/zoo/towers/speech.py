@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..models.rows import THETA, Model, Shapes
-from . import TEXT, Tower
+from . import TEXT, Tower, features
 from .whisper import EAR
 
 _LLAMA = TEXT | {"model_type": "llama", "head_dim": 16, "rope_parameters": THETA}
@@ -40,11 +40,11 @@ ROWS = (
             "multi_modal_projector.linear_1.weight": (96, 512), "multi_modal_projector.linear_2.weight": (64, 48)})), {}, alone=True),
     Tower(Model("voxtral-ear", "VoxtralForConditionalGeneration", "tekken", {"text_config": _LLAMA, "audio_config": {
         "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "num_mel_bins": 16,
-        "max_source_positions": 1500}}), {}),
+        "max_source_positions": 1500}}), {}, size=(480000,), runtime="counts one row less than it makes of 30 seconds, and stops"),
     Tower(Model("flamingo-ear", "AudioFlamingo3ForConditionalGeneration", "qwen2", {
         "text_config": TEXT | {"model_type": "qwen2", "rope_parameters": THETA}, "audio_config": {
             "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "num_mel_bins": 16,
-            "max_source_positions": 1500}}), {}),
+            "max_source_positions": 1500}}), {}, size=(480000,), features=features.heard),
     Tower(Model("meralion-ear", "MERaLiON2ForConditionalGeneration", "gemma", {
         "model_type": "meralion2", "speech_config": _HEARD, "speech_mlp_scale_factor": 15, "text_config": {"model_type": "gemma2", "hidden_size": 64}},
         shapes=just(ear("speech_encoder.") | {"ln_speech.weight": (64,), "ln_speech.bias": (64,)} | {
