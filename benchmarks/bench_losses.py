@@ -2,12 +2,14 @@
 
     python benchmarks/bench_losses.py [--numbers 2**25] [--types q8_0,q4_k,..]
 
-The source is a GGUF file of normal random bf16 numbers in rows of 4096, in /dev/shm where there is one; the best of three runs.
+The source is a GGUF file of normal random bf16 numbers in rows of 4096, in /dev/shm where there is one. Both run in turns, and
+the best of ROUNDS counts. Written to benchmarks/results/losses.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +21,9 @@ from ggufx.converters.planners.quantization import Quantization
 from ggufx.converters.planners.quantize import QuantizePlanner
 from ggufx.converters.run.execute import execute
 
+ROUNDS = 5
+RESULTS = Path(__file__).with_name("results") / "losses.json"
+
 
 def main() -> None:
     options = argparse.ArgumentParser()
@@ -29,10 +34,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         source, out = Path(folder, "in.gguf"), Path(folder, "out.gguf")
         write(source, options.numbers // 4096)
+        found = {}
         for kind in options.types.split(","):
             plan = QuantizePlanner(source, out, Quantization(pure=True)).plan(kind)
-            plain, reporting = (best(plan, losses) for losses in (False, True))
+            rounds = [[seconds(plan, losses) for losses in (False, True)] for _ in range(ROUNDS + 1)]  # the first one compiles
+            plain, reporting = (min(column) for column in zip(*rounds[1:], strict=True))
+            more = round(reporting / plain - 1, 3)
+            found[kind] = {"cpu_seconds": round(plain, 3), "with_report": round(reporting, 3), "more": more}
             print(f"{kind:8} {plain:6.2f} s, with a report {reporting:6.2f} s: {reporting / plain - 1:+.0%}", flush=True)
+    RESULTS.write_text(json.dumps({"numbers": options.numbers, "threads": 1, "types": found}, indent=1) + "\n")
 
 
 def write(path: Path, rows: int) -> None:
@@ -42,14 +52,11 @@ def write(path: Path, rows: int) -> None:
     path.write_bytes(encode_header(keys, laid) + bits.astype(np.uint16).tobytes())
 
 
-def best(plan, losses: bool) -> float:
+def seconds(plan, losses: bool) -> float:
     """CPU seconds of the process."""
-    seconds = []
-    for _ in range(4):  # the first one compiles
-        begun = time.process_time()
-        execute(plan, threads=1, device="cpu", force=True, checksums=False, losses=losses)
-        seconds.append(time.process_time() - begun)
-    return min(seconds[1:])
+    begun = time.process_time()
+    execute(plan, threads=1, device="cpu", force=True, checksums=False, losses=losses)
+    return time.process_time() - begun
 
 
 if __name__ == "__main__":

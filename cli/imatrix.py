@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..converters.io.whole_files import check_writable
+from .completion import complete_devices
 from .exit import ExitStatus
 from .options import (
     LAYER_MEMORY,
     OUTPUT,
     PREPARE,
+    RUN,
     Chunks,
     Context,
     Data,
-    Device,
     Force,
     HfClass,
     Json,
-    MaxMemory,
     ParseSpecial,
     Quiet,
     Resume,
     Threads,
     Verbose,
+    device_name,
+    memory_size,
 )
 from .output import Output
 
@@ -69,8 +71,15 @@ def command(
     force: Force = False,
     resume: Resume = False,
     threads: Threads = None,
-    max_memory: MaxMemory = LAYER_MEMORY,
-    device: Device = "auto",
+    max_memory: Annotated[
+        int, typer.Option("--max-memory", parser=memory_size, metavar="SIZE", rich_help_panel=RUN,
+                          help="A layer in float32, and what a chunk takes in it.")
+    ] = LAYER_MEMORY,
+    device: Annotated[
+        str, typer.Option("--device", parser=device_name, metavar="DEVICE", autocompletion=complete_devices,
+                          rich_help_panel=RUN,
+                          help="auto, cpu, cuda or cuda:N, as PyTorch finds them. Sums differ in their last digits.")
+    ] = "auto",
     json_mode: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -80,7 +80,7 @@ QWEN3_VL_MOE = Whole("Qwen3VLMoeForConditionalGeneration", "qwen3_vl_moe", QWEN3
 # What hears is not what sees: no features are added behind the first block.
 QWEN3_OMNI = Whole("Qwen3OmniMoeForConditionalGeneration", "qwen3_omni_moe", replace(QWEN3VLMOE, hparams=(
     *without(QWEN3VLMOE.hparams, "n_deepstack_layers"), Const("n_deepstack_layers", 0))), THINKER, OMNI_PARTS,
-    example="Qwen/Qwen3-Omni-30B-A3B-Instruct")
+    example="Qwen/Qwen3-Omni-30B-A3B-Instruct", settings={"norm_topk_prob": True})
 QWEN3_ASR = Whole("Qwen3ASRForConditionalGeneration", "qwen3_asr", replace(
     QWEN3VL, hparams=(*without(QWEN3VL.hparams, "n_deepstack_layers"), Const("n_deepstack_layers", 0)),
     defaults={**QWEN3VL.defaults, "max_position_embeddings": 65536, "num_key_value_heads": heads_or(8),

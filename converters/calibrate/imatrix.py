@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import StorageError, UnsupportedError, UsageError
+from ..errors import StorageError, UsageError
 from ..io.imatrix_file import ImatrixFile, write_imatrix
 from ..io.objects import url_of
 from ..io.texts import read_texts
@@ -22,6 +22,11 @@ from ..verify.runtime import Runtime
 from .families import family_of
 from .statistics import unreached
 from .text import TextOptions, chunks_of, encode
+
+if TYPE_CHECKING:
+    from .observe import LatentObserver, Seen
+    from .skeleton import Call, Skeleton
+    from .states import States
 
 Progress = Callable[[int, int, str], None]  # (done, total, what): tokens through layers
 
@@ -98,7 +103,8 @@ def _make(planner: GgufPlanner, data: Sequence[Path], outfile: Path, options: Im
     family_of(whole.text.classes[0] if whole else planner.reading.hf_class)
     text = read_texts(data)
     runtime = Runtime({**planner.keys, **planner.tokens}, planner.spec.name)
-    chunks = chunks_of(encode(planner.reading.checkpoint.folder, text, options.text.special), runtime, options.text)
+    ids = encode(planner.reading.checkpoint.folder, planner.tokens, planner.spec.name, text, options.text.special)
+    chunks = chunks_of(ids, runtime, options.text)
     entries = _run(planner, chunks, outfile, options, progress or (lambda done, total, what: None))
     made = ImatrixFile(entries, tuple(path.name for path in data), len(chunks), options.text.context)
     write_imatrix(outfile, made)
@@ -110,8 +116,8 @@ def _run(planner: GgufPlanner, chunks: np.ndarray, outfile: Path, options: Imatr
     import torch
 
     from .entries import entries_of
-    from .observe import LatentObserver, Observer, check_finite
-    from .skeleton import Skeleton
+    from .observe import check_finite
+    from .skeleton import Skeleton, placed
     from .states import States
 
     reading = planner.reading
@@ -119,16 +125,13 @@ def _run(planner: GgufPlanner, chunks: np.ndarray, outfile: Path, options: Imatr
         torch.set_num_threads(options.threads)
     torch.backends.cuda.matmul.allow_tf32 = False
     with ExitStack() as stack, torch.inference_mode():
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-        if device != "cpu" and not torch.cuda.is_available():
-            raise UnsupportedError("PyTorch finds no GPU", found=f"--device {device}", hint="Leave out --device.")
-        skeleton = Skeleton(reading, stack, device)
+        skeleton = Skeleton(reading, stack, placed(options.device))
         tokens = chunks.shape[1]
         needed = skeleton.layer_bytes() + skeleton.activation_bytes(tokens)
         if needed > options.max_memory:
             raise UsageError("a layer and what a chunk takes in it are larger than --max-memory",
                              expected=f"at least {needed} bytes", found=options.max_memory,
-                             hint=f"Pass --max-memory {needed / 1e9:.1f}GB, or a smaller --ctx.")
+                             hint=f"Pass --max-memory {-(-needed // 10**6)}MB, or a smaller --ctx.")
         shape = (len(chunks), tokens, skeleton.width)
         states = States(outfile, _key(planner, chunks), shape, options.resume)
         total = skeleton.layers * chunks.size
@@ -138,26 +141,40 @@ def _run(planner: GgufPlanner, chunks: np.ndarray, outfile: Path, options: Imatr
         if not states.begun:
             states.complete(-1, {})
         for number in range(states.done, skeleton.layers):
-            call = calls[number]
-            with skeleton.layer(number) as layer, states.open(number) as before, states.open(number + 1, "w+b") as after:
-                observer = Observer(dict(layer.named_parameters()))
-                latent = LatentObserver(layer, skeleton.family.latent) if skeleton.family.latent else None
-                for chunk in range(len(chunks)):
-                    hidden = torch.from_numpy(states.read(before, chunk))[None].to(skeleton.device)
-                    with observer:
-                        out = layer(hidden, *call.args, **call.kwargs)
-                    out = out[0] if isinstance(out, tuple) else out
-                    states.write(after, chunk, out[0].cpu().numpy())
-                    progress((number * len(chunks) + chunk + 1) * tokens, total, f"layer {number}")
-                if latent is not None:
-                    latent.close()
-                check_finite(observer.seen, number, reading.checkpoint.folder)
-                entries = entries_of(reading, skeleton, number, observer.seen, latent)
-                after.flush()
+            def done(chunk: int, before: int = number * len(chunks), what: str = f"layer {number}") -> None:
+                progress((before + chunk) * tokens, total, what)
+
+            seen, latent = _watched(skeleton, number, calls[number], states, len(chunks), done)
+            check_finite(seen, number, reading.checkpoint.folder)
+            entries = entries_of(reading, skeleton, number, seen, latent)
             states.complete(number, entries)
         found = states.entries()
         states.remove()
     return found
+
+
+def _watched(skeleton: Skeleton, number: int, call: Call, states: States, chunks: int,
+             done: Callable[[int], None]) -> tuple[dict[str, Seen], LatentObserver | None]:
+    """Run a layer over all chunks, from the states in front of it to those behind it: what its weights were multiplied by. When
+    this returns, nothing holds the weights."""
+    import torch
+
+    from .observe import LatentObserver, Observer
+
+    with skeleton.layer(number) as layer, states.open(number) as before, states.open(number + 1, "w+b") as after:
+        observer = Observer(dict(layer.named_parameters()))
+        latent = LatentObserver(layer, skeleton.family.latent) if skeleton.family.latent else None
+        for chunk in range(chunks):
+            hidden = torch.from_numpy(states.read(before, chunk))[None].to(skeleton.device)
+            with observer:
+                out = layer(hidden, *call.args, **call.kwargs)
+            out = out[0] if isinstance(out, tuple) else out
+            states.write(after, chunk, out[0].cpu().numpy())
+            done(chunk + 1)
+        if latent is not None:
+            latent.close()
+        after.flush()
+    return observer.seen, latent
 
 
 def _key(planner: GgufPlanner, chunks: np.ndarray) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What each weight of a layer is multiplied by: sums of squares, seen where the product is computed.
 
 As llama-imatrix looks at the products of a graph, so this looks at those of PyTorch: whichever module computes one, the weight
-is known by its memory. Squares are summed in float64, so that the order of rows does not show; llama-imatrix sums in float32.
+is known by its memory. Squares are summed in float32 over what is
+multiplied at once, and these sums in float64; llama-imatrix sums in float32 row by row.
 """
 
 from __future__ import annotations
@@ -24,6 +25,19 @@ PRODUCTS: dict[Any, tuple[int, int, bool]] = {
 }
 
 
+class Squares:
+    """Sums of squares over the first axis, float64, of float32 rows. The memory for squares is kept: new pages cost more than
+    the sums."""
+
+    def __init__(self) -> None:
+        self._room = torch.empty(0)
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        if self._room.numel() < rows.numel() or self._room.device != rows.device:
+            self._room = torch.empty(rows.numel(), device=rows.device)
+        return torch.mul(rows, rows, out=self._room[: rows.numel()].view(rows.shape)).sum(0).double()
+
+
 @dataclass
 class Seen:
     """Of one parameter: `sums` float64 [matrices, values], `counts` int64 [matrices]. `last`: whether its last axis is that of
@@ -42,6 +56,7 @@ class Observer(TorchFunctionMode):
         self.seen: dict[str, Seen] = {}
         self._names = {p.untyped_storage().data_ptr(): (name, p) for name, p in parameters.items() if p.dim() > 1}
         self._last: tuple[Any, torch.Tensor] | None = None
+        self._sums = Squares()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         place = PRODUCTS.get(func)
@@ -67,13 +82,8 @@ class Observer(TorchFunctionMode):
     def _squares(self, rows: torch.Tensor) -> torch.Tensor:
         """float64: of each column; those of the last rows again, which several projections share."""
         if self._last is None or self._last[0] is not rows:
-            self._last = rows, squares(rows.reshape(-1, rows.shape[-1]), 0)
+            self._last = rows, self._sums(rows.reshape(-1, rows.shape[-1]))
         return self._last[1]
-
-
-def squares(x: torch.Tensor, axes: int | tuple[int, ...]) -> torch.Tensor:
-    """float64: the sums of squares over these axes."""
-    return x.double().square_().sum(axes)
 
 
 class LatentObserver:
@@ -84,6 +94,7 @@ class LatentObserver:
         attention = self._attention = layer.get_submodule(latent.attention)
         query = next(m for name in latent.query if (m := getattr(attention, name, None)) is not None)
         self._latent = self._query = torch.empty(0)
+        self._sums = Squares()
         self.keys: Seen | None = None
         self.values: Seen | None = None
         self._hooks = [query.register_forward_hook(self._see_query),
@@ -106,8 +117,8 @@ class LatentObserver:
         query = self._query.reshape(-1, heads, self._query.shape[-1] // heads)[..., :plain]
         latent = self._latent.reshape(probabilities.shape[0], 1, probabilities.shape[-1], -1)
         mixed = probabilities @ latent
-        self.keys = _added(self.keys, squares(query, 0), query.shape[0])
-        self.values = _added(self.values, squares(mixed, (0, 2)), query.shape[0])
+        self.keys = _added(self.keys, self._sums(query), query.shape[0])
+        self.values = _added(self.values, self._sums(mixed.transpose(1, 2).flatten(0, 1)), query.shape[0])
 
 
 def _added(seen: Seen | None, sums: torch.Tensor, rows: int) -> Seen:

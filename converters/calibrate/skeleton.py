@@ -6,6 +6,7 @@ family's loop over layers is written again. Code of the repository is never run:
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,12 +18,13 @@ import torch
 from torch import nn
 
 from ...quant import dequantize
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, UsageError
 from ..planners.reading import Reading
-from ..verify.side import of_checkpoint
+from ..rules.hf_config import of_text_part
+from ..verify.side import SideTensor, of_checkpoint
 from .families import Family, family_of
 
-TILE = 1 << 24  # elements of the embedding that are read at a time
+TILE = 1 << 22  # elements of a tensor that are read at a time
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 
 
@@ -32,6 +34,22 @@ class Call:
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+
+def placed(asked: str) -> str:
+    """PyTorch's device of auto, cpu, cuda or cuda:N; auto: a GPU where it finds one. UnsupportedError for a GPU that it does
+    not find, UsageError for what is no device."""
+    match = re.fullmatch(r"(auto|cpu|cuda)|cuda:([0-9]{1,4})", asked)
+    if match is None:
+        raise UsageError(f"{asked!r} is not a device", hint="Choose auto, cpu, cuda, or one GPU such as cuda:0.")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked == "auto":
+        return "cuda" if count else "cpu"
+    if asked != "cpu" and not count:
+        raise UnsupportedError("PyTorch finds no GPU", found=f"--device {asked}", hint="Leave out --device.")
+    if match[2] is not None and int(match[2]) >= count:
+        raise UnsupportedError(f"PyTorch finds no {asked}", found=", ".join(f"cuda:{i}" for i in range(count)))
+    return asked
 
 
 class Skeleton:
@@ -45,7 +63,8 @@ class Skeleton:
         self.family = family_of(name)
         self._side = of_checkpoint(reading.checkpoint)
         self._side.open(stack)
-        model = _on_meta(name, reading.checkpoint.config, self.family)
+        config = reading.checkpoint.config
+        model = _on_meta(name, of_text_part(config, whole) if whole else config, self.family)
         base = model.get_submodule(self.family.base)
         self._base: Any = base.eval()
         self._layers: Any = base.get_submodule(self.family.layers)
@@ -149,7 +168,10 @@ class Skeleton:
     def _read(self, name: str) -> torch.Tensor:
         """float32: a tensor of the checkpoint."""
         tensor = self._side.tensors[name]
-        return torch.from_numpy(as_floats(self._side.read(tensor, 0, tensor.count), tensor.kind).reshape(tensor.shape))
+        out = np.empty(tensor.count, np.float32)
+        for start, stop in _tiles(tensor, TILE):
+            out[start:stop] = as_floats(self._side.read(tensor, start, stop), tensor.kind)
+        return torch.from_numpy(out.reshape(tensor.shape))
 
     def _mxfp4(self, codes: str) -> torch.Tensor:
         """float32 [experts, rows, columns] of weights that are stored in OpenAI's blocks, through the table's own row."""
@@ -209,18 +231,23 @@ class Skeleton:
             raise UnsupportedError("has no embedding of tokens", file=self._reading.checkpoint.folder, tensor=spelling)
         tensor = self._side.tensors[name]
         width = tensor.shape[-1]
-        out, step = np.empty((len(used), width), np.float32), max(1, TILE // width)
-        cuts = tensor.cuts
-        start = 0
-        while start < tensor.count:
-            after = np.searchsorted(cuts, start, "right")  # the next cut, or the last one within a tile
-            stop = int(cuts[max(np.searchsorted(cuts, start + step * width, "right") - 1, after)])
+        out = np.empty((len(used), width), np.float32)
+        for start, stop in _tiles(tensor, max(1, TILE // width) * width):
             low, high = np.searchsorted(used, [start // width, stop // width])
             if low < high:
                 rows = as_floats(self._side.read(tensor, start, stop), tensor.kind).reshape(-1, width)
                 out[low:high] = rows[used[low:high] - start // width]
-            start = stop
         return torch.from_numpy(out)
+
+
+def _tiles(tensor: SideTensor, step: int) -> Iterator[tuple[int, int]]:
+    """(first, behind the last) element of pieces that can be read by themselves, of about `step` elements."""
+    start = 0
+    while start < tensor.count:
+        after = np.searchsorted(tensor.cuts, start, "right")  # the next cut, or the last one within a tile
+        stop = int(tensor.cuts[max(np.searchsorted(tensor.cuts, start + step, "right") - 1, after)])
+        yield start, stop
+        start = stop
 
 
 def as_floats(raw: np.ndarray, kind: str) -> np.ndarray:
@@ -256,8 +283,6 @@ def _on_meta(name: str, config: dict[str, Any], family: Family) -> Any:
     if kind is None:
         raise UnsupportedError(f"transformers {transformers.__version__} has no {name}", hint="pip install -U transformers")
     settings = {k: v for k, v in config.items() if k not in ("quantization_config", "auto_map")}
-    if "text_config" in settings and "text_config" not in kind.config_class.__annotations__:
-        settings = settings["text_config"]
     made = kind.config_class.from_dict(settings)
     register = nn.Module.register_parameter
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, UnsupportedError, UsageError
+from ..io.values import Metadata
+from ..tokenizer import tokenizer_files
 from ..tokenizer.special import PREFIX
 from ..verify.runtime import Runtime
 
@@ -53,17 +55,19 @@ def chunks_of(ids: Sequence[int], runtime: Runtime, options: TextOptions) -> np.
     return out
 
 
-def encode(folder: Path, text: str, special: bool) -> list[int]:
-    """The token ids of a text. InputError, UnsupportedError."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UnsupportedError("has no tokenizer.json to cut the texts with", file=folder,
-                               hint="Save the tokenizer with transformers, which makes one.")
+def encode(folder: Path, tokens: Metadata, arch: str, text: str, special: bool) -> list[int]:
+    """The token ids of a text, by the folder's tokenizer.json; without one by what its vocabulary became: the key-values
+    `tokens` of a GGUF file of architecture `arch`. InputError, UnsupportedError."""
     from tokenizers import Tokenizer
     from tokenizers.normalizers import NFC
 
+    path, made = folder / "tokenizer.json", None
+    if not path.is_file():
+        made = tokenizer_files(tokens, arch=arch, structure="runtime", file=folder).files.get("tokenizer.json")
+        if made is None:
+            raise UnsupportedError("has no tokenizer to cut the texts with", file=folder)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path)) if made is None else Tokenizer.from_str(made.decode())
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = not special

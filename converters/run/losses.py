@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -27,15 +27,18 @@ Partials = tuple[float, ...]
 Sums = tuple[Partials, Partials]  # of w * (x - y)^2, and of w * x^2
 DIGITS = 6  # of an error that are told
 MOST = 64  # numbers that wait to be summed
+PARTS = 64  # that float64 numbers of any size need at most: 2**11 exponents, 53 bits each, and some
 
 
-def partials(numbers: Iterable[float]) -> Partials:
-    """A few numbers that add up to exactly what these do."""
-    left, out = list(numbers), []
-    while rest := math.fsum(left):
-        out.append(rest)
-        left.append(-rest)
-    return tuple(out)
+def partials(numbers: Sequence[float] | np.ndarray) -> Partials:
+    """A few finite numbers that add up to exactly what these do."""
+    from ...quant.cpu.error import exact_sum
+
+    out = np.empty(PARTS, np.float64)
+    count = exact_sum(np.ascontiguousarray(numbers, np.float64), out)
+    if count < 0:
+        raise OverflowError("the sum of these is not finite")
+    return tuple(out[:count].tolist())
 
 
 def sums_of(bits: np.ndarray, kind: str, data: np.ndarray, target: str, weights: np.ndarray | None, vector: bool) -> Sums:
@@ -56,15 +59,17 @@ def sums_of(bits: np.ndarray, kind: str, data: np.ndarray, target: str, weights:
     found = np.empty((bits.size // len(width), 2), np.float64)
     for start in range(0, rows, step):
         stop = min(start + step, rows)
-        x = _floats(bits[start:stop].view(np.uint8), kind, before[: stop - start]).reshape(-1, len(width))
+        x = (bits[start:stop].view(np.uint16) if kind == "BF16" else
+             _floats(bits[start:stop].view(np.uint8), kind, before[: stop - start])).reshape(-1, len(width))
         y = _floats(data[start:stop], target, after[: stop - start]).reshape(x.shape)
         out = found[start * cols // len(width) : stop * cols // len(width)]
         squares(x, y, width, out)
         if not np.isfinite(out).all():
+            x = _floats(bits[start:stop].view(np.uint8), kind, before[: stop - start]).reshape(y.shape)
             sound = np.isfinite(x) & np.isfinite(y)
             squares(np.where(sound, x, np.float32(0)), np.where(sound, y, np.float32(0)), width, out)
     lost, held = found.T
-    return partials(lost.tolist()), partials(held.tolist())
+    return partials(lost), partials(held)
 
 
 def _floats(blocks: np.ndarray, kind: str, out: np.ndarray) -> np.ndarray:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from .compile import kernel
+from .half import widened
 
 LANES = 16  # partial sums of a row: number i goes to sum i % 16
 
 
 @kernel
 def squares(x, y, weights, out):
-    """Sums over each row of w * (x - y)^2 and of w * x^2: float32 [rows, cols], twice, and [cols] -> float64 [rows, 2]."""
+    """Sums over each row of w * (x - y)^2 and of w * x^2 -> float64 [rows, 2].
+
+    x float32 [rows, cols], or uint16: the bits of bfloat16; y float32 [rows, cols]; weights float32 [cols].
+    """
     rows, cols = x.shape
     whole = cols - cols % LANES
     lost, held = np.empty(LANES, np.float64), np.empty(LANES, np.float64)
@@ -20,12 +24,12 @@ def squares(x, y, weights, out):
             lost[k] = held[k] = 0.0
         for start in range(0, whole, LANES):
             for k in range(LANES):
-                w, a = np.float64(weights[start + k]), np.float64(x[i, start + k])
+                w, a = np.float64(weights[start + k]), np.float64(widened(x[i, start + k]))
                 d = a - np.float64(y[i, start + k])
                 lost[k] += w * (d * d)
                 held[k] += w * (a * a)
         for at in range(whole, cols):
-            w, a = np.float64(weights[at]), np.float64(x[i, at])
+            w, a = np.float64(weights[at]), np.float64(widened(x[i, at]))
             d = a - np.float64(y[i, at])
             lost[at - whole] += w * (d * d)
             held[at - whole] += w * (a * a)
@@ -33,3 +37,29 @@ def squares(x, y, weights, out):
             lost[0] += lost[k]
             held[0] += held[k]
         out[i, 0], out[i, 1] = lost[0], held[0]
+
+
+@kernel
+def exact_sum(numbers, parts):
+    """Adds each of float64 [n] to `parts`, float64 [m], whose exact sum grows by theirs: every sum of two is kept with what its
+    rounding left (Shewchuk, 1997). How many of the parts count; -1 where m are too few, or a sum is no finite number."""
+    count = 0
+    for x in numbers:
+        kept = 0
+        for j in range(count):
+            y = parts[j]
+            if abs(x) < abs(y):
+                x, y = y, x
+            high = x + y
+            low = y - (high - x)
+            if low != 0.0:
+                parts[kept] = low
+                kept += 1
+            x = high
+        if kept == parts.size or not np.isfinite(x):
+            return -1
+        if x != 0.0:
+            parts[kept] = x
+            kept += 1
+        count = kept
+    return count

@@ -33,6 +33,21 @@ def bits_float(typingctx, value):
     return signature(types.float32, value), codegen
 
 
+@intrinsic
+def widened(typingctx, value):
+    """A float32 as it is; a uint16 as the float32 of the bfloat16 with these bits."""
+    if value == types.float32:
+        return signature(types.float32, value), lambda context, builder, sig, args: args[0]
+    if value != types.uint16:
+        return None
+
+    def codegen(context, builder, sig, args):
+        whole = builder.shl(builder.zext(args[0], ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+        return builder.bitcast(whole, ir.FloatType())
+
+    return signature(types.float32, value), codegen
+
+
 @inline
 def to_half(value):
     """The float16 bits nearest to a float32 (ties to even, subnormals kept, overflow to infinity, NaN to 0x7e00)."""

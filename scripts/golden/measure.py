@@ -2,8 +2,8 @@
 
     python scripts/golden/measure.py LLAMA_PERPLEXITY LABEL
 
-LLAMA_PERPLEXITY: the path of the binary; LABEL: its version. Beside the lines that it prints (`KIND/printed`) are the logits that
-the libllama.so in its folder gives for the same files and chunks, float32 [positions, vocabulary] (`KIND/logits`), and the
+LLAMA_PERPLEXITY: the path of the binary; LABEL: its version. Beside the lines that it prints (`KIND/printed`) are the logits
+that the libllama.so in its folder gives for the same files and chunks, float32 [positions, vocabulary] (`KIND/logits`), and the
 tokens that follow: so the figures are held against one another wherever the tests run. The first kind is the base.
 """
 

@@ -29,6 +29,8 @@ CASES = {name: Case(name) for name in MODELS} | {
     "every-chunk": Case("qwen3", (), (), repeats=1),
     "later-chunks": Case("mixtral", ("--chunk", "2", "--chunks", "3"), (("skip", 2), ("chunks", 3))),
     "special": Case("qwen2", ("--parse-special", "--chunks", "4"), (("special", True), ("chunks", 4)), "<|im_start|>"),
+    "qwen3omni": Case("qwen3omni"),
+    "internvl-chat": Case("internvl-chat"),
     "control-as-text": Case("qwen2", control="<|im_start|>"),
 }
 MERGED = ("mixtral", "later-chunks")
