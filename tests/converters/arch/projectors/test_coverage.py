@@ -1,4 +1,4 @@
-"""Every class of whose towers llama.cpp's converter makes an mmproj file has a table, or stands here with the reason why not.
+"""Every class of whose towers llama.cpp's converter makes an mmproj file has a table.
 
 tests/golden/classes.json holds the converter's classes (scripts/golden/classes.py).
 """
@@ -9,13 +9,7 @@ from pathlib import Path
 from ggufx.converters.arch.projectors import BY_CLASS
 
 PEER = set(json.loads((Path(__file__).parents[3] / "golden" / "classes.json").read_text(encoding="utf-8"))["projectors"])
-NOT_CARRIED: dict[str, set[str]] = {
-    "with a reason": {*REFUSED},
-}
 
 
 def test_no_class_of_llama_cpps_converter_is_forgotten():
-    named = set().union(*NOT_CARRIED.values())
-    assert sorted(PEER - set(BY_CLASS) - named) == []
-    assert sorted(named & set(BY_CLASS)) == [], "carried by now"
-    assert sorted(named - PEER) == [], "no class of llama.cpp's"
+    assert sorted(PEER - set(BY_CLASS)) == []
