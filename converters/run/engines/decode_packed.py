@@ -7,7 +7,7 @@ scales and zeros that are codes themselves are decoded by it too. `variants` say
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import prod
 
 import numpy as np
@@ -22,19 +22,25 @@ from ...ops.unpack import values_of
 SHARED = ("scales", "zeros", "biases")
 MATRICES = ("codes", *SHARED)  # sent as they are stored; the other parts are few numbers
 KNOWN = {*MATRICES, "groups", "values", "columns", "factor", "divisor", "scale_values", "scale_scales"}
+# What is understood of these ops here. One that says more, by a field that is newer, is the CPU's.
+UNPACK = {"size", "parts", "block", "first", "width", "after", "nested", "offset", "symmetric", "used"}
+GRID = {"kind", "bits", "axis", "turned", "dense", "order", "bands", "high", "lanes", "word"}
 Send = Callable[[np.ndarray], torch.Tensor]
 
 
 def variants(op: Unpack, types: Sequence[str]) -> list[Variant] | None:
     """What `unpack` needs of the kernel; None for a form that it does not know. `types`: of its parts.
 
-    Not known: what is repacked (it moves, and is as little when it has), what is computed in float64 (HQQ), sparse weights
-    (where a number lies is a sum over all bits before it), GPTQ's planes of bits, and floats that only lie elsewhere.
+    Not known: what is repacked (`into`: it moves, and is as little when it has), what is computed in float64 (`once`: HQQ),
+    sparse weights (where a number lies is a sum over all bits before it), GPTQ's `planes` of bits, floats that only lie
+    elsewhere, and whatever an op says by a field that is not listed above.
     """
     grids, kinds = dict(op.parts), dict(zip((role for role, _ in op.parts), types, strict=True))
-    if type(op) is not Unpack or op.into or op.once or "codes" not in grids or not grids.keys() <= KNOWN:
+    if type(op) is not Unpack or "codes" not in grids or not grids.keys() <= KNOWN:
         return None
-    if any(grid.planes for grid in grids.values()) or any(kind in FLOATS and kind not in KERNELS for kind in types):
+    if _more(op, UNPACK) or any(_more(grid, GRID) for grid in grids.values()):
+        return None
+    if any(kind in FLOATS and kind not in KERNELS for kind in types):
         return None
     if ("groups" in grids or "biases" in grids) and op.block[0] != 1:
         return None
@@ -58,6 +64,11 @@ def variants(op: Unpack, types: Sequence[str]) -> list[Variant] | None:
             code = code._replace(scales=nested or factor or divisor, divided=divisor, biases=nested)
         found.append(code)
     return found
+
+
+def _more(op: Unpack | Grid, known: set[str]) -> bool:
+    """Whether a field that is not known has something to say."""
+    return any(getattr(op, field.name) != field.default for field in fields(op) if field.name not in known)
 
 
 def straddles(grid: Grid, word: int) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ggufx.converters.ops import Grid, Unpack
 from ggufx.converters.run.device import Cpu
 from interpreter import Interpreter
 from safetensors import safe_open
@@ -149,6 +150,19 @@ CASES = {
 def test_what_is_packed_here(cuda, tiles: int, tmp_path: Path):
     for stored, declared in CASES.values():
         held(cuda, stored, json.dumps(declared), tmp_path, tiles)
+
+
+def test_what_an_op_says_by_a_newer_field_is_the_cpus(monkeypatch):
+    pytest.importorskip("triton")
+    from ggufx.converters.run.engines import decode_packed
+
+    plain = Unpack((8, 32), (("codes", Grid("I")), ("scales", Grid())), (1, 32))
+    said = [plain, replace(plain, after=2.0), replace(plain, parts=(("codes", Grid("I", turned=True)), plain.parts[1]))]
+    types = ["I8", "F32"]
+    assert all(decode_packed.variants(op, types) for op in said)
+    monkeypatch.setattr(decode_packed, "UNPACK", decode_packed.UNPACK - {"after"})
+    monkeypatch.setattr(decode_packed, "GRID", decode_packed.GRID - {"turned"})
+    assert [bool(decode_packed.variants(op, types)) for op in said] == [True, False, False]
 
 
 def test_groups_that_are_not_there_are_not_read(cuda, tmp_path: Path):
