@@ -17,13 +17,13 @@ from ....quant import ELEMENT_TYPES, KERNELS
 from ....quant.cuda.stored import MOST, Places, Variant, decode
 from ....quant.formats import FLOATS
 from ...ops import Grid, Shape, Unpack
-from ...ops.unpack import values_of
+from ...ops.code_values import values_of
 
 SHARED = ("scales", "zeros", "biases")
 MATRICES = ("codes", *SHARED)  # sent as they are stored; the other parts are few numbers
 KNOWN = {*MATRICES, "groups", "values", "columns", "factor", "divisor", "scale_values", "scale_scales"}
 # What is understood of these ops here. One that says more, by a field that is newer, is the CPU's.
-UNPACK = {"size", "parts", "block", "first", "width", "after", "nested", "offset", "symmetric", "used"}
+UNPACK = {"size", "parts", "block", "first", "width", "after", "nested", "offset", "symmetric", "used", "anew"}
 GRID = {"kind", "bits", "axis", "turned", "dense", "order", "bands", "high", "lanes", "word"}
 Send = Callable[[np.ndarray], torch.Tensor]
 

@@ -152,6 +152,15 @@ def test_what_is_packed_here(cuda, tiles: int, tmp_path: Path):
         held(cuda, stored, json.dumps(declared), tmp_path, tiles)
 
 
+def test_blocks_of_each_gpu(cuda, tmp_path: Path):
+    """Shares of 48 rows, each with blocks of 40 and of 8, as MiMo-V2.5 has them."""
+    joined, scales = "model.layers.0.self_attn.qkv_proj.weight", torch.from_numpy(RNG.random((4, 5)).astype(np.float32))
+    stored = {joined: WEIGHT.to(torch.float8_e4m3fn), f"{joined}_scale_inv": scales}
+    declared = {**FP8, "num_key_value_heads": 2, "attention_projection_layout": "fused_qkv"}
+    for tiles in (1, 3):
+        held(cuda, stored, json.dumps(declared), tmp_path, tiles)
+
+
 def test_what_an_op_says_by_a_newer_field_is_the_cpus(monkeypatch):
     pytest.importorskip("triton")
     from ggufx.converters.run.engines import decode_packed
