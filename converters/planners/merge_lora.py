@@ -10,6 +10,8 @@ from ..errors import Failure, UsageError
 from ..io.safetensors import encode_safetensors_header
 from ..notes import grouped
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
+from ..sources.merged import MergedTensor
+from ..sources.packed.tensor import PackedTensor
 from .adapter_updates import Adapter
 from .many_outputs import outtype_names, plan_outputs
 from .merge_gguf import KEEP, MergePlanner
@@ -51,11 +53,14 @@ def plan_merge_lora(base: Path, adapters: Sequence[Adapter], folder: Path, hf_cl
         outputs.append(OutputFile(folder / part.file_name, len(head) + sum(t.nbytes for t in part.tensors), head))
     files = side_files(base, checkpoint, adapters, folder.resolve().name)
     outputs += [OutputFile(folder / name, len(data), data) for name, data in files.items()]
+    bases = (t.base if isinstance(t, MergedTensor) else t for t in checkpoint.tensors.values())
+    notes = [*checkpoint.notes, *dict.fromkeys(f"{t.form} decoded to {t.type}: what is merged is not quantized again"
+                                               for t in bases if isinstance(t, PackedTensor) and not t.plain)]
     numbers = numbered(part.file for t in checkpoint.tensors.values() for part in parts_of(t))
     return ConversionPlan(
         "merge-lora", tuple(InputFile.of(path) for path in numbers), tuple(outputs),
         tuple(TensorJob(t.name, (source_of(t, numbers),), (), (place[t.name],)) for t in checkpoint.tensors.values()),
         tuple(PlannedTensor(t.name, t.type, t.shape) for part in shards for t in part.tensors),
-        tuple(grouped(checkpoint.notes)),
+        tuple(grouped(notes)),
         {"class": next(iter(checkpoint.config.get("architectures") or ()), ""),
          "parameters": sum(prod(t.shape) for t in checkpoint.tensors.values())}, folder=folder)

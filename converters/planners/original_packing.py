@@ -96,17 +96,24 @@ class Packing:
 
 
 class _Room:
-    """Contents that are kept, each once, as long as there is room. `read`: what reads them."""
+    """Contents that are kept, each once, as long as there is room. `read`: what reads them; `kinds`: bytes by the last word of
+    the names that they have."""
 
     def __init__(self, room: int, read: Reader) -> None:
         self.left, self.read, self.numbers = room, read, dict[bytes, int]()
+        self.kinds = dict[str, int]()
 
-    def add(self, content: bytes) -> int | None:
-        if content not in self.numbers:
-            if len(content) > self.left:
-                return None
-            self.left -= len(content)
-            self.numbers[content] = len(self.numbers)
+    def add(self, content: bytes | None, name: str, size: int) -> int:
+        """The number of a content; None is of so many bytes that it was not read."""
+        if content in self.numbers:
+            return self.numbers[content]
+        kind = name.rpartition(".")[2]
+        self.kinds[kind] = self.kinds.get(kind, 0) + size
+        if content is None or len(content) > self.left:
+            raise NoWayBack(f"what blocks do not hold, {max(self.kinds, key=lambda k: self.kinds[k])} above all, is beyond "
+                            f"the {MAX_KEPT_BYTES >> 20} MiB that a file keeps beside them")
+        self.left -= len(content)
+        self.numbers[content] = len(self.numbers)
         return self.numbers[content]
 
     def metadata(self) -> Metadata:
@@ -140,20 +147,14 @@ def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room:
         return {}
     beside = {}
     for tensor in reading.checkpoint.beside.values():
-        number = room.add(_content(tensor, room.read)) if tensor.nbytes <= room.left else None
-        if number is None:
-            raise NoWayBack(_too_much(tensor.name))
+        number = room.add(_content(tensor, room.read) if tensor.nbytes <= room.left else None, tensor.name, tensor.nbytes)
         beside[tensor.name] = [tensor.type, list(tensor.shape), number]
     stored = (part for t in reading.checkpoint.tensors.values() for part in stored_of(t))
     files = dict.fromkeys(part.file for part in (*stored, *reading.checkpoint.beside.values()))
     if not source.record_headers(files, room.left):
-        raise NoWayBack(_too_much("the metadata of the safetensors files"))
+        room.add(None, "metadata of the safetensors files", MAX_KEPT_BYTES)
     source.packings, source.packed, source.beside = [p.to_json() for p in packings], packed, beside
     return room.metadata()
-
-
-def _too_much(name: str) -> str:
-    return f"{name}, with what is like it, is beyond the {MAX_KEPT_BYTES >> 20} MiB that a file keeps beside its blocks"
 
 
 def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room) -> list[Any]:
@@ -169,11 +170,9 @@ def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _
                                                    for t in tensors):
                 raise NoWayBack(f"blocks do not tell what lies behind the rows of {tensors[0].stored[number][1].name}")
             continue
-        content = None if region_bytes(kind, shape) > room.left else \
-            _contents((t.stored[number][1] for t in tensors), room.left, room.read)
-        if content is None or (place := room.add(content)) is None:
-            raise NoWayBack(_too_much(tensors[0].stored[number][1].name))
-        kept[role] = place
+        size = region_bytes(kind, shape)
+        content = _contents((t.stored[number][1] for t in tensors), room.left, room.read) if size <= room.left else None
+        kept[role] = room.add(content, tensors[0].stored[number][1].name, size * len(tensors))
     return [packings.setdefault(first, len(packings)), kept]
 
 

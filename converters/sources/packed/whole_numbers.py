@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...io.files import printable
 from ...notes import Note
 from ...ops import Grid
 from .tensor import PackedTensor, Parts
@@ -255,7 +256,8 @@ def mlx(parts: Parts) -> PackedTensor:
     bits, group = settings.get("bits"), settings.get("group_size", 64)
     shape = parts.shape("scales")
     if type(bits) is not int or not 1 <= bits <= 8 or type(group) is not int or not 0 < group <= 1 << 16:
-        raise InputError("quantization: bits and group_size are needed", file="config.json", tensor=parts.name)
+        raise InputError("quantization: bits and group_size are needed", file="config.json", tensor=parts.name,
+                         expected="1 to 8, 1 to 65536", found=f"{printable(str(bits), 20)}, {printable(str(group), 20)}")
     cols = held[1] * WORD // bits
     if held[1] * WORD % bits or shape != (held[0], cols // group) or cols % group:
         raise parts.unfit("scales", f"groups of {group} for codes of {bits} bits, as config.json says")

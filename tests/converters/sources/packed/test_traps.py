@@ -188,6 +188,8 @@ def test_commands_take_packed_checkpoints(case: str, zoo, tmp_path: Path):
         ggufx.lora_to_gguf(adapter, base=base, outfile=tmp_path / f"{base.name}.gguf")
     assert tensors(tmp_path / "packed.gguf") == tensors(tmp_path / "twin.gguf")
     assert ggufx.verify(adapter, tmp_path / "packed.gguf", base=packed).same
+    notes = ggufx.merge_lora(adapter, tmp_path / "merged", base=packed, dry_run=True).notes
+    assert sum("is not quantized again" in note for note in notes) == 1
 
 
 @pytest.mark.parametrize("group", [32, -1])

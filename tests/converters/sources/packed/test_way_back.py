@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -113,12 +112,12 @@ def test_what_does_not_come_back_packed_comes_back_as_floats(case: str, zoo, tmp
 def test_what_is_too_much_to_keep_is_said_ahead(zoo, tmp_path: Path, monkeypatch):
     """Zeros of whole models are beyond what a file keeps beside its tensors; once, whatever the number of outputs."""
     from ggufx.converters.planners import original_packing
-    packed, _ = pair(zoo("llama"), tmp_path, gptq(), settings(sym=False))
+    packed, _ = pair(zoo("llama"), tmp_path, gptq(g_idx="no"), settings(sym=False))
     assert "will make floats" not in str(ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes)
-    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", 1000)
+    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", 100)
     notes = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes
     (why,) = (note for note in notes if "will make floats of this file" in note)
-    assert re.search(r"model\.layers\.\d\.\w+\.\w+_proj\.qzeros, with what is like it, is beyond the", why)
+    assert "qzeros above all, is beyond the" in why
     ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
     ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back")
     assert "quantization_config" not in json.loads((tmp_path / "back/config.json").read_text())
