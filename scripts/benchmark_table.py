@@ -34,6 +34,31 @@ def many() -> list[str]:
     return [*rows, "", f"({found['source_bytes'] / 1e6:.0f} MB of bf16, {found['threads']} threads, commit {found['commit']}.)"]
 
 
+def copies() -> list[str]:
+    found = json.loads((RESULTS / "copy.json").read_text())
+    rows = ["Conversions that change no byte of a tensor, with checksums, beside `cp` and a sync, and both with a SHA-256 "
+            "(CPU seconds of all cores in brackets):", "",
+            "| | ggufx | cp | cp, SHA-256 | times cp | times cp, SHA-256 |", "|---|---|---|---|---|---|"]
+    for task, row in found["results"].items():
+        peers = row["cp"], row["cp_and_sha256"]
+        taken = " | ".join(f"{r['seconds']:.1f} s ({r['cpu']:.1f})" for r in (row, *peers))
+        rows.append(f"| {task} | {taken} | " + " | ".join(f"**{r['times']:.1f}** ({r['times_cpu']:.1f})" for r in peers) + " |")
+    machine = found["machine"]
+    return [*rows, "", f"({found['source_bytes'] / 1e9:.1f} GB, {machine['cpus']} CPUs with a load of {found['load'][1]:.0f}, "
+            f"{machine['cpu']}, commit {found['commit']}.)"]
+
+
+def tensors() -> list[str]:
+    found = json.loads((RESULTS / "tensors.json").read_text())
+    counts = [f"{int(count):,}" for count in next(iter(found["results"].values()))]
+    rows = ["Many tensors, each tiny: CPU seconds to plan, to print the plan, and for the whole call:", "",
+            f"| tensors | {' | '.join(counts)} |", f"|---|{'---|' * len(counts)}"]
+    for task, row in found["results"].items():
+        cells = (f"{r['plan']:.2f} / {r['print']:.2f} / {r['all']:.2f}" for r in row.values())
+        rows.append(f"| {task} | {' | '.join(cells)} |")
+    return [*rows, "", f"({found['machine']['cpu']}, commit {found['commit']}.)"]
+
+
 def kernels() -> list[str]:
     found = json.loads((RESULTS / "quantize.json").read_text())
     table: dict[str, dict[str, dict]] = {}
@@ -55,7 +80,8 @@ def main() -> None:
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    wanted = "\n".join([f"{before}{BEGIN}", *conversions(), "", *many(), "", *kernels(), f"{END}{after}"])
+    tables = [*conversions(), "", *many(), "", *copies(), "", *tensors(), "", *kernels()]
+    wanted = "\n".join([f"{before}{BEGIN}", *tables, f"{END}{after}"])
     if "--check" in sys.argv:
         sys.exit(text != wanted and "README.md: the benchmarks are out of date; run scripts/benchmark_table.py")
     README.write_text(wanted, encoding="utf-8")

@@ -50,8 +50,8 @@ def copy_range(source: int, target: int, count: int, source_offset: int, target_
     system can. 0 where it has no such call, or a copy through a buffer is cheaper; OSError where it refuses."""
     if not hasattr(os, "copy_file_range"):
         return 0
-    # On a disk of this machine blocks can be shared, and nothing else: what lies across them the system moves page by page.
-    if (source_offset - target_offset) % _BLOCK and os.major(os.fstat(target).st_dev):
+    # On a disk of this machine whole blocks can be shared, and nothing else: other bytes the system moves page by page.
+    if (source_offset | target_offset) % _BLOCK and os.major(os.fstat(target).st_dev):
         return 0
     return os.copy_file_range(source, target, count, source_offset, target_offset)
 

@@ -10,7 +10,7 @@ from ggufx.converters.plan.plan import InputFile
 from ggufx.converters.run.open_files import OpenFiles, open_inputs
 
 DATA = bytes(range(256)) * 4096
-AT, TO, COUNT = 5, 4096 + 5, len(DATA) - 77  # as far into a block
+AT, TO, COUNT = 4096, 8192, len(DATA) - 4096 - 77  # whole blocks
 
 
 def copied(folder: Path, count: int = COUNT, sealed: frozenset[int] = frozenset(), to: int = TO) -> bytes:
@@ -58,7 +58,7 @@ def test_what_the_system_leaves_is_read_and_written(tmp_path: Path, monkeypatch:
 
 @pytest.mark.skipif(REAL is None, reason="the system has no copy_file_range")
 @pytest.mark.parametrize("device", [0, 8], ids=["a server's", "a disk"])
-@pytest.mark.parametrize("to", [TO, TO + 27], ids=["as far into a block", "across blocks"])
+@pytest.mark.parametrize("to", [TO, TO + 27], ids=["whole blocks", "across blocks"])
 def test_what_the_system_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: int, to: int):
     """Blocks of this machine's disks are shared as a whole, or not; a server copies anything."""
     asked = []
