@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pickle
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +77,12 @@ def by_command(model: Path, work: Path) -> None:
     command("hf-to-gguf", model, "--outfile", work / "c.gguf", "--verify")
     assert (work / "c.gguf").read_bytes() == (work / "a.gguf").read_bytes()
     assert json.loads(command("verify", model, work / "c.gguf", "--json").stdout)["same"]
-    assert json.loads(command("inspect", work / "c.gguf", "--json").stdout)["architecture"] == "llama"
+    assert json.loads(command("inspect", work / "c.gguf", "--json").stdout)["summary"]["architecture"] == "llama"
     command("split", work / "c.gguf", work / "part", "--max-tensors", 6)
     command("join", work / "part-00001-of-00002.gguf", work / "joined.gguf")
     assert ggufx.verify(work / "a.gguf", work / "joined.gguf").same
-    (work / "plan.json").write_text(command("plan", "quantize", work / "a.gguf", work / "s.gguf", "q4_0").stdout, encoding="utf-8")
+    planned = command("plan", "quantize", work / "a.gguf", work / "s.gguf", "q4_0").stdout
+    (work / "plan.json").write_text(planned, encoding="utf-8")
     for shard in range(2):
         command("run", work / "plan.json", "--shard", f"{shard}/2")
     command("commit", work / "plan.json")
@@ -87,7 +90,8 @@ def by_command(model: Path, work: Path) -> None:
     pickled = work / "pickled"
     shutil.copytree(model, pickled)
     (pickled / "model.safetensors").unlink()
-    (pickled / "pytorch_model.bin").write_bytes(b"PK")
+    with zipfile.ZipFile(pickled / "pytorch_model.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
     said = command("hf-to-gguf", pickled, "--outfile", work / "p.gguf", status=4).stderr
     assert said.startswith("error: ")
     assert "pip install torch" in said
