@@ -50,7 +50,7 @@ def command(
                                                                     "a comment.")],
     outfile: Annotated[
         str, typer.Option("--outfile", "-o", metavar="FILE", rich_help_panel=OUTPUT,
-                          help="With {name}, {org} and {revision} of the model, and {outtype}; or a folder.")
+                          help="With {name}, {org} and {revision} of the model, and {outtype}; or a folder; also s3://.")
     ] = "{name}-{outtype}.gguf",
     outtype: Annotated[
         str, typer.Option("--outtype", metavar="TYPE[,TYPE]", autocompletion=complete_file_types, rich_help_panel=OUTPUT,

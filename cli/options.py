@@ -82,8 +82,8 @@ Verbose = Annotated[
 Outfile = Annotated[
     str | None, typer.Option(
         "--outfile", "-o", metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
-        help="File to write, {outtype} is filled in; or a folder, for a file named by the GGUF convention. "
-             "[default: the current folder]"),
+        help="File to write, {outtype} is filled in; or a folder, for a file named by the GGUF convention; also "
+             "s3://bucket/... [default: the current folder]"),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", rich_help_panel=RUN, help="Only the plan: tensors, sizes, what is lost.")

@@ -34,9 +34,9 @@ State = Literal["made", "there", "incomplete", "failed"]
 class BatchOptions:
     """What is made of each checkpoint.
 
-    `outfile`: as of hf-to-gguf, with `{org}`, `{name}` and `{revision}` of the checkpoint, or a folder. `check`: results that
-    are there are held byte for byte against what their sources give. `engine`: threads, one checkpoint after another; or ray,
-    each a task of a cluster. The others as of `execute` and `GgufOptions`.
+    `outfile`: as of hf-to-gguf, with `{org}`, `{name}` and `{revision}` of the checkpoint, or a folder; also URLs. `check`:
+    results that are there are held byte for byte against what their sources give. `engine`: threads, one checkpoint after
+    another; or ray, each a task of a cluster. The others as of `execute` and `GgufOptions`.
     """
 
     outtype: tuple[str, ...] = ("auto",)

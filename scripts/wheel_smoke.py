@@ -1,13 +1,19 @@
-"""What an installed ggufx must do, without this checkout: a model made here of nothing but numpy, to GGUF and back.
+"""What an installed ggufx must do, without this checkout and without torch: a model made here of nothing but numpy, to GGUF and
+back, by the API and by the command; and one line where torch is needed.
 
 Run by scripts/wheel in an empty environment.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import pickle
+import shutil
+import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +53,50 @@ def checkpoint(folder: Path) -> Path:
     return folder
 
 
+def adapter(folder: Path) -> Path:
+    """One pair of factors, as peft writes them."""
+    folder.mkdir()
+    name = "base_model.model.model.layers.0.self_attn.o_proj.lora_{}.weight"
+    save_file({name.format("A"): np.full((2, WIDTH), 0.5, np.float32), name.format("B"): np.full((WIDTH, 2), 0.25, np.float32)},
+              folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({
+        "peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["o_proj"], "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": None, "bias": "none", "fan_in_fan_out": False}), encoding="utf-8")
+    return folder
+
+
+def command(*words: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-W", "error::DeprecationWarning:ggufx", "-m", "ggufx", *map(str, words)],
+                          capture_output=True, text=True)
+    assert done.returncode == status, (words, done.stdout, done.stderr)
+    return done
+
+
+def by_command(model: Path, work: Path) -> None:
+    """The same files as the API's; split and joined, in shards; a pickled checkpoint says what it lacks."""
+    command("hf-to-gguf", model, "--outfile", work / "c.gguf", "--verify")
+    assert (work / "c.gguf").read_bytes() == (work / "a.gguf").read_bytes()
+    assert json.loads(command("verify", model, work / "c.gguf", "--json").stdout)["same"]
+    assert json.loads(command("inspect", work / "c.gguf", "--json").stdout)["summary"]["architecture"] == "llama"
+    command("split", work / "c.gguf", work / "part", "--max-tensors", 6)
+    command("join", work / "part-00001-of-00002.gguf", work / "joined.gguf")
+    assert ggufx.verify(work / "a.gguf", work / "joined.gguf").same
+    planned = command("plan", "quantize", work / "a.gguf", work / "s.gguf", "q4_0").stdout
+    (work / "plan.json").write_text(planned, encoding="utf-8")
+    for shard in range(2):
+        command("run", work / "plan.json", "--shard", f"{shard}/2")
+    command("commit", work / "plan.json")
+    assert (work / "s.gguf").read_bytes() == (work / "q.gguf").read_bytes()
+    pickled = work / "pickled"
+    shutil.copytree(model, pickled)
+    (pickled / "model.safetensors").unlink()
+    with zipfile.ZipFile(pickled / "pytorch_model.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+    said = command("hf-to-gguf", pickled, "--outfile", work / "p.gguf", status=4).stderr
+    assert said.startswith("error: ")
+    assert "pip install torch" in said
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -59,8 +109,12 @@ def main() -> None:
         assert before.keys() == after.keys()
         assert all(np.array_equal(before[name], after[name]) for name in before)
         assert ggufx.inspect(work / "q.gguf").architecture == "llama"
+        ggufx.lora_to_gguf(adapter(work / "adapter"), base=model, outfile=work / "adapter.gguf")
+        ggufx.gguf_to_hf(work / "adapter.gguf", work / "peft", base=model)
+        ggufx.merge_lora(work / "adapter", work / "merged", base=model)
+        by_command(model, work)
     assert Path(ggufx.__file__).with_name("py.typed").exists()
-    assert "torch" not in sys.modules
+    assert importlib.util.find_spec("torch") is None, "this is to be tried where torch is absent"
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def hf_to_gguf(
     """A checkpoint (folder or Hub id `org/name[@revision]`) -> a GGUF file, or one of each type in a single pass.
 
     outfile       a file, in which `{outtype}` is filled in, or a folder for a file of the conventional name; None: the
-                  current folder
+                  current folder. Also `s3://bucket/name.gguf` or `s3://bucket/folder/`, as of all verbs: written and checked
+                  here, then sent (`WrittenFile.url`)
     outtype       a file type or preset, or several; see `ggufx types`. auto: the model's own
     imatrix       importance matrix, GGUF or legacy; `include_weights`, `exclude_weights`: which of its entries
     calibrate     texts to make an importance matrix of first, as `ggufx.imatrix` does, beside what is written

@@ -96,7 +96,8 @@ def test_a_cluster_makes_the_bytes_of_one_machine(cluster, zoo, tmp_path: Path):
     for model in models:
         shutil.copytree(source, model)
     second = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
-    options = batch.BatchOptions(outtype=("q8_0",), outfile=tmp_path / "{org}.gguf", engine="ray", threads=1, max_memory=1 << 26)
+    options = batch.BatchOptions(outtype=("q8_0",), outfile=tmp_path / "{org}.gguf", engine="ray", threads=1,
+                                 max_memory=1 << 26)
     states = []
     for outcome in batch.convert_each([str(model) for model in models], options):
         states.append(outcome.state)
