@@ -83,6 +83,10 @@ STREAMS = (
     *streams("output_hc", "model.hc_head.hc_head_", "hyper_connection.count", "1"),
 )
 
+# What chooses tokens is in F32 in transformers, whatever the model's type: rounded, it would choose others.
+INDEXERS = tuple(replace(row, hf_dtype="F32") if any(part in str(row.hf[0]) for part in ("k_norm.", "weights_proj.")) else row
+                 for row in INDEXER_TENSORS)
+
 HY_V4 = ArchSpec(
     "hy_v4", ("HYV4ForCausalLM",), "hy_v4",
     hparams=(
@@ -97,7 +101,7 @@ HY_V4 = ArchSpec(
         Note("the runtime turns neighbours of the rotary part, transformers its halves", lambda c: True),
     ),
     tensors=(
-        *EMBED, *NORMS, *ATTN, *ATTN_OUTPUT, *INDEXER_TENSORS,
+        *EMBED, *NORMS, *ATTN, *ATTN_OUTPUT, *INDEXERS,
         GATE,
         R("blk.{b}.attn_sinks.weight", A + "learnable_sink_param", shape="attention.head_count", hf_dtype="F32"),
         *where(dense, *FFN), *where(sparse, *ROUTER, *FUSED_EXPERTS, *in_memory(*SHARED_EXPERTS), *ROUTER_BIAS), *STREAMS,

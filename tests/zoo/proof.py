@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from ggufx.converters.errors import GgufxError, UnsupportedError
+from ggufx.converters.planners.hf_to_gguf import GgufOptions, GgufPlanner
 from ggufx.converters.rules.facts import get_path
 from ggufx.converters.rules.hf_config import TEXT_CONFIGS
 from ggufx.converters.rules.spec import ArchSpec
+from ggufx.converters.run.execute import execute
 from ggufx.converters.sources.packed.logical import open_logical
 from ggufx.converters.sources.packed.tensor import PackedTensor
 
@@ -348,9 +350,6 @@ def merged(loop: Loop) -> Answer:
         return Answer(True, "-", ("draft models take no adapters",))
     if loop.row.unadapted:
         return Answer(True, "-", (loop.row.unadapted,))
-    if loop.name in ("hy4-v4", "deepseek4-v4"):
-        compared = loop.name.removesuffix("-v4")
-        return Answer(True, "-", (f"peft's merge is saved under other names than the checkpoint's; `{compared}` is compared",))
     adapter, theirs, ours = (loop.work / f"merge-{name}" for name in ("adapter", "theirs", "ours"))
     skip, reasons = list(loop.spec.whole.parts if loop.spec.whole else ()), set()
     for attempt in range(2):
@@ -372,6 +371,14 @@ def merged(loop: Loop) -> Answer:
             shutil.rmtree(theirs, ignore_errors=True)
     if not loop.row.shapes:
         merged_by_peft(loop.folder, [adapter], theirs)
+    if loop.name in ("hy4-v4", "deepseek4-v4"):  # peft's is saved under other names: by those that both have in GGUF
+        base, expected, found = (_in_gguf(folder, loop) for folder in (loop.folder, theirs, ours))
+        changed = [name for name in found if not same(found[name], base[name])]
+        wrong = [name for name in found if name not in expected or not any((  # transformers saves some in F32
+            same(found[name], expected[name]), same(found[name], expected[name].bfloat16().float()),
+            min(found[name].shape) < NARROW and close(found[name].bfloat16(), expected[name].bfloat16())))]
+        return Answer(not wrong and bool(changed), f"{len(changed)} equal" if not wrong else "failed",
+                      tuple(f"differs from peft's: {name}" for name in wrong[:3]) or tuple(sorted(reasons)), len(changed))
     base, expected, found = (load_folder(folder) for folder in (loop.folder, theirs, ours))
     expected = {next((n for n in found if n == name or name.endswith(f".{n}") or n.endswith(f".{name}")), name): value
                 for name, value in expected.items()}
@@ -392,6 +399,14 @@ def merged(loop: Loop) -> Answer:
     if wrong or not changed:
         return Answer(False, "failed", (f"differ from peft's: {wrong[:3]}",) if wrong else ("nothing changed",))
     return Answer(True, f"{len(changed)} equal", tuple(sorted(reasons)), len(changed))
+
+
+def _in_gguf(folder: Path, loop: Loop) -> dict[str, Any]:
+    """float32 of a checkpoint's tensors, by their names in GGUF."""
+    made = loop.work / f"{folder.name}-compared.gguf"
+    execute(GgufPlanner(folder, made, GgufOptions(plain=True, tokenizer=False)).plan("f32"))
+    return {name: torch.frombuffer(bytearray(raw), dtype=torch.float32 if kind == "F32" else torch.int32).reshape(shape)
+            for name, (kind, shape, raw) in peers.read_peer_gguf(made).tensors.items()}
 
 
 def same(one: Any, two: Any) -> bool:
@@ -421,15 +436,29 @@ def adapter_back(loop: Loop) -> Answer:
     wrong += ["settings"] if settings[1] != settings[0] | {k: None for k in settings[0] if k == "base_model_name_or_path"} else []
     ggufx.lora_to_gguf(adapter, base=base, outfile=work / "adapter-plain.gguf", plain=True)
     ggufx.gguf_to_hf(work / "adapter-plain.gguf", work / "adapter-foreign", base=base)
-    if loop.row.shapes:
-        ggufx.lora_to_gguf(work / "adapter-foreign", base=base, outfile=work / "adapter-again.gguf", plain=True)
-        first, again = (updates(work / f"adapter-{name}.gguf") for name in ("plain", "again"))
+    known: tuple[str, ...] = ()
+    if not loop.row.shapes:
+        error = peers.relative_error(loop.here(base, work / "adapter-foreign"), loop.here(base, adapter))
+    else:
+        try:
+            ggufx.lora_to_gguf(work / "adapter-foreign", base=base, outfile=work / "adapter-again.gguf", plain=True)
+            first, again = (updates(work / f"adapter-{name}.gguf") for name in ("plain", "again"))
+        except GgufxError as error:  # of modules that transformers has apart: GGUF takes no pair of theirs
+            problems = getattr(error, "problems", [error])
+            if not all(isinstance(problem, UnsupportedError) for problem in problems):
+                raise
+            known = (f"comes back for transformers' modules, and is compared merged: {problems[0].message}",)
+            first, again = (_merged_floats(folder, base, work / f"merged-{folder.name}") for folder in (adapter, work / "adapter-foreign"))
         error = max((peers.relative_error(again[name], first[name]) for name in first), default=0.0) if first.keys() == again.keys() \
             else math.inf
-    else:
-        error = peers.relative_error(loop.here(base, work / "adapter-foreign"), loop.here(base, adapter))
     wrong += ["what it computes"] if error > 1e-4 else []
-    return Answer(not wrong, "equal" if not error else f"{error:.1e}", tuple(f"{what} differ" for what in wrong), error)
+    return Answer(not wrong, "equal" if not error else f"{error:.1e}", tuple(f"{what} differ" for what in wrong) or known, error)
+
+
+def _merged_floats(adapter: Path, base: Path, folder: Path) -> dict[str, np.ndarray]:
+    """The weights of a base with an adapter merged into it."""
+    ggufx.merge_lora(adapter, folder, base=base)
+    return {name: value.float().numpy() for name, value in load_folder(folder).items()}
 
 
 def updates(adapter: Path) -> dict[str, np.ndarray]:
