@@ -51,7 +51,8 @@ EMBEDDINGS, BLOCK = "vision_tower.embeddings.", "vision_tower.encoder.layer.{v}.
 INTERNVL_HF = towered(
     "internvl", ("InternVLForConditionalGeneration", "InternS1ForConditionalGeneration"), hparams=(
         *but(HPARAMS, *(H(f"vision.{key}", f"vision_config.{key}", codec=Codec(first, lambda side: [side, side]))
-                        for key in ("image_size", "patch_size"))), NOTE),
+                        for key in ("image_size", "patch_size"))),
+        Seen("vision_config.use_qk_norm", has("v.blk.0.attn_q_norm.weight")), NOTE),
     tensors=(
         *rows("v.", EMBEDDINGS, {"patch_embd": "patch_embeddings.projection"}, type=CONV),
         R("v.class_embd", f"{EMBEDDINGS}cls_token"),
