@@ -252,8 +252,8 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
         raise UsageError("adapters are merged into a model", file=a, hint="Give the base model first.")
     seen = [form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True)]
     if forms == ("gguf", "gguf") and sum(seen) == 1:
-        projector, model = (a, b) if seen[0] else (b, a)
-        raise UsageError(f"{projector} is a multimodal projector, {model} is not: they hold different things",
+        towers, text = (a, b) if seen[0] else (b, a)
+        raise UsageError(f"{towers} is a multimodal projector, {text} is not: they hold different things",
                          hint="Compare it with its checkpoint, or that with the text model and --mmproj.")
     one = _in_gguf_names(a, forms[0], options, any(seen))
     two = _in_gguf_names(b, forms[1], replace(options, adapters=()), any(seen))

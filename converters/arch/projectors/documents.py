@@ -64,7 +64,7 @@ DOTS_OCR = towered(
 NAMED = {"vision_tower.": "model.vision_encoder.", "multi_modal_projector.": "model.vision_projection."}
 
 
-def named(row: TensorRule) -> TensorRule:
+def of_this_class(row: TensorRule) -> TensorRule:
     """A row of Pixtral's under the names of this class."""
     first, _, rest = row.hf[0].text.partition(".")
     return replace(row, hf=(Template(NAMED[f"{first}."] + rest),))
@@ -73,7 +73,7 @@ def named(row: TensorRule) -> TensorRule:
 LIGHTON = towered(
     "lighton_ocr", ("LightOnOcrForConditionalGeneration", "LightOnOCRForConditionalGeneration"),
     hparams=(*SEEN, projector_type("lightonocr"), Fixed("vision_config.model_type", "pixtral")),
-    tensors=tuple(map(named, (*PATCHED, *MERGED))), sizes={"head_length": BREAKS["sizes"]["head_length"]},
+    tensors=tuple(map(of_this_class, (*PATCHED, *MERGED))), sizes={"head_length": BREAKS["sizes"]["head_length"]},
     aliases=tuple(NAMED.items()),
     example="lightonai/LightOnOCR-1B-1025",
 )

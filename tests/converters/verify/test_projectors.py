@@ -59,7 +59,7 @@ def test_a_projector_is_shown_as_what_it_is(pair):
 def test_a_projector_is_not_compared_with_a_text_model(pair):
     folder, text, projector = pair
     for a, b in ((text, projector), (projector, text)):
-        with pytest.raises(GgufxError, match="is a multimodal projector, .* is not: they hold different things"):
+        with pytest.raises(GgufxError, match=r"is a multimodal projector, .* is not: they hold different things"):
             ggufx.verify(a, b)
     with pytest.raises(GgufxError, match="is no projector"):
         ggufx.verify(folder, text, mmproj=text)
