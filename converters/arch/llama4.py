@@ -67,7 +67,7 @@ LLAMA4 = ArchSpec(
 )
 
 LLAMA4_VL = Whole(
-    "Llama4ForConditionalGeneration", "llama4", LLAMA4, MULTIMODAL,
+    "Llama4ForConditionalGeneration", "llama4", LLAMA4, (*MULTIMODAL[1:], *MULTIMODAL[:1]),
     dict.fromkeys(("vision_model.", "multi_modal_projector.", "model.vision_model.", "model.multi_modal_projector.")),
     example="unsloth/Llama-4-Scout-17B-16E-Instruct", modules=MULTIMODAL[2:],
 )

@@ -212,9 +212,11 @@ def _check_widths(text: Part, seen: Part, file: Path) -> None:
 
 
 def _preferred(spec: ArchSpec) -> tuple[tuple[str, str], ...]:
-    """How the class spells the names of its text part's table: one prefix for those of the base model."""
+    """How the class spells the names of its text part's table: one prefix for those of the base model, and the same for its
+    head where that is the whole part's."""
     aliases = spec.aliases if spec.whole else ()
-    return (next((a for a in aliases if a[1]), None) or next(iter(aliases), ("", "")),)
+    first = next((a for a in aliases if a[1]), None) or next(iter(aliases), ("", ""))
+    return (first, *(a for a in aliases if not a[1] and first == (a[0] + first[1], first[1]) and a != first))
 
 
 def _joined(name: str, spec: ArchSpec, towers: Projector, text: Config, seen: Config) -> Config:

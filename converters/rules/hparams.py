@@ -49,7 +49,7 @@ def _unfit(rule: HparamRule, error: Exception) -> InputError:
     """A setting that a rule cannot compute with, by its name in config.json or in the file."""
     found = [_where(path) for path in rule.fills] or [(key, "config.json") for key in rule.writes] or [("", "config.json")]
     names, where = " or ".join(name for name, _ in found), found[0][1]
-    return InputError(f"{where}: {names} cannot be used: {error}", file=where)
+    return InputError(f"{names} cannot be used: {error}", file=where)
 
 
 def _where(path: str) -> tuple[str, str]:

@@ -250,9 +250,13 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
         return one, two, adapter_files(one.config, two.config)
     if options.adapters and forms[0] not in ("checkpoint", "gguf"):
         raise UsageError("adapters are merged into a model", file=a, hint="Give the base model first.")
-    projector = any(form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True))
-    one = _in_gguf_names(a, forms[0], options, projector)
-    two = _in_gguf_names(b, forms[1], replace(options, adapters=()), projector)
+    seen = [form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True)]
+    if forms == ("gguf", "gguf") and sum(seen) == 1:
+        towers, text = (a, b) if seen[0] else (b, a)
+        raise UsageError(f"{towers} is a multimodal projector, {text} is not: they hold different things",
+                         hint="Compare it with its checkpoint, or that with the text model and --mmproj.")
+    one = _in_gguf_names(a, forms[0], options, any(seen))
+    two = _in_gguf_names(b, forms[1], replace(options, adapters=()), any(seen))
     if (one.form in ADAPTERS) != (two.form in ADAPTERS):
         adapter, model = (one, two) if one.form in ADAPTERS else (two, one)
         raise UsageError(f"{adapter.path} is an adapter, {model.path} is a model: they hold different things")
@@ -276,6 +280,9 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: boo
             return of_plan(path, form, MergePlanner(path, options.adapters, VIRTUAL, Quantization()).compared())
         model = read_gguf_model(path)
         if options.projector is not None:
+            if not _is_projector(options.projector):
+                raise UsageError("is no projector (mmproj)", file=options.projector,
+                                 hint="The text model is one of the two that are compared, its projector --mmproj.")
             seen = read_gguf_model(options.projector)
             model = replace(model, tensors={**seen.tensors, **model.tensors},
                             metadata=joined_keys(model.metadata, seen.metadata))

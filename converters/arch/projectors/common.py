@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import isqrt
 from typing import Any
 
 from ...rules.hparam_rules import Key
@@ -43,6 +44,31 @@ def square(key: str) -> Callable[[GgufFacts], Any]:
 
 def text_width(config: Config) -> Any:
     return next((v for path in TEXT_WIDTH if (v := get_path(config, path)) is not MISSING), None) or config["hidden_size"]
+
+
+def _square(facts: GgufFacts) -> int | None:
+    places = size("v.position_embd.weight")(facts)
+    return isqrt(places) * facts.kv["vision.patch_size"] if places else None
+
+
+# The side in pixels of the picture that the table of positions was made for, of a model that takes others as well.
+SQUARE = Seen("vision_config.image_size", _square)
+
+
+def inner_width(width: str, ratio: float) -> Callable[[Config], int]:
+    """How wide the feed-forward part of an eye is, which config.json may say as a multiple of its `width`; `ratio`: that of a
+    config which says neither."""
+    def of(config: Config) -> int:
+        vision = config["vision_config"]
+        return vision.get("intermediate_size") or round(vision[width] * vision.get("mlp_ratio", ratio))
+
+    return of
+
+
+def mlp_ratio(facts: GgufFacts) -> float | None:
+    """How much wider the feed-forward part is than the tower: a whole number where it is one."""
+    width, inner = size("v.blk.0.ffn_down.weight")(facts), size("v.blk.0.ffn_up.weight")(facts)
+    return (inner / width if inner % width else inner // width) if width and inner else None
 
 
 def but(rules: tuple[HparamRule, ...], *others: HparamRule) -> tuple[HparamRule, ...]:

@@ -6,6 +6,8 @@ Source: llama.cpp `conversion/hunyuan.py`, `conversion/dotsocr.py`, `conversion/
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .common import *
 from .pixtral import BREAKS, MERGED, PATCHED, SEEN
 
@@ -59,11 +61,20 @@ DOTS_OCR = towered(
 
 # -- LightOnOCR: Pixtral's tower, without the token that ends a row ----------------------------------------------------
 
+NAMED = {"vision_tower.": "model.vision_encoder.", "multi_modal_projector.": "model.vision_projection."}
+
+
+def of_this_class(row: TensorRule) -> TensorRule:
+    """A row of Pixtral's under the names of this class."""
+    first, _, rest = row.hf[0].text.partition(".")
+    return replace(row, hf=(Template(NAMED[f"{first}."] + rest),))
+
+
 LIGHTON = towered(
     "lighton_ocr", ("LightOnOcrForConditionalGeneration", "LightOnOCRForConditionalGeneration"),
     hparams=(*SEEN, projector_type("lightonocr"), Fixed("vision_config.model_type", "pixtral")),
-    tensors=(*PATCHED, *MERGED), sizes={"head_length": BREAKS["sizes"]["head_length"]},
-    aliases=(("model.vision_encoder.", "vision_tower."), ("model.vision_projection.", "multi_modal_projector.")),
+    tensors=tuple(map(of_this_class, (*PATCHED, *MERGED))), sizes={"head_length": BREAKS["sizes"]["head_length"]},
+    aliases=tuple(NAMED.items()),
     example="lightonai/LightOnOCR-1B-1025",
 )
 

@@ -132,6 +132,7 @@ GEMMA4_UNIFIED = towered(
         projector_type("gemma4uv", "vision.projector_type"), projector_type("gemma4ua", "audio.projector_type"), POOLED,
         *(Computed(f"{part}.{NORM}", epsilon(part), type=F32) for part in ("vision", "audio")),
         Seen("vision_config.mm_posemb_size", size("v.position_embd.weight", 1)),
+        Seen("vision_config.output_proj_dims", size("mm.input_projection.weight", 1)),
     ),
     tensors=(
         R("v.patch_embd.weight", "model.vision_embedder.patch_dense.weight", CHANNELS, type=CONV),

@@ -6,7 +6,7 @@ Source: llama.cpp `conversion/glm.py`; transformers `models/glm4v`, `models/glm_
 from __future__ import annotations
 
 from .common import *
-from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, VISUAL, merges, side
+from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, OUT_WIDTH, VISUAL, merges, side
 
 TENSORS = (
     *FRAMES, R("v.patch_embd.bias", "visual.patch_embed.proj.bias"),
@@ -25,7 +25,7 @@ GLM4V = towered(
               "Glm46VForConditionalGeneration"),
     hparams=(
         *but(seeing(epsilon=None), Computed("vision.image_size", side)),
-        projector_type("glm4v"), *activation("gelu", "silu"), merges(),
+        projector_type("glm4v"), *activation("gelu", "silu"), merges(), OUT_WIDTH, SQUARE,
         H(f"vision.{NORM}", "vision_config.rms_norm_eps", F32, default=1e-5),
     ),
     tensors=TENSORS, aliases=VISUAL,
@@ -51,7 +51,7 @@ GLM5_NEXT = towered(
     "glm5_next", ("Glm5NextForConditionalGeneration",),
     hparams=(
         *but(seeing(epsilon=None), Computed("vision.image_size", side)),
-        projector_type("glm5v"), *activation("gelu", "silu"),
+        projector_type("glm5v"), *activation("gelu", "silu"), OUT_WIDTH,
         H("vision.spatial_merge_size", "vision_config.spatial_merge_size", default=2),
         H(f"vision.{NORM}", "vision_config.rms_norm_eps", F32, default=1e-5),
         H("vision.swiglu_clamp", "vision_config.swiglu_limit", F32, need=False),

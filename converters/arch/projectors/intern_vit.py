@@ -23,14 +23,27 @@ HPARAMS = (
     H("vision.preproc_min_tiles", "min_dynamic_patch", need=False),
     H("vision.preproc_max_tiles", "max_dynamic_patch", need=False),
 )
-NOTE = Note("the runtime gives each patch its neighbour's position (it takes the class token for the last): the file is right",
-            lambda config: True)
+BY_ROOT = (3200, 45)  # width and blocks of the tower that the runtime norms by the root of mean squares
+
+
+def normed(config: Config) -> bool:
+    """Whether queries and keys have norms that the runtime takes for others."""
+    vision = config["vision_config"]
+    said = vision.get("use_qk_norm") or vision.get("qk_normalization")
+    return bool(said) and (vision.get("hidden_size"), vision.get("num_hidden_layers")) != BY_ROOT
+
+
+NOTES = (
+    Note("the runtime gives each patch its neighbour's position (it takes the class token for the last): the file is right",
+         lambda config: True),
+    Note("the runtime norms queries and keys around their mean, but in the tower of 45 blocks: the file is right", normed),
+)
 
 # -- OpenGVLab's own class -------------------------------------------------------------------------------------------
 
 EMBEDDINGS, BLOCK = "vision_model.embeddings.", "vision_model.encoder.layers.{v}."
 INTERNVL = towered(
-    "internvl", ("InternVisionModel", "InternVLChatModel"), hparams=(*HPARAMS, NOTE),
+    "internvl", ("InternVisionModel", "InternVLChatModel"), hparams=(*HPARAMS, *NOTES),
     tensors=(
         *rows("v.", EMBEDDINGS, {"patch_embd": "patch_embedding"}, type=CONV),
         R("v.class_embd", f"{EMBEDDINGS}class_embedding"),
@@ -51,7 +64,8 @@ EMBEDDINGS, BLOCK = "vision_tower.embeddings.", "vision_tower.encoder.layer.{v}.
 INTERNVL_HF = towered(
     "internvl", ("InternVLForConditionalGeneration", "InternS1ForConditionalGeneration"), hparams=(
         *but(HPARAMS, *(H(f"vision.{key}", f"vision_config.{key}", codec=Codec(first, lambda side: [side, side]))
-                        for key in ("image_size", "patch_size"))), NOTE),
+                        for key in ("image_size", "patch_size"))),
+        Seen("vision_config.use_qk_norm", has("v.blk.0.attn_q_norm.weight")), *NOTES),
     tensors=(
         *rows("v.", EMBEDDINGS, {"patch_embd": "patch_embeddings.projection"}, type=CONV),
         R("v.class_embd", f"{EMBEDDINGS}cls_token"),

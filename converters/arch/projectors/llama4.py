@@ -14,6 +14,10 @@ LLAMA4 = towered(
         *seeing(epsilon="norm_eps", default=1e-5), projector_type("llama4"), GELU,
         H("vision.projector.scale_factor", "vision_config.pixel_shuffle_ratio", codec=INVERSE),
         Fixed("vision_config.hidden_act", "gelu", refuse=True),
+        Note("the runtime gives the tokens of an image column by column, not row by row: the file is right", lambda c: True),
+        Seen("vision_config.projector_input_dim", size("mm.model.mlp.1.weight")),
+        Seen("vision_config.projector_output_dim", size("mm.model.mlp.2.weight")),
+        Seen("vision_config.vision_output_dim", size("mm.model.fc.weight", 1)),
     ),
     tensors=(
         R("v.patch_embd.weight", "vision_model.patch_embedding.linear.weight", type=CONV),

@@ -20,7 +20,7 @@ MINICPMV4_6 = towered(
           codec=Codec(FACTORS.__getitem__, {factor: mode for mode, factor in FACTORS.items()}.__getitem__)),
         H("vision.wa_layer_indexes", ("insert_layer_id", "vision_config.insert_layer_id"), default=6,
           codec=Codec(lambda block: [block], lambda blocks: blocks[0])),
-        Fixed("vision_config.hidden_act", "gelu_pytorch_tanh", refuse=True),
+        Fixed("vision_config.hidden_act", "gelu_pytorch_tanh", refuse=True), SQUARE,
     ),
     tensors=(
         *siglip(TOWER, type=CONV),

@@ -14,7 +14,7 @@ BLOCK = "vision_model.transformer.resblocks.{v}."
 STEP3_VL = towered(
     "step3_vl", ("StepVLForConditionalGeneration", "Step3p7ForConditionalGeneration"),
     hparams=(
-        *but(seeing(), Computed("vision.feed_forward_length", lambda c: inner_width(c["vision_config"])),
+        *but(seeing(), Computed("vision.feed_forward_length", inner_width("width", 8960 / 1536)),
              H("vision.image_mean", "processor.image_mean", F32, default=[0.48145466, 0.4578275, 0.40821073]),
              H("vision.image_std", "processor.image_std", F32, default=[0.26862954, 0.26130258, 0.27577711]),
              H(f"vision.{NORM}", "vision_config.layer_norm_eps", F32, default=1e-5)),
@@ -36,10 +36,6 @@ STEP3_VL = towered(
     aliases=(("model.vision_model.", "vision_model."), ("model.vit_large_projector.", "vit_large_projector.")),
     example="stepfun-ai/Step3-VL-10B",
 )
-
-
-def inner_width(vision: Config) -> int:
-    return vision.get("intermediate_size") or round(vision["width"] * vision.get("mlp_ratio", 8960 / 1536))
 
 
 VISION = "model.vision."

@@ -6,7 +6,20 @@ Source: llama.cpp `conversion/qwenvl.py`, `conversion/sarashina2.py`, `conversio
 from __future__ import annotations
 
 from .common import *
-from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, MERGER, SEPARATE, VISUAL, merges, period, side, whole_blocks
+from .qwen_vl import (
+    AROUND,
+    BLOCK,
+    FRAMES,
+    FUSED,
+    MERGER,
+    OUT_WIDTH,
+    SEPARATE,
+    VISUAL,
+    merges,
+    period,
+    side,
+    whole_blocks,
+)
 
 QWEN2_VL = towered(
     "qwen2_vl", ("Qwen2VLForConditionalGeneration", "Qwen2VLModel", "Sarashina2VisionForCausalLM"),
@@ -17,7 +30,7 @@ QWEN2_VL = towered(
              H("vision.feed_forward_length", "vision_config.hidden_size")),
         projector_type("qwen2vl_merger"), merges(),
         Computed(f"vision.{NORM}", lambda c: c.get("rms_norm_eps") or 1e-6, type=F32),  # the text's, as existing files have it
-        Seen("vision_config.mlp_ratio", lambda facts: _ratio(facts)),
+        Seen("vision_config.mlp_ratio", mlp_ratio),
         Fixed("vision_config.hidden_act", "quick_gelu", refuse=True),
     ),
     tensors=(*FRAMES, *AROUND, *SEPARATE, *rows("v.blk.{v}.", BLOCK, {"ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}), *MERGER),
@@ -25,17 +38,11 @@ QWEN2_VL = towered(
 )
 
 
-def _ratio(facts: GgufFacts) -> int | None:
-    """How much wider the feed-forward part is than the tower."""
-    width, inner = size("v.blk.0.ffn_down.weight")(facts), size("v.blk.0.ffn_up.weight")(facts)
-    return inner // width if width and inner else None
-
-
 EXAONE4_5 = towered(
     "exaone4_5", ("Exaone4_5_ForConditionalGeneration",),
     hparams=(
         *but(seeing(epsilon=None), H("vision.image_size", "vision_config.image_size", default=560)),
-        projector_type("exaone4_5"), *activation("gelu", "silu"), merges(),
+        projector_type("exaone4_5"), *activation("gelu", "silu"), merges(), OUT_WIDTH,
         *PIXELS,
         H("vision.attention.head_count_kv", "vision_config.num_key_value_heads", need=False),
         H(f"vision.{NORM}", ("vision_config.rms_norm_eps", "rms_norm_eps"), F32, default=1e-6),

@@ -47,6 +47,7 @@ LFM2_VL = towered(
         Seen("vision_config.num_patches", size("v.position_embd.weight")),
         Seen("projector_use_layernorm", has("mm.input_norm.weight")), Seen("projector_bias", has("mm.1.bias")),
         Seen("projector_hidden_size", size("mm.1.weight")),
+        Seen("vision_config.vision_use_head", lambda facts: False),  # which would pool the whole picture
     ),
     tensors=(
         *matrix(TOWER), *without_patches(siglip(TOWER)),
@@ -86,7 +87,7 @@ PADDLEOCR = towered(
         projector_type("paddleocr"),
         *reversed(PIXELS),  # the order of existing files
         GELU, H(f"vision.{NORM}", ("vision_config.rms_norm_eps", "vision_config.layer_norm_eps"), F32, default=1e-6),
-        TANH, Fixed("vision_config.spatial_merge_size", 2, refuse=True),
+        TANH, Fixed("vision_config.spatial_merge_size", 2, refuse=True), SQUARE,
     ),
     tensors=(*siglip(TOWER, type=CONV), *rows("mm.", "mlp_AR.", {"input_norm": "pre_norm", "1": "linear_1", "2": "linear_2"})),
     ignore=(*pooling_head(TOWER), Template(f"{TOWER}embeddings.packing_position_embedding.weight")),
@@ -139,22 +140,11 @@ PHI4 = towered(
 
 # -- Janus: what it draws with is left out -----------------------------------------------------------------------------
 
-
-def inner_width(config: Config) -> int:
-    vision = config["vision_config"]
-    return vision.get("intermediate_size") or round(vision["hidden_size"] * vision.get("mlp_ratio", 4.0))
-
-
-def mlp_ratio(facts: GgufFacts) -> float | None:
-    width, inner = size("v.blk.0.ffn_down.weight")(facts), size("v.blk.0.ffn_up.weight")(facts)
-    return inner / width if width and inner else None
-
-
 TOWER = "vision_model."
 JANUS = towered(
     "janus", ("JanusForConditionalGeneration",),
     hparams=(
-        *but(seeing(), Computed("vision.feed_forward_length", inner_width)), projector_type("janus_pro"),
+        *but(seeing(), Computed("vision.feed_forward_length", inner_width("hidden_size", 4.0))), projector_type("janus_pro"),
         *activation("gelu", "silu", default="gelu"), Seen("vision_config.mlp_ratio", mlp_ratio),
         Seen("vision_config.projection_dim", size("mm.0.weight")),
     ),

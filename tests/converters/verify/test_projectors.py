@@ -54,3 +54,12 @@ def test_a_projector_is_shown_as_what_it_is(pair):
     found = ggufx.inspect(pair[2])
     assert (found.form, found.facts["projector"], found.facts["tokens"]) == ("mmproj", ["gemma3"], "4 of an image")
     assert found.facts["images"] == "112 x 112 pixels, patches of 14, 4 blocks of width 64, features of 64 values"
+
+
+def test_a_projector_is_not_compared_with_a_text_model(pair):
+    folder, text, projector = pair
+    for a, b in ((text, projector), (projector, text)):
+        with pytest.raises(GgufxError, match=r"is a multimodal projector, .* is not: they hold different things"):
+            ggufx.verify(a, b)
+    with pytest.raises(GgufxError, match="is no projector"):
+        ggufx.verify(folder, text, mmproj=text)
