@@ -53,11 +53,12 @@ def placed(asked: str) -> str:
 
 
 class Skeleton:
-    """`family`: its row; `width`: of a hidden state; `layers`: how many there are."""
+    """`family`: its row; `width`: of a hidden state; `layers`: how many there are; `folder`: the checkpoint's."""
 
     def __init__(self, reading: Reading, stack: ExitStack, device: str = "cpu") -> None:
         """UnsupportedError for a class that no row carries. Files are open as long as `stack`."""
         self._reading, self.device = reading, torch.device(device)
+        self.folder = reading.checkpoint.folder
         whole = reading.spec.whole
         name = whole.text.classes[0] if whole else reading.hf_class
         self.family = family_of(name)
