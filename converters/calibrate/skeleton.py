@@ -82,7 +82,7 @@ class Skeleton:
         return max(4 * sum(p.numel() for p in layer.parameters()) for layer in self._layers)
 
     def activation_bytes(self, tokens: int) -> int:
-        """About what a chunk takes in a layer: rows in and out of its widest weights, their squares in float64, and the weights
+        """About what a chunk takes in a layer: rows in and out of its widest weights, their squares, and the weights
         of attention where they are looked at."""
         config = self._base.config
         widest = max(max(p.shape[-2:]) for layer in self._layers for p in layer.parameters() if p.dim() > 1)
