@@ -159,7 +159,7 @@ def _watched(skeleton: Skeleton, number: int, call: Call, states: States, chunks
     this returns, nothing holds the weights."""
     import torch
 
-    from .observe import LatentObserver, Observer
+    from .observe import LatentObserver, Observer, not_finite
 
     with skeleton.layer(number) as layer, states.open(number) as before, states.open(number + 1, "w+b") as after:
         observer = Observer(dict(layer.named_parameters()))
@@ -169,6 +169,8 @@ def _watched(skeleton: Skeleton, number: int, call: Call, states: States, chunks
             with observer:
                 out = layer(hidden, *call.args, **call.kwargs)
             out = out[0] if isinstance(out, tuple) else out
+            if not torch.isfinite(out.sum(dtype=torch.float64)):
+                raise not_finite("computes numbers that are not finite", skeleton.folder, f"layer {number}")
             states.write(after, chunk, out[0].cpu().numpy())
             done(chunk + 1)
         if latent is not None:

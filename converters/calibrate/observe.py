@@ -131,5 +131,9 @@ def check_finite(seen: Mapping[str, Seen], layer: int, file: Any) -> None:
     """InputError where a sum is no number: weights are damaged, or overflow in float32."""
     for name, one in seen.items():
         if not torch.isfinite(one.sums).all():
-            raise InputError("what it is multiplied by is not finite", file=file, tensor=f"layer {layer}: {name}",
-                             hint="The weights are damaged, or of another kind than config.json says.")
+            raise not_finite("what it is multiplied by is not finite", file, f"layer {layer}: {name}")
+
+
+def not_finite(message: str, file: Any, tensor: str) -> InputError:
+    return InputError(message, file=file, tensor=tensor,
+                      hint="The weights are damaged, or of another kind than config.json says.")

@@ -53,11 +53,12 @@ def placed(asked: str) -> str:
 
 
 class Skeleton:
-    """`family`: its row; `width`: of a hidden state; `layers`: how many there are."""
+    """`family`: its row; `width`: of a hidden state; `layers`: how many there are; `folder`: the checkpoint's."""
 
     def __init__(self, reading: Reading, stack: ExitStack, device: str = "cpu") -> None:
         """UnsupportedError for a class that no row carries. Files are open as long as `stack`."""
         self._reading, self.device = reading, torch.device(device)
+        self.folder = reading.checkpoint.folder
         whole = reading.spec.whole
         name = whole.text.classes[0] if whole else reading.hf_class
         self.family = family_of(name)
@@ -81,7 +82,7 @@ class Skeleton:
         return max(4 * sum(p.numel() for p in layer.parameters()) for layer in self._layers)
 
     def activation_bytes(self, tokens: int) -> int:
-        """About what a chunk takes in a layer: rows in and out of its widest weights, their squares in float64, and the weights
+        """About what a chunk takes in a layer: rows in and out of its widest weights, their squares, and the weights
         of attention where they are looked at."""
         config = self._base.config
         widest = max(max(p.shape[-2:]) for layer in self._layers for p in layer.parameters() if p.dim() > 1)

@@ -74,7 +74,7 @@ def measure(base: Path, files: Sequence[Path], data: Sequence[Path], context: in
         worker.kill()
         raise
     if "error" in answer:
-        raise UnsupportedError(answer["error"], file=base)
+        raise UnsupportedError(answer["error"], file=answer["file"])
     if "rows" not in answer:
         raise InputError(f"llama.cpp ended with {worker.returncode} on one of the files", file=base)
     return [Measured(*file, **row) for file, row in zip(known, answer["rows"], strict=True)]

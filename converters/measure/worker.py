@@ -1,7 +1,8 @@
 """llama.cpp over a text with several files side by side, in a process of its own: an assertion in C ends this one alone.
 
 One JSON request on stdin: {"library", "files", "text", "context", "chunks", "threads"}; the first of the files is the base. On
-stdout a JSON line per chunk, {"done", "of"}, then {"rows": [...]}, the figures of each file (`Sums.row`); or {"error": text}.
+stdout a JSON line per chunk, {"done", "of"}, then {"rows": [...]}, the figures of each file (`Sums.row`); or {"error": text,
+"file": path or null}.
 Chunks and positions are those of llama-perplexity: the second half of each chunk is judged. Nothing is kept but five numbers a
 position. The structures of parameters are taken as 32-bit words; their defaults are compared before any is set.
 """
@@ -149,6 +150,14 @@ def exp(x: np.ndarray) -> np.ndarray:
     return np.exp(x.astype(np.float64)).astype(np.float32)
 
 
+class Refused(RuntimeError):
+    """What llama.cpp does not do, and with which file."""
+
+    def __init__(self, message: str, file: str) -> None:
+        super().__init__(message)
+        self.file = file
+
+
 class Runtime:
     """Files loaded side by side."""
 
@@ -165,7 +174,7 @@ class Runtime:
         for file in files:
             model = ctypes.c_void_p(lib.llama_model_load_from_file(file.encode(), lib.llama_model_default_params()))
             if not model:
-                raise RuntimeError(f"llama.cpp does not load {file}")
+                raise Refused("llama.cpp does not load it", file)
             words = lib.llama_context_default_params()
             if list(words.word[:3]) != DEFAULTS:
                 raise RuntimeError("this version of llama.cpp has other parameters than ggufx knows")
@@ -174,7 +183,7 @@ class Runtime:
             words.word[THREADS] = words.word[THREADS_BATCH] = threads
             made = ctypes.c_void_p(lib.llama_init_from_model(model, words))
             if not made:
-                raise RuntimeError(f"llama.cpp makes no context of {file}")
+                raise Refused("llama.cpp makes no context of it", file)
             self.contexts.append(made)
             self.vocabs.append(ctypes.c_void_p(lib.llama_model_get_vocab(model)))
         self.width = {lib.llama_vocab_n_tokens(vocab) for vocab in self.vocabs}
@@ -215,11 +224,11 @@ class Runtime:
         status = lib.llama_decode(context, batch)
         lib.llama_batch_free(whole)
         if status:
-            raise RuntimeError(f"llama.cpp fails on a chunk, with {status}")
+            raise Refused(f"llama.cpp fails on a chunk, with {status}", self.files[number])
         rows = count - 1 - count // 2
         found = np.ctypeslib.as_array(lib.llama_get_logits(context), (rows, *self.width)).copy()
         if not (found < np.inf).all():
-            raise RuntimeError(f"llama.cpp computes no numbers from {self.files[number]}: are its weights finite?")
+            raise Refused("llama.cpp computes no numbers from it: are its weights finite?", self.files[number])
         return found
 
 
@@ -247,7 +256,7 @@ def main() -> None:
     try:
         say({"rows": run(**json.load(sys.stdin), say=say)})
     except (RuntimeError, OSError, AttributeError) as error:
-        say({"error": str(error)})
+        say({"error": str(error), "file": getattr(error, "file", None)})
 
 
 if __name__ == "__main__":

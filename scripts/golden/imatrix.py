@@ -3,8 +3,8 @@
     python scripts/golden/imatrix.py LLAMA_IMATRIX LABEL [NAME ...]
 
 LLAMA_IMATRIX: the path of the binary; LABEL: its version. NAME: rows of `CASES`, all by default. `NAME.gguf.gz` is the file
-that it wrote, of an F32 file of the zoo's model over its corpus, with a float32 KV cache and without flash attention: by default
-it rounds there. Then, from these: two matrices as one (`merged.gguf.gz`), and what --show-statistics prints (`NAME.txt`).
+that it wrote, of an F32 file of the zoo's model over its corpus, with a float32 KV cache and without flash attention: it rounds
+there by default. Then, from these: two matrices as one (`merged.gguf.gz`), and what --show-statistics prints (`NAME.txt`).
 """
 
 from __future__ import annotations

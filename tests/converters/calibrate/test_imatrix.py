@@ -263,3 +263,20 @@ def test_the_memory_that_is_asked_for_is_enough(zoo, text: Path, tmp_path: Path)
         make_imatrix(zoo("llama"), [text], tmp_path / "out.gguf", ImatrixOptions(SMALL, max_memory=1 << 17))
     megabytes = int(re.search(r"--max-memory (\d+)MB", str(told.value.hint))[1])
     make_imatrix(zoo("llama"), [text], tmp_path / "out.gguf", ImatrixOptions(SMALL, max_memory=megabytes * 10**6))
+
+
+@pytest.mark.parametrize(("weight", "told"), [
+    ("model.layers.1.mlp.down_proj.weight", "layer 1"), ("model.layers.0.mlp.up_proj.weight", "layer 0"),
+])
+def test_weights_that_are_no_numbers(weight: str, told: str, zoo, text: Path, tmp_path: Path):
+    """Also behind the last product that is looked at."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(zoo("llama"), tmp_path / "model")
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    tensors[weight][3, 5] = float("nan")
+    save_file(tensors, tmp_path / "model" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="finite") as error:
+        make_imatrix(tmp_path / "model", [text], tmp_path / "out.gguf", ImatrixOptions(SMALL))
+    assert str(error.value.tensor).startswith(told)
+    assert not (tmp_path / "out.gguf").exists()

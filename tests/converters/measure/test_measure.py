@@ -118,6 +118,11 @@ def test_files_side_by_side(converted, tmp_path: Path):
     assert good["same_top"] >= bad["same_top"]
     assert [f["size"] for f in (base, good, bad)] == [p.stat().st_size for p in files]
     assert base["perplexity"] == pytest.approx(good["perplexity"], rel=0.02)
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(files[1].read_bytes().replace(b"llama.attention.head_count", b"llama.attention.hexd_count"))
+    with pytest.raises(GgufxError, match="does not load it") as refused:
+        measure(files[0], [files[1], damaged], [text], 64)
+    assert str(refused.value.file) == str(damaged)
     text.write_text("a few words")
     with pytest.raises(GgufxError, match="at least 128 are needed"):
         measure(files[0], files[1:], [text], 64)

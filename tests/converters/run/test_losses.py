@@ -15,7 +15,7 @@ from ggufx.converters.planners.quantization import Quantization
 from ggufx.converters.planners.quantize import QuantizePlanner
 from ggufx.converters.run.engines.threads import Threads
 from ggufx.converters.run.execute import execute
-from ggufx.converters.run.losses import partials
+from ggufx.converters.run.losses import partials, sums_of
 from ggufx.quant import dequantize
 from typer.testing import CliRunner
 from zoo.quantized import write_legacy
@@ -42,6 +42,24 @@ def test_partials_add_up_to_the_same_in_any_groups():
         pieces = [partials(numbers[at : at + step]) for at in range(0, len(numbers), step)]
         assert math.fsum(x for piece in pieces for x in piece) == whole
     assert partials([]) == partials([0.0]) == ()
+
+
+@pytest.mark.parametrize("cols", [1, 37, 256])
+def test_bfloat16_is_added_up_as_it_is_stored(cols: int):
+    """The sums are those of its float32 values, with what is no number left out of both."""
+    rng = np.random.default_rng(cols)
+    bits = (rng.normal(size=(3, cols)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    bits[1, 0] = 0x7FC0
+    floats = (bits.astype(np.uint32) << 16).view(np.float32)
+    stored = np.round(floats.astype(np.float16), 1).view(np.uint8).reshape(3, -1)
+    weights = rng.random(cols).astype(np.float32)
+    for how in (None, weights):
+        assert sums_of(bits, "BF16", stored, "F16", how, False) == sums_of(floats, "F32", stored, "F16", how, False)
+
+
+def test_sums_that_are_no_numbers():
+    with pytest.raises(OverflowError):
+        partials([1e308, 1e308])
 
 
 @pytest.mark.parametrize("weighted", [False, True])
