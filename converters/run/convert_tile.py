@@ -75,7 +75,7 @@ def _run_tile(job: TensorJob, tile: Tile, files: Files, weights: Sequence[np.nda
         return ()
     held = [device.read(files, r) for r in sources]
     kind = sources[0].type
-    if {kind} < {r.type for r in sources} <= {*FLOATS}:  # of several types
+    if {kind} < {r.type for r in sources} <= {*FLOATS, *FORMATS}:  # of several types, blocks too
         held, kind = [device.floats(x, r.type) for x, r in zip(held, sources, strict=True)], "F32"
     for op in job.ops:
         if needs_floats(op, kind):
