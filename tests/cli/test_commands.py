@@ -110,7 +110,8 @@ def test_checksums_are_what_sha256sum_reads(gguf: Path, tmp_path: Path):
     (["hf-to-gguf", "{zoo}", "--outtype", "q9_k", "-o", "{tmp}/a.gguf"], ExitStatus.USAGE, "unknown file type 'q9_k'"),
     (["hf-to-gguf", "{zoo}", "--max-memory", "lots"], ExitStatus.USAGE, "not a size"),
     (["hf-to-gguf", "{tmp}/none"], ExitStatus.BAD_INPUT, "no such file or folder"),
-    (["hf-to-gguf", "{tmp}"], ExitStatus.BAD_INPUT, "config.json"),
+    (["hf-to-gguf", "{other}/empty"], ExitStatus.BAD_INPUT, "config.json"),
+    (["hf-to-gguf", "{tmp}"], ExitStatus.USAGE, "has one in it"),
     (["gguf-to-hf", "{zoo}/config.json", "{tmp}/out"], ExitStatus.USAGE, "Give the folder"),
     (["hf-to-gguf", "{other}", "-o", "{tmp}/a.gguf"], ExitStatus.UNSUPPORTED, "LlamaForCausalLM"),
     (["hf-to-gguf", "{zoo}", "-o", "/proc/a.gguf"], ExitStatus.IO, "/proc"),
@@ -125,6 +126,7 @@ def test_exit_codes(arguments, status, words, zoo, tmp_path: Path):
     shutil.copytree(zoo("llama"), other)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"architectures": ["LlamaForCausalLN"]}))
+    (other / "empty").mkdir()
     places = {"zoo": zoo("llama"), "tmp": tmp_path, "other": other}
     done = ggufx(*(a.format(**places) for a in arguments), cwd=tmp_path)
     assert done.returncode == status, done.stderr

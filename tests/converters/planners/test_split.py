@@ -255,7 +255,7 @@ def test_hostile_keys(tmp_path: Path, verb: str, number: int, changes, words: st
     with pytest.raises(GgufxError, match=words) as caught:
         getattr(ggufx, verb)(parts[0], *others[verb], **({"max_tensors": 1} if verb == "split" else {}))
     assert isinstance(caught.value, InputError)
-    assert "\n" not in str(caught.value).replace("\n  give", "")
+    assert str(caught.value).count("\n") == (caught.value.hint is not None)
     assert sorted(tmp_path.iterdir()) == parts
 
 
