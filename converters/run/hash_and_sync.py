@@ -18,6 +18,7 @@ from ... import system
 from .open_files import OpenFiles, storage_error
 
 HASH_AT_ONCE = 8 << 20
+HASH_PIECE = 4 << 20  # at each one a thread waits for the interpreter, which the writers have
 FLUSH_AT_ONCE = 32 << 20
 MAX_AHEAD = 128 << 20  # bytes that wait to be hashed: a tenth of a second's work, in the page cache
 SYNC_INTERVAL = 5.0  # seconds of work that a power failure may cost
@@ -159,7 +160,7 @@ class Trail:
         return file if distance >= (1 if self._ahead > self._limit else HASH_AT_ONCE) else None
 
     def _hash(self, frontier: Frontier, file: int, count: int) -> None:
-        for part in self._files.written(file, frontier.hashed, count):
+        for part in self._files.written(file, frontier.hashed, count, HASH_PIECE):
             frontier.sha256.update(part)
         frontier.hashed += count
 

@@ -166,9 +166,9 @@ class OpenFiles:
         for at in range(start, stop, 1 << 20):
             self.write(file, at, zeros[: stop - at])
 
-    def written(self, file: int, offset: int, nbytes: int) -> Iterator[memoryview]:
-        """What an output holds in a range, piece by piece; each piece is valid until the next."""
-        return (part for _, part in _chunks(*self._outputs[file], offset, nbytes))
+    def written(self, file: int, offset: int, nbytes: int, piece: int = COPY_BUFFER) -> Iterator[memoryview]:
+        """What an output holds in a range, in pieces of at most `piece` bytes; each is valid until the next."""
+        return (part for _, part in _chunks(*self._outputs[file], offset, nbytes, piece))
 
     def checksum(self, file: int, offset: int, nbytes: int) -> int:
         """CRC-32 of a range of an output."""
@@ -188,9 +188,10 @@ class OpenFiles:
         return all(np.array_equal(a, b) for (_, a), b in pairs)
 
 
-def _chunks(source: int | RangeSource, path: Path, offset: int, nbytes: int) -> Iterator[tuple[int, memoryview]]:
+def _chunks(source: int | RangeSource, path: Path, offset: int, nbytes: int,
+            piece: int = COPY_BUFFER) -> Iterator[tuple[int, memoryview]]:
     """Where each piece of a range begins in it, and its bytes."""
-    size = min(nbytes, COPY_BUFFER if isinstance(source, int) else FAR_READ)
+    size = min(nbytes, piece if isinstance(source, int) else FAR_READ)
     buffer = memoryview(bytearray(size))
     for start in range(0, nbytes, size or 1):
         part = buffer[: nbytes - start]

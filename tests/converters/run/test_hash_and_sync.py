@@ -25,9 +25,9 @@ class Hashing(OpenFiles):
         super().__init__([], outputs)
         self.said = said
 
-    def written(self, file, offset, nbytes):
+    def written(self, file, offset, nbytes, *piece):
         self.said(file, nbytes)
-        return super().written(file, offset, nbytes)
+        return super().written(file, offset, nbytes, *piece)
 
 
 @pytest.fixture
@@ -160,6 +160,7 @@ def test_files_are_hashed_side_by_side(outputs, monkeypatch):
         trail.written(1, 0, 900)
         while sum(f.hashed for f in trail._frontiers) < 1800:
             time.sleep(0.001)
+            trail.written(0, 900, 900)  # raises what went wrong
         trail.finish()
 
 
