@@ -23,7 +23,8 @@ from .towers import Tower, build_tower
 
 CHECKS = ("bytes", "own", "foreign", "features", "loads")
 Answer = tuple[bool, str, list[str]]
-TOWER_CONFIGS = ("vision_config", "audio_config")
+TOWER_CONFIGS = ("vision_config", "audio_config", "sound_config")
+SIZES = ("hidden_size", "d_model", "num_hidden_layers", "encoder_layers", "num_attention_heads", "encoder_attention_heads")
 
 
 def make_projector(folder: Path, outfile: Path, outtype: str, plain: bool = False) -> Path:
@@ -121,7 +122,7 @@ class Trial:
                 if self.row.processor.get(k, v) != v and not (isinstance(v, list) and np.allclose(v, self.row.processor[k]))]
         for part in TOWER_CONFIGS:  # what the keys say is in its place
             held, read = source.get(part) or {}, config.get(part, {})
-            why += [f"{part}.{k} = {read[k]!r}, expected {v!r}" for k, v in held.items() if k in read and read[k] != v]
+            why += [f"{part}.{k} = {read.get(k)!r}, expected {v!r}" for k, v in held.items() if read and (k in read or k in SIZES) and read.get(k) != v]
         why += stored_differences({_text_name(n, text, made): v for n, v in renamed.items()}, made)
         return not why, "bit for bit" if not why else "differs", [*why, *(f"note: {note}" for note in plan.notes)]
 
