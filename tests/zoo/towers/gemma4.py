@@ -39,9 +39,8 @@ def _heard(folder, samples):
     made = Gemma4AudioFeatureExtractor(mel_floor=1e-12)([samples], return_tensors="np", pad_to_multiple_of=None)
     frames = np.log(np.maximum(np.exp(made["input_features"]), 1e-3)).astype("float32")
     model = loaded(folder).model
-    for part in (model.audio_tower.subsample_conv_projection.layer0, model.audio_tower.subsample_conv_projection.layer1):
-        part.conv.weight.data = part.conv.weight.data.half().float()
-        part.conv.register_forward_pre_hook(lambda module, given: (given[0].half().float(),))
+    sampled = model.audio_tower.subsample_conv_projection
+    features.round_as_ggml(sampled.layer0.conv, sampled.layer1.conv)
     with torch.inference_mode():
         return features.rows(model.get_audio_features(torch.from_numpy(frames), torch.ones(frames.shape[:2], dtype=torch.bool)))
 
