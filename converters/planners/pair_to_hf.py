@@ -15,6 +15,7 @@ from typing import Any
 from .. import arch
 from ..arch import projectors
 from ..errors import InputError, UnsupportedError, UsageError, raise_all
+from ..io import tokenizer_names
 from ..io.gguf import GgufFile, read_gguf_model
 from ..io.json_file import json_bytes, parse_object
 from ..io.values import plain, text_of
@@ -23,6 +24,7 @@ from ..plan.plan import ConversionPlan
 from ..rules.facts import Config, GgufFacts, get_path, set_path
 from ..rules.spec import ArchSpec, Projector
 from ..sources.hf_folder import taken_for
+from ..sources.hub import PROCESSOR_FILES
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
@@ -41,7 +43,7 @@ from .keyed_tensors import from_keys
 from .own_keys import KEPT, Source, json_key
 from .rounded_values import KEY
 
-OWN_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.json")
+OWN_FILES = (*PROCESSOR_FILES, tokenizer_names.TEMPLATE_JSON)
 
 
 @dataclass
