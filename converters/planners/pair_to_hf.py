@@ -105,7 +105,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     original, _ = original_of(text.model, text.own, path) or (None, None)
     words = GgufReading(text.model, spec, text.own, options, _preferred(spec), notes)
     start = f"{spec.name}."
-    images = GgufReading(seen.model, towers, seen.own, options, notes=notes, beside={
+    images = GgufReading(seen.model, towers, seen.own, options, towers.spelled, notes, beside={
         f"text.{key.removeprefix(start)}": value for key, value in text.keys.items() if key.startswith(start)})
     text_tensors, text_config, text_found, hp = convertible(words, original)
     seen_tensors, seen_config, seen_found, _ = convertible(images, config)

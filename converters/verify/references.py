@@ -15,7 +15,7 @@ def resolve_both(a: str | Path, b: str | Path, *, adapters: bool = False, parts:
                  progress: bool = False) -> tuple[Path, Path]:
     """The paths of `a` and `b`; see `resolve_model`, also for its errors. `adapters`: a folder is an adapter's. `parts`: of a
     checkpoint also those in its folders; so it is where the other is a projector."""
-    refs, paths = (a, b), {}
+    refs, paths = (a, b), dict[int, Path]()
     for n in sorted((0, 1), key=lambda n: not (names_file(refs[n]) or os.path.exists(refs[n]))):  # a file first: it tells more
         what: What = "gguf" if names_file(refs[n]) else "adapter" if adapters else "checkpoint"
         paths[n] = resolve_model(refs[n], what=what, progress=progress, parts=parts or any(map(is_projector, paths.values())))

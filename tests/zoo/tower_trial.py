@@ -11,6 +11,7 @@ from ggufx.converters.planners.hf_to_gguf import GgufOptions
 from ggufx.converters.planners.pair_to_hf import plan_model_to_hf
 from ggufx.converters.planners.projector import ProjectorPlanner
 from ggufx.converters.rules.match import rename
+from ggufx.converters.rules.spec import Projector
 from ggufx.converters.run.execute import execute
 
 import ggufx
@@ -110,7 +111,7 @@ class Trial:
         made, config = stored(back), json.loads((back / "config.json").read_text())
         why = [f"class {config['architectures']}"] if config["architectures"] != [self.row.model.cls] else []
         table = projectors.BY_CLASS[self.row.model.cls][0]
-        renamed = {next((table_name for table_name in rename(n, table.aliases) if table_name in made), n): v
+        renamed = {next((spelling for spelling in _spellings(n, table) if spelling in made), n): v
                    for n, v in self._held(self.row.cropped).items()
                    if not any(part in n for part in self.row.model.float32)}  # of one element type, as was asked
         made = {n: v for n, v in made.items() if not any(part in n for part in (*self.row.cropped, *self.row.model.float32))}
@@ -157,6 +158,13 @@ class Trial:
         if not np.array_equal(made, self.row.features(self.folder, self.row.media), equal_nan=True):
             why.append("other features")
         return not why, "the same features" if not why else "differs", why
+
+
+def _spellings(name: str, table: Projector):
+    """The table's names of a tensor, and what they are called where a pair of others comes back."""
+    for known in rename(name, table.aliases):
+        yield known
+        yield from (own + known.removeprefix(start) for own, start in table.spelled if known.startswith(start))
 
 
 def transformers_warnings(call):
