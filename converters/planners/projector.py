@@ -120,15 +120,20 @@ def with_beside(checkpoint: Checkpoint, name: str) -> tuple[Checkpoint, Config]:
 
 def processor_settings(folder: Path) -> Config:
     """What the processor files say, joined. InputError for one that cannot be read."""
+    said = {name: read_json(folder / name) for name, _ in PROCESSORS if (folder / name).is_file()}
+    for name, text in said.items():
+        if not isinstance(text, dict):
+            raise InputError("must be an object", file=folder / name, found=type(text).__name__)
+    return joined_processors(said)
+
+
+def joined_processors(said: Mapping[str, Config]) -> Config:
+    """The settings of processor files, by their names, as one."""
     out: Config = {}
     for name, inner in PROCESSORS:
-        if (folder / name).is_file():
-            said = read_json(folder / name)
-            if not isinstance(said, dict):
-                raise InputError("must be an object", file=folder / name, found=type(said).__name__)
-            out |= said
-            if isinstance(said.get(inner), dict):
-                out |= said[inner]
+        out |= said.get(name, {})
+        if isinstance(told := said.get(name, {}).get(inner), dict):
+            out |= told
     return out
 
 

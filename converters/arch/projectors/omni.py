@@ -118,8 +118,8 @@ QWEN3_OMNI = towered(
     aliases=(*VISUAL, *AUDIO), spelled=(VISUAL[0], AUDIO[0]),
     example="Qwen/Qwen3-Omni-30B-A3B-Instruct",
 )
-# Published twice: under the names of its own package's class, `thinker.` as Omni's, and of transformers' (`-hf`), which keeps the
-# projector apart and is what a pair of others comes back as: transformers reads no other form.
+# Published twice: under the names of its own package's class, `thinker.` as Omni's, and of transformers' (`-hf`), which keeps
+# the projector apart and is what a pair of others comes back as: transformers reads no other form.
 APART = tuple((f"model.multi_modal_projector.linear_{n}.", f"audio_tower.proj{n}.") for n in "12")
 QWEN3_ASR = towered(
     "qwen3_asr", ("Qwen3ASRForConditionalGeneration",),
