@@ -90,7 +90,9 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         raise UsageError("is no projector (mmproj)", file=mmproj, found=seen.architecture,
                          hint="Give the text model first, and its projector to --mmproj.")
     notes: list[str] = []
-    config = _kept_config(seen) or _kept_config(text)
+    config = _kept_config(seen)
+    if config is None and seen.own is None:  # one that keeps none any more was changed (`edit`): its keys count
+        config = _kept_config(text)
     if config is not None:
         config = taken_for(config, hf_class or (seen.own and seen.own.hf_class) or None)
         name = arch.class_of(config, str(mmproj))
@@ -139,7 +141,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         whole = True
     own_files = (*OWN_FILES, *([f"{towers.beside}/config.json"] if towers.beside else ()))
     processors = {name: _text(seen, json_key(name)) for name in own_files if json_key(name) in seen.keys}
-    if seen.own is None and (told := seen_config.get("processor")):
+    if _kept_config(seen) is None and (told := seen_config.get("processor")):
         processors["preprocessor_config.json"] = json_bytes(told, indent=2, sort_keys=True)
         notes.append("preprocessor_config.json holds what the projector's file tells of it")
     if towers.beside and f"{towers.beside}/config.json" not in processors:
