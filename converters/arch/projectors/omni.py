@@ -107,6 +107,8 @@ QWEN3_OMNI = towered(
         Computed(f"vision.{NORM}", lambda c: thinking(c)["text_config"].get("rms_norm_eps") or 1e-6, type=F32),
         Computed("vision.is_deepstack_layers", lambda c: deep(thinking(c)), f"{VISION}.deepstack_visual_indexes", marked, BOOL),
         Seen(f"{VISION}.num_position_embeddings", size("v.position_embd.weight")),
+        Note("the runtime loads no projector whose eye makes wider features than its ear, as this one's for deeper blocks of "
+             "text: the file is right", lambda c: any(deep(thinking(c)))),
     ),
     tensors=(
         *FRAMES, R("v.patch_embd.bias", "visual.patch_embed.proj.bias"),

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from ggufx.converters.planners.hf_to_gguf import GgufOptions
+from ggufx.converters.planners.projector import ProjectorPlanner
 from zoo.files import stored
 from zoo.tower_trial import Trial
 from zoo.towers import TOWERS
@@ -25,6 +27,8 @@ def test_both_towers_are_where_the_class_looks_for_them(name: str, thinker: str,
         return {kind: set(told[kind]) for kind in ("missing_keys", "mismatched_keys", "unexpected_keys")}
 
     trial = Trial(TOWERS[name], tmp_path)
+    plan = ProjectorPlanner(trial.folder, tmp_path / "x.gguf", GgufOptions()).plan("f16")
+    assert any("no projector whose eye" in note for note in plan.notes) == (name == "qwen3omni-both")
     ok, _, why = trial.foreign()
     assert ok, why
     found = missed(tmp_path / "foreign")
