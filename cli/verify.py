@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -99,12 +99,12 @@ def command(
     from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.sources.hub import resolve_model
     from ..converters.sources.stated import Stated
+    from ..converters.verify.references import resolve_both
     from ..converters.verify.verify import VerifyOptions, base_named, verify
 
     out = Output(json_mode, quiet, verbose)
     check_writable(html, force)
-    one, two = (resolve_model(x, what=_what(x, base), progress=not quiet, parts=mmproj is not None)
-                for x in (a, b))
+    one, two = resolve_both(a, b, adapters=base is not None, parts=mmproj is not None, progress=not quiet)
     base = base or base_named(one, two)
     base_folder = None if base is None else resolve_model(base, what="config", progress=not quiet)
     options = VerifyOptions(base=base_folder, max_rmse=max_rmse, ignore=tuple(ignore), strict=strict, tokenizer=tokenizer,
@@ -123,10 +123,3 @@ def command(
     status = ExitStatus.DONE if report.same else ExitStatus.NO
     out.document({**report.to_json(), "exit_code": int(status)})
     return status
-
-
-def _what(reference: str, base: str | None) -> Literal["checkpoint", "adapter", "gguf"]:
-    """What a Hub reference is asked for."""
-    if ":" in reference:
-        return "gguf"
-    return "checkpoint" if base is None else "adapter"

@@ -85,7 +85,7 @@ QWEN3_ASR = Whole("Qwen3ASRForConditionalGeneration", "qwen3_asr", replace(
     QWEN3VL, hparams=(*without(QWEN3VL.hparams, "n_deepstack_layers"), Const("n_deepstack_layers", 0)),
     defaults={**QWEN3VL.defaults, "max_position_embeddings": 65536, "num_key_value_heads": heads_or(8),
               "tie_word_embeddings": True, "rope_theta": 10000.0}),
-    (*THINKER, *MULTIMODAL), dict.fromkeys(("model.audio_tower.", "model.multi_modal_projector.", "thinker.audio_tower.")),
+    (*MULTIMODAL, *THINKER), dict.fromkeys(("model.audio_tower.", "model.multi_modal_projector.", "thinker.audio_tower.")),
     example="Qwen/Qwen3-ASR-0.6B-hf", modules=MULTIMODAL[:1])
 
 BACK = {"qwen2vl": choice(QWEN2VL), "qwen3vl": choice(QWEN3VL), "qwen3vlmoe": choice(QWEN3VLMOE)}

@@ -55,7 +55,7 @@ KEPT = {
     f"{PREFIX}*_token_id": ("ggufx.config", "ggufx.generation_config", "ggufx.tokenizer*"),
     f"{PREFIX}*": ("ggufx.tokenizer*",),
     "general.sampling.*": ("ggufx.generation_config",),
-    "{arch}.*": ("ggufx.config",),
+    "{arch}.*": ("ggufx.config", "ggufx.preprocessor_config", "ggufx.processor_config"),
 }
 
 

@@ -22,7 +22,6 @@ from .adapter_updates import Adapter
 
 DEFAULT_SHARD_BYTES = 5 * 10**9
 _CARD = ("license", "license_name", "license_link", "language", "languages", "pipeline_tag", "tags", "datasets")
-_PROCESSORS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")  # of what sees or hears
 _VOCABULARY = (tokenizer_names.TOKENIZER_JSON, tokenizer_names.TEKKEN, tokenizer_names.SENTENCEPIECE, *tokenizer_names.UNIGRAM,
                tokenizer_names.VOCAB_JSON, tokenizer_names.VOCAB_TXT, *tokenizer_names.RANKS, tokenizer_names.RWKV)
 
@@ -46,7 +45,7 @@ def side_files(base: Path, checkpoint: Checkpoint, adapters: Sequence[Adapter], 
     """The files beside the weights by name, config.json last, since it makes the folder a model."""
     out: dict[str, bytes] = {}
     tokenizer = next((a.folder for a in reversed(adapters) if _has(a.folder, _VOCABULARY)), base)
-    for folder, patterns in ((base, (*SIDE_FILES, *_PROCESSORS)), (tokenizer, tokenizer_names.PATTERNS)):
+    for folder, patterns in ((base, SIDE_FILES), (tokenizer, tokenizer_names.PATTERNS)):
         for file in _files(folder, patterns):
             replaced = tokenizer is not folder and _fits(file, tokenizer_names.PATTERNS)
             if not replaced and file not in ("README.md", "config.json", *FILES):

@@ -12,17 +12,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import arch
 from ..arch import projectors
-from ..errors import InputError, UnsupportedError, UsageError, raise_all
+from ..errors import GgufxError, InputError, UnsupportedError, UsageError, raise_all
+from ..io import tokenizer_names
+from ..io.files import printable
 from ..io.gguf import GgufFile, read_gguf_model
 from ..io.json_file import json_bytes, parse_object
 from ..io.values import plain, text_of
 from ..notes import Note
 from ..plan.plan import ConversionPlan
-from ..rules.facts import Config, GgufFacts, get_path, set_path
+from ..rules.facts import Config, GgufFacts, Settings, get_path, set_path
+from ..rules.hparams import write_hparams
 from ..rules.spec import ArchSpec, Projector
 from ..sources.hf_folder import taken_for
+from ..sources.hub import PROCESSOR_FILES
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
@@ -39,9 +45,10 @@ from .gguf_to_hf import (
 from .hf_files import assemble, index_of, shards_of, side_files
 from .keyed_tensors import from_keys
 from .own_keys import KEPT, Source, json_key
+from .projector import joined_processors
 from .rounded_values import KEY
 
-OWN_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.json")
+OWN_FILES = (*PROCESSOR_FILES, tokenizer_names.TEMPLATE_JSON)
 
 
 @dataclass
@@ -83,7 +90,9 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         raise UsageError("is no projector (mmproj)", file=mmproj, found=seen.architecture,
                          hint="Give the text model first, and its projector to --mmproj.")
     notes: list[str] = []
-    config = _kept_config(seen) or _kept_config(text)
+    config = _kept_config(seen)
+    if config is None and seen.own is None:  # one that keeps none any more was changed (`edit`): its keys count
+        config = _kept_config(text)
     if config is not None:
         config = taken_for(config, hf_class or (seen.own and seen.own.hf_class) or None)
         name = arch.class_of(config, str(mmproj))
@@ -92,6 +101,10 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
             notes.append("one of the two files is not ggufx's: config.json is that which the other keeps")
     else:
         name, spec, towers = _told(text, seen, hf_class, notes)
+    if config is not None and _kept_config(seen) is not None:
+        _check_keys(seen, towers, config)
+    elif (types := projectors.types_of(seen.facts)) != towers.types:
+        raise InputError(f"is no projector of a {name}", file=mmproj, found=_some(types), expected=_some(towers.types))
     if spec.name != text.architecture:
         raise InputError("the two files are not of one model", file=mmproj, found=f"the projector of a {spec.name} model",
                          expected=f"that of a {text.architecture} model")
@@ -103,7 +116,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
     original, _ = original_of(text.model, text.own, path) or (None, None)
     words = GgufReading(text.model, spec, text.own, options, _preferred(spec), notes)
     start = f"{spec.name}."
-    images = GgufReading(seen.model, towers, seen.own, options, notes=notes, beside={
+    images = GgufReading(seen.model, towers, seen.own, options, towers.spelled, notes, beside={
         f"text.{key.removeprefix(start)}": value for key, value in text.keys.items() if key.startswith(start)})
     text_tensors, text_config, text_found, hp = convertible(words, original)
     seen_tensors, seen_config, seen_found, _ = convertible(images, config)
@@ -128,7 +141,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         whole = True
     own_files = (*OWN_FILES, *([f"{towers.beside}/config.json"] if towers.beside else ()))
     processors = {name: _text(seen, json_key(name)) for name in own_files if json_key(name) in seen.keys}
-    if seen.own is None and (told := seen_config.get("processor")):
+    if _kept_config(seen) is None and (told := seen_config.get("processor")):
         processors["preprocessor_config.json"] = json_bytes(told, indent=2, sort_keys=True)
         notes.append("preprocessor_config.json holds what the projector's file tells of it")
     if towers.beside and f"{towers.beside}/config.json" not in processors:
@@ -172,10 +185,9 @@ def _told(text: Part, seen: Part, hf_class: str | None, notes: list[str]) -> tup
     name = text.architecture
     known = _tables(text)
     found = projectors.classes_of(seen.facts, known)
-    types = ", ".join(str(v) for k, v in seen.keys.items() if k.endswith("projector_type"))
     if not found:
-        raise UnsupportedError(f"no class has a projector of type {types or 'none'} beside a {name} model",
-                               file=seen.model.path)
+        kind = _some(projectors.types_of(seen.facts))
+        raise UnsupportedError(f"no class has a projector of type {kind} beside a {name} model", file=seen.model.path)
     if hf_class is not None:
         found = [(c, spec) for c, spec in found if c == hf_class] or _not_of(hf_class, [c for c, _ in found])
     elif len(found) > 1:
@@ -183,6 +195,10 @@ def _told(text: Part, seen: Part, hf_class: str | None, notes: list[str]) -> tup
         notes.append(f"taken for {found[0][0]}; {others} would have the same files: --as says which it is")
     chosen, towers = found[0]
     return chosen, known[chosen], towers
+
+
+def _some(types: Mapping[str, str]) -> str:
+    return printable(", ".join(types.values())) or "none"
 
 
 def _tables(text: Part) -> dict[str, ArchSpec]:
@@ -199,6 +215,33 @@ def _tables(text: Part) -> dict[str, ArchSpec]:
 
 def _not_of(hf_class: str, known: list[str]) -> list[tuple[str, Projector]]:
     raise UsageError("no class of these two files", expected=" or ".join(known), found=hf_class)
+
+
+def _check_keys(seen: Part, towers: Projector, config: Config) -> None:
+    """Refuse a projector of ggufx's whose keys are not those that the settings in it make."""
+    kept = {name: parse_object(_text(seen, json_key(name)), seen.model.path, non_finite=True)
+            for name in (*PROCESSOR_FILES, f"{towers.beside}/config.json") if json_key(name) in seen.keys}
+    settings = Settings(config, processor=joined_processors(kept))
+    if towers.beside:
+        settings[towers.beside] = kept.get(f"{towers.beside}/config.json", {})
+    problems: list[GgufxError] = []
+    made = plain(write_hparams(towers, settings, [], problems))
+    found = {key: value for key, value in seen.keys.items() if key in made or key.startswith("clip.")}
+    wrong = sorted(key for key in made.keys() | found.keys() if not _same(made.get(key), found.get(key)))
+    if problems or wrong:
+        key = wrong[0] if wrong else "ggufx.config"
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise InputError(f"{key}{more}: not what the settings that the file keeps make", file=seen.model.path,
+                         found=found.get(key), expected=str(problems[0]) if problems else made.get(key),
+                         hint="The file is damaged, or was changed by a program that does not know of ggufx.config.")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are one in a file, where floats are float32."""
+    a, b = np.asarray(one), np.asarray(other)
+    if {a.dtype.kind, b.dtype.kind} in ({"f"}, {"f", "i"}):
+        a, b = a.astype(np.float32), b.astype(np.float32)
+    return np.array_equal(a, b)
 
 
 def _check_widths(text: Part, seen: Part, file: Path) -> None:

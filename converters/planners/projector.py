@@ -13,6 +13,7 @@ from typing import Any
 from .. import arch
 from ..arch import projectors
 from ..errors import Failure, InputError, UsageError
+from ..io import tokenizer_names
 from ..io.json_file import read_json
 from ..io.values import Metadata
 from ..metadata.naming import Kind
@@ -25,6 +26,7 @@ from ..rules.match import rename
 from ..rules.spec import ArchSpec, Projector
 from ..rules.template import TemplateIndex
 from ..sources.hf_folder import Checkpoint
+from ..sources.hub import PROCESSOR_FILES
 from ..sources.subfolders import FOLDERS, folder_of
 from ..tokenizer.folder import Folder
 from ..tokenizer.to_gguf import TokenizerResult, tokenizer_metadata
@@ -43,8 +45,7 @@ class ProjectorPlanner(GgufPlanner):
     """Plans the mmproj file of a checkpoint: `GgufPlanner` with the projector's table, without a tokenizer."""
 
     kind: Kind = "mmproj"
-    texts = ("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
-             "chat_template.json", *(f"{folder}/config.json" for folder in FOLDERS))
+    texts = ("config.json", *PROCESSOR_FILES, tokenizer_names.TEMPLATE_JSON, *(f"{folder}/config.json" for folder in FOLDERS))
 
     def _read(self, folder: Path) -> Reading:
         return read_projector(folder, self.options.hf_class, self.options.pre, self.options.adapters)
@@ -119,15 +120,20 @@ def with_beside(checkpoint: Checkpoint, name: str) -> tuple[Checkpoint, Config]:
 
 def processor_settings(folder: Path) -> Config:
     """What the processor files say, joined. InputError for one that cannot be read."""
+    said = {name: read_json(folder / name) for name, _ in PROCESSORS if (folder / name).is_file()}
+    for name, text in said.items():
+        if not isinstance(text, dict):
+            raise InputError("must be an object", file=folder / name, found=type(text).__name__)
+    return joined_processors(said)
+
+
+def joined_processors(said: Mapping[str, Config]) -> Config:
+    """The settings of processor files, by their names, as one."""
     out: Config = {}
     for name, inner in PROCESSORS:
-        if (folder / name).is_file():
-            said = read_json(folder / name)
-            if not isinstance(said, dict):
-                raise InputError("must be an object", file=folder / name, found=type(said).__name__)
-            out |= said
-            if isinstance(said.get(inner), dict):
-                out |= said[inner]
+        out |= said.get(name, {})
+        if isinstance(told := said.get(name, {}).get(inner), dict):
+            out |= told
     return out
 
 

@@ -176,9 +176,15 @@ class Fixed(NoKey):
     value: Any
     also: tuple[Any, ...] = ()  # spellings that mean the same
     refuse: bool = False  # a model with another value is not what the tensors would say
+    elsewhere: tuple[str, ...] = ()  # paths where other forms of config.json have it
+
+    @property
+    def fills(self) -> tuple[str, ...]:
+        return (self.hf, *self.elsewhere)
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
-        found, value = get_path(config, self.hf), self._value(config)
+        found = next((v for p in self.fills if (v := get_path(config, p)) is not MISSING), MISSING)
+        value = self._value(config)
         if found is not MISSING and found != value and found not in self.also:
             if self.refuse:
                 raise UnsupportedError(f"{self.hf} has no GGUF form", file="config.json", expected=value, found=found)

@@ -192,6 +192,7 @@ class Projector(ArchSpec):
     text: str = "text_config"  # where config.json has the settings of the language model; "": beside the others
     tells: Mapping[str, Fact] = field(default_factory=dict)  # of classes that share the rest, what the file of this one shows
     without: tuple[str, ...] = ()  # beginnings of names that are neither this part's nor the language model's
+    spelled: tuple[tuple[str, str], ...] = ()  # what begins names of a pair of others where it comes back, and in the table
     beside: str = ""  # a folder of the model with a checkpoint of its own (sources/subfolders): the rules see its settings, and
     # the rows its tensors, under the folder's name: `audio_tokenizer.n_mels`, `audio_tokenizer/encoder.conv1.weight`
 

@@ -36,9 +36,10 @@ from .weight_files import ADAPTER, INDEX, PARAMS, first_of, is_original, loose_p
 
 What = Literal["checkpoint", "config", "target", "adapter", "gguf", "any"]
 
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")  # images, sounds
 # Small files worth having where they exist, as fnmatch patterns; the weights are chosen by name from what is there.
 SIDE_FILES = (
-    "config.json", "generation_config.json", "README.md", *tokenizer_names.PATTERNS,
+    "config.json", "generation_config.json", "README.md", *tokenizer_names.PATTERNS, *PROCESSOR_FILES,
     "modules.json", "sentence_bert_config.json", "[0-9]_*/config.json",  # sentence-transformers: pooling
     *quantized.FILES,
 )
@@ -96,7 +97,7 @@ def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool 
     """
     if os.path.exists(ref):
         return Path(ref)
-    where = ObjectReference.parse(str(ref)) or HubReference.parse(_of_hf_url(str(ref)))
+    where = _parse(str(ref))
     if where is None:
         raise InputError(
             "no such file or folder, and not a Hub reference", file=printable(str(ref), 200),
@@ -110,6 +111,16 @@ def resolve_model(ref: str | Path, *, what: What = "checkpoint", progress: bool 
     if what == "any":
         what = _kind(snapshot)
     return _fetch_gguf(snapshot) if what == "gguf" else _fetch_folder(snapshot, what, parts)
+
+
+def names_file(ref: str | Path) -> bool:
+    """Whether this is a reference to a GGUF file, in a repository or a store."""
+    where = _parse(str(ref))
+    return where is not None and where.file is not None
+
+
+def _parse(text: str) -> ObjectReference | HubReference | None:
+    return ObjectReference.parse(text) or HubReference.parse(_of_hf_url(text))
 
 
 def _of_hf_url(text: str) -> str:

@@ -23,7 +23,6 @@ from .. import arch
 from ..errors import GgufxError, UsageError
 from ..io.files import open_regular
 from ..io.gguf import read_gguf_model
-from ..io.values import text_of
 from ..notes import Note, grouped
 from ..planners.adapter_updates import Adapter
 from ..planners.hf_to_gguf import GgufOptions
@@ -39,10 +38,10 @@ from ..sources.hf_folder import Checkpoint, base_of, listed
 from ..sources.original.folder import open_model
 from ..sources.packed.logical import logical
 from ..sources.packed.mlx_adapter import open_adapter
-from ..sources.recognise import expect, recognise
 from ..sources.stated import NOTHING, Stated
 from ..sources.weight_files import is_original
 from .pairs import Comparison, Progress, look_again
+from .references import form_of, is_projector
 from .settings import OWN, Difference, adapter_files, key_values, model_files, settle, tokenizers_differ
 from .side import Side, joined_keys, of_checkpoint, of_gguf, of_plan
 from .tensors import Pair, Verdict, summary
@@ -207,15 +206,6 @@ def verify(a: Path, b: Path, options: VerifyOptions | None = None, *, threads: i
 # ----------------------------------------------------------------------------------------------- what is compared
 
 
-def form_of(path: Path) -> str:
-    """checkpoint or adapter for a folder, gguf for a file (whose header tells whether it is an adapter)."""
-    if not path.is_dir():
-        expect(path, "gguf")
-        return "gguf"
-    found = recognise(path)
-    return "adapter" if found and "adapter" in found[0][0].takes else "checkpoint"
-
-
 def _with_class(a: Path, b: Path, options: VerifyOptions) -> VerifyOptions:
     """The class that a checkpoint is taken for: as asked, else as it was when one of the two was made of the other."""
     forms = {form_of(path): path for path in (a, b)}
@@ -250,7 +240,7 @@ def _sides(a: Path, b: Path, options: VerifyOptions) -> tuple[Side, Side, list[D
         return one, two, adapter_files(one.config, two.config)
     if options.adapters and forms[0] not in ("checkpoint", "gguf"):
         raise UsageError("adapters are merged into a model", file=a, hint="Give the base model first.")
-    seen = [form == "gguf" and _is_projector(path) for path, form in zip((a, b), forms, strict=True)]
+    seen = [is_projector(path) for path in (a, b)]
     if forms == ("gguf", "gguf") and sum(seen) == 1:
         towers, text = (a, b) if seen[0] else (b, a)
         raise UsageError(f"{towers} is a multimodal projector, {text} is not: they hold different things",
@@ -269,10 +259,6 @@ def _stated(path: Path, options: VerifyOptions) -> Stated:
     return options.stated if path.is_dir() and is_original(listed(path)) else NOTHING
 
 
-def _is_projector(path: Path) -> bool:
-    return text_of(read_gguf_model(path).metadata, "general.architecture") == "clip"
-
-
 def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: bool = False) -> Side:
     """`projector`: the other side is the vision and audio parts alone."""
     if form == "gguf":
@@ -280,7 +266,7 @@ def _in_gguf_names(path: Path, form: str, options: VerifyOptions, projector: boo
             return of_plan(path, form, MergePlanner(path, options.adapters, VIRTUAL, Quantization()).compared())
         model = read_gguf_model(path)
         if options.projector is not None:
-            if not _is_projector(options.projector):
+            if not is_projector(options.projector):
                 raise UsageError("is no projector (mmproj)", file=options.projector,
                                  hint="The text model is one of the two that are compared, its projector --mmproj.")
             seen = read_gguf_model(options.projector)

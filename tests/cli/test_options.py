@@ -39,7 +39,7 @@ from ggufx.converters.planners import (
 from ggufx.converters.publish import contents
 from ggufx.converters.report import measure_page, report_html
 from ggufx.converters.sources import hub
-from ggufx.converters.verify import verify
+from ggufx.converters.verify import references, verify
 from typer.testing import CliRunner
 from zoo.files import write_file
 
@@ -312,6 +312,7 @@ def called(monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]) -> 
         monkeypatch.setattr(imatrix_command, "_tell", lambda out, *_: talk(out))
         monkeypatch.setattr(verify, "base_named", lambda a, b: None)
         monkeypatch.setattr(adapter_to_hf, "is_adapter", lambda path: False)
+        monkeypatch.setattr(references, "resolve_both", lambda a, b, **_: (Path(a), Path(b)))
         for module in (hub, merged_weights):
             monkeypatch.setattr(module, "resolve_model", lambda ref, **_: Path(ref))
         for module in (verify_command, measure_command):

@@ -11,6 +11,7 @@ from ggufx.converters.planners.hf_to_gguf import GgufOptions
 from ggufx.converters.planners.pair_to_hf import plan_model_to_hf
 from ggufx.converters.planners.projector import ProjectorPlanner
 from ggufx.converters.rules.match import rename
+from ggufx.converters.rules.spec import Projector
 from ggufx.converters.run.execute import execute
 
 import ggufx
@@ -23,7 +24,8 @@ from .towers import Tower, build_tower
 
 CHECKS = ("bytes", "own", "foreign", "features", "loads")
 Answer = tuple[bool, str, list[str]]
-TOWER_CONFIGS = ("vision_config", "audio_config")
+TOWER_CONFIGS = ("vision_config", "audio_config", "sound_config")
+SIZES = ("hidden_size", "d_model", "num_hidden_layers", "encoder_layers", "num_attention_heads", "encoder_attention_heads")
 
 
 def make_projector(folder: Path, outfile: Path, outtype: str, plain: bool = False) -> Path:
@@ -109,7 +111,7 @@ class Trial:
         made, config = stored(back), json.loads((back / "config.json").read_text())
         why = [f"class {config['architectures']}"] if config["architectures"] != [self.row.model.cls] else []
         table = projectors.BY_CLASS[self.row.model.cls][0]
-        renamed = {next((table_name for table_name in rename(n, table.aliases) if table_name in made), n): v
+        renamed = {next((spelling for spelling in _spellings(n, table) if spelling in made), n): v
                    for n, v in self._held(self.row.cropped).items()
                    if not any(part in n for part in self.row.model.float32)}  # of one element type, as was asked
         made = {n: v for n, v in made.items() if not any(part in n for part in (*self.row.cropped, *self.row.model.float32))}
@@ -121,7 +123,7 @@ class Trial:
                 if self.row.processor.get(k, v) != v and not (isinstance(v, list) and np.allclose(v, self.row.processor[k]))]
         for part in TOWER_CONFIGS:  # what the keys say is in its place
             held, read = source.get(part) or {}, config.get(part, {})
-            why += [f"{part}.{k} = {read[k]!r}, expected {v!r}" for k, v in held.items() if k in read and read[k] != v]
+            why += [f"{part}.{k} = {read.get(k)!r}, expected {v!r}" for k, v in held.items() if read and (k in read or k in SIZES) and read.get(k) != v]
         why += stored_differences({_text_name(n, text, made): v for n, v in renamed.items()}, made)
         return not why, "bit for bit" if not why else "differs", [*why, *(f"note: {note}" for note in plan.notes)]
 
@@ -156,6 +158,13 @@ class Trial:
         if not np.array_equal(made, self.row.features(self.folder, self.row.media), equal_nan=True):
             why.append("other features")
         return not why, "the same features" if not why else "differs", why
+
+
+def _spellings(name: str, table: Projector):
+    """The table's names of a tensor, and what they are called where a pair of others comes back."""
+    for known in rename(name, table.aliases):
+        yield known
+        yield from (own + known.removeprefix(start) for own, start in table.spelled if known.startswith(start))
 
 
 def transformers_warnings(call):

@@ -78,12 +78,17 @@ def for_config(config: Mapping[str, Any], hf_class: str, file: str) -> Projector
     return spec
 
 
+def types_of(facts: GgufFacts) -> dict[str, str]:
+    """The keys of a file that say which projector it is, with their values."""
+    return {key: value for key, value in facts.keys.items() if key.endswith("projector_type") and isinstance(value, str)}
+
+
 def classes_of(facts: GgufFacts, text_classes: Collection[str]) -> list[tuple[str, Projector]]:
     """The classes that a pair of files may be of, the likeliest first, and the table of the projector's file.
 
     `facts`: those of that file; `text_classes`: the classes whose language model the other file may hold.
     """
-    said = {key: value for key, value in facts.keys.items() if key.endswith("projector_type") and isinstance(value, str)}
+    said = types_of(facts)
     found = [spec for spec in SPECS if spec.types == said]
     fitting = [(name, spec) for spec in found for name in spec.classes if name in text_classes]
     told = [(name, spec) for name, spec in fitting if name in spec.tells and spec.tells[name](facts)]

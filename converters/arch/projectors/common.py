@@ -109,15 +109,19 @@ def seeing(config: str | tuple[str, ...] = "vision_config", epsilon: str | None 
 
 
 def hearing(config: str | tuple[str, ...] = "audio_config", epsilon: str | None = "layer_norm_eps",
-            default: float = 1e-5) -> tuple[HparamRule, ...]:
-    """The keys of every audio tower, whose settings stand in this part of config.json."""
+            default: float = 1e-5, whisper: bool = True) -> tuple[HparamRule, ...]:
+    """The keys of every audio tower, whose settings stand in this part of config.json. `whisper`: under Whisper's names, where
+    they come back."""
+    def spelled(first: str, others: tuple[str, ...]) -> tuple[str, ...]:
+        return below(config, *((first,) if whisper else ()), *others)
+
     return (
         Const("has_audio_encoder", True, BOOL),
         Computed("audio.projection_dim", text_width),
-        H("audio.embedding_length", below(config, *reversed(WIDTH))),
-        H("audio.feed_forward_length", below(config, *reversed(FFN))),
-        H("audio.block_count", below(config, "encoder_layers", *BLOCKS)),
-        H("audio.attention.head_count", below(config, "encoder_attention_heads", *HEADS)),
+        H("audio.embedding_length", spelled("d_model", WIDTH)),
+        H("audio.feed_forward_length", spelled("encoder_ffn_dim", FFN)),
+        H("audio.block_count", spelled("encoder_layers", BLOCKS)),
+        H("audio.attention.head_count", spelled("encoder_attention_heads", HEADS)),
         H("audio.num_mel_bins", below(config, "num_mel_bins")),
         *([H(f"audio.{NORM}", below(config, epsilon), F32, default=default)] if epsilon else []),
     )

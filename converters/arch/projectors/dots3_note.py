@@ -41,6 +41,7 @@ DOTS3_NOTE = towered(
         Computed(COUNT, lambda c: [max(0, n) for n in c["vision_config"]["pyramid_num_routed"]],
                  "vision_config.pyramid_num_routed", lambda kv: [n or -1 for n in kv[COUNT]]),
         H("vision.expert_used_count", "vision_config.capacity_factor", codec=Codec(int, int)),
+        *(Seen(f"vision_config.{key}", fact("vision.embedding_length")) for key in ("hidden_size", "adapter_in_dim")),
         Seen("vision_config.adapter_out_dim", fact("vision.projection_dim")),
         *(Fixed(f"vision_config.{key}", value, refuse=True) for key, value in {
             "adapter_type": "patch_merger", "pre_pixel_shuffle": True, "router_scoring_func": "sigmoid", "router_scale": 1.0,

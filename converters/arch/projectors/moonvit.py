@@ -76,14 +76,16 @@ def in_grid(key: str, default: int, shown: Any) -> tuple[HparamRule, ...]:
 AXES = HeadAxes("head_length", "pairs", 2, 2)
 
 
-def moonvit3d(name: str, cls: str, linear: tuple[str, str], spelled: tuple[str, str], **settings: Any) -> Projector:
-    """`linear`: what its two linear maps are called, and `spelled` elsewhere."""
+def moonvit3d(name: str, cls: str, linear: tuple[str, str], spelled: tuple[str, str], sizes: tuple[str, str],
+              **settings: Any) -> Projector:
+    """`linear`: what its two linear maps are called, and `spelled` elsewhere. `sizes`: what its settings of sizes begin with,
+    and elsewhere."""
     return towered(
         name, (cls,),
         hparams=(
             *but(seeing(epsilon=None), Computed("vision.image_size", lambda c: c["vision_config"].get("init_pos_emb_height", 64)
                                                 * c["vision_config"]["patch_size"]),
-                 *(H(f"vision.{key}", below("vision_config", f"vt_{name}", name)) for key, name in {
+                 *(H(f"vision.{key}", below("vision_config", *(start + name for start in sizes))) for key, name in {
                      "embedding_length": "hidden_size", "feed_forward_length": "intermediate_size",
                      "block_count": "num_hidden_layers", "attention.head_count": "num_attention_heads"}.items())),
             projector_type("kimik25"),
@@ -117,9 +119,9 @@ def moonvit3d(name: str, cls: str, linear: tuple[str, str], spelled: tuple[str, 
 
 
 ORDER, NUMBER = ("proj.0", "proj.2"), ("linear_1", "linear_2")
-KIMI_K25 = moonvit3d("kimi_k25", "KimiK25ForConditionalGeneration", ORDER, NUMBER,
+KIMI_K25 = moonvit3d("kimi_k25", "KimiK25ForConditionalGeneration", ORDER, NUMBER, ("vt_", ""),
                      ids={"media_placeholder_token_id": "<|media_pad|>"}, example="moonshotai/Kimi-K2.5")
-GLM5V = moonvit3d("glm5v", "Glm5vForConditionalGeneration", NUMBER, ORDER,
+GLM5V = moonvit3d("glm5v", "Glm5vForConditionalGeneration", NUMBER, ORDER, ("", "vt_"),
                   ids={"media_placeholder_token_id": "<|image|>"}, example="baseten/GLM-5.2-Vision-NVFP4")
 
 SPECS = (KIMI_VL, KIMI_K25, GLM5V)

@@ -50,8 +50,17 @@ def thinking(config: Config) -> Config:
 
 
 def heard(*configs: str) -> tuple[HparamRule, ...]:
-    return (*hearing(configs), Fixed(f"{configs[0]}.activation_function", "gelu", refuse=True))
+    function, *others = (f"{config}.activation_function" for config in configs)
+    return (*hearing(configs), Fixed(function, "gelu", refuse=True, elsewhere=tuple(others)),
+            Seen(f"{configs[0]}.output_dim", fact("audio.projection_dim")))
 
+
+def heard_apart(*configs: str) -> tuple[HparamRule, ...]:
+    """Of an ear of convolutions over frequencies and time."""
+    return (*heard(*configs), Seen(f"{configs[0]}.downsample_hidden_size", size("a.conv2d.1.weight")))
+
+
+OUT_WIDTH = Seen(f"{VISION}.out_hidden_size", fact("vision.projection_dim"))
 
 # -- Qwen2.5-Omni: both towers by one projector type ------------------------------------------------------------------
 
@@ -59,7 +68,7 @@ QWEN25_OMNI = towered(
     "qwen2_5_omni", ("Qwen2_5OmniModel", "Qwen2_5OmniForConditionalGeneration"),
     hparams=(
         *but(seeing(VISION, epsilon=None), H("vision.image_size", f"{VISION}.image_size", default=560)),
-        *heard(f"{THINKER}audio_config"), projector_type("qwen2.5o"), SILU,
+        *heard(f"{THINKER}audio_config"), projector_type("qwen2.5o"), SILU, OUT_WIDTH,
         Computed("vision.n_wa_pattern", lambda c: period(thinking(c)), f"{VISION}.fullatt_block_indexes", whole_blocks),
         Computed(f"vision.{NORM}", lambda c: c.get("rms_norm_eps") or 1e-6, type=F32),  # the text's, as existing files have it
         Fixed(f"{VISION}.window_size", 112, refuse=True),
@@ -73,7 +82,7 @@ QWEN25_OMNI = towered(
         *rows("", "audio_tower.", {"a.post_ln": "ln_post", "mm.a.fc": "proj"}),
     ),
     text=f"{THINKER}text_config", ignore=(Template("audio_tower.audio_bos_eos_token.weight"),), derived=(SINUSOIDS,),
-    aliases=(*VISUAL, *AUDIO),
+    aliases=(*VISUAL, *AUDIO), spelled=(VISUAL[0], AUDIO[0]),
     example="Qwen/Qwen2.5-Omni-3B",
 )
 
@@ -92,12 +101,14 @@ QWEN3_OMNI = towered(
     "qwen3_omni_moe", ("Qwen3OmniMoeForConditionalGeneration",),
     hparams=(
         *but(seeing(VISION, epsilon=None), Computed("vision.image_size", lambda c: side(thinking(c)))),
-        *heard(f"{THINKER}audio_config"), projector_type("qwen3vl_merger", "vision.projector_type"),
-        projector_type("qwen3a", "audio.projector_type"), GELU,
+        *heard_apart(f"{THINKER}audio_config"), projector_type("qwen3vl_merger", "vision.projector_type"),
+        projector_type("qwen3a", "audio.projector_type"), GELU, OUT_WIDTH,
         H("vision.spatial_merge_size", f"{VISION}.spatial_merge_size", default=MERGE),
         Computed(f"vision.{NORM}", lambda c: thinking(c)["text_config"].get("rms_norm_eps") or 1e-6, type=F32),
         Computed("vision.is_deepstack_layers", lambda c: deep(thinking(c)), f"{VISION}.deepstack_visual_indexes", marked, BOOL),
         Seen(f"{VISION}.num_position_embeddings", size("v.position_embd.weight")),
+        Note("the runtime loads no projector whose eye makes wider features than its ear, as this one's for deeper blocks of "
+             "text: the file is right", lambda c: any(deep(thinking(c)))),
     ),
     tensors=(
         *FRAMES, R("v.patch_embd.bias", "visual.patch_embed.proj.bias"),
@@ -106,16 +117,18 @@ QWEN3_OMNI = towered(
         *rows("v.deepstack.{d}.", DEEP, {"norm": "ln_q", "fc1": "mlp.0", "fc2": "mlp.2"}), *SPECTRUM,
     ),
     text=f"{THINKER}text_config", stacks={"d": Stack("deepstack")}, sizes={"deepstack": marked}, derived=(SINUSOIDS,),
-    aliases=(*VISUAL, *AUDIO),
+    aliases=(*VISUAL, *AUDIO), spelled=(VISUAL[0], AUDIO[0]),
     example="Qwen/Qwen3-Omni-30B-A3B-Instruct",
 )
+# Published twice: under the names of its own package's class, `thinker.` as Omni's, and of transformers' (`-hf`), which keeps
+# the projector apart and is what a pair of others comes back as: transformers reads no other form.
+APART = tuple((f"model.multi_modal_projector.linear_{n}.", f"audio_tower.proj{n}.") for n in "12")
 QWEN3_ASR = towered(
     "qwen3_asr", ("Qwen3ASRForConditionalGeneration",),
-    hparams=(*heard(f"{THINKER}audio_config", "audio_config"), projector_type("qwen3a", "audio.projector_type")),
+    hparams=(*heard_apart("audio_config", f"{THINKER}audio_config"),
+             projector_type("qwen3a", "audio.projector_type")),
     tensors=SPECTRUM, derived=(SINUSOIDS,),
-    # transformers keeps the projector apart
-    aliases=(*AUDIO, ("model.multi_modal_projector.linear_1.", "audio_tower.proj1."),
-             ("model.multi_modal_projector.linear_2.", "audio_tower.proj2.")),
+    aliases=(*AUDIO, *APART), spelled=(*APART, AUDIO[1]),
     example="Qwen/Qwen3-ASR-0.6B",
 )
 

@@ -56,7 +56,7 @@ NEMOTRON_VL = towered(
 S, PARAKEET, FRONT = "sound_config", "sound_encoder.encoder.", "sound_encoder.encoder.subsampling."
 A = PARAKEET + "layers.{a}."
 HEARING = (
-    *hearing(S, epsilon=None), Const(f"audio.{NORM}", 1e-5, F32), Const("audio.subsampling_factor", 8),
+    *hearing(S, epsilon=None, whisper=False), Const(f"audio.{NORM}", 1e-5, F32), Const("audio.subsampling_factor", 8),
     H("audio.conv_kernel_size", f"{S}.conv_kernel_size"),
     Seen(f"{S}.subsampling_conv_channels", size("a.conv1d.0.weight")),
     Seen(f"{S}.projection_hidden_size", size("mm.a.mlp.1.weight")),

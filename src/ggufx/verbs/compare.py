@@ -45,11 +45,11 @@ def verify(
     """
     from ..converters.planners.merged_weights import resolve_adapters
     from ..converters.sources.hub import resolve_model
+    from ..converters.verify.references import resolve_both
     from ..converters.verify.verify import VerifyOptions, base_named, verify
 
     check_positive(threads=threads, max_memory=max_memory)
-    one, two = (resolve_model(x, what="gguf" if ":" in str(x) else "checkpoint" if base is None else "adapter",
-                              parts=mmproj is not None) for x in (a, b))
+    one, two = resolve_both(a, b, adapters=base is not None, parts=mmproj is not None)
     base = base or base_named(one, two)
     options = VerifyOptions(
         base=None if base is None else resolve_model(base, what="config"), max_rmse=max_rmse, ignore=tuple(ignore),

@@ -31,7 +31,8 @@ def index(*files: object) -> bytes:
 SMALL = {"config.json": b"{}", "tokenizer.json": b"{}", "README.md": b"# card", "model.safetensors": b"weights"}
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 LARGE = {
-    "config.json": b"{}", "generation_config.json": b"{}", "chat_template.jinja": b"x", "1_Pooling/config.json": b"{}",
+    "config.json": b"{}", "generation_config.json": b"{}", "chat_template.jinja": b"x", "preprocessor_config.json": b"{}",
+    "1_Pooling/config.json": b"{}",
     "additional_chat_templates/tool use.jinja": b"{{ y }}", "model.safetensors.index.json": index(*SHARDS, SHARDS[0]),
     **dict.fromkeys(SHARDS, b"shard"),
     # what nobody needs
@@ -132,11 +133,11 @@ def test_a_checkpoint_is_its_needed_files(hub, ask):
     assert target["files"] == texts({name: data for name, data in SMALL.items() if name in ("config.json", "tokenizer.json")})
     assert small["files"] == texts(SMALL)
     assert (small["origin"], small["commit"]) == ("org/small", hub.repos["org/small"].sha(1))
-    assert large["files"] == texts(dict(list(LARGE.items())[:8]))
+    assert large["files"] == texts(dict(list(LARGE.items())[:9]))
     assert pickled["files"] == {"config.json": "{}", "pytorch_model.bin": "pickle"}
     assert config["path"] == small["path"]
     assert native["files"] == texts(NATIVE)
-    assert len(hub.served) == len(set(hub.served)) == 4 + 8 + 2 + 5
+    assert len(hub.served) == len(set(hub.served)) == 4 + 9 + 2 + 5
 
 
 def test_revisions(hub, ask):

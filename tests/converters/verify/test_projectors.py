@@ -1,5 +1,7 @@
 """A checkpoint that sees against its files: the projector alone, and the pair."""
 
+import json
+
 import numpy as np
 import pytest
 from ggufx.converters.errors import GgufxError
@@ -38,6 +40,16 @@ def test_another_weight_or_setting_is_found(pair, tmp_path):
     report = ggufx.verify(folder, text, mmproj=other)
     assert [p.name for p in report.pairs if not p.verdict.same] == ["v.blk.2.attn_q.weight"]
     assert [d.key for d in report.differences if d.counts] == ["clip.use_gelu"]
+
+
+def test_a_changed_key_comes_back(pair, tmp_path):
+    """Also beside a text model that keeps the config.json of before."""
+    _, text, projector = pair
+    ggufx.edit(projector, tmp_path / "mmproj.gguf", set=["clip.vision.attention.layer_norm_epsilon=0.5",
+                                                         "clip.vision.image_mean=[0.25, 0.25, 0.25]"])
+    ggufx.gguf_to_hf(text, tmp_path / "back", mmproj=tmp_path / "mmproj.gguf")
+    config, seen = (json.loads((tmp_path / "back" / name).read_text()) for name in ("config.json", "preprocessor_config.json"))
+    assert (config["vision_config"]["layer_norm_eps"], seen["image_mean"]) == (0.5, [0.25, 0.25, 0.25])
 
 
 def test_a_projector_stands_beside_a_text_model(pair):

@@ -8,6 +8,13 @@ import numpy as np
 from . import frames, loaded, mel, pixels
 
 
+def round_as_ggml(*convolutions: Any) -> None:
+    """Let convolutions round their weights, and what they take, to float16, as the runtime's do."""
+    for module in convolutions:
+        module.weight.data = module.weight.data.half().float()
+        module.register_forward_pre_hook(lambda _, given: (given[0].half().float(),))
+
+
 def rows(made: Any) -> np.ndarray:
     """The features of all parts, one behind the other."""
     import torch

@@ -64,7 +64,7 @@ ROWS = (
         CLIP, fault=_SINES, drop=_POSITIONS),
     Tower(Model("qwen3asr-hub-ear", "Qwen3ASRForConditionalGeneration", "qwen2", {"model_type": "qwen3_asr", "thinker_config": _THINKER3 | {
         "model_type": "qwen3_asr_thinker", "text_config": _TEXT3 | {"model_type": "qwen3"}}}, shapes=_all(_DENSE, _spectrum("thinker.audio_tower."))),
-        {}, fault=_SINES, drop=_POSITIONS),
+        {}, fault=_SINES, drop=_POSITIONS, size=(128000,)),
     Tower(Model("qwen25omni-both", "Qwen2_5OmniModel", "qwen2", {"model_type": "qwen2_5_omni", "thinker_config": {
         "model_type": "qwen2_5_omni_thinker", "text_config": TEXT | {
             "model_type": "qwen2_5_omni_text", "head_dim": 16, "rms_norm_eps": 1e-6, "hidden_act": "silu", "vocab_size": 430, "rope_parameters": _MROPE},

@@ -8,6 +8,8 @@ import pytest
 from ggufx.converters.errors import GgufxError, InputError, UnsupportedError
 from ggufx.converters.ops import Pad
 from zoo.files import stored
+from zoo.hub import Hub, Repo, point_client_at, running
+from zoo.peers import read_peer_gguf
 from zoo.tower_trial import make_projector
 from zoo.towers import TOWERS, build_tower
 
@@ -32,6 +34,18 @@ def test_a_model_without_the_folder_is_refused(model, tmp_path):
         make_projector(tmp_path / "bare", tmp_path / "mmproj.gguf", "f16")
     ggufx.hf_to_gguf(tmp_path / "bare", tmp_path / "text.gguf")  # which the text needs not
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare", "text.gguf"]
+
+
+def test_a_repository_is_fetched_with_its_folder_and_processor_files(model, tmp_path, monkeypatch):
+    made = make_projector(model, tmp_path / "mmproj.gguf", "f16")
+    files = {path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()}
+    repos = {"org/mimo": files, "org/same": files, "org/made": {"mmproj-mimo.gguf": made.read_bytes()}}
+    with running(Hub({name: Repo([held]) for name, held in repos.items()})) as server:
+        point_client_at(server, monkeypatch, tmp_path / "cache")
+        ggufx.hf_to_gguf("org/same", tmp_path / "again.gguf", mmproj_only=True)
+        assert read_peer_gguf(tmp_path / "again.gguf").tensors.keys() == read_peer_gguf(made).tensors.keys()
+        assert ggufx.verify("org/mimo", made, checksums=False).same
+        assert ggufx.verify("hf://org/mimo", "org/made:mmproj-mimo.gguf", checksums=False).same
 
 
 @pytest.mark.parametrize(("name", "settings", "words"), [

@@ -9,7 +9,8 @@ pytestmark = pytest.mark.skipif(peers.missing_runtime() is not None, reason=str(
 
 
 # Of which transformers made models of other sizes, or none, of what came back of a pair of others.
-REBUILT = ("gemma4-unified-eye", "exaone4-5-eye", "internvl-hf-eye", "glm4v-eye", "glmocr-eye", "llama4-eye", "minicpmv-eye",
+REBUILT = ("gemma4-ear", "qwen3asr-ear", "gemma4-unified-eye", "exaone4-5-eye",
+           "internvl-hf-eye", "glm4v-eye", "glmocr-eye", "llama4-eye", "minicpmv-eye",
            "lfm2vl-eye", "paddleocr-eye", "lighton-eye")
 
 
