@@ -46,7 +46,7 @@ def command(
     with out.progress("commit") as progress:
         result = commit(planned, force=force, threads=threads, max_memory=max_memory, progress=progress,
                         checksums=checksums is not None or out.json_mode or out.verbose, losses=report is not None,
-                        told=report and (lambda result: write_report(report.path, result, report.source)))
+                        told=None if report is None else lambda result: write_report(report.path, result, report.source))
     if checksums is not None:
         write_checksums(checksums, result.files)
     out.failures(result.failures)
@@ -54,7 +54,7 @@ def command(
         out.line(f"{file.path}: {human_bytes(file.size)}")
         if out.verbose:
             out.line(f"{file.sha256}  {file.path}")
-    print_losses(out, result, report and report.path)
+    print_losses(out, result, None if report is None else report.path)
     out.document({
         "direction": planned.direction, "plan": planned.digest(), "seconds": round(result.seconds, 3),
         "notes": [note.to_json() for note in planned.notes],

@@ -16,22 +16,24 @@ from .lanes import LANES, load, splat, store, to_f64
 def squares(x, y, weights, out):
     """Sums over each row of w * (x - y)^2 and of w * x^2 -> float64 [rows, 2].
 
-    x float32 [rows, cols], or uint16: the bits of bfloat16; y float32 [rows, cols]; weights float32 [cols].
+    x float32 [rows, cols], or uint16: the bits of bfloat16; y float32 [rows, cols]; weights float32 [cols], or [0]: all 1.
     """
     rows, cols = x.shape
+    weighted = weights.size > 0
     whole = cols - cols % LANES
     losts, helds = np.empty(LANES, np.float64), np.empty(LANES, np.float64)
     for i in range(rows):
         lost = held = splat(0.0)
         for start in range(0, whole, LANES):
-            w, a = to_f64(load(weights, start)), to_f64(load(x, i * cols + start))
+            w = to_f64(load(weights, start)) if weighted else splat(1.0)
+            a = to_f64(load(x, i * cols + start))
             d = a - to_f64(load(y, i * cols + start))
             lost += w * (d * d)
             held += w * (a * a)
         store(losts, 0, lost)
         store(helds, 0, held)
         for at in range(whole, cols):
-            w, a = np.float64(weights[at]), np.float64(widened(x[i, at]))
+            w, a = np.float64(weights[at]) if weighted else 1.0, np.float64(widened(x[i, at]))
             d = a - np.float64(y[i, at])
             losts[at - whole] += w * (d * d)
             helds[at - whole] += w * (a * a)

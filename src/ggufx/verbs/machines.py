@@ -74,7 +74,7 @@ def commit(
         check_report(report.path, force)
     result = commit(planned, force=force, checksums=checksums, threads=threads, max_memory=max_memory, progress=progress,
                     losses=report is not None,
-                    told=report and (lambda result: write_report(report.path, result, report.source)))
+                    told=None if report is None else lambda result: write_report(report.path, result, report.source))
     if result.failures:
         from ..converters.errors import IncompleteError
 

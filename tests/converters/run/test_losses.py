@@ -19,6 +19,7 @@ from ggufx.converters.run.engines.threads import Threads
 from ggufx.converters.run.execute import execute
 from ggufx.converters.run.losses import partials, sums_of
 from ggufx.quant import dequantize
+from ggufx.quant.cpu.compile import NO_WEIGHTS
 from ggufx.quant.cpu.error import squares
 from typer.testing import CliRunner
 from zoo.quantized import write_legacy
@@ -54,7 +55,7 @@ def test_sums_of_a_row_are_made_in_one_order(cols: int):
     x, y, w = (rng.normal(size=(2, cols)).astype(np.float32) for _ in range(3))
     for weights in (None, w[0]):
         out = np.empty((2, 2), np.float64)
-        squares(x, y, np.ones(cols, np.float32) if weights is None else weights, out)
+        squares(x, y, NO_WEIGHTS if weights is None else weights, out)
         for row in range(2):
             lost, held = [0.0] * 16, [0.0] * 16
             for i, (a, b) in enumerate(zip(x[row].tolist(), y[row].tolist(), strict=True)):
