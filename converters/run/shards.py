@@ -154,9 +154,10 @@ class Sharded(Run):
         return not _lacking(share.tiles, sound)
 
     def forget(self) -> None:
-        """Remove what shards noted."""
+        """Remove what shards noted, also what one noted half when its machine was lost."""
         self.__dict__.pop("found", None)  # what has come since counts too
-        for path in self.found:
+        last = self.plan.outputs[-1].path
+        for path in (*self.found, *last.parent.glob(f"{_escaped(last.name)}.ggufx-shard-*-of-*.*.part")):
             with suppress(OSError):
                 path.unlink()
         del self.found
