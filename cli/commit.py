@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from ..converters.io.whole_files import check_writable
+from ..converters.report.loss_report import check_report, write_report
 from .checksums import write_checksums
+from .conversion import print_losses
 from .exit import ExitStatus, status_of
 from .options import MACHINES, MEMORY, Checksums, Force, Json, MaxMemory, Quiet, Threads, Verbose
 from .output import Output, human_bytes
@@ -31,7 +33,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> ExitStatus:
-    """Check what all shards of a plan wrote, and publish it; a shard that is missing is named."""
+    """Check what all shards of a plan wrote, and publish it, with the plan's --report; a shard that is missing is named."""
     from .. import __version__
     from ..converters.plan.document import read_plan
     from ..converters.run.shards import commit
@@ -39,9 +41,12 @@ def command(
     out = Output(json_mode, quiet, verbose)
     check_writable(checksums, force)
     planned = read_plan(plan, __version__)
+    if (report := planned.report) is not None:
+        check_report(report.path, force)
     with out.progress("commit") as progress:
         result = commit(planned, force=force, threads=threads, max_memory=max_memory, progress=progress,
-                        checksums=checksums is not None or out.json_mode or out.verbose)
+                        checksums=checksums is not None or out.json_mode or out.verbose, losses=report is not None,
+                        told=None if report is None else lambda result: write_report(report.path, result, report.source))
     if checksums is not None:
         write_checksums(checksums, result.files)
     out.failures(result.failures)
@@ -49,6 +54,7 @@ def command(
         out.line(f"{file.path}: {human_bytes(file.size)}")
         if out.verbose:
             out.line(f"{file.sha256}  {file.path}")
+    print_losses(out, result, None if report is None else report.path)
     out.document({
         "direction": planned.direction, "plan": planned.digest(), "seconds": round(result.seconds, 3),
         "notes": [note.to_json() for note in planned.notes],

@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ..converters.io.files import printable
 from ..converters.io.objects import shown
 from ..converters.io.whole_files import check_writable
 from ..converters.notes import Note
-from ..converters.plan.plan import ConversionPlan
+from ..converters.plan.plan import ConversionPlan, PlannedReport
 from ..converters.report.loss_report import by_file, check_report, worst, write_report
 from .checksums import write_checksums
 from .exit import ExitStatus, status_of
@@ -50,13 +51,14 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     from ..converters.run.sending import Sending
 
     if (planned := PLANNED.get()) is not None:
-        if (dry_run or run["resume"] or checksums or report or after or modelfile or run.get("engine", "threads") != "threads"
+        if (dry_run or run["resume"] or checksums or after or modelfile or run.get("engine", "threads") != "threads"
                 or (publishing is not None and publishing.wanted)):
             raise UsageError("a plan says what is made, not how it is carried out or what follows",
-                             hint="Leave out --dry-run, --resume, --checksums, --report, --verify, --modelfile, --engine, "
+                             hint="Leave out --dry-run, --resume, --checksums, --verify, --modelfile, --engine, "
                                   "--push and --card; `ggufx commit` has --checksums, `ggufx push` pushes.")
-        refuse(plan, force=run["force"])
-        planned.append(plan)
+        check_report(report, run["force"])
+        refuse(plan, force=run["force"], losses=report is not None)
+        planned.append(plan if report is None else replace(plan, report=PlannedReport(report, source)))
     out.failures(refused)
     out.notes([*plan.notes, *_fallbacks(plan)])
     if planned is not None:
@@ -87,7 +89,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     out.failures(result.failures)
     failures = (*refused, *result.failures)
     _print_result(out, plan, result, source, failures)
-    _print_losses(out, result, report)
+    print_losses(out, result, report)
     reports = {}
     ahead = None if publishing is None or failures else publishing.ahead(result)
     for written, compare in (after or {}).items():
@@ -196,7 +198,7 @@ def _print_result(out: Output, plan: ConversionPlan, result: Result, source: str
     out.line(f"from {source} ({_model(plan)}){total} in {result.seconds:.1f} s{where}")
 
 
-def _print_losses(out: Output, result: Result, report: Path | None) -> None:
+def print_losses(out: Output, result: Result, report: Path | None) -> None:
     """Totals, the worst tensors, and where the report is."""
     from ..converters.run.losses import file_loss
 

@@ -47,8 +47,9 @@ def command(
     out = Output(json_mode, quiet, verbose)
     index, count = map(int, shard.split("/"))
     with out.compiling(), out.progress("run") as progress:
-        done = run_shard(read_plan(plan, __version__), index, count, threads=threads, max_memory=max_memory, device=device,
-                         progress=progress)
+        planned = read_plan(plan, __version__)
+        done = run_shard(planned, index, count, threads=threads, max_memory=max_memory, device=device, progress=progress,
+                         losses=planned.report is not None)
     if done.committed:
         out.line(f"shard {shard}: nothing to do, the result is committed already; remove it to make it anew")
     else:

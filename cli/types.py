@@ -24,7 +24,8 @@ $ ggufx types model-bf16.gguf
 def command(
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", show_default=False,
-                                   help="Checkpoint folder, GGUF file or their Hub reference: what it weighs at each type.")
+                                   help="Checkpoint folder, GGUF file or their Hub reference, or a folder of GGUF files with "
+                                        "measure.json: what it weighs at each type.")
     ] = None,
     target: Target = None,
     json_mode: Json = False,
@@ -68,6 +69,9 @@ def _print_sizes(out: Output, made: list[FileType], model: str, target: str | No
     from ..converters.sources.hub import resolve_model
 
     path = resolve_model(model, what="gguf" if ".gguf" in model else "checkpoint", progress=not out.quiet, headers=True)
+    beside = measured_beside(path if path.is_dir() else path.parent)
+    if beside.model is not None and path.is_dir() and not (path / "config.json").exists():
+        path = beside.model
     guessed = None if target is None else resolve_model(target, what="target", progress=not out.quiet, headers=True)
     sizes = type_sizes(path, [row.name.lower() for row in made], guessed)
     sizes.sort(key=lambda size: -(size.bytes or 0))
@@ -77,7 +81,6 @@ def _print_sizes(out: Output, made: list[FileType], model: str, target: str | No
         needs = ["with --imatrix"] * size.needs_imatrix + [f"{size.fallbacks} of another type"] * (size.fallbacks > 0)
         rows.append((size.file_type, human_bytes(size.bytes or 0) if size.bytes else "", size.bits_per_weight or "",
                      size.refused or "; ".join([*needs, use[size.file_type]])))
-    beside = measured_beside(path if path.is_dir() else path.parent)
     measured = beside.by_type
     if measured:
         rows = [(*row[:3], f"{measured[size.file_type].divergence:.6f}" if size.file_type in measured else "", row[3])

@@ -33,7 +33,8 @@ def entries_of(reading: Reading, skeleton: Skeleton, number: int, seen: Mapping[
             known[spelling] = one, expert
             shapes[spelling] = shape if expert is None else (shape[1] // parts, shape[2])
     problems: list[GgufxError] = []
-    found = match_hf(reading.spec, reading.hp, shapes, str(reading.checkpoint.folder), problems)
+    spec = reading.spec.whole.text if reading.spec.whole else reading.spec  # the class is that of the text part, as are shapes
+    found = match_hf(spec, reading.hp, shapes, str(reading.checkpoint.folder), problems)
     up = f"{skeleton.family.latent.attention}.{skeleton.family.latent.up}.weight" if skeleton.family.latent else ""
     out: dict[str, Entry] = {}
     for match in found.matches:

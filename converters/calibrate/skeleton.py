@@ -74,6 +74,9 @@ class Skeleton:
             for key, buffer in holder._buffers.items():
                 holder._buffers[key] = None if buffer is None else buffer.to(self.device)
         self.width = model.config.hidden_size
+        layout = whole.layout if whole else ()
+        self._laid_out = {name: match.ops[0] for match in reading.found.matches if match.rule in layout
+                          for group in match.hf for name in group}  # the rest of the row is that of the text part's
 
     # -- weights -----------------------------------------------------------------------------------------------------
 
@@ -142,8 +145,12 @@ class Skeleton:
         return self._reading.found.names.get(name)
 
     def _parameter(self, prefix: str, name: str, shape: torch.Size) -> nn.Parameter:
-        if (stored := self._stored(prefix + self.table_name(name))) is not None:
-            return self._as_parameter(self._read(stored), shape, name)
+        spelling = prefix + self.table_name(name)
+        if (stored := self._stored(spelling)) is not None:
+            values = self._read(stored)
+            if (op := self._laid_out.get(spelling)) is not None:
+                values = torch.from_numpy(op.forward([values.numpy()])[0])
+            return self._as_parameter(values, shape, name)
         if (codes := self._stored(prefix + name + "_blocks")) is not None:
             return self._as_parameter(self._mxfp4(codes).transpose(1, 2).contiguous(), shape, name)
         found = [self.expert_names(name, e) for e in range(shape[0])]

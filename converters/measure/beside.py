@@ -34,6 +34,12 @@ class Beside:
     def notes(self) -> tuple[Note, ...]:
         return (Note(f"{self.path} tells of other files than those that lie there", *self.others),) if self.others else ()
 
+    @property
+    def model(self) -> Path | None:
+        """What a folder of nothing but GGUF files is a model of: the file that the others were held against, or, where that is
+        not there any more, the largest of them."""
+        return max(self.files, key=lambda m: (m.path.name == self.base, m.size)).path if self.files else None
+
     @cached_property
     def by_type(self) -> dict[str, Measured]:
         """The figures by file type, in lower case; of several files of a type, the smallest one's. Without the base."""

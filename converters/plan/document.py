@@ -12,7 +12,7 @@ from ..errors import InputError, UsageError
 from ..io.json_file import read_json
 from ..io.objects import url_of
 from ..io.ranges import elsewhere
-from .plan import ConversionPlan
+from .plan import ConversionPlan, PlannedReport
 
 FORMAT = 1
 MAX_BYTES = 8 << 30  # headers with large vocabularies for many types, importance matrices
@@ -36,7 +36,8 @@ def plan_document(plan: ConversionPlan, version: str) -> dict[str, Any]:
         plan, inputs=tuple(replace(i, path=_absolute(i.path)) for i in plan.inputs),
         outputs=tuple(replace(o, path=_absolute(o.path)) for o in plan.outputs),
         folder=plan.folder and _absolute(plan.folder), folders=tuple(map(_absolute, plan.folders)))
-    return {"ggufx_plan": FORMAT, "version": version, "digest": plan.digest(), "plan": plan.to_json()}
+    report = plan.report and {"path": str(_absolute(plan.report.path)), "source": plan.report.source}
+    return {"ggufx_plan": FORMAT, "version": version, "digest": plan.digest(), "plan": plan.to_json(), "report": report}
 
 
 def read_plan(path: Path, version: str) -> ConversionPlan:
@@ -54,6 +55,8 @@ def plan_of(found: Mapping[str, Any], version: str, path: Path | None = None) ->
                          hint="All machines need the same version; plan again.")
     try:
         plan = ConversionPlan.from_json(found["plan"])
+        if (report := found.get("report")) is not None:
+            plan = replace(plan, report=PlannedReport(Path(report["path"]), str(report["source"])))
         digest = plan.digest()
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"is a damaged plan ({type(error).__name__}: {error})", file=path) from None

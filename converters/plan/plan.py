@@ -246,6 +246,14 @@ class PlannedTensor:
         return {"name": self.name, "type": self.type, "shape": list(self.shape), "wanted": self.wanted, "set": self.set}
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedReport:
+    """Where what the types lost is written with the result. `source`: what is converted, as it was named."""
+
+    path: Path
+    source: str
+
+
 def bits_per_weight(tensors: Sequence[PlannedTensor]) -> float:
     """Real bits per weight of a whole model, norms included, without padding."""
     return round(8 * sum(t.nbytes for t in tensors) / max(sum(prod(t.shape) for t in tensors), 1), 3)
@@ -257,7 +265,8 @@ class ConversionPlan:
     result says of itself (architecture ...); under `sets`, where several were asked for, that of each.
 
     `imatrix`: float32 [matrices, cols] by entry, which the jobs' `weights` refer to. `folder`: the folder that the result
-    is, and which is made for it, as are `folders`; other outputs go to folders that are there.
+    is, and which is made for it, as are `folders`; other outputs go to folders that are there. `report`: what shards are to
+    note, and `commit` to write; the bytes are the same, and so is the digest.
     """
 
     direction: str
@@ -270,6 +279,7 @@ class ConversionPlan:
     imatrix: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
     folder: Path | None = None
     folders: tuple[Path, ...] = ()
+    report: PlannedReport | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         results = ", ".join(str(self.folder or path) for path in self.results)

@@ -122,10 +122,8 @@ def execute(
         from .on_ray import execute_on_ray
 
         _refuse_objects(plan)
-        if losses:
-            raise UsageError("what types lose is not looked at on a Ray cluster", hint="Leave out --report, or --engine ray.")
         return execute_on_ray(plan, threads=threads, max_memory=max_memory, device=device, resume=resume, force=force,
-                              progress=progress, checksums=checksums)
+                              progress=progress, checksums=checksums, losses=losses)
     run = Run(plan, threads, max_memory, progress, losses)
     engine = choose(device, plan.jobs, threads) if engine is None or isinstance(engine, str) else engine
     return run(resume, keep_partial, force, engine, checksums)
@@ -304,7 +302,7 @@ class Run:
         foreign = {i for i in there if not staging.parts[i].published}
         # A tile in which an output failed is converted anew, since the failure is to be told again.
         # So is one of which it is not known what it lost.
-        dropped = {r for r in sound if NO_CHECKSUM in r.checksums or (self.losses and r.checksums and not r.sums)
+        dropped = {r for r in sound if NO_CHECKSUM in r.checksums or not self.tells(r)
                    or any(region.file in foreign for region in self.jobs[r.job].outputs)}
         for receipt in dropped:
             self._count(receipt, -1)
@@ -383,6 +381,10 @@ class Run:
         """Raise why, if no set of outputs is left that can be made."""
         if self.failed and len(self.failed) == len(self.plan.sets):
             raise_all(self.failed.values())
+
+    def tells(self, receipt: Receipt) -> bool:
+        """Whether a receipt says what is asked for of losses: a copy has none."""
+        return self.losses is None or not receipt.checksums or bool(receipt.sums)
 
     def _note_losses(self, receipt: Receipt) -> None:
         if self.losses:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...quant import dequantize
+from ...quant.dispatch import kernel
 from ..errors import UsageError
 from ..io.gguf import planned_header
 from ..plan.plan import ConversionPlan, TensorJob, region_bytes
@@ -47,37 +47,37 @@ def sums_of(bits: np.ndarray, kind: str, data: np.ndarray, target: str, weights:
     `weights`: float32 [cols]. `vector`: the array is one row, which may have been cut anywhere. Pairs that are not finite count
     nothing.
     """
+    from ...quant.cpu.compile import NO_WEIGHTS
     from ...quant.cpu.error import squares
 
     if not bits.size:
         return (), ()
     rows, cols = bits.shape
     data = data.view(np.uint8).reshape(rows, -1)
-    width = np.ones(1 if vector else cols, np.float32) if weights is None or vector else np.array(weights, np.float32)
+    width = 1 if vector else cols
+    w = NO_WEIGHTS if weights is None or vector else np.array(weights, np.float32)
     step = min(rows, max(1, CACHED // cols))
     before, after = np.empty((step, cols), np.float32), np.empty((step, cols), np.float32)
-    found = np.empty((bits.size // len(width), 2), np.float64)
+    found = np.empty((bits.size // width, 2), np.float64)
     for start in range(0, rows, step):
         stop = min(start + step, rows)
         x = (bits[start:stop].view(np.uint16) if kind == "BF16" else
-             _floats(bits[start:stop].view(np.uint8), kind, before[: stop - start])).reshape(-1, len(width))
+             _floats(bits[start:stop].view(np.uint8), kind, before[: stop - start])).reshape(-1, width)
         y = _floats(data[start:stop], target, after[: stop - start]).reshape(x.shape)
-        out = found[start * cols // len(width) : stop * cols // len(width)]
-        squares(x, y, width, out)
+        out = found[start * cols // width : stop * cols // width]
+        squares(x, y, w, out)
         if not np.isfinite(out).all():
             x = _floats(bits[start:stop].view(np.uint8), kind, before[: stop - start]).reshape(y.shape)
             sound = np.isfinite(x) & np.isfinite(y)
-            squares(np.where(sound, x, np.float32(0)), np.where(sound, y, np.float32(0)), width, out)
+            squares(np.where(sound, x, np.float32(0)), np.where(sound, y, np.float32(0)), w, out)
     lost, held = found.T
     return partials(lost), partials(held)
 
 
 def _floats(blocks: np.ndarray, kind: str, out: np.ndarray) -> np.ndarray:
-    """In memory that stays in the cache."""
-    if kind == "F32":
-        out[...] = blocks.view(np.float32)  # what is read-only would be another type to Numba
-        return out
-    return dequantize(blocks, kind, threads=1, out=out)
+    """In memory that stays in the cache. By the kernel itself: what `dequantize` checks takes as long as so few numbers."""
+    kernel(kind, "dequantize", "cpu")(np.require(blocks, requirements="W"), out)  # Numba takes read-only for another type
+    return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,23 +28,24 @@ _PLANS: dict[str, ConversionPlan] = {}  # of a node's process, the last one, by 
 
 def execute_on_ray(plan: ConversionPlan, *, threads: int | None = None, max_memory: int = 1 << 30, device: str = "auto",
                    resume: bool = False, force: bool = False, progress: Progress | None = None,
-                   checksums: bool = True) -> Result:
+                   checksums: bool = True, losses: bool = False) -> Result:
     """`execute` on a cluster: the same options, bytes and errors. `threads`, `max_memory`: of each task.
 
     A value that has no place in one of several sets of outputs ends the whole.
     """
     begun = time.monotonic()
-    run = Sharded(plan, threads, max_memory, None)
+    run = Sharded(plan, threads, max_memory, None, losses)
     if resume and (is_interrupted(plan) or any(o.path.exists() for o in plan.outputs)):
         return execute(plan, threads=threads, max_memory=max_memory, device="cpu", resume=True, force=force, progress=progress,
-                       checksums=checksums)  # what one machine left, or a result that is only to be checked
+                       checksums=checksums, losses=losses)  # what one machine left, or a result that is only to be checked
     run.refuse(resume, force)
     with RayTasks(threads, max_memory, device) as tasks:
         if not resume:
             run.forget()
         try:
             done = _run(run, tasks, plan, max_memory, progress)
-            result = commit(plan, force=force, threads=threads, max_memory=max_memory, checksums=checksums)
+            result = commit(plan, force=force, threads=threads, max_memory=max_memory, checksums=checksums,
+                            losses=losses)
         except BaseException as error:
             if not isinstance(error, Exception) and not resume:
                 error.add_note("What is done is kept: the same call with --resume goes on from there.")
@@ -69,7 +70,8 @@ def _run(run: Sharded, tasks: RayTasks, plan: ConversionPlan, max_memory: int, p
         for output in plan.outputs:
             stack.enter_context(shared_part(output))
         document = tasks.share(json.dumps(plan_document(plan, __version__)))
-        calls = [(document, index, count, tasks.threads, max_memory, tasks.device) for index in range(count)]
+        calls = [(document, index, count, tasks.threads, max_memory, tasks.device, run.losses is not None)
+                 for index in range(count)]
         for number, shard in tasks.each(_shard, calls):
             done.append(shard)
             if progress is not None:
@@ -85,9 +87,10 @@ def _count(run: Sharded, tasks: RayTasks) -> int:
     return min(MAX_SHARDS, max(SHARDS_AT_ONCE * tasks.at_once, round(nanoseconds / (SECONDS * 1e9) / tasks.threads)))
 
 
-def _shard(document: str, index: int, count: int, threads: int, max_memory: int, device: str) -> ShardResult:
+def _shard(document: str, index: int, count: int, threads: int, max_memory: int, device: str, losses: bool) -> ShardResult:
     """What a node does."""
     if document not in _PLANS:
         _PLANS.clear()
         _PLANS[document] = plan_of(json.loads(document), __version__)
-    return run_shard(_PLANS[document], index, count, threads=threads, max_memory=max_memory, device=device)
+    return run_shard(_PLANS[document], index, count, threads=threads, max_memory=max_memory, device=device,
+                     losses=losses)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -50,8 +50,10 @@ class ShardResult:
 
 
 def run_shard(plan: ConversionPlan, index: int, count: int, *, threads: int | None = None, max_memory: int = 1 << 30,
-              device: str = "auto", engine: Engine | None = None, progress: Progress | None = None) -> ShardResult:
-    """Carry out share `index` (from 0) of `count`, all of which together are the plan. Options as of `execute`.
+              device: str = "auto", engine: Engine | None = None, progress: Progress | None = None,
+              losses: bool = False) -> ShardResult:
+    """Carry out share `index` (from 0) of `count`, all of which together are the plan. Options as of `execute`; `losses`:
+    whether the share notes them, for `commit` to tell.
 
     All shares must be cut into the same `count`. Raises as `execute`; where a value has no place in an output, the share
     ends, and leaves no receipts.
@@ -59,22 +61,28 @@ def run_shard(plan: ConversionPlan, index: int, count: int, *, threads: int | No
     if not 0 <= index < count <= MAX_SHARDS:
         raise UsageError(f"{index}/{count} is no shard", expected=f"0/{count} to {count - 1}/{count}",
                          hint="Shards count from 0, as $SLURM_ARRAY_TASK_ID and $JOB_COMPLETION_INDEX do.")
-    run = Sharded(plan, threads, max_memory, progress)
+    run = Sharded(plan, threads, max_memory, progress, losses)
     return run.share(index, count, engine or choose(device, plan.jobs, threads))
 
 
 def commit(plan: ConversionPlan, *, force: bool = False, threads: int | None = None, max_memory: int = 1 << 30,
-           progress: Progress | None = None, checksums: bool = True) -> Result:
-    """Check what all shares have made, and give it its final names. Options as of `execute`.
+           progress: Progress | None = None, checksums: bool = True, losses: bool = False,
+           told: Callable[[Result], object] | None = None) -> Result:
+    """Check what all shares have made, and give it its final names. Options as of `execute`; `told` gets the result while
+    another commit could give it again, if it fails.
 
-    UsageError where shares are missing, by their numbers, or their bytes are not what they noted; else as `execute`.
+    UsageError where shares are missing, by their numbers, their bytes are not what they noted, or they did not note the losses
+    that are asked for; else as `execute`.
     """
-    run = Sharded(plan, threads, max_memory, progress)
+    run = Sharded(plan, threads, max_memory, progress, losses)
     run.require()
     run.hashing = checksums and not any(os.path.lexists(o.path) for o in plan.outputs)  # else a commit was interrupted, perhaps
     result = run(True, None, force, choose("cpu", (), threads), checksums and not run.hashing)
+    result = replace(result, files=tuple(replace(f, sha256=run.digests.get(f.path, f.sha256)) for f in result.files))
+    if told is not None:
+        told(result)
     run.forget()
-    return replace(result, files=tuple(replace(f, sha256=run.digests.get(f.path, f.sha256)) for f in result.files))
+    return result
 
 
 class Sharded(Run):
@@ -82,8 +90,9 @@ class Sharded(Run):
 
     hashing = False
 
-    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, progress: Progress | None) -> None:
-        super().__init__(plan, threads, max_memory, progress)
+    def __init__(self, plan: ConversionPlan, threads: int | None, max_memory: int, progress: Progress | None,
+                 losses: bool = False) -> None:
+        super().__init__(plan, threads, max_memory, progress, losses)
         self.digests: dict[Path, str] = {}
 
     def share(self, index: int, count: int, engine: Engine) -> ShardResult:
@@ -128,23 +137,27 @@ class Sharded(Run):
         """The conversion of these tiles."""
         outputs = tuple(GrowingFile(o.path, part_path(o.path), o.size, o.set) for o in self.plan.outputs)
         whole = Conversion(self.plan.inputs, outputs, dict(enumerate(self.jobs)), self.plan.imatrix, self.max_memory,
-                           sound=self.sound, spans=share.spans)
+                           sound=self.sound, losses=self.losses is not None, spans=share.spans)
         return replace(whole.part(tiles), done={number: _others(part) for number, part in tiles.items()})
 
     def _is_done(self, path: Path, share: Share, parts: Sequence[int]) -> bool:
         """Whether an earlier run of this share has done all of it, as the bytes confirm."""
         record = read_journal(path)
-        if record is None or record.identity != self._identity or _lacking(share.tiles, record.receipts):
+        if record is None or record.identity != self._identity:
+            return False
+        receipts = [r for r in record.receipts if self.tells(r)]
+        if _lacking(share.tiles, receipts):
             return False
         with open_inputs(self.plan.inputs) as inputs:
             files = OpenFiles(inputs, [(d, o.path) for d, o in zip(parts, self.plan.outputs, strict=True)])
-            sound = confirmed(record.receipts, self.jobs, files, self.threads, lambda _: None)
+            sound = confirmed(receipts, self.jobs, files, self.threads, lambda _: None)
         return not _lacking(share.tiles, sound)
 
     def forget(self) -> None:
-        """Remove what shards noted."""
+        """Remove what shards noted, also what one noted half when its machine was lost."""
         self.__dict__.pop("found", None)  # what has come since counts too
-        for path in self.found:
+        last = self.plan.outputs[-1].path
+        for path in (*self.found, *last.parent.glob(f"{_escaped(last.name)}.ggufx-shard-*-of-*.*.part")):
             with suppress(OSError):
                 path.unlink()
         del self.found
@@ -159,8 +172,10 @@ class Sharded(Run):
                              hint=None if done else "`ggufx run PLAN --shard 0/N` to `N-1/N` come first.")
         raise_all(UsageError("is of another plan, or of another version", file=path, hint="Remove it, or run its shard again.")
                   for path, (_, record) in self.found.items() if record.identity != self._identity)
-        self._refuse_lacking([r for _, record in self.found.values() for r in record.receipts], "has not run to its end",
-                             "have not run to their ends")
+        receipts = [r for _, record in self.found.values() for r in record.receipts]
+        self._refuse_lacking(receipts, "has not run to its end", "have not run to their ends")
+        self._refuse_lacking(filter(self.tells, receipts), "was run by a plan without --report",
+                             "were run by a plan without --report")
 
     @cached_property
     def found(self) -> dict[Path, tuple[int, Record]]:
@@ -180,7 +195,8 @@ class Sharded(Run):
 
     def _journal(self) -> Record:
         """What all shares noted, as one run's journal."""
-        return Record(self._identity, (), tuple(r for _, record in self.found.values() for r in record.receipts))
+        receipts = (r for _, record in self.found.values() for r in record.receipts if self.tells(r))
+        return Record(self._identity, (), tuple(receipts))
 
     def _take_over(self, staging: Staging, record: Record | None, engine: Engine) -> list[Receipt]:
         """As of an interrupted run; but nothing may be left to do."""
@@ -197,6 +213,7 @@ class Sharded(Run):
         return kept
 
     def _refuse_lacking(self, receipts: Iterable[Receipt], one: str, several: str) -> None:
+        receipts = list(receipts)
         whole = {number: Tile(0, 1, 1) for number in range(len(self.jobs))}
         if not (lacking := _lacking(whole, receipts)):
             return

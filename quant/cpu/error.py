@@ -1,4 +1,7 @@
-"""What rounding to a type lost, row by row: sums of squares in one order, so that every machine has the same digits."""
+"""What rounding to a type lost, row by row: sums of squares in one order, so that every machine has the same digits.
+
+There are as many sums of a row as lanes: number i goes to sum i % 16, and these are added up at the end.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +9,38 @@ import numpy as np
 
 from .compile import kernel
 from .half import widened
-
-LANES = 16  # partial sums of a row: number i goes to sum i % 16
+from .lanes import LANES, load, splat, store, to_f64
 
 
 @kernel
 def squares(x, y, weights, out):
     """Sums over each row of w * (x - y)^2 and of w * x^2 -> float64 [rows, 2].
 
-    x float32 [rows, cols], or uint16: the bits of bfloat16; y float32 [rows, cols]; weights float32 [cols].
+    x float32 [rows, cols], or uint16: the bits of bfloat16; y float32 [rows, cols]; weights float32 [cols], or [0]: all 1.
     """
     rows, cols = x.shape
+    weighted = weights.size > 0
     whole = cols - cols % LANES
-    lost, held = np.empty(LANES, np.float64), np.empty(LANES, np.float64)
+    losts, helds = np.empty(LANES, np.float64), np.empty(LANES, np.float64)
     for i in range(rows):
-        for k in range(LANES):
-            lost[k] = held[k] = 0.0
+        lost = held = splat(0.0)
         for start in range(0, whole, LANES):
-            for k in range(LANES):
-                w, a = np.float64(weights[start + k]), np.float64(widened(x[i, start + k]))
-                d = a - np.float64(y[i, start + k])
-                lost[k] += w * (d * d)
-                held[k] += w * (a * a)
+            w = to_f64(load(weights, start)) if weighted else splat(1.0)
+            a = to_f64(load(x, i * cols + start))
+            d = a - to_f64(load(y, i * cols + start))
+            lost += w * (d * d)
+            held += w * (a * a)
+        store(losts, 0, lost)
+        store(helds, 0, held)
         for at in range(whole, cols):
-            w, a = np.float64(weights[at]), np.float64(widened(x[i, at]))
+            w, a = np.float64(weights[at]) if weighted else 1.0, np.float64(widened(x[i, at]))
             d = a - np.float64(y[i, at])
-            lost[at - whole] += w * (d * d)
-            held[at - whole] += w * (a * a)
+            losts[at - whole] += w * (d * d)
+            helds[at - whole] += w * (a * a)
         for k in range(1, LANES):
-            lost[0] += lost[k]
-            held[0] += held[k]
-        out[i, 0], out[i, 1] = lost[0], held[0]
+            losts[0] += losts[k]
+            helds[0] += helds[k]
+        out[i, 0], out[i, 1] = losts[0], helds[0]
 
 
 @kernel

@@ -4,7 +4,7 @@ A kernel that quantizes holds one number of each of sixteen blocks in one value 
 them what the reference does to one: the order of a block's own operations stays, so its bytes stay. LLVM makes of a
 value one AVX-512 register, two of AVX2 or four of SSE2, whatever the machine has; the results are the same.
 
-F32 knows + - * / and comparisons, I32 knows + - * & | ^ << >> (arithmetic) and comparisons; a comparison gives a Mask,
+F32 knows + - * / and comparisons, F64 + - *, I32 + - * & | ^ << >> (arithmetic) and comparisons; a comparison gives a Mask,
 which knows & | ^. A scalar beside a value counts for every lane: it must be float32 for F32 and an integer for I32.
 Nothing is contracted or reassociated. Arrays are addressed by a flat index of their first element.
 """
@@ -21,18 +21,19 @@ from numba.extending import intrinsic, lower_builtin, lower_cast, models, regist
 LANES = 16
 
 _I32 = ir.IntType(32)
-_ELEMENT = {"F32": ir.FloatType(), "I32": _I32, "Mask": ir.IntType(1)}
+_ELEMENT = {"F32": ir.FloatType(), "F64": ir.DoubleType(), "I32": _I32, "Mask": ir.IntType(1)}
+_SCALAR = {"F32": types.float32, "F64": types.float64}
 
 
 class Lanes(types.Type):
-    """The Numba type of sixteen float32, int32 or truth values."""
+    """The Numba type of sixteen float32, float64, int32 or truth values."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         super().__init__(name=f"Lanes({kind})")
 
 
-F32, I32, Mask = Lanes("F32"), Lanes("I32"), Lanes("Mask")
+F32, F64, I32, Mask = Lanes("F32"), Lanes("F64"), Lanes("I32"), Lanes("Mask")
 
 
 def _vector(kind: str) -> ir.VectorType:
@@ -54,12 +55,11 @@ def _splat(builder, scalar):
 @lower_cast(types.Float, Lanes)
 @lower_cast(types.Integer, Lanes)
 def _cast_scalar(context, builder, fromty, toty, value):
-    scalar = types.float32 if toty.kind == "F32" else types.int32
-    return _splat(builder, context.cast(builder, value, fromty, scalar))
+    return _splat(builder, context.cast(builder, value, fromty, _SCALAR.get(toty.kind, types.int32)))
 
 
 def _is_scalar(kind: str, ty: types.Type) -> bool:
-    return ty == types.float32 if kind == "F32" else isinstance(ty, types.Integer)
+    return ty == _SCALAR[kind] if kind in _SCALAR else isinstance(ty, types.Integer)
 
 
 def _binary(op, kinds: tuple[str, ...], emit, result: str | None = None) -> None:
@@ -96,9 +96,9 @@ def _comparison(sign: str) -> dict:
 
 
 for _operators, _names in {
-    (operator.add, operator.iadd): {"F32": "fadd", "I32": "add"},
-    (operator.sub, operator.isub): {"F32": "fsub", "I32": "sub"},
-    (operator.mul, operator.imul): {"F32": "fmul", "I32": "mul"},
+    (operator.add, operator.iadd): {"F32": "fadd", "F64": "fadd", "I32": "add"},
+    (operator.sub, operator.isub): {"F32": "fsub", "F64": "fsub", "I32": "sub"},
+    (operator.mul, operator.imul): {"F32": "fmul", "F64": "fmul", "I32": "mul"},
     (operator.truediv, operator.itruediv): {"F32": "fdiv"},
     (operator.and_, operator.iand): {"I32": "and_", "Mask": "and_"},
     (operator.or_, operator.ior): {"I32": "or_", "Mask": "or_"},
@@ -148,15 +148,16 @@ def _is_array(ty: types.Type, *dtypes: types.Type) -> bool:
 
 @intrinsic
 def load(typingctx, array, index):
-    """Sixteen neighbours: float32 as F32; int32, uint8 and int8 as I32."""
-    if not (_is_array(array, types.float32, types.int32, types.uint8, types.int8) and isinstance(index, types.Integer)):
+    """Sixteen neighbours: float32 as F32; int32, uint16, uint8 and int8 as I32."""
+    kinds = types.float32, types.int32, types.uint16, types.uint8, types.int8
+    if not (_is_array(array, *kinds) and isinstance(index, types.Integer)):
         return None
 
     def codegen(context, builder, sig, args):
         index = context.cast(builder, args[1], sig.args[1], types.intp)
         stored = ir.VectorType(context.get_data_type(array.dtype), LANES)
         value = builder.load(_pointer(context, builder, array, args[0], index, stored), align=array.dtype.bitwidth // 8)
-        if array.dtype == types.uint8:
+        if array.dtype in (types.uint8, types.uint16):
             return builder.zext(value, _vector("I32"))
         if array.dtype == types.int8:
             return builder.sext(value, _vector("I32"))
@@ -167,8 +168,8 @@ def load(typingctx, array, index):
 
 @intrinsic
 def store(typingctx, array, index, value):
-    """F32 to float32; I32 to int32, or its low bytes to uint8."""
-    targets = {F32: (types.float32,), I32: (types.int32, types.uint8)}.get(value, ())
+    """F32 to float32, F64 to float64; I32 to int32, or its low bytes to uint8."""
+    targets = {F32: (types.float32,), F64: (types.float64,), I32: (types.int32, types.uint8)}.get(value, ())
     if not (_is_array(array, *targets) and isinstance(index, types.Integer)):
         return None
 
@@ -222,8 +223,8 @@ def store_halves(typingctx, array, first, second, value):
 
 @intrinsic
 def splat(typingctx, scalar):
-    """A float32 in every lane as F32, an integer as I32."""
-    result = F32 if scalar == types.float32 else I32 if isinstance(scalar, types.Integer) else None
+    """A float32 in every lane as F32, a float64 as F64, an integer as I32."""
+    result = {types.float32: F32, types.float64: F64}.get(scalar, I32 if isinstance(scalar, types.Integer) else None)
     if result is None:
         return None
 
@@ -284,6 +285,21 @@ def to_f32(typingctx, value):
     if value != I32:
         return None
     return signature(F32, I32), lambda context, builder, sig, args: builder.sitofp(args[0], _vector("F32"))
+
+
+@intrinsic
+def to_f64(typingctx, value):
+    """F32 as F64, and I32 as that of the bfloat16 numbers whose bits it holds."""
+    if value not in (F32, I32):
+        return None
+
+    def codegen(context, builder, sig, args):
+        narrow = args[0]
+        if value == I32:
+            narrow = builder.bitcast(builder.shl(narrow, _splat(builder, _I32(16))), _vector("F32"))
+        return builder.fpext(narrow, _vector("F64"))
+
+    return signature(F64, value), codegen
 
 
 @intrinsic

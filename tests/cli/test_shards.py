@@ -63,6 +63,34 @@ def test_three_jobs(zoo, plan: Path, tmp_path: Path):
     assert f"{digest}  {tmp_path / 'm.gguf'}" in done.stdout
 
 
+def test_a_report_is_of_the_plan(zoo, tmp_path: Path):
+    """The command line is that of one machine, with `plan` in front; `commit` writes what it writes."""
+    asked = ["hf-to-gguf", zoo("llama"), "--outtype", "q8_0", "-o", tmp_path / "m.gguf", "--report", tmp_path / "losses.json"]
+    assert call(*asked).exit_code == 0
+    one = json.loads((tmp_path / "losses.json").read_text())
+    for path in (tmp_path / "losses.json", tmp_path / "m.gguf"):
+        assert path.name in call("plan", *asked).stderr  # neither is overwritten
+        path.unlink()
+    (tmp_path / "plan.json").write_text(call("plan", *asked).stdout)
+    for index in range(4):
+        assert call("run", tmp_path / "plan.json", "--shard", f"{index}/4").exit_code == 0
+    (tmp_path / "losses.json").touch()
+    done = call("commit", tmp_path / "plan.json")
+    assert (done.exit_code, "losses.json: exists already" in done.stderr) == (ExitStatus.USAGE, True)
+    assert not (tmp_path / "m.gguf").exists()
+    done = call("commit", tmp_path / "plan.json", "--force")
+    assert json.loads((tmp_path / "losses.json").read_text()) == one
+    assert f"losses of all tensors: {tmp_path / 'losses.json'}" in done.stdout
+    (tmp_path / "m.gguf").unlink()
+    (tmp_path / "losses.json").unlink()
+    plan = ggufx.hf_to_gguf(zoo("llama"), tmp_path / "m.gguf", outtype="q8_0", report=tmp_path / "losses.json", dry_run=True)
+    ggufx.write_plan(plan, tmp_path / "plan.json")
+    ggufx.run_shard(tmp_path / "plan.json", 0, 1)
+    losses = ggufx.commit(tmp_path / "plan.json").losses
+    assert json.loads((tmp_path / "losses.json").read_text()) == one
+    assert [t.to_json() for t in losses] == one["files"][0]["tensors"]
+
+
 @pytest.mark.parametrize(("arguments", "status", "said"), [
     (["plan", "inspect", "x"], ExitStatus.USAGE, "inspect is not planned"),
     (["plan", "hf-to-gguf", "{tmp}/none"], ExitStatus.BAD_INPUT, "no such file or folder"),
@@ -71,6 +99,7 @@ def test_three_jobs(zoo, plan: Path, tmp_path: Path):
     (["plan", "hf-to-gguf", "{model}", "-o", "{tmp}/new.gguf", "--engine", "ray"], ExitStatus.USAGE, "Leave out"),
     (["plan", "hf-to-gguf", "{model}", "-o", "{tmp}/new.gguf", "--push", "a/b"], ExitStatus.USAGE, "not how it is carried out"),
     (["plan", "hf-to-gguf", "{model}", "-o", "{tmp}/there.gguf"], ExitStatus.USAGE, "exists already"),
+    (["plan", "hf-to-gguf", "{model}", "-o", "{tmp}/new.gguf", "--report", "a.txt"], ExitStatus.USAGE, "neither .json nor"),
     (["run", "{tmp}/plan.json", "--shard", "2/2"], ExitStatus.USAGE, "2/2 is no shard"),
     (["run", "{tmp}/there.gguf", "--shard", "0/2"], ExitStatus.BAD_INPUT, "is empty"),
     (["commit", "{tmp}/plan.json"], ExitStatus.USAGE, "no shard of this plan has run"),

@@ -73,8 +73,17 @@ def test_measured_numbers_that_lie_beside_the_model(measured: dict[str, Path], t
         "q8_0": 0.001, "q5_0": 0.049, "q4_0": 0.0495}
     assert told["recommended"] == "q5_0"  # q4_0 may be beyond the bound
     assert "0.049500" in run("types", measured["f16"])[1]
+    for there in ("m-f16.gguf", "m-q8_0.gguf"):  # of the folder it is what was measured against, then the largest that is left
+        again = json.loads(run("types", tmp_path, "--json")[1])
+        assert again == {**json.loads(run("types", tmp_path / there, "--json")[1]), "model": str(tmp_path)}
+        assert again["recommended"] == "q5_0"
+        (tmp_path / there).unlink()
     (tmp_path / "measure.json").write_text('{"files": [{}]}')
-    assert run("types", measured["f16"])[0] == ExitStatus.BAD_INPUT
+    assert run("types", measured["q5_0"])[0] == ExitStatus.BAD_INPUT
+    (tmp_path / "measure.json").unlink()
+    status, text = run("types", tmp_path, "--json")
+    assert (status, json.loads(text)["error"]["message"]) == (
+        ExitStatus.UNSUPPORTED, "is a folder of GGUF files; a model's checkpoint is needed")
 
 
 def test_figures_of_a_file_that_was_made_anew_are_not_told(measured: dict[str, Path], tmp_path: Path):

@@ -85,6 +85,21 @@ def _halves(x, there, back):
         back[i] = half.from_half(there[i])
 
 
+@kernel
+def _doubles(x, words, out):
+    a, b = lanes.to_f64(lanes.load(x, 0)), lanes.to_f64(lanes.load(words, 0))
+    lanes.store(out, 0, a + b * lanes.splat(3.0))
+    lanes.store(out, 16, a * b - a)
+
+
+def test_float64_and_bfloat16():
+    x, words = cases.bell(16, 1), (cases.bell(16, 2).view(np.uint32) >> 16).astype(np.uint16)
+    a, b = x.astype(np.float64), (words.astype(np.uint32) << 16).view(f32).astype(np.float64)
+    out = np.empty((2, 16), np.float64)
+    _doubles(x, words, out.reshape(-1))
+    assert np.array_equal(out, [a + b * 3, a * b - a])
+
+
 def test_arithmetic_is_rounded_once_per_operation():
     x, y = cases.bell(16, 1), cases.bell(16, 2)
     x[3] = 0

@@ -30,6 +30,7 @@ CASES = {name: Case(name) for name in MODELS} | {
     "later-chunks": Case("mixtral", ("--chunk", "2", "--chunks", "3"), (("skip", 2), ("chunks", 3))),
     "special": Case("qwen2", ("--parse-special", "--chunks", "4"), (("special", True), ("chunks", 4)), "<|im_start|>"),
     "qwen3omni": Case("qwen3omni"),
+    "qwen3vlmoe": Case("qwen3vlmoe"),  # the whole model's class lays experts out in another way than its text part's
     "internvl-chat": Case("internvl-chat"),
     "control-as-text": Case("qwen2", control="<|im_start|>"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ def each_made(plan: ConversionPlan, refused: Sequence[Any], dry_run: bool, **run
 
 def carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progress: Any, report: str | Path | None = None,
                  source: str | Path = "", **run: Any) -> Result | ConversionPlan:
+    from ..converters.plan.plan import PlannedReport
     from ..converters.report.loss_report import check_report, write_report
     from ..converters.run.execute import execute, refuse
     from ..converters.run.sending import Sending
@@ -37,7 +39,7 @@ def carried_out(plan: ConversionPlan, dry_run: bool, *, checksums: bool, progres
         run["force"] = True  # what lies where it is written first is ours
     if dry_run:
         refuse(plan, **run, losses=path is not None)
-        return plan
+        return plan if path is None else replace(plan, report=PlannedReport(path, str(source)))
     result = execute(plan, checksums=checksums, progress=progress, losses=path is not None, **run)
     if path is not None:
         write_report(path, result, str(source))

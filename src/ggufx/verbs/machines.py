@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def write_plan(plan: ConversionPlan, path: str | Path) -> None:
     """Write what a verb gives with `dry_run=True` to a JSON file, for `run_shard` and `commit` on machines that see the same
-    files. A model of the Hub must have been fetched before."""
+    files; `commit` then writes its `report`, too. A model of the Hub must have been fetched before."""
     import json
 
     from ..converters.errors import UsageError
@@ -48,8 +48,9 @@ def run_shard(
     from ..converters.run.shards import run_shard
 
     check_positive(threads=threads, max_memory=max_memory)
-    return run_shard(read_plan(Path(plan), __version__), index, count, threads=threads, max_memory=max_memory, device=device,
-                     progress=progress)
+    planned = read_plan(Path(plan), __version__)
+    return run_shard(planned, index, count, threads=threads, max_memory=max_memory, device=device, progress=progress,
+                     losses=planned.report is not None)
 
 
 @checked
@@ -62,13 +63,18 @@ def commit(
     max_memory: int = 1 << 30,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Result:
-    """Check what all shards of a plan wrote, and publish it. UsageError names shards that are missing."""
+    """Check what all shards of a plan wrote, and publish it, with its report. UsageError names shards that are missing."""
     from ..converters.plan.document import read_plan
+    from ..converters.report.loss_report import check_report, write_report
     from ..converters.run.shards import commit
 
     check_positive(threads=threads, max_memory=max_memory)
-    result = commit(read_plan(Path(plan), __version__), force=force, checksums=checksums, threads=threads,
-                    max_memory=max_memory, progress=progress)
+    planned = read_plan(Path(plan), __version__)
+    if (report := planned.report) is not None:
+        check_report(report.path, force)
+    result = commit(planned, force=force, checksums=checksums, threads=threads, max_memory=max_memory, progress=progress,
+                    losses=report is not None,
+                    told=None if report is None else lambda result: write_report(report.path, result, report.source))
     if result.failures:
         from ..converters.errors import IncompleteError
 

@@ -25,7 +25,8 @@ import ggufx
 
 CLOSE, GELU = 1e-5, 1e-3  # relative; where ggml looks GELU up in a table of float16
 MULTIMODAL = 1e-4  # measured 2e-5 to 9e-5 on text parts of Qwen-VL and of its kin; why is not known
-TOLERANCE = {**dict.fromkeys(("gemma", "gemma2", "gemma3", "starcoder2"), GELU), "qwen3omni": MULTIMODAL}
+TOLERANCE = {**dict.fromkeys(("gemma", "gemma2", "gemma3", "starcoder2"), GELU),
+             **dict.fromkeys(("qwen3omni", "qwen3vlmoe"), MULTIMODAL)}
 SMALL = TextOptions(context=CONTEXT, chunks=4)
 FEW = 0.004  # of the bytes of quantized files: what rounds the other way where sums differ by no more than CLOSE
 

@@ -1,7 +1,9 @@
 """What tensors lost, against sums made here in another way; the same digits however the work was cut or interrupted."""
 
+import functools
 import json
 import math
+import operator
 import re
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from ggufx.converters.run.engines.threads import Threads
 from ggufx.converters.run.execute import execute
 from ggufx.converters.run.losses import partials, sums_of
 from ggufx.quant import dequantize
+from ggufx.quant.cpu.compile import NO_WEIGHTS
+from ggufx.quant.cpu.error import squares
 from typer.testing import CliRunner
 from zoo.quantized import write_legacy
 
@@ -42,6 +46,23 @@ def test_partials_add_up_to_the_same_in_any_groups():
         pieces = [partials(numbers[at : at + step]) for at in range(0, len(numbers), step)]
         assert math.fsum(x for piece in pieces for x in piece) == whole
     assert partials([]) == partials([0.0]) == ()
+
+
+@pytest.mark.parametrize("cols", [1, 16, 53])
+def test_sums_of_a_row_are_made_in_one_order(cols: int):
+    """Number i goes to sum i % 16, and these are added one after another, each product and each sum rounded once."""
+    rng = np.random.default_rng(cols)
+    x, y, w = (rng.normal(size=(2, cols)).astype(np.float32) for _ in range(3))
+    for weights in (None, w[0]):
+        out = np.empty((2, 2), np.float64)
+        squares(x, y, NO_WEIGHTS if weights is None else weights, out)
+        for row in range(2):
+            lost, held = [0.0] * 16, [0.0] * 16
+            for i, (a, b) in enumerate(zip(x[row].tolist(), y[row].tolist(), strict=True)):
+                factor = 1.0 if weights is None else float(weights[i])
+                lost[i % 16] += factor * ((a - b) * (a - b))
+                held[i % 16] += factor * (a * a)
+            assert out[row].tolist() == [functools.reduce(operator.add, lost), functools.reduce(operator.add, held)]
 
 
 @pytest.mark.parametrize("cols", [1, 37, 256])

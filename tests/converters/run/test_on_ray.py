@@ -34,12 +34,12 @@ def cluster():
 
 @pytest.mark.ray
 def test_a_cluster_makes_the_bytes_of_one_machine(cluster, zoo, tmp_path: Path):
-    """Also where a node is lost in the middle, an error ends a run, and an interrupted one is resumed."""
+    """And its losses. Also where a node is lost in the middle, an error ends a run, and an interrupted one is resumed."""
     cluster, nodes = cluster
     source = zoo("llama-256")
     types = ["q4_k_m", "q8_0"]
     pattern = str(tmp_path / "ray-{outtype}.gguf")
-    ggufx.hf_to_gguf(source, str(tmp_path / "one-{outtype}.gguf"), outtype=types, threads=1)
+    one = ggufx.hf_to_gguf(source, str(tmp_path / "one-{outtype}.gguf"), outtype=types, threads=1, report=tmp_path / "one.json")
     seen = []
 
     def interrupt(done: int, total: int, name: str) -> None:
@@ -48,7 +48,8 @@ def test_a_cluster_makes_the_bytes_of_one_machine(cluster, zoo, tmp_path: Path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as stopped:
-        ggufx.hf_to_gguf(source, pattern, outtype=types, engine="ray", threads=1, max_memory=1 << 26, progress=interrupt)
+        ggufx.hf_to_gguf(source, pattern, outtype=types, engine="ray", threads=1, max_memory=1 << 26, progress=interrupt,
+                         report=tmp_path / "ray.json")
     assert "--resume goes on" in stopped.value.__notes__[0]
     assert not list(tmp_path.glob("ray-*.gguf"))
     receipts = len(list(tmp_path.glob("*.ggufx-shard-*")))
@@ -62,10 +63,14 @@ def test_a_cluster_makes_the_bytes_of_one_machine(cluster, zoo, tmp_path: Path):
 
     seen.clear()
     result = ggufx.hf_to_gguf(source, pattern, outtype=types, engine="ray", threads=1, max_memory=1 << 26, resume=True,
-                              progress=lose)
+                              progress=lose, report=tmp_path / "ray.json")
     assert lost
     assert len(set(seen)) == len(seen) == 8  # each shard is told of once, whoever did it, and however often
     assert result.devices == ("ray (2 nodes)",)
+    assert [t.to_json() for t in result.losses] == [t.to_json() for t in one.losses]
+    assert len([t for t in one.losses if t.error]) > 20
+    for name in ("one", "ray"):
+        (tmp_path / f"{name}.json").unlink()
     assert 0 < result.bytes_kept < sum(f.size for f in result.files)
     for kind in types:
         assert (tmp_path / f"ray-{kind}.gguf").read_bytes() == (tmp_path / f"one-{kind}.gguf").read_bytes()

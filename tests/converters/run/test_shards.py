@@ -88,6 +88,30 @@ def test_a_commit_reads_what_was_written_once(sources, tmp_path: Path, verb: str
     assert sum(read) == sum(r.nbytes for job in plan.jobs for r in job.outputs)
 
 
+def test_losses_have_the_digits_of_one_machine(sources, tmp_path: Path, interrupted_rename):
+    """Whatever the number of shards, and where one is run again, a commit is interrupted, or its report is not written."""
+    whole = execute(planned("hf-to-gguf", sources, tmp_path / "one"), losses=True).losses
+    assert {t.type for t in whole if t.error} >= {"Q4_K", "Q6_K", "Q8_0"}
+    for count in (1, 4):
+        plan = planned("hf-to-gguf", sources, tmp_path / str(count))
+        for index in range(count):
+            assert not run_shard(plan, index, count, losses=index > 0).kept
+        with pytest.raises(UsageError, match=f"shard 0/{count} was run by a plan without --report"):
+            commit(plan, losses=True)
+        assert not run_shard(plan, 0, count, losses=True).kept
+        assert run_shard(plan, 0, count, losses=True).kept
+        assert run_shard(plan, 0, count).kept  # notes too many do no harm
+        with interrupted_rename(1):
+            commit(plan, losses=True)
+        with pytest.raises(ZeroDivisionError):
+            commit(plan, losses=True, told=lambda result: 1 / 0)
+        torn = plan.outputs[-1].path.with_name(f"{plan.outputs[-1].path.name}.ggufx-shard-0-of-{count}.0123abcd.part")
+        torn.touch()  # of a machine that was lost while it noted
+        losses = commit(plan, losses=True).losses
+        assert not torn.exists()
+        assert [(t.file.name, t.to_json()) for t in losses] == [(t.file.name, t.to_json()) for t in whole]
+
+
 def test_a_commit_that_was_interrupted(sources, tmp_path: Path, interrupted_rename):
     plan = planned("gguf-to-hf", sources, tmp_path)
     for index in range(2):
