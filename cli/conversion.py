@@ -22,6 +22,7 @@ from .exit import ExitStatus, status_of
 from .output import Output, human_bytes, human_count
 
 if TYPE_CHECKING:
+    from ..converters.publish.upload import Ahead
     from ..converters.run.execute import Result
     from ..converters.run.sending import Sending
     from ..converters.verify.pairs import Progress
@@ -50,9 +51,9 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     from ..converters.run.execute import execute, refuse
     from ..converters.run.sending import Sending
 
+    pushes = publishing is not None and publishing.wanted
     if (planned := PLANNED.get()) is not None:
-        if (dry_run or run["resume"] or checksums or after or modelfile or run.get("engine", "threads") != "threads"
-                or (publishing is not None and publishing.wanted)):
+        if (dry_run or run["resume"] or checksums or after or modelfile or run.get("engine", "threads") != "threads" or pushes):
             raise UsageError("a plan says what is made, not how it is carried out or what follows",
                              hint="Leave out --dry-run, --resume, --checksums, --verify, --modelfile, --engine, "
                                   "--push and --card; `ggufx commit` has --checksums, `ggufx push` pushes.")
@@ -78,7 +79,7 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
         refuse(plan, **run)
         _print_plan(out, plan, refused, publishing, sending)
         return _status(refused)
-    hashed = checksums is not None or (publishing is not None and publishing.wanted) or out.json_mode or out.verbose
+    hashed = checksums is not None or pushes or out.json_mode or out.verbose
     with out.compiling(), out.progress(plan.direction) as progress:
         result = execute(plan, progress=progress, checksums=hashed, **run)
     if checksums is not None:
@@ -90,30 +91,16 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
     failures = (*refused, *result.failures)
     _print_result(out, plan, result, source, failures)
     print_losses(out, result, report)
-    reports = {}
     ahead = None if publishing is None or failures else publishing.ahead(result)
-    for written, compare in (after or {}).items():
-        if not plan.jobs:
-            out.notes(["nothing to verify: no tensors were written"])
-        elif written not in {f.path for f in failures}:
-            reports[written] = _compare(out, plan, compare)
-            if ahead is not None and len(reports) < len(plan.results) and all(report.same for report in reports.values()):
-                ahead.send(written)  # while the next one is verified
+    reports = _verified(out, plan, after or {}, failures, ahead)
     for file in result.files:
         if file.path in modelfiles:
             _write_modelfile(out, plan, file.path, modelfile, modelfiles[file.path])
-    facts = _facts_by_file(plan)
-    files = [{"path": shown(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path],
-              **({"modelfile": str(modelfiles[f.path])} if f.path in modelfiles else {})} for f in result.files]
-    document = {**_document(plan, failures), "source": source, "files": files, "seconds": round(result.seconds, 3),
-                "bytes_kept": result.bytes_kept, "devices": list(result.devices)}
+    document = {**_document(plan, failures), "source": source, **_of_result(plan, result, modelfiles, reports)}
     document["notes"] += [Note.of(note).to_json() for note in result.notes]
-    for written, comparison in reports.items():
-        told = next(f for f in files if f["path"] == shown(written)) if "sets" in plan.facts else document
-        told["verify"] = comparison.to_json()
     same = all(comparison.same for comparison in reports.values())
     status = _status(failures) if failures else ExitStatus.DONE if same else ExitStatus.NO
-    if publishing is not None and publishing.wanted:
+    if publishing is not None and pushes:
         if status != ExitStatus.DONE:
             if ahead is not None:
                 ahead.stop()
@@ -132,6 +119,34 @@ def carry_out(out: Output, plan: ConversionPlan, refused: Sequence[Failure] = ()
         _print_next(out, shown(plan.folder or result.files[0].path), then[1:] if after else then)
     out.document({**document, "exit_code": int(status)})
     return status
+
+
+def _verified(out: Output, plan: ConversionPlan, after: Mapping[Path, Callable[[Progress], Report]],
+              failures: Sequence[Failure], ahead: Ahead | None) -> dict[Path, Report]:
+    """Each result compared with its source; what is the same goes `ahead` while the next one is compared."""
+    reports: dict[Path, Report] = {}
+    for written, compare in after.items():
+        if not plan.jobs:
+            out.notes(["nothing to verify: no tensors were written"])
+        elif written not in {f.path for f in failures}:
+            reports[written] = _compare(out, plan, compare)
+            if ahead is not None and len(reports) < len(plan.results) and all(report.same for report in reports.values()):
+                ahead.send(written)
+    return reports
+
+
+def _of_result(plan: ConversionPlan, result: Result, modelfiles: Mapping[Path, Path],
+               reports: Mapping[Path, Report]) -> dict[str, Any]:
+    """What `--json` tells of a result: its files, and of each, or of the one there is, the comparison."""
+    facts = _facts_by_file(plan)
+    files = [{"path": shown(f.path), "size": f.size, "sha256": f.sha256, **facts[f.path],
+              **({"modelfile": str(modelfiles[f.path])} if f.path in modelfiles else {})} for f in result.files]
+    document = {"files": files, "seconds": round(result.seconds, 3), "bytes_kept": result.bytes_kept,
+                "devices": list(result.devices)}
+    for written, comparison in reports.items():
+        told = next(f for f in files if f["path"] == shown(written)) if "sets" in plan.facts else document
+        told["verify"] = comparison.to_json()
+    return document
 
 
 def _modelfiles(plan: ConversionPlan, asked: bool | Path | None, force: bool) -> dict[Path, Path]:
