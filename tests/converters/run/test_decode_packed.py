@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 import torch
 from ggufx.converters.ops import Grid, Unpack
 from ggufx.converters.run.device import Cpu
-from interpreter import Interpreter
 from safetensors import safe_open
 from safetensors.torch import load_file
 from zoo.packed import Files, opened, packed_source
@@ -28,15 +26,6 @@ RNG = np.random.default_rng(3)
 WEIGHT = torch.from_numpy(RNG.standard_normal((96, 192)).astype(np.float32) * 0.05)
 OTHERS = {"hqq", "compressed-tensors-sparse"}  # computed in float64; found by counting bits: these the CPU decodes
 PLAIN = {"quantization_config": {}}
-
-
-@pytest.fixture(scope="module")
-def cuda():
-    if importlib.util.find_spec("triton") is None:
-        pytest.skip("triton is not installed")
-    interpreter = Interpreter(Path(__file__).with_name("interpreted.py"))
-    yield interpreter
-    interpreter.close()
 
 
 def tensor_of(x: torch.Tensor | np.ndarray) -> torch.Tensor:

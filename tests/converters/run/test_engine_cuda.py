@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from math import prod
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from ggufx.converters.sources.packed.logical import open_logical
 from ggufx.converters.sources.packed.tensor import PackedTensor
 from ggufx.quant import KERNELS
 from ggufx.quant.cuda import proof
-from interpreter import Interpreter
 from zoo.packed import pair
 
 import ggufx
@@ -28,15 +26,6 @@ from ..sources.packed.test_hub_models import nf4, nvfp4
 from ..sources.packed.test_whole_numbers import gptq, settings
 
 TYPES = "q4_0,q8_0,bf16"
-
-
-@pytest.fixture(scope="module")
-def cuda():
-    if importlib.util.find_spec("triton") is None:
-        pytest.skip("triton is not installed")
-    interpreter = Interpreter(Path(__file__).with_name("interpreted.py"))
-    yield interpreter
-    interpreter.close()
 
 
 def on_threads(folder: Path, outfile: Path, outtypes: str) -> list[str]:
