@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..converters.io.whole_files import check_writable
-from ..converters.report.loss_report import check_report, write_report
+from ..converters.report.loss_report import report_of
 from .checksums import write_checksums
 from .conversion import print_losses
 from .exit import ExitStatus, status_of
@@ -41,12 +41,10 @@ def command(
     out = Output(json_mode, quiet, verbose)
     check_writable(checksums, force)
     planned = read_plan(plan, __version__)
-    if (report := planned.report) is not None:
-        check_report(report.path, force)
+    told = report_of(planned, force)
     with out.progress("commit") as progress:
         result = commit(planned, force=force, threads=threads, max_memory=max_memory, progress=progress,
-                        checksums=checksums is not None or out.json_mode or out.verbose, losses=report is not None,
-                        told=None if report is None else lambda result: write_report(report.path, result, report.source))
+                        checksums=checksums is not None or out.json_mode or out.verbose, losses=told is not None, told=told)
     if checksums is not None:
         write_checksums(checksums, result.files)
     out.failures(result.failures)
@@ -54,7 +52,7 @@ def command(
         out.line(f"{file.path}: {human_bytes(file.size)}")
         if out.verbose:
             out.line(f"{file.sha256}  {file.path}")
-    print_losses(out, result, None if report is None else report.path)
+    print_losses(out, result, None if planned.report is None else planned.report.path)
     out.document({
         "direction": planned.direction, "plan": planned.digest(), "seconds": round(result.seconds, 3),
         "notes": [note.to_json() for note in planned.notes],

@@ -6,7 +6,6 @@ family's loop over layers is written again. Code of the repository is never run:
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,9 +17,10 @@ import torch
 from torch import nn
 
 from ...quant import dequantize
-from ..errors import UnsupportedError, UsageError
+from ..errors import UnsupportedError
 from ..planners.reading import Reading
 from ..rules.hf_config import of_text_part
+from ..run.engines.choice import gpu_number
 from ..verify.side import SideTensor, of_checkpoint
 from .families import Family, family_of
 
@@ -39,15 +39,13 @@ class Call:
 def placed(asked: str) -> str:
     """PyTorch's device of auto, cpu, cuda or cuda:N; auto: a GPU where it finds one. UnsupportedError for a GPU that it does
     not find, UsageError for what is no device."""
-    match = re.fullmatch(r"(auto|cpu|cuda)|cuda:([0-9]{1,4})", asked)
-    if match is None:
-        raise UsageError(f"{asked!r} is not a device", hint="Choose auto, cpu, cuda, or one GPU such as cuda:0.")
+    number = gpu_number(asked)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
         return "cuda" if count else "cpu"
     if asked != "cpu" and not count:
         raise UnsupportedError("PyTorch finds no GPU", found=f"--device {asked}", hint="Leave out --device.")
-    if match[2] is not None and int(match[2]) >= count:
+    if number is not None and int(number) >= count:
         raise UnsupportedError(f"PyTorch finds no {asked}", found=", ".join(f"cuda:{i}" for i in range(count)))
     return asked
 

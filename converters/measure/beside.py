@@ -13,7 +13,7 @@ from ..io.gguf import read_gguf_model
 from ..io.json_file import read_json
 from ..notes import Note
 from .measure import Measured
-from .sampled import sampled_sha256, size
+from .sampled import identity
 
 NAME = "measure.json"
 
@@ -78,7 +78,7 @@ def measured_beside(folder: Path) -> Beside:
 
 def _is_same(m: Measured) -> bool:
     try:
-        return size(m.path) == m.size and sampled_sha256(m.path) == m.sampled_sha256
+        return identity(m.path) == (m.size, m.sampled_sha256)
     except (OSError, GgufxError):
         return False
 

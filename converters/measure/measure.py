@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputError, UnsupportedError, UsageError
 from ..io.texts import read_texts
 from ..verify.tokenizers import runtime_library
-from .sampled import sampled_sha256, size
+from .sampled import identity
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def measure(base: Path, files: Sequence[Path], data: Sequence[Path], context: in
     if not data:
         raise UsageError("no text to measure on", hint="Name one with --data.")
     paths = [base, *files]
-    known = [(path, size(path), sampled_sha256(path)) for path in paths]
+    known = [(path, *identity(path)) for path in paths]
     request = {"library": str(runtime_library()), "files": [str(p) for p in paths], "text": read_texts(data),
                "context": context, "chunks": chunks, "threads": threads or os.cpu_count() or 1}
     worker = subprocess.Popen([sys.executable, "-m", f"{__package__}.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

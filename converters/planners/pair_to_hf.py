@@ -90,7 +90,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         raise UsageError("is no projector (mmproj)", file=mmproj, found=seen.architecture,
                          hint="Give the text model first, and its projector to --mmproj.")
     notes: list[str] = []
-    config = _kept_config(seen)
+    config = kept_by_towers = _kept_config(seen)
     if config is None and seen.own is None:  # one that keeps none any more was changed (`edit`): its keys count
         config = _kept_config(text)
     if config is not None:
@@ -101,7 +101,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
             notes.append("one of the two files is not ggufx's: config.json is that which the other keeps")
     else:
         name, spec, towers = _told(text, seen, hf_class, notes)
-    if config is not None and _kept_config(seen) is not None:
+    if config is not None and kept_by_towers is not None:
         _check_keys(seen, towers, config)
     elif (types := projectors.types_of(seen.facts)) != towers.types:
         raise InputError(f"is no projector of a {name}", file=mmproj, found=_some(types), expected=_some(towers.types))
@@ -141,7 +141,7 @@ def _pair(path: Path, mmproj: Path, folder: Path, options: HfOptions) -> Convers
         whole = True
     own_files = (*OWN_FILES, *([f"{towers.beside}/config.json"] if towers.beside else ()))
     processors = {name: _text(seen, json_key(name)) for name in own_files if json_key(name) in seen.keys}
-    if _kept_config(seen) is None and (told := seen_config.get("processor")):
+    if kept_by_towers is None and (told := seen_config.get("processor")):
         processors["preprocessor_config.json"] = json_bytes(told, indent=2, sort_keys=True)
         notes.append("preprocessor_config.json holds what the projector's file tells of it")
     if towers.beside and f"{towers.beside}/config.json" not in processors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from ..io.objects import shown
 from ..io.whole_files import check_writable, write_text
 
 if TYPE_CHECKING:
+    from ..plan.plan import ConversionPlan
     from ..run.execute import Result
     from ..run.losses import TensorLoss
 
@@ -31,6 +33,15 @@ def write_report(path: Path, result: Result, source: str) -> None:
         write_text(path, page(result, source))
     else:
         write_text(path, json.dumps(report(result, source), indent=1) + "\n")
+
+
+def report_of(plan: ConversionPlan, force: bool) -> Callable[[Result], None] | None:
+    """What writes the report that a plan asks for, once there is a result; None where it asks for none. Refuses ahead of the
+    work what `write_report` would refuse after it."""
+    if (asked := plan.report) is None:
+        return None
+    check_report(asked.path, force)
+    return lambda result: write_report(asked.path, result, asked.source)
 
 
 def report(result: Result, source: str) -> dict[str, Any]:

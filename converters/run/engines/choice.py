@@ -38,7 +38,7 @@ def choose(device: str, jobs: Sequence[TensorJob], threads: int | None) -> Engin
 
     Raises UsageError for what is no device, UnsupportedError with the reason where it is not there.
     """
-    _number(device)
+    gpu_number(device)
     if device == "cpu" or (device == "auto" and (not driver() or effort(jobs) < WORTH)):
         return Threads(threads)
     try:
@@ -58,14 +58,14 @@ def named_gpus(device: str) -> dict[int, str]:
         names = gpus()
     except ValueError as error:
         raise UnsupportedError(f"{device} cannot be used: {error}", hint=NEEDS) from error
-    number = _number(device)
+    number = gpu_number(device)
     chosen = {i: name for i, name in enumerate(names) if number in (None, str(i))}
     if not chosen:
         raise UnsupportedError(f"there is no {device}", found=", ".join(f"cuda:{i} ({n})" for i, n in enumerate(names)))
     return chosen
 
 
-def _number(device: str) -> str | None:
+def gpu_number(device: str) -> str | None:
     """N of cuda:N. UsageError for what is no device."""
     match = NAME.fullmatch(device)
     if match is None:

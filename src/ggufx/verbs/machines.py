@@ -65,16 +65,13 @@ def commit(
 ) -> Result:
     """Check what all shards of a plan wrote, and publish it, with its report. UsageError names shards that are missing."""
     from ..converters.plan.document import read_plan
-    from ..converters.report.loss_report import check_report, write_report
+    from ..converters.report.loss_report import report_of
     from ..converters.run.shards import commit
 
     check_positive(threads=threads, max_memory=max_memory)
     planned = read_plan(Path(plan), __version__)
-    if (report := planned.report) is not None:
-        check_report(report.path, force)
     result = commit(planned, force=force, checksums=checksums, threads=threads, max_memory=max_memory, progress=progress,
-                    losses=report is not None,
-                    told=None if report is None else lambda result: write_report(report.path, result, report.source))
+                    losses=planned.report is not None, told=report_of(planned, force))
     if result.failures:
         from ..converters.errors import IncompleteError
 
