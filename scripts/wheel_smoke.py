@@ -6,6 +6,7 @@ Run by scripts/wheel in an empty environment.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import pickle
@@ -97,7 +98,17 @@ def by_command(model: Path, work: Path) -> None:
     assert "pip install torch" in said
 
 
+def metadata() -> None:
+    """What an index shows of the package."""
+    shown = importlib.metadata.metadata("ggufx")
+    lacking = [field for field in ("Summary", "License-Expression", "License-File", "Classifier", "Keywords", "Project-URL",
+                                   "Requires-Python", "Description-Content-Type") if not shown.get_all(field)]
+    assert not lacking, lacking
+    assert len(shown.get_payload()) > 10_000, "the README"
+
+
 def main() -> None:
+    metadata()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         model = checkpoint(work / "model")

@@ -15,6 +15,7 @@ from .... import __version__
 from ...errors import GgufxError, StorageError, UnsupportedError, UsageError
 
 RETRIES = 5  # of a task whose node is lost, or that the storage fails
+CANCELLED = 30.0  # seconds, at most, that tasks take to be gone
 CPUS = 8  # of a task, where nothing is said; fewer where no node has so many
 
 
@@ -107,6 +108,8 @@ class RayTasks:
         finally:
             for left in waiting:
                 self._ray.cancel(left, force=True)
+            if waiting:  # until then one may begin, and make anew what the caller clears away
+                self._ray.wait(list(waiting), num_returns=len(waiting), timeout=CANCELLED)
 
 
 def _told(version: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import types
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,48 @@ def test_tasks_are_such_as_nodes_can_take(monkeypatch: pytest.MonkeyPatch, nodes
         return
     with tasks:
         assert (tasks.nodes, tasks.threads, tasks.at_once, tasks.device) == found
+
+
+class SlowToDie(FakeRay):
+    """A cluster whose first task fails, and whose others run until somebody has waited for their end."""
+
+    class exceptions:  # as Ray has them
+        RayTaskError = type("RayTaskError", (Exception,), {"cause": InputError("changed")})
+        RayError = OSError
+
+    def __init__(self) -> None:
+        super().__init__(SMALL)
+        self.running: list[int] = []
+        self.cancelled: list[int] = []
+
+    def remote(self, function: object) -> types.SimpleNamespace:
+        return types.SimpleNamespace(options=lambda **_: types.SimpleNamespace(remote=self.start))
+
+    def start(self, *arguments: int) -> int:
+        self.running.append(arguments[-1])
+        return arguments[-1]
+
+    def wait(self, tasks: list[int], num_returns: int, timeout: float | None = None) -> tuple[list[int], list[int]]:
+        assert len(tasks) >= num_returns
+        for task in tasks[:num_returns]:
+            self.running.remove(task)
+        return tasks[:num_returns], tasks[num_returns:]
+
+    def get(self, task: int) -> None:
+        raise self.exceptions.RayTaskError
+
+    def cancel(self, task: int, force: bool) -> None:
+        self.cancelled.append(task)
+
+
+def test_an_error_comes_when_no_task_runs_any_more(monkeypatch: pytest.MonkeyPatch):
+    """What is cancelled may just begin, and would make files that the caller has cleared away."""
+    cluster = SlowToDie()
+    monkeypatch.setattr(ray_engine, "library", lambda: cluster)
+    with ray_engine.RayTasks(1, 1 << 20, "cpu") as tasks, pytest.raises(InputError, match="changed"):
+        list(tasks.each(print, [(i,) for i in range(5)]))
+    assert cluster.cancelled == [1, 2, 3, 4]
+    assert not cluster.running
 
 
 def test_a_gpu_by_number_is_refused():
