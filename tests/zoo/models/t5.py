@@ -29,6 +29,7 @@ ROWS = (
     Model("t5-shallow", "T5ForConditionalGeneration", "t5", _T5 | {"num_decoder_layers": 1, "tie_word_embeddings": False}, "float16",
           extra=_head, fault=Fault(_NAMES, keys=_KEYS)),
     Model("mt5", "MT5ForConditionalGeneration", "t5", _T5, extra=_head, tolerance=_GELU, ranges=_CALM, fault=Fault(_NAMES, keys=_KEYS)),
-    Model("umt5", "UMT5ForConditionalGeneration", "t5", _T5, extra=_head, tolerance=_GELU, fault=Fault(_NAMES, _SCALE, keys=_KEYS)),
+    Model("umt5", "UMT5ForConditionalGeneration", "t5", _T5 | {"tie_word_embeddings": False}, extra=_head, tolerance=_GELU,
+          fault=Fault(_NAMES, _SCALE, keys=_KEYS)),
     Model("t5-encoder", "T5EncoderModel", "t5", _GATED, embeds=True, tolerance=_GELU, fault=Fault(_NAMES, keys=_KEYS)),
 )
