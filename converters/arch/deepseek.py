@@ -87,7 +87,9 @@ MOE = (
     Fixed("moe_layer_freq", 1),
 )
 GATING = Codec(gating, lambda number: {1: "softmax", 2: "sigmoid"}[number])
-COMMON = (*SHAPE, *LATENT_ATTN, *MOE, RMS_EPS, VOCAB_SIZE, VOCAB_ROWS, TIED, SILU, Fixed("attention_bias", False))
+LATENT_EPS = Note("the runtime takes rms_norm_eps in the norms of latents too, where the model has 1e-6",
+                  lambda c: c["rms_norm_eps"] != 1e-6)
+COMMON = (*SHAPE, *LATENT_ATTN, LATENT_EPS, *MOE, RMS_EPS, VOCAB_SIZE, VOCAB_ROWS, TIED, SILU, Fixed("attention_bias", False))
 
 
 def limited(key: str) -> Callable[[Config], int | None]:
@@ -299,7 +301,7 @@ DEEPSEEK32 = ArchSpec(
 YOUTU = ArchSpec(
     "deepseek2", ("YoutuForCausalLM",), "youtu",
     hparams=(
-        *SHAPE, *LATENT_ATTN, RMS_EPS, VOCAB_SIZE, VOCAB_ROWS, TIED, SILU, Fixed("attention_bias", False),
+        *SHAPE, *LATENT_ATTN, LATENT_EPS, RMS_EPS, VOCAB_SIZE, VOCAB_ROWS, TIED, SILU, Fixed("attention_bias", False),
         Fixed("rope_interleave", True, refuse=True),
         # What the runtime wants to know of experts, though there are none.
         Computed("leading_dense_block_count", lambda c: c["num_hidden_layers"]),

@@ -13,7 +13,7 @@ from typing import Any
 from ..rules.facts import Fact
 from ..rules.words import *
 from .common import *
-from .deepseek import GATING, LATENT_ATTN, LATENT_SIZES, dense, leading_dense, sparse
+from .deepseek import GATING, LATENT_ATTN, LATENT_EPS, LATENT_SIZES, dense, leading_dense, sparse
 from .lfm2 import attends, convolves, listed
 
 A, M = L + "self_attn.", L + "block_sparse_moe."
@@ -93,7 +93,7 @@ KIMI_LINEAR = ArchSpec(
         *without(SHAPE, "context_length"), H("context_length", ("model_max_length", "max_position_embeddings")),
         *without(LATENT_ATTN, "attention.head_count_kv", "attention.q_lora_rank", "attention.value_length",
                  "rope.scaling.yarn_log_multiplier", "rope_parameters", "rope_parameters.mscale"),
-        H("rope.freq_base", "rope_theta", F32, need=False),  # nothing turns by it
+        LATENT_EPS, H("rope.freq_base", "rope_theta", F32, need=False),  # nothing turns by it
         Computed("attention.head_count_kv", heads_by_block, "num_key_value_heads", lambda kv: kv["attention.head_count"]),
         Seen("linear_attn_config.full_attn_layers", numbers(True)), Seen("linear_attn_config.kda_layers", numbers(False)),
         H("attention.value_length", "head_dim", need=False),

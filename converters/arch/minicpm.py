@@ -16,7 +16,7 @@ import numpy as np
 
 from ..rules.words import *
 from .common import *
-from .deepseek import ATTN_OUTPUT, LATENT_SIZES
+from .deepseek import ATTN_OUTPUT, LATENT_EPS, LATENT_SIZES
 from .llama import LLAMA, UNSTATED_HEAD
 from .qwen import FFN
 from .qwen35 import QWEN35
@@ -80,7 +80,7 @@ MINICPM3 = ArchSpec(
     "minicpm3", ("MiniCPM3ForCausalLM",), "minicpm3",
     hparams=(
         *SHAPE, HEAD_KV, Rope(write_base=False, write_scaling=False), RMS_EPS, TIED, SILU, VOCAB_SIZE, VOCAB_ROWS,
-        H("attention.q_lora_rank", "q_lora_rank"), H("attention.kv_lora_rank", "kv_lora_rank"),
+        LATENT_EPS, H("attention.q_lora_rank", "q_lora_rank"), H("attention.kv_lora_rank", "kv_lora_rank"),
         H("rope.dimension_count", "qk_rope_head_dim"),
         Computed("attention.key_length", lambda c: c["qk_nope_head_dim"] + c["qk_rope_head_dim"],
                  "qk_nope_head_dim", lambda kv: kv["attention.key_length"] - kv["rope.dimension_count"]),

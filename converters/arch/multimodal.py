@@ -93,7 +93,7 @@ PLAIN4 = {"hidden_size_per_layer_input": 0, "max_position_embeddings": 262144, "
 GEMMA4_UNIFIED = Whole("Gemma4UnifiedForConditionalGeneration", "gemma4_unified", replace(
                            GEMMA4, defaults={**GEMMA4.defaults, **PLAIN4}), LANGUAGE_MODEL,
                        parts("vision_embedder", "audio_embedder", "embed_vision", "embed_audio"),
-                       settings=PLAIN4, example="google/gemma-4-12B-it")
+                       example="google/gemma-4-12B-it")
 EXAONE4_5 = Whole("Exaone4_5_ForConditionalGeneration", "exaone4_5", EXAONE4, MULTIMODAL, parts("visual"),
                   example="LGAI-EXAONE/EXAONE-4.5-33B")
 

@@ -29,6 +29,12 @@ def deepstack(config: Config) -> int:
     return len(vision.get("deepstack_visual_indexes", (8, 16, 24)))
 
 
+def unturned(config: Config) -> bool:
+    """Whether time has pairs behind the last of those of height or width that lie between its own."""
+    sizes = full_attention_rope(config).get("mrope_section") or (24, 20, 20)
+    return any(3 * size + axis < sum(sizes) for axis, size in enumerate(sizes))
+
+
 THINKER = (("thinker.model.", "model."), ("thinker.", ""))
 OMNI_PARTS = dict.fromkeys(("thinker.visual.", "model.visual.", "thinker.audio_tower.", "talker.", "token2wav.", "code2wav."))
 VISION = dict.fromkeys(("visual.", "model.visual."))
@@ -51,7 +57,8 @@ QWEN25_OMNI = Whole("Qwen2_5OmniModel", "qwen2_5_omni", QWEN2VL, THINKER, OMNI_P
 
 QWEN3VL = ArchSpec(
     "qwen3vl", ("Qwen3ForCausalLM",), "qwen3",
-    hparams=(*DECODER, NO_BIAS, sections(24, 20, 20), Computed("n_deepstack_layers", deepstack)),
+    hparams=(*DECODER, NO_BIAS, sections(24, 20, 20), Computed("n_deepstack_layers", deepstack),
+             Note("the runtime does not turn the last pairs that interleaved sections leave to time", unturned)),
     tensors=(*EMBED, *NORMS, *ATTN, *QK_NORM, *FFN, *OUT_NORM, *HEAD),
     defaults={**DEFAULTS, "max_position_embeddings": 128000, "num_key_value_heads": heads_or(32), "head_dim": 128,
               "rope_theta": 500000.0},
@@ -75,12 +82,12 @@ TURNED_EXPERTS = (  # [experts, in, out], as only this class stores them
       shape="expert_count expert_feed_forward_length embedding_length"),
 )
 QWEN3_VL_MOE = Whole("Qwen3VLMoeForConditionalGeneration", "qwen3_vl_moe", QWEN3VLMOE, MULTIMODAL, VISION,
-                     example="Qwen/Qwen3-VL-30B-A3B-Instruct", layout=TURNED_EXPERTS, settings={"norm_topk_prob": True})
+                     example="Qwen/Qwen3-VL-30B-A3B-Instruct", layout=TURNED_EXPERTS)
 
 # What hears is not what sees: no features are added behind the first block.
 QWEN3_OMNI = Whole("Qwen3OmniMoeForConditionalGeneration", "qwen3_omni_moe", replace(QWEN3VLMOE, hparams=(
     *without(QWEN3VLMOE.hparams, "n_deepstack_layers"), Const("n_deepstack_layers", 0))), THINKER, OMNI_PARTS,
-    example="Qwen/Qwen3-Omni-30B-A3B-Instruct", settings={"norm_topk_prob": True})
+    example="Qwen/Qwen3-Omni-30B-A3B-Instruct")
 QWEN3_ASR = Whole("Qwen3ASRForConditionalGeneration", "qwen3_asr", replace(
     QWEN3VL, hparams=(*without(QWEN3VL.hparams, "n_deepstack_layers"), Const("n_deepstack_layers", 0)),
     defaults={**QWEN3VL.defaults, "max_position_embeddings": 65536, "num_key_value_heads": heads_or(8),

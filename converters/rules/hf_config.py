@@ -71,7 +71,7 @@ def text_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def of_text_part(config: Mapping[str, Any], whole: Whole) -> Config:
-    """The config.json of a multimodal model's text part alone, as its own class has it."""
+    """The config.json of a multimodal model's text part alone, as its own class has it: also what it leaves to defaults."""
     apart = {key: config[key] for key in ("dtype", "torch_dtype") if key in config}
     tied = {key: config[key] for key in ("tie_word_embeddings",) if key in config}  # the whole model's word holds
     inner = text_settings(config) or {
@@ -79,6 +79,13 @@ def of_text_part(config: Mapping[str, Any], whole: Whole) -> Config:
     out: Config = {**apart, **whole.settings, **inner, **tied, "architectures": [whole.text.classes[0]],
                    "model_type": whole.text.model_type}
     out.update({key: value(out) for key, value in out.items() if callable(value)})
+    rope = out.get("rope_parameters")
+    based = isinstance(rope, Mapping) and any(key in rope for key in ("rope_theta", *LAYER_KINDS))
+    bases = ("rope_theta", whole.text.local_rope_base) if based else ()
+    for key, value in whole.text.defaults.items():  # the whole's class's: those of its text part's may be others
+        made = _computed(value, out) if callable(value) else value
+        if key not in out and made is not None and key not in bases:
+            out[key] = made
     scaling = out.get("rope_scaling")
     if isinstance(scaling, Mapping) and UNSCALED_MROPE in (scaling.get("type"), scaling.get("rope_type")):
         out["rope_scaling"] = None

@@ -32,6 +32,8 @@ CASES = {name: Case(name) for name in MODELS} | {
     "qwen3omni": Case("qwen3omni"),
     "qwen3vlmoe": Case("qwen3vlmoe"),  # the whole model's class lays experts out in another way than its text part's
     "internvl-chat": Case("internvl-chat"),
+    "qwen2vl": Case("qwen2vl"),
+    "kimivl": Case("kimivl"),
     "control-as-text": Case("qwen2", control="<|im_start|>"),
 }
 MERGED = ("mixtral", "later-chunks")

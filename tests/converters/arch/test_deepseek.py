@@ -155,6 +155,13 @@ def test_what_v3_files_leave_out_is_what_the_runtime_does():
     assert config["num_nextn_predict_layers"] == 0
 
 
+@pytest.mark.parametrize("cls", [V2, V3])
+@pytest.mark.parametrize(("epsilon", "said"), [(1e-5, True), (1e-6, False)])
+def test_another_epsilon_than_that_of_the_latents_is_said(cls, epsilon, said):
+    _, notes, _ = written(cls, {"rms_norm_eps": epsilon})
+    assert any("norms of latents" in note for note in notes) == said
+
+
 # -- rotary settings ------------------------------------------------------------------------------------------------
 
 

@@ -163,3 +163,12 @@ def test_missing_sizes_are_all_named():
     text = " ".join(str(problem) for problem in found)
     for key in ("num_hidden_layers", "intermediate_size", "num_attention_heads", "num_experts", "moe_intermediate_size"):
         assert f"no {key}" in text
+
+
+@pytest.mark.parametrize(("sections", "said"), [
+    ([24, 20, 20], True), (None, True), ([22, 21, 21], False), ([11, 11, 10], False)])
+def test_pairs_that_the_runtime_does_not_turn_are_said(sections, said):
+    spec, notes = arch.BY_CLASS["Qwen3VLForConditionalGeneration"][0], []
+    config = {"text_config": {"rope_parameters": {"rope_type": "default"} | ({"mrope_section": sections} if sections else {})}}
+    write_hparams(spec, canonical(config, spec, "config.json"), notes, [])
+    assert any("does not turn" in note for note in notes) == said

@@ -17,7 +17,7 @@ from ggufx.converters import arch
 from ggufx.converters.io.gguf import read_gguf
 from ggufx.converters.io.values import Metadata, u32
 from ggufx.converters.planners.gguf_to_hf import HfOptions, plan_gguf_to_hf
-from ggufx.converters.rules.hf_config import canonical
+from ggufx.converters.rules.hf_config import canonical, full_attention_rope, of_text_part, text_settings
 from ggufx.converters.verify.runtime import Runtime, alike
 from zoo.changed import change_gguf
 from zoo.models import MODELS
@@ -96,3 +96,30 @@ def test_the_class_holds_what_the_file_says(name: str, converted: Callable[..., 
     for change in (shortest, *(() if wide else (usual_heads,)), *(() if table else (unscaled,))):
         config = written(change_gguf(whole, tmp_path / f"{change.__name__}.gguf", keys=change))
         assert unlike(config) == {}, change.__name__
+
+
+@pytest.mark.parametrize("name", [
+    name for name, row in MODELS.items() if any(spec.whole for spec in arch.BY_CLASS.get(row.cls, ()))])
+def test_the_class_of_a_text_part_holds_what_its_whole_leaves_to_defaults(name: str, zoo: Callable[[str], Path]):
+    """Qwen2-VL without a rotary base turns by 1000000, Qwen2 by 10000."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    config = json.loads((zoo(name) / "config.json").read_text())
+    spec = arch.for_config(config, "")
+    whole = spec.whole
+    if whole is None or whole.text.model_type not in CONFIG_MAPPING:
+        pytest.skip("no text part that transformers has a class of")
+    settings = text_settings(config) or config
+    left = [key for key, default in whole.text.defaults.items()
+            if isinstance(default, float) or (not callable(default) and settings.get(key) == default)]
+    for key in left:
+        settings.pop(key, None)
+        (settings.get("rope_parameters") or {}).pop(key, None)
+    said = canonical(config, spec, "")
+    held = canonical(CONFIG_MAPPING[whole.text.model_type].from_dict(of_text_part(config, whole)).to_dict(), whole.text, "")
+    for key in {*left} - {*IN_ROPE_PARAMETERS}:
+        assert same(said[key], held.get(key)), key
+    if "rope_theta" in left:
+        rope = held["rope_parameters"]  # of all layers, or by kinds of them
+        assert full_attention_rope(said)["rope_theta"] in [
+            one.get("rope_theta") for one in (rope, *rope.values()) if isinstance(one, dict)]

@@ -51,8 +51,8 @@ _OMNI3 = _thinker({
     "experts.{e}.up_proj.weight": "moe_intermediate_size hidden_size",
     "experts.{e}.down_proj.weight": "hidden_size moe_intermediate_size"}, "q_norm", "k_norm")
 
-# llama.cpp's rotation by interleaved sections: 1e-5 to 2e-5 over the seeds, growing with the position. The same weights in a
-# file of `qwen3`, whose plain rotation is the same for text, give 8e-7.
+# llama.cpp leaves pairs 13 and 14 of these heads unturned: 1e-5 to 2e-5 over the seeds, growing with the position. The same
+# weights in a file of `qwen3`, which turns all of them, give 8e-7.
 SECTIONS = 5e-5
 
 ROWS = (
