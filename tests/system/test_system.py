@@ -165,8 +165,11 @@ def test_without_reservation_or_locks(rules, monkeypatch, tmp_path):
         rules.code = 50
         return 0
 
+    def only_sizes(handle: object, kind: int, *more: object, call=rules.SetFileInformationByHandle) -> int:
+        return refused() if kind == stand_in.ALLOCATION else call(handle, kind, *more)
+
     monkeypatch.setattr(rules, "LockFileEx", refused)
-    monkeypatch.setattr(rules, "SetFileInformationByHandle", refused)
+    monkeypatch.setattr(rules, "SetFileInformationByHandle", only_sizes)
     execute(one_file(tmp_path / "config.json"))
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
 

@@ -1,0 +1,329 @@
+"""What each function of `system` promises, on every body: POSIX', Windows' on the rules of stand_in.py, and Windows' in Wine.
+
+Where Wine and Windows part, the stand-in has Windows' rule, and the test says what Wine does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from ggufx.converters.errors import InputError, StorageError
+from ggufx.converters.io.files import open_regular
+from ggufx.converters.plan.plan import ConversionPlan, OutputFile
+from ggufx.converters.run.execute import execute
+
+from ggufx import system
+from ggufx.system import windows
+
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
+GENERIC_READ, GENERIC_WRITE = 0x80000000, 0x40000000
+
+
+@pytest.fixture
+def made(body, tmp_path: Path):
+    """made(name, data): a descriptor of a new file that may be read and written; what is open at the end is closed."""
+    descriptors: list[int] = []
+
+    def make(name: str, data: bytes = b"") -> int:
+        descriptors.append(system.open_own(tmp_path / name, NEW))
+        if data:
+            assert system.pwrite(descriptors[-1], memoryview(data), 0) == len(data)
+        return descriptors[-1]
+
+    yield make
+    for descriptor in descriptors:
+        try:
+            os.close(descriptor)
+        except OSError as error:
+            assert error.errno == errno.EBADF, "closed by the test"
+
+
+def read(descriptor: int, count: int, offset: int) -> bytes:
+    view = memoryview(bytearray(count))
+    return bytes(view[: system.pread(descriptor, view, offset)])
+
+
+def alone(path: Path) -> ctypes.c_void_p:
+    """A handle by which another program has a file for itself."""
+    handle = windows.kernel32.CreateFileW(str(path), ctypes.c_uint32(GENERIC_READ), ctypes.c_uint32(0), None, ctypes.c_uint32(3),
+                                          ctypes.c_uint32(0), None)
+    assert handle != -1
+    return ctypes.c_void_p(handle)
+
+
+# ------------------------------------------------------------------------------------------------------ reads and writes
+
+
+def test_bytes_are_as_they_are_at_positions_beyond_four_gigabytes(made):
+    descriptor, at = made("x", b"front"), (5 << 30) + 3
+    assert system.pwrite(descriptor, memoryview(b"a\nb\r\n\x1a"), at) == 6
+    assert read(descriptor, 10, at) == b"a\nb\r\n\x1a", "what is there"
+    assert read(descriptor, 10, at + 6) == read(descriptor, 10, at + (1 << 33)) == b"", "the end, and behind it"
+    assert read(descriptor, 5, 0) == b"front"
+    assert system.pread(descriptor, memoryview(bytearray()), 0) == system.pwrite(descriptor, memoryview(b""), 0) == 0
+
+
+def test_threads_share_a_descriptor_and_no_position(made):
+    descriptor = made("x", bytes(range(100)))
+    os.write(descriptor, b"")
+    assert read(descriptor, 3, 50) == bytes(range(50, 53))
+    assert read(descriptor, 3, 0) == bytes(range(3))
+
+
+def test_what_may_only_be_read(made, tmp_path):
+    made("x", b"old")
+    descriptor = system.open_own(tmp_path / "x", os.O_RDONLY)
+    with pytest.raises(OSError) as caught:  # noqa: PT011 the number is what is compared
+        system.pwrite(descriptor, memoryview(b"new"), 0)
+    assert caught.value.errno in (errno.EBADF, errno.EACCES)
+    system.sync_file(descriptor)  # of what a dead run has published, say
+    assert read(descriptor, 9, 0) == b"old"
+    os.close(descriptor)
+
+
+def test_a_descriptor_that_is_none(body):
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.close(987)
+
+
+# ---------------------------------------------------------------------------------------------------------- sizes, room
+
+
+@pytest.mark.parametrize("size", [0, 3, (4 << 30) + 5])
+def test_reserve_gives_the_size(made, tmp_path, size):
+    """What is in front stays, what is behind is zeros, or is cut off; nothing is written for it."""
+    descriptor = made("x", b"front")
+    system.reserve(descriptor, size)
+    assert (tmp_path / "x").stat().st_size == os.fstat(descriptor).st_size == size
+    assert read(descriptor, 8, 0) == b"front\0\0\0"[:size]
+    assert read(descriptor, 8, size - 4 if size > 8 else size) == bytes(4 if size > 8 else 0)
+
+
+def test_reserve_more_than_there_can_be(made, tmp_path):
+    descriptor = made("x", b"front")
+    with pytest.raises(OSError) as caught:  # noqa: PT011 the number is what is compared
+        system.reserve(descriptor, 1 << 62)
+    assert caught.value.errno in (errno.EFBIG, errno.ENOSPC, errno.EINVAL, errno.ENOMEM)
+    assert (tmp_path / "x").read_bytes() == b"front"
+
+
+def test_free_space(body, tmp_path):
+    free, mine = system.free_space(tmp_path)
+    assert free >= mine > 0
+    total = os.statvfs(tmp_path)
+    assert free < total.f_blocks * total.f_frsize
+
+
+# ---------------------------------------------------------------------------------------------------------------- locks
+
+
+@pytest.mark.parametrize(("first", "second", "got"), [(False, False, False), (True, False, False), (False, True, False),
+                                                      (True, True, True)])
+def test_locks(made, tmp_path, first, second, got):
+    one = made("x", b"held")
+    other = system.open_own(tmp_path / "x", os.O_RDWR)
+    assert system.lock(one, first)
+    assert system.lock(other, second) is got
+    assert read(other, 9, 0) == b"held", "a lock keeps nobody from reading"
+    assert system.pwrite(other, memoryview(b"HELD"), 0) == 4, "or writing"
+    os.close(one)
+    third = system.open_own(tmp_path / "x", os.O_RDWR)
+    if got:
+        assert not system.lock(third), "the second has it still"
+        os.close(other)
+    assert system.lock(third), "locks end with the descriptor"
+    os.close(third)
+    if not got:
+        os.close(other)
+
+
+def test_a_lock_ends_with_the_last_of_its_descriptors(made, tmp_path):
+    one = made("x")
+    twin, other = os.dup(one), system.open_own(tmp_path / "x", os.O_RDWR)
+    assert system.lock(one)
+    os.close(one)
+    assert not system.lock(other)
+    os.close(twin)
+    assert system.lock(other)
+    os.close(other)
+
+
+def test_locks_of_a_process_that_is_killed(in_wine, tmp_path):
+    """Of another process of Windows: its lock holds here, and is gone when it is."""
+    from faults.wine import Wine, Windows
+
+    mine = system.open_own(tmp_path / "x", NEW)
+    theirs = Windows(Wine())
+    call = theirs.wine.call
+    handle = ctypes.c_void_p(call("kernel32.dll!CreateFileW", f"Z:{tmp_path}\\x".replace("/", "\\"), ctypes.c_uint32(GENERIC_READ),
+                                  3, None, 3, 0, None))
+    at = windows._at(windows._LOCK_AT)
+    assert call("kernel32.dll!LockFileEx", handle, 3, 0, 1, 0, ctypes.byref(at))
+    assert not system.lock(mine)
+    theirs.wine.process.send_signal(signal.SIGKILL)
+    theirs.wine.close()
+    while not system.lock(mine):  # Windows too says only that it will let go
+        pass
+    os.close(mine)
+
+
+# ---------------------------------------------------------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("name", ["new", "模型✓😀.gguf", "Größe von a b.gguf", "x" * 200])
+def test_rename(made, tmp_path, name):
+    """In the place of what is there; the descriptor keeps its number, its file and its lock."""
+    (tmp_path / name).write_bytes(b"old")
+    descriptor = made("x.part", b"bytes")
+    assert system.lock(descriptor)
+    system.rename(descriptor, tmp_path / "x.part", tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"bytes"
+    assert os.path.samestat(os.fstat(descriptor), os.stat(tmp_path / name))
+    assert read(descriptor, 9, 0) == b"bytes"
+    other = system.open_own(tmp_path / name, os.O_RDWR)
+    assert not system.lock(other)
+    os.close(other)
+
+
+def test_rename_a_descriptor_of_pythons_own(body, tmp_path):
+    """As `whole_file` does, whose files Python opens."""
+    with open(tmp_path / "x.part", "xb") as file:
+        file.write(b"bytes")
+        file.flush()
+        system.sync_file(file.fileno())
+        system.rename(file.fileno(), tmp_path / "x.part", tmp_path / "x")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x": b"bytes"}
+
+
+def test_rename_what_others_have_open(body, made, tmp_path):
+    """Windows refuses: the text says why, both files stay, and so does the lock."""
+    target, descriptor = made("x", b"old"), made("x.part", b"new")
+    assert system.lock(descriptor)
+    if body == "posix":
+        system.rename(descriptor, tmp_path / "x.part", tmp_path / "x")
+        assert read(target, 9, 0) == b"old"
+        return
+    with pytest.raises(PermissionError, match="another program has the file open") as caught:
+        system.rename(descriptor, tmp_path / "x.part", tmp_path / "x")
+    assert caught.value.in_use
+    assert caught.value.filename == str(tmp_path / "x")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x": b"old", "x.part": b"new"}
+    other = system.open_own(tmp_path / "x.part", os.O_RDWR)
+    assert not system.lock(other)
+    os.close(target)
+    with pytest.raises(PermissionError, match="another program has the file open") as caught:
+        system.rename(descriptor, tmp_path / "x.part", tmp_path / "x")
+    assert caught.value.filename == str(tmp_path / "x.part"), "the other one"
+    os.close(other)
+    system.rename(descriptor, tmp_path / "x.part", tmp_path / "x")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x": b"new"}
+
+
+def test_rename_in_the_place_of_what_is_read_only(body, made, tmp_path):
+    """Windows refuses; POSIX and Wine do not look at the file, but at its folder."""
+    descriptor = made("x.part", b"new")
+    (tmp_path / "x").write_bytes(b"old")
+    (tmp_path / "x").chmod(0o444)
+    if body != "windows":
+        system.rename(descriptor, tmp_path / "x.part", tmp_path / "x")
+        assert (tmp_path / "x").read_bytes() == b"new"
+        return
+    with pytest.raises(PermissionError, match="the file is read-only") as caught:
+        system.rename(descriptor, tmp_path / "x.part", tmp_path / "x")
+    assert not caught.value.in_use
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x": b"old", "x.part": b"new"}
+
+
+def test_rename_in_the_place_of_a_folder(made, tmp_path):
+    descriptor = made("x.part")
+    (tmp_path / "x").mkdir()
+    with pytest.raises(OSError, match=os.strerror(errno.EISDIR)):
+        system.rename(descriptor, tmp_path / "x.part", tmp_path / "x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x", "x.part"]
+
+
+def test_remove(made, tmp_path):
+    descriptor = made("x")
+    system.remove(descriptor, tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.fstat(descriptor)
+
+
+def test_remove_what_others_have_open(body, made, tmp_path):
+    descriptor, other = made("x"), system.open_own(tmp_path / "x", os.O_RDWR)
+    if body == "posix":
+        system.remove(descriptor, tmp_path / "x")
+    else:
+        with pytest.raises(PermissionError, match="another program has the file open") as caught:
+            system.remove(descriptor, tmp_path / "x")
+        assert caught.value.in_use
+        assert (tmp_path / "x").exists()
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.fstat(descriptor)
+    os.close(other)
+
+
+def test_open_own(made, tmp_path):
+    os.close(made("x"))
+    with pytest.raises(FileExistsError):
+        system.open_own(tmp_path / "x", NEW)
+    with pytest.raises(FileNotFoundError):
+        system.open_own(tmp_path / "y", os.O_RDWR)
+    with pytest.raises(FileNotFoundError):
+        system.open_own(tmp_path / "folder" / "y", NEW)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        system.open_own(tmp_path / "folder", os.O_RDWR)
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        system.open_own(tmp_path / "link", os.O_RDWR)
+
+
+def test_a_source_that_is_a_folder(body, tmp_path):
+    with pytest.raises(InputError, match="is a directory, a file is needed|not a regular file"), open_regular(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("body", ["windows", "wine"], indirect=True)
+def test_what_another_program_has_for_itself(body, tmp_path):
+    """A source that is still downloaded, a `.part` that is being looked through."""
+    for name in ("source", "x.part"):
+        (tmp_path / name).write_bytes(b"held")
+    handles = [alone(tmp_path / name) for name in ("source", "x.part")]
+    with pytest.raises(StorageError, match=r"source: cannot be opened: another program has the file open"), \
+            open_regular(tmp_path / "source"):
+        pass
+    plan = ConversionPlan("test", (), (OutputFile(tmp_path / "x", 2, b"{}"),), (), ())
+    with pytest.raises(StorageError, match=r"x: cannot be written: another program has the file open") as caught:
+        execute(plan)
+    assert "Close the program" in caught.value.hint
+    for handle in handles:
+        windows.kernel32.CloseHandle(handle)
+    execute(plan)
+    assert (tmp_path / "x").read_bytes() == b"{}"
+
+
+def test_names_longer_than_windows_takes(body, tmp_path):
+    """Without long paths (Windows' usual state) the error says so; POSIX and Wine take them."""
+    folder = tmp_path
+    while len(str(folder)) < 240:
+        folder /= "d" * 10
+    folder.mkdir(parents=True)
+    path = folder / ("x" * (258 - len(str(folder))))
+    assert len(str(path)) == 259
+    plan = ConversionPlan("test", (), (OutputFile(path, 2, b"{}"),), (), ())
+    if body != "windows":
+        execute(plan)
+        assert path.read_bytes() == b"{}"
+        return
+    with pytest.raises(StorageError, match="its name has 264 characters, and Windows takes 259") as caught:
+        execute(plan)
+    assert "LongPathsEnabled" in caught.value.hint
+    assert list(folder.iterdir()) == []
