@@ -92,7 +92,10 @@ static int serve(int *(*error_number)(void))
 }
 
 /* A descriptor that is none shall be an error, not the end. */
-static void go_on(const wchar_t *text, const wchar_t *where, const wchar_t *file, unsigned line, uintptr_t zero) {}
+static void go_on(const wchar_t *text, const wchar_t *where, const wchar_t *file, unsigned line, uintptr_t zero)
+{
+    (void)text, (void)where, (void)file, (void)line, (void)zero;
+}
 
 int main(void)
 {

@@ -165,6 +165,13 @@ def in_wine(wine: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
     with monkeypatch.context() as patch:
         rules = install(patch, wine)
+        start = Server.start
+
+        def start_when_closed(server: Server, *arguments: object, **request: object) -> int:
+            rules.forget_closed()
+            return start(server, *arguments, **request)
+
+        patch.setattr(Server, "start", start_when_closed)
         yield rules
     rules.close_all()
 

@@ -1,11 +1,11 @@
 """Windows' rules on this machine: what `system.windows` calls, in place of kernel32 and of the C library's part of `os`.
 
-A file that is open can be neither renamed, replaced nor removed, nor can one that is read-only be replaced, removed or written; one
-that was opened without sharing can be opened by nobody else. Without O_BINARY a file is text; folders cannot be opened; names end
-at 259 characters; there is no O_NOFOLLOW and none of POSIX' positioned calls. A locked file is refused the lock, its own handle
-too; a handle that only reads cannot be flushed; the C library makes files longer by writing zeros. The work itself is done by the
-calls of this machine, by the names of `os`, so that the tests which let those fail fail these as well. What Wine says of the same
-calls: test_bodies.py.
+A file that is open can be neither renamed, replaced nor removed; one that is read-only can be neither replaced, removed nor
+written; one that was opened without sharing can be opened by nobody else. Without O_BINARY a file is text; folders cannot be
+opened; names end at 259 characters; there is no O_NOFOLLOW and none of POSIX' positioned calls. A file that is locked cannot be
+locked again, by its own handle neither; a handle that only reads cannot be flushed; the C library makes files longer by writing
+zeros. The work itself is done by the calls of this machine, by the names of `os`, so that the tests which let those fail fail
+these as well. test_bodies.py holds the rules against Wine.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Windows:
         except OSError:
             return False
         self._forget_closed()
-        known = self.paths.items()
+        known = list(self.paths.items())
         return any(its == (status.st_dev, status.st_ino) for d, its in known if among is None or d in among)
 
     def _forget_closed(self) -> None:
@@ -179,7 +179,10 @@ class Windows:
 
     def CreateFileW(self, path: str, access: Any, share: Any, security: Any, how: Any, flags: Any, template: Any) -> int:
         assert (security, how.value, flags.value, template) == (None, 3, 0, None), "what is there, as it is"
-        if code := self._refused(path, access.value & 0x40000000):
+        code = self._refused(path, access.value & 0x40000000)
+        if not share.value and self.is_open(path):
+            code = SHARING_VIOLATION
+        if code:
             self.code = code
             return -1
         descriptor = self.open(path, os.O_RDWR if access.value & 0x40000000 else os.O_RDONLY)

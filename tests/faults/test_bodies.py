@@ -9,19 +9,20 @@ import ctypes
 import errno
 import os
 import signal
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ggufx.converters.errors import InputError, StorageError
 from ggufx.converters.io.files import open_regular
-from ggufx.converters.plan.plan import ConversionPlan, OutputFile
+from ggufx.converters.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.run.execute import execute
 
 from ggufx import system
 from ggufx.system import windows
 
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
-GENERIC_READ, GENERIC_WRITE = 0x80000000, 0x40000000
 
 
 @pytest.fixture
@@ -37,10 +38,8 @@ def made(body, tmp_path: Path):
 
     yield make
     for descriptor in descriptors:
-        try:
+        with suppress(OSError):  # closed by the test
             os.close(descriptor)
-        except OSError as error:
-            assert error.errno == errno.EBADF, "closed by the test"
 
 
 def read(descriptor: int, count: int, offset: int) -> bytes:
@@ -50,10 +49,7 @@ def read(descriptor: int, count: int, offset: int) -> bytes:
 
 def alone(path: Path) -> ctypes.c_void_p:
     """A handle by which another program has a file for itself."""
-    handle = windows.kernel32.CreateFileW(str(path), ctypes.c_uint32(GENERIC_READ), ctypes.c_uint32(0), None, ctypes.c_uint32(3),
-                                          ctypes.c_uint32(0), None)
-    assert handle != -1
-    return ctypes.c_void_p(handle)
+    return ctypes.c_void_p(windows._opened(path, windows._READ, 0))
 
 
 # ------------------------------------------------------------------------------------------------------ reads and writes
@@ -153,17 +149,16 @@ def test_a_lock_ends_with_the_last_of_its_descriptors(made, tmp_path):
     os.close(other)
 
 
-def test_locks_of_a_process_that_is_killed(in_wine, tmp_path):
+def test_locks_of_a_process_that_is_killed(in_wine, tmp_path, monkeypatch):
     """Of another process of Windows: its lock holds here, and is gone when it is."""
-    from faults.wine import Wine, Windows
+    from faults.wine import Windows, Wine
 
     mine = system.open_own(tmp_path / "x", NEW)
     theirs = Windows(Wine())
-    call = theirs.wine.call
-    handle = ctypes.c_void_p(call("kernel32.dll!CreateFileW", f"Z:{tmp_path}\\x".replace("/", "\\"), ctypes.c_uint32(GENERIC_READ),
-                                  3, None, 3, 0, None))
-    at = windows._at(windows._LOCK_AT)
-    assert call("kernel32.dll!LockFileEx", handle, 3, 0, 1, 0, ctypes.byref(at))
+    with monkeypatch.context() as patch:
+        patch.setattr(windows, "kernel32", theirs)
+        patch.setattr(windows, "handle_of", lambda handle: handle)
+        assert system.lock(windows._opened(tmp_path / "x", windows._READ, windows._SHARED))
     assert not system.lock(mine)
     theirs.wine.process.send_signal(signal.SIGKILL)
     theirs.wine.close()
@@ -287,8 +282,70 @@ def test_open_own(made, tmp_path):
 
 
 def test_a_source_that_is_a_folder(body, tmp_path):
-    with pytest.raises(InputError, match="is a directory, a file is needed|not a regular file"), open_regular(tmp_path):
+    with pytest.raises(InputError, match=r"is a directory, a file is needed|not a regular file"), open_regular(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("held", ["open", "read-only"])
+def test_a_set_of_which_one_cannot_be_replaced(body, tmp_path, held):
+    """It is told before anything is done, and the old set stays whole."""
+    outputs = tuple(OutputFile(tmp_path / name, 3, b"new") for name in ("a", "b", "c"))
+    plan = ConversionPlan("test", (), outputs, (), ())
+    for output in outputs:
+        output.path.write_bytes(b"old")
+    if held == "open":
+        reader = system.open_own(tmp_path / "b", os.O_RDONLY)
+    else:
+        (tmp_path / "b").chmod(0o444)
+    if body == "posix":
+        execute(plan, force=True)
+    else:
+        text = {"open": "another program has the file open", "read-only": "the file is read-only"}[held]
+        with pytest.raises(StorageError, match=f"b: cannot be written: {text}") as caught:
+            execute(plan, force=True)
+        assert caught.value.hint
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == dict.fromkeys("abc", b"new" if body == "posix" else b"old")
+    if held == "open":
+        os.close(reader)
+    else:
+        (tmp_path / "b").chmod(0o644)
+    execute(plan, force=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == dict.fromkeys("abc", b"new")
+
+
+def test_a_set_of_which_one_is_opened_meanwhile(body, tmp_path):
+    """Before the first of the old ones goes."""
+    outputs = tuple(OutputFile(tmp_path / name, 3, b"new") for name in ("a", "b", "c"))
+    for output in outputs:
+        output.path.write_bytes(b"old")
+    readers: list[int] = []
+
+    def progress(*_: object) -> None:
+        readers[:] = readers or [system.open_own(tmp_path / "b", os.O_RDONLY)]
+
+    source = tmp_path / "source"
+    source.write_bytes(bytes(64))
+    region = Region(0, 0, "F32", (16,))
+    outputs += (OutputFile(tmp_path / "d", 64),)
+    jobs = (TensorJob("t", (region,), (), (replace(region, file=3),)),)
+    plan = ConversionPlan("test", (InputFile.of(source),), outputs, jobs, ())
+    if body == "posix":
+        execute(plan, force=True, progress=progress)
+    else:
+        with pytest.raises(StorageError, match="b: cannot be written: another program has the file open"):
+            execute(plan, force=True, progress=progress)
+        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == dict.fromkeys("abc", b"old") | {"source": bytes(64)}
+    os.close(readers[0])
+
+
+def test_a_published_part_of_a_dead_run_that_is_read_already(body, make, server, tmp_path):
+    conversion = make()
+    assert server.run(conversion.plan_file, die_at=[["replace"], 3], body=body)[0] == -signal.SIGKILL
+    assert conversion.check() == 2
+    reader = system.open_own(conversion.plan.outputs[0].path, os.O_RDONLY)
+    execute(conversion.plan, resume=True)
+    os.close(reader)
+    conversion.check_done()
 
 
 @pytest.mark.parametrize("body", ["windows", "wine"], indirect=True)

@@ -1,9 +1,9 @@
 """Wine's Windows for this Python: what `system.windows` calls is served by a process under Wine (scripts/wine_calls.c).
 
 kernel32's functions get the bytes that ctypes would have passed on Windows, structures as they lie in memory; the functions of
-`os` do what CPython's do there, by the C library's (ucrtbase). A descriptor of Windows goes with one of this machine on the same
-file, by the number of which Python knows both. Reads, writes and renames also ask the functions of `os` with which this
-machine would do them, so that the tests which let those fail fail these as well.
+`os` do what CPython's do there, by the C library's (ucrtbase). A descriptor of Windows goes with one of this machine on the
+same file, by the number of which Python knows both. Reads, writes, sizes, syncs and renames first ask the functions of `os`
+with which this machine would do them, so that the tests which let those fail fail these as well.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import threading
 from typing import Any
 
 from faults.stand_in import BACK, BINARY
+
 from ggufx import system
 from ggufx.system import windows
 
@@ -126,6 +127,7 @@ class Windows:
         self.names = ("open", "close", "dup", "dup2", "unlink", "write", "fsync", "ftruncate", "preadv", "pwrite", "replace")
         self.own = {name: getattr(os, name) for name in self.names}
         self.descriptors: dict[int, tuple[int, tuple[int, int]]] = {}  # ours -> Wine's; device and inode
+        self._numbers = threading.RLock()  # both descriptors of a file come and go at once
 
     @property
     def code(self) -> int:
@@ -145,28 +147,31 @@ class Windows:
         return self._note(self.own["open"](path, flags & (os.O_WRONLY | os.O_RDWR) | os.O_NONBLOCK | os.O_CLOEXEC), its)
 
     def crt_close(self, descriptor: int) -> None:
-        self.forget_closed()
-        if descriptor in self.descriptors:
-            self._succeeds("_close", self.descriptors.pop(descriptor)[0])
-        self.own["close"](descriptor)
+        with self._numbers:
+            self.forget_closed()
+            if descriptor in self.descriptors:
+                self._succeeds("_close", self.descriptors.pop(descriptor)[0])
+            self.own["close"](descriptor)
 
     def crt_dup(self, descriptor: int) -> int:
-        self.forget_closed()
-        if descriptor not in self.descriptors:
-            return self.own["dup"](descriptor)
-        its = self._succeeds("_dup", self.descriptors[descriptor][0])
-        return self._note(self.own["dup"](descriptor), its)
+        with self._numbers:
+            self.forget_closed()
+            if descriptor not in self.descriptors:
+                return self.own["dup"](descriptor)
+            its = self._succeeds("_dup", self.descriptors[descriptor][0])
+            return self._note(self.own["dup"](descriptor), its)
 
     def crt_dup2(self, one: int, two: int, inheritable: bool = True) -> int:
-        self.forget_closed()
-        if one not in self.descriptors:
-            return self.own["dup2"](one, two, inheritable)
-        its = self.descriptors[one][0]
-        if two in self.descriptors:
-            self._succeeds("_dup2", its, theirs := self.descriptors[two][0])
-        else:
-            theirs = self._succeeds("_dup", its)
-        return self._note(self.own["dup2"](one, two, inheritable), theirs)
+        with self._numbers:
+            self.forget_closed()
+            if one not in self.descriptors:
+                return self.own["dup2"](one, two, inheritable)
+            its = self.descriptors[one][0]
+            if two in self.descriptors:
+                self._succeeds("_dup2", its, theirs := self.descriptors[two][0])
+            else:
+                theirs = self._succeeds("_dup", its)
+            return self._note(self.own["dup2"](one, two, inheritable), theirs)
 
     def crt_unlink(self, path: Any, **more: Any) -> None:
         if more:
@@ -234,14 +239,15 @@ class Windows:
 
     def forget_closed(self) -> None:
         """Close in Wine what Python's file objects closed by themselves."""
-        for descriptor, (its, known) in list(self.descriptors.items()):
-            try:
-                status = os.fstat(descriptor)
-            except OSError:
-                status = None
-            if status is None or (status.st_dev, status.st_ino) != known:
-                del self.descriptors[descriptor]
-                self._succeeds("_close", its)
+        with self._numbers:
+            for descriptor, (its, known) in list(self.descriptors.items()):
+                try:
+                    status = os.fstat(descriptor)
+                except OSError:
+                    status = None
+                if status is None or (status.st_dev, status.st_ino) != known:
+                    del self.descriptors[descriptor]
+                    self._succeeds("_close", its)
 
     def close_all(self) -> None:
         for its, _ in self.descriptors.values():
@@ -293,6 +299,7 @@ class Windows:
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> int:
+            self.forget_closed()
             return self.wine.call(f"kernel32.dll!{name}", *(path_of(a) if isinstance(a, str) else a for a in arguments))
 
         return call

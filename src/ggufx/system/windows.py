@@ -38,20 +38,20 @@ _REFUSED = 5  # ERROR_ACCESS_DENIED
 _LOCK_NOW, _ALONE = 1, 2  # LOCKFILE_FAIL_IMMEDIATELY, LOCKFILE_EXCLUSIVE_LOCK
 _LOCK_AT = 1 << 62  # a lock keeps others from reading the range: far behind every file's end
 _ALLOCATION, _END = 5, 6  # FileAllocationInfo, FileEndOfFileInfo
-_READ, _WRITE = 0x80000000, 0x40000000  # GENERIC_READ, GENERIC_WRITE
+_READ, _WRITE, _DELETE = 0x80000000, 0x40000000, 0x10000  # GENERIC_READ, GENERIC_WRITE, DELETE
 _SHARED = 1 | 2  # FILE_SHARE_READ | FILE_SHARE_WRITE, as the C library opens
 _AS_IT_IS = 3  # OPEN_EXISTING
 _NONE = -1  # INVALID_HANDLE_VALUE
 _MAX_PATH = 260  # characters with the NUL, where long paths are not enabled
 _MOVE = 1 | 8  # MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH
 _NUMBERS = {
-    2: errno.ENOENT, 3: errno.ENOENT, 5: errno.EACCES, 6: errno.EBADF, 8: errno.ENOMEM, 19: errno.EROFS, 23: errno.EIO, 29: errno.EIO,
-    30: errno.EIO, 32: errno.EACCES, 33: errno.EACCES, 39: errno.ENOSPC, 65: errno.EACCES, 80: errno.EEXIST, 87: errno.EINVAL,
-    112: errno.ENOSPC, 123: errno.EINVAL, 183: errno.EEXIST, 206: errno.ENAMETOOLONG, 223: errno.EFBIG, 1117: errno.EIO,
-    1224: errno.EACCES, 1295: errno.EDQUOT, 1392: errno.EIO, 1450: errno.ENOMEM,
+    2: errno.ENOENT, 3: errno.ENOENT, 5: errno.EACCES, 6: errno.EBADF, 8: errno.ENOMEM, 19: errno.EROFS, 23: errno.EIO,
+    29: errno.EIO, 30: errno.EIO, 32: errno.EACCES, 33: errno.EACCES, 39: errno.ENOSPC, 65: errno.EACCES, 80: errno.EEXIST,
+    87: errno.EINVAL, 112: errno.ENOSPC, 123: errno.EINVAL, 183: errno.EEXIST, 206: errno.ENAMETOOLONG, 223: errno.EFBIG,
+    1117: errno.EIO, 1224: errno.EACCES, 1295: errno.EDQUOT, 1392: errno.EIO, 1450: errno.ENOMEM,
 }  # fmt: skip
 _IN_USE = (32, 33, 1224)  # ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_USER_MAPPED_FILE
-_OPEN_ELSEWHERE = "another program has the file open"
+_OPEN_ELSEWHERE, _READ_ONLY = "another program has the file open", "the file is read-only"
 
 
 class Overlapped(ctypes.Structure):
@@ -90,13 +90,21 @@ def _open(path: Path | str, flags: int, mode: int = 0o777) -> int:
         if os.path.isdir(path):
             raise _told(errno.EISDIR, os.strerror(errno.EISDIR), path) from None
         # The C library has one number for all that Windows refuses: asked once more, for Windows' own.
-        access = ctypes.c_uint32(_READ | _WRITE if flags & (os.O_WRONLY | os.O_RDWR) else _READ)
-        handle = kernel32.CreateFileW(str(path), access, ctypes.c_uint32(_SHARED), None, ctypes.c_uint32(_AS_IT_IS),
-                                      ctypes.c_uint32(0), None)
-        if handle == _NONE:
-            raise _error(path) from None
-        kernel32.CloseHandle(ctypes.c_void_p(handle))
+        _close(_opened(path, _READ | _WRITE if flags & (os.O_WRONLY | os.O_RDWR) else _READ, _SHARED))
         raise
+
+
+def _opened(path: Path | str, access: int, share: int) -> int:
+    """A handle of a file that is there. OSError with Windows' reason."""
+    handle = kernel32.CreateFileW(str(path), ctypes.c_uint32(access), ctypes.c_uint32(share), None, ctypes.c_uint32(_AS_IT_IS),
+                                  ctypes.c_uint32(0), None)
+    if handle == _NONE:
+        raise _error(path)
+    return int(handle)
+
+
+def _close(handle: int) -> None:
+    kernel32.CloseHandle(ctypes.c_void_p(handle))
 
 
 def opener(name: str, flags: int) -> int:
@@ -185,9 +193,19 @@ def _not_moved(old: Path, new: Path) -> OSError:
         return _error(old if code in _IN_USE else new, code)
     if os.path.isdir(new):
         return _told(errno.EISDIR, os.strerror(errno.EISDIR), new)
-    if not os.stat(new).st_mode & stat.S_IWRITE:
-        return _told(errno.EACCES, "the file is read-only", new)
+    if _is_read_only(new):
+        return _told(errno.EACCES, _READ_ONLY, new)
     return _told(errno.EACCES, f"{_OPEN_ELSEWHERE}, or its permissions forbid to replace it", new, in_use=True)
+
+
+def check_replaceable(path: Path) -> None:
+    if _is_read_only(path):
+        raise _told(errno.EACCES, _READ_ONLY, path)
+    _close(_opened(path, _DELETE, 0))  # nobody else has it. Who has it mapped only cannot be seen
+
+
+def _is_read_only(path: Path) -> bool:
+    return not os.stat(path).st_mode & stat.S_IWRITE
 
 
 def _become(descriptor: int, other: int) -> None:
@@ -227,7 +245,7 @@ def sync_file(descriptor: int) -> None:
         raise _error()
     done = kernel32.FlushFileBuffers(ctypes.c_void_p(other))
     error = None if done else _error()
-    kernel32.CloseHandle(ctypes.c_void_p(other))
+    _close(other)
     if error:
         raise error
 
