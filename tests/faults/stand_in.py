@@ -14,7 +14,6 @@ import ctypes
 import errno
 import fcntl
 import os
-from pathlib import Path
 from typing import Any
 
 from ggufx import system
@@ -24,7 +23,7 @@ BINARY = 1 << 29  # no flag of this machine
 # Windows' numbers of what this machine or a test refuses. EACCES is that of a network drive: 5, the usual one, says much else.
 BACK = {errno.EIO: 1117, errno.ENOSPC: 112, errno.EDQUOT: 1295, errno.EACCES: 65, errno.EROFS: 19, errno.ENOENT: 2,
         errno.EFBIG: 223, errno.EINVAL: 87, errno.EBADF: 6}  # fmt: skip
-PATH_NOT_FOUND, ACCESS_DENIED, SHARING_VIOLATION, LOCK_VIOLATION, END_OF_FILE = 3, 5, 32, 33, 38
+NOT_FOUND, PATH_NOT_FOUND, ACCESS_DENIED, SHARING_VIOLATION, LOCK_VIOLATION, END_OF_FILE = 2, 3, 5, 32, 33, 38
 MAX_PATH = 260
 ALLOCATION, END = 5, 6  # FILE_INFO_BY_HANDLE_CLASS
 
@@ -36,6 +35,8 @@ class Asked(int):
 class Windows:
     """kernel32, as far as `system.windows` calls it, and the handles that are open. `code`: GetLastError."""
 
+    NAMES = ("open", "close", "dup", "dup2", "unlink", "fsync", "ftruncate")
+
     def __init__(self) -> None:
         self.code = 0
         self.open, self.close, self.dup, self.dup2, self.unlink = os.open, os.close, os.dup, os.dup2, os.unlink
@@ -43,7 +44,6 @@ class Windows:
         self.paths: dict[int, tuple[int, int]] = {}  # descriptor -> device and inode
         self.alone: set[int] = set()  # descriptors that were opened without sharing
         self.locked: set[int] = set()
-        self.calls: list[str] = []
 
     # ---------------------------------------------------------------------------------------------- the C library
 
@@ -74,7 +74,7 @@ class Windows:
 
     def crt_fsync(self, descriptor: int) -> None:
         """_commit, which has one number for whatever FlushFileBuffers says."""
-        if reads_only(descriptor):
+        if lacks(descriptor, os.O_WRONLY):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         self.fsync(descriptor)
 
@@ -99,6 +99,9 @@ class Windows:
             error.winerror = code
             raise error
         self.unlink(path, **more)
+
+    def handle_of(self, descriptor: int) -> int:
+        return descriptor
 
     def _note(self, descriptor: int) -> None:
         self._forget(descriptor)
@@ -132,27 +135,28 @@ class Windows:
 
     # -------------------------------------------------------------------------------------------------- kernel32
 
-    def _done(self, name: str, work: Any) -> int:
-        self.calls.append(name)
+    def _fails(self, code: int) -> int:
+        self.code = code
+        return 0
+
+    def _done(self, work: Any) -> int:
         try:
             work()
         except OSError as error:
-            self.code = BACK.get(error.errno, 31)
-            return 0
+            return self._fails(BACK.get(error.errno, 31))
         return 1
 
     def _move_bytes(self, name: str, handle: Any, address: Any, count: Any, moved: Any, place: Any) -> int:
+        if lacks(handle.value, os.O_RDONLY if name == "ReadFile" else os.O_WRONLY):
+            return self._fails(ACCESS_DENIED)
         at = place._obj.offset | place._obj.offset_high << 32
         view = memoryview((ctypes.c_char * count.value).from_address(address.value)).cast("B")
 
         def work() -> None:
             moved._obj.value = os.preadv(handle.value, [view], at) if name == "ReadFile" else os.pwrite(handle.value, view, at)
 
-        done = self._done(name, work)
-        if done and name == "ReadFile" and not moved._obj.value:
-            self.code = END_OF_FILE
-            return 0
-        return done
+        done = self._done(work)
+        return self._fails(END_OF_FILE) if done and name == "ReadFile" and not moved._obj.value else done
 
     def ReadFile(self, *arguments: Any) -> int:
         return self._move_bytes("ReadFile", *arguments)
@@ -162,16 +166,17 @@ class Windows:
 
     def SetFileInformationByHandle(self, handle: Any, kind: int, data: Any, size: Any) -> int:
         assert size.value == 8
+        if lacks(handle.value, os.O_WRONLY):
+            return self._fails(ACCESS_DENIED)
         if kind == END:
-            return self._done("SetFileInformationByHandle", lambda: os.ftruncate(Asked(handle.value), data._obj.value))
+            return self._done(lambda: os.ftruncate(Asked(handle.value), data._obj.value))
         assert kind == ALLOCATION
-        return self._done("SetFileInformationByHandle", lambda: os.posix_fallocate(handle.value, 0, data._obj.value))
+        return self._done(lambda: os.posix_fallocate(handle.value, 0, data._obj.value))
 
     def FlushFileBuffers(self, handle: Any) -> int:
-        if reads_only(handle.value):
-            self.code = ACCESS_DENIED
-            return 0
-        return self._done("FlushFileBuffers", lambda: os.fsync(Asked(handle.value)))
+        if lacks(handle.value, os.O_WRONLY):
+            return self._fails(ACCESS_DENIED)
+        return self._done(lambda: os.fsync(Asked(handle.value)))
 
     def ReOpenFile(self, handle: Any, access: Any, share: Any, flags: Any) -> int:
         assert access.value == 0x40000000, "GENERIC_WRITE"
@@ -182,6 +187,8 @@ class Windows:
         code = self._refused(path, access.value & 0x40000000)
         if not share.value and self.is_open(path):
             code = SHARING_VIOLATION
+        if not os.path.exists(path):
+            code = not_there(path)
         if code:
             self.code = code
             return -1
@@ -196,6 +203,7 @@ class Windows:
         return 1
 
     def GetDiskFreeSpaceExW(self, folder: str, mine: Any, total: None, free: Any) -> int:
+        assert folder.endswith(os.sep), "of a share it must"
         room = os.statvfs(folder)
         mine._obj.value, free._obj.value = room.f_bavail * room.f_frsize, room.f_bfree * room.f_frsize
         return 1
@@ -204,30 +212,24 @@ class Windows:
         assert flags.value in (1, 3), "at once, with others or alone"
         assert (zero.value, low.value, high.value) == (0, 1, 0)
         assert place._obj.offset_high << 32 > 1 << 60, "a lock of Windows keeps others from the bytes that it is on"
-        self.calls.append("LockFileEx")
         if handle.value in self.locked:
-            self.code = LOCK_VIOLATION
-            return 0
+            return self._fails(LOCK_VIOLATION)
         try:
             fcntl.flock(handle.value, (fcntl.LOCK_EX if flags.value & 2 else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.code = LOCK_VIOLATION
-            return 0
+            return self._fails(LOCK_VIOLATION)
         self.locked.add(handle.value)
         return 1
 
     def MoveFileExW(self, old: str, new: str, flags: Any) -> int:
         assert flags.value == 9, "replace what is there, and write through"
+        if too_long(old) or too_long(new) or not os.path.isdir(os.path.dirname(new)):
+            return self._fails(PATH_NOT_FOUND)
         if self.is_open(old):
-            self.code = SHARING_VIOLATION
-            return 0
+            return self._fails(SHARING_VIOLATION)
         if self.is_open(new) or os.path.isdir(new) or read_only(new):
-            self.code = ACCESS_DENIED
-            return 0
-        if too_long(old) or too_long(new):
-            self.code = PATH_NOT_FOUND
-            return 0
-        return self._done("MoveFileExW", lambda: os.replace(old, new))
+            return self._fails(ACCESS_DENIED)
+        return self._done(lambda: os.replace(old, new))
 
 
 def too_long(path: Any) -> bool:
@@ -240,24 +242,24 @@ def read_only(path: Any) -> bool:
     return os.path.isfile(path) and not os.stat(path).st_mode & 0o222
 
 
-def reads_only(descriptor: int) -> bool:
-    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+def not_there(path: Any) -> int:
+    return NOT_FOUND if os.path.isdir(os.path.dirname(path)) else PATH_NOT_FOUND
 
 
-def install(patch: Any) -> Windows:
-    """Put the Windows body into `system`, on these rules. `patch`: pytest's MonkeyPatch, or what has its `setattr`."""
-    rules = Windows()
+def lacks(descriptor: int, right: int) -> bool:
+    """Whether a descriptor was opened without the right to read (O_RDONLY) or to write (O_WRONLY)."""
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE not in (right, os.O_RDWR)
+
+
+def install(patch: Any, rules: Any = None) -> Any:
+    """Put the Windows body into `system`, on these rules or on others. `patch`: pytest's MonkeyPatch."""
+    rules = Windows() if rules is None else rules
     for name in system.__all__:
         patch.setattr(system, name, getattr(windows, name))
     patch.setattr(windows, "kernel32", rules)
-    patch.setattr(windows, "handle_of", lambda descriptor: descriptor, raising=False)
+    patch.setattr(windows, "handle_of", rules.handle_of, raising=False)
     patch.setattr(windows, "last_error", lambda: rules.code, raising=False)
     patch.setattr(windows, "BINARY", BINARY)
-    for name in ("open", "close", "dup", "dup2", "unlink", "fsync", "ftruncate"):
+    for name in rules.NAMES:
         patch.setattr(os, name, getattr(rules, f"crt_{name}"))
     return rules
-
-
-def no_leak(rules: Windows, folder: Path) -> bool:
-    """Whether nothing in a folder is open any more."""
-    return not any(rules.is_open(path) for path in folder.rglob("*") if path.is_file())

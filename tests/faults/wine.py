@@ -17,10 +17,8 @@ import subprocess
 import threading
 from typing import Any
 
+from faults import stand_in
 from faults.stand_in import BACK, BINARY
-
-from ggufx import system
-from ggufx.system import windows
 
 VARIABLE = "GGUFX_WINE"
 FLAGS = {os.O_WRONLY: 1, os.O_RDWR: 2, os.O_APPEND: 8, os.O_CREAT: 0x100, os.O_TRUNC: 0x200, os.O_EXCL: 0x400}  # <fcntl.h>
@@ -122,10 +120,11 @@ def _take_back(argument: Any, data: bytes) -> None:
 class Windows:
     """kernel32 and the C library's part of `os`, and the descriptors that are open in both."""
 
+    NAMES = ("open", "close", "dup", "dup2", "unlink", "write", "fsync", "ftruncate", "preadv", "pwrite", "replace")
+
     def __init__(self, wine: Wine) -> None:
         self.wine = wine
-        self.names = ("open", "close", "dup", "dup2", "unlink", "write", "fsync", "ftruncate", "preadv", "pwrite", "replace")
-        self.own = {name: getattr(os, name) for name in self.names}
+        self.own = {name: getattr(os, name) for name in self.NAMES}
         self.descriptors: dict[int, tuple[int, tuple[int, int]]] = {}  # ours -> Wine's; device and inode
         self._numbers = threading.RLock()  # both descriptors of a file come and go at once
 
@@ -306,15 +305,5 @@ class Windows:
 
 
 def install(patch: Any, wine: Wine) -> Windows:
-    """Put the Windows body into `system`, on Wine. `patch`: pytest's MonkeyPatch, or what has its `setattr`."""
-    rules = Windows(wine)
-    for name in system.__all__:
-        patch.setattr(system, name, getattr(windows, name))
-    patch.setattr(windows, "kernel32", rules)
-    patch.setattr(windows, "handle_of", rules.handle_of, raising=False)
-    patch.setattr(windows, "last_error", lambda: rules.code, raising=False)
-    patch.setattr(windows, "BINARY", BINARY)
-    for name in rules.names:
-        patch.setattr(os, name, getattr(rules, f"crt_{name}"))
-    return rules
-
+    """Put the Windows body into `system`, on Wine."""
+    return stand_in.install(patch, Windows(wine))

@@ -256,7 +256,8 @@ def sync_folder(folder: Path) -> None:
 
 def free_space(folder: Path) -> tuple[int, int] | None:
     free, mine = ctypes.c_uint64(), ctypes.c_uint64()
-    if not kernel32.GetDiskFreeSpaceExW(str(folder), ctypes.byref(mine), None, ctypes.byref(free)):
+    # The name of a share must end in a separator.
+    if not kernel32.GetDiskFreeSpaceExW(os.path.join(folder, ""), ctypes.byref(mine), None, ctypes.byref(free)):
         raise _error(folder)
     return free.value, mine.value
 
