@@ -11,12 +11,10 @@
 #include <string.h>
 #include <windows.h>
 
-#define MOST 8        /* arguments */
+#define MOST 8           /* arguments */
 #define DESCRIPTORS 2048 /* of the C library */
 
 typedef uint64_t (*function)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
-
-static HMODULE runtime; /* the one that a Python of Windows calls */
 
 /* Whether so many bytes came; a request that is torn ends everything, as the end does. */
 static int take(void *to, DWORD count)
@@ -53,7 +51,9 @@ static int serve(int *(*error_number)(void))
     uint32_t length, count, sizes[MOST];
     uint64_t values[MOST] = {0};
 
-    if (!take(&length, sizeof length) || length >= sizeof name || !take(name, length) || !take(&count, sizeof count) || count > MOST)
+    if (!take(&length, sizeof length) || length >= sizeof name || !take(name, length))
+        return 0;
+    if (!take(&count, sizeof count) || count > MOST)
         return 0;
     name[length] = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -99,7 +99,7 @@ static void go_on(const wchar_t *text, const wchar_t *where, const wchar_t *file
 
 int main(void)
 {
-    runtime = LoadLibraryA("ucrtbase.dll");
+    HMODULE runtime = LoadLibraryA("ucrtbase.dll"); /* the one that a Python of Windows calls */
     int *(*error_number)(void) = (int *(*)(void))(void *)GetProcAddress(runtime, "_errno");
     int (*close_one)(int) = (int (*)(int))(void *)GetProcAddress(runtime, "_close");
     void *(*set_handler)(void *) = (void *(*)(void *))(void *)GetProcAddress(runtime, "_set_invalid_parameter_handler");

@@ -78,6 +78,7 @@ class Wine:
             for argument, packed in zip(arguments, data, strict=True):
                 if (size := struct.unpack("<I", packed[:4])[0]):
                     _take_back(argument, self._read(size - 1))
+        assert self.code != 127, f"Wine has no {name}"
         return ctypes.c_int(result & 0xFFFFFFFF).value
 
     def _read(self, count: int) -> bytes:

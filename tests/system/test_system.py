@@ -121,6 +121,17 @@ def test_an_output_that_a_runtime_has_open(rules, tmp_path):
     assert path.read_bytes() == b"{}"
 
 
+def test_a_folder_that_takes_no_files(rules, monkeypatch, tmp_path):
+    """The file that is not there is not what is told."""
+    def refused(path: Path, *_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(rules, "open", refused)
+    with pytest.raises(StorageError, match=r"config.json: cannot be written: Permission denied") as caught:
+        execute(one_file(tmp_path / "config.json"))
+    assert "write to another folder" in caught.value.hint
+
+
 def test_without_reservation_or_locks(rules, monkeypatch, tmp_path):
     """File systems that refuse both (network drives) take the result all the same."""
     def refused(*_: object) -> int:

@@ -90,7 +90,8 @@ def _open(path: Path | str, flags: int, mode: int = 0o777) -> int:
         if os.path.isdir(path):
             raise _told(errno.EISDIR, os.strerror(errno.EISDIR), path) from None
         # The C library has one number for all that Windows refuses: asked once more, for Windows' own.
-        _close(_opened(path, _READ | _WRITE if flags & (os.O_WRONLY | os.O_RDWR) else _READ, _SHARED))
+        with suppress(FileNotFoundError):  # it was to be made
+            _close(_opened(path, _READ | _WRITE if flags & (os.O_WRONLY | os.O_RDWR) else _READ, _SHARED))
         raise
 
 
