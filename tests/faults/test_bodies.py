@@ -411,12 +411,18 @@ def test_names_longer_than_windows_takes(body, tmp_path):
 
 
 def made_of(model: Path, folder: Path) -> dict[str, bytes]:
-    """A checkpoint as GGUF, quantized, back, and edited in place."""
+    """A checkpoint as GGUF, quantized, split, back, and edited in place; and by two shards of a plan."""
     folder.mkdir()
-    for outtype in ("f16", "q8_0"):
-        ggufx.hf_to_gguf(model, folder / f"{outtype}.gguf", outtype=outtype, threads=2)
+    ggufx.hf_to_gguf(model, folder / "f16.gguf", outtype="f16", threads=2)
+    ggufx.quantize(folder / "f16.gguf", folder / "q8_0.gguf", "q8_0", threads=2)
+    ggufx.split(folder / "q8_0.gguf", folder / "split", max_tensors=9, threads=2)
     ggufx.gguf_to_hf(folder / "f16.gguf", folder / "back", threads=2)
     ggufx.edit(folder / "q8_0.gguf", set={"general.name": "模型"})
+    ggufx.edit(folder / "q8_0.gguf", set={"general.name": "模型✓"}, checksums=False)
+    ggufx.write_plan(ggufx.hf_to_gguf(model, folder / "shared.gguf", outtype="f16", dry_run=True), folder.with_suffix(".json"))
+    for index in (1, 0, 1):
+        ggufx.run_shard(folder.with_suffix(".json"), index, 2, threads=2)
+    ggufx.commit(folder.with_suffix(".json"), threads=2)
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 

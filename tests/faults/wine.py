@@ -23,6 +23,7 @@ from faults.stand_in import BACK, BINARY
 VARIABLE = "GGUFX_WINE"
 FLAGS = {os.O_WRONLY: 1, os.O_RDWR: 2, os.O_APPEND: 8, os.O_CREAT: 0x100, os.O_TRUNC: 0x200, os.O_EXCL: 0x400}  # <fcntl.h>
 O_BINARY, O_NOINHERIT = 0x8000, 0x80
+MARK = os.O_NONBLOCK  # of our descriptors that have one in Wine: files do not mind, and Python's own files are opened without
 END_OF_FILE_INFO = 6
 NUMBERS = {36: errno.EDEADLK, 38: errno.ENAMETOOLONG, 39: errno.ENOLCK, 40: errno.ENOSYS, 41: errno.ENOTEMPTY}  # of ucrtbase
 AS_PYTHON = {2: errno.ENOENT, 3: errno.ENOENT, 5: errno.EACCES, 32: errno.EACCES, 33: errno.EACCES}  # PC/errmap.h
@@ -144,7 +145,7 @@ class Windows:
         its = self.wine.call("ucrtbase.dll!_wopen", path_of(path), how, 0o600 & mode)
         if its < 0:
             raise OSError(self.wine.number, os.strerror(self.wine.number), str(path))
-        return self._note(self.own["open"](path, flags & (os.O_WRONLY | os.O_RDWR) | os.O_NONBLOCK | os.O_CLOEXEC), its)
+        return self._note(self.own["open"](path, flags & (os.O_WRONLY | os.O_RDWR) | MARK | os.O_CLOEXEC), its)
 
     def crt_close(self, descriptor: int) -> None:
         with self._numbers:
@@ -223,12 +224,15 @@ class Windows:
 
     def handle_of(self, descriptor: int) -> int:
         """_get_osfhandle; handles have 32 bits that count."""
+        self.forget_closed()
         if descriptor not in self.descriptors:  # Python opened it, without `os`
             self._adopt(descriptor)
         return self._succeeds("_get_osfhandle", self.descriptors[descriptor][0])
 
     def _adopt(self, descriptor: int) -> None:
-        how = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | MARK)
+        how = flags & os.O_ACCMODE
         path = path_of(os.readlink(f"/proc/self/fd/{descriptor}"))
         self._note(descriptor, self._succeeds("_wopen", path, FLAGS.get(how, 0) | O_NOINHERIT | O_BINARY, 0o600))
 
@@ -242,10 +246,10 @@ class Windows:
         with self._numbers:
             for descriptor, (its, known) in list(self.descriptors.items()):
                 try:
-                    status = os.fstat(descriptor)
+                    status, marked = os.fstat(descriptor), fcntl.fcntl(descriptor, fcntl.F_GETFL) & MARK
                 except OSError:
-                    status = None
-                if status is None or (status.st_dev, status.st_ino) != known:
+                    marked = False
+                if not marked or (status.st_dev, status.st_ino) != known:
                     del self.descriptors[descriptor]
                     self._succeeds("_close", its)
 
