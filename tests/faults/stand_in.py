@@ -2,10 +2,10 @@
 
 A file that is open can be neither renamed, replaced nor removed; one that is read-only can be neither replaced, removed nor
 written; one that was opened without sharing can be opened by nobody else. Without O_BINARY a file is text; folders cannot be
-opened; names end at 259 characters; there is no O_NOFOLLOW and none of POSIX' positioned calls. A file that is locked cannot be
-locked again, by its own handle neither; a handle that only reads cannot be flushed; the C library makes files longer by writing
-zeros. The work itself is done by the calls of this machine, by the names of `os`, so that the tests which let those fail fail
-these as well. test_bodies.py holds the rules against Wine.
+opened; names end at 259 characters, where a test says so; there is no O_NOFOLLOW and none of POSIX' positioned calls. A file
+that is locked cannot be locked again, by its own handle neither; a handle that only reads cannot be flushed; the C library makes
+files longer by writing zeros. The work itself is done by the calls of this machine, by the names of `os`, so that the tests
+which let those fail fail these as well. test_windows_rules.py holds the rules against Wine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ BINARY = 1 << 29  # no flag of this machine
 BACK = {errno.EIO: 1117, errno.ENOSPC: 112, errno.EDQUOT: 1295, errno.EACCES: 65, errno.EROFS: 19, errno.ENOENT: 2,
         errno.EFBIG: 223, errno.EINVAL: 87, errno.EBADF: 6}  # fmt: skip
 NOT_FOUND, PATH_NOT_FOUND, ACCESS_DENIED, SHARING_VIOLATION, LOCK_VIOLATION, END_OF_FILE = 2, 3, 5, 32, 33, 38
-MAX_PATH = 260
 ALLOCATION, END = 5, 6  # FILE_INFO_BY_HANDLE_CLASS
 
 
@@ -41,6 +40,7 @@ class Windows:
         self.code = 0
         self.open, self.close, self.dup, self.dup2, self.unlink = os.open, os.close, os.dup, os.dup2, os.unlink
         self.fsync, self.ftruncate = os.fsync, os.ftruncate
+        self.longest: int | None = None  # how many characters a path may have: 259 where LongPathsEnabled is not set
         self.paths: dict[int, tuple[int, int]] = {}  # descriptor -> device and inode
         self.alone: set[int] = set()  # descriptors that were opened without sharing
         self.locked: set[int] = set()
@@ -60,9 +60,12 @@ class Windows:
         self._note(descriptor)
         return descriptor
 
+    def too_long(self, path: Any) -> bool:
+        return self.longest is not None and len(os.path.abspath(path)) > self.longest
+
     def _refused(self, path: Any, writes: int) -> int:
         """Why a file cannot be opened: Windows' number, 0 where it can."""
-        if too_long(path):
+        if self.too_long(path):
             return PATH_NOT_FOUND
         if os.path.isdir(path) or (writes and read_only(path)):
             return ACCESS_DENIED
@@ -223,18 +226,13 @@ class Windows:
 
     def MoveFileExW(self, old: str, new: str, flags: Any) -> int:
         assert flags.value == 9, "replace what is there, and write through"
-        if too_long(old) or too_long(new) or not os.path.isdir(os.path.dirname(new)):
+        if self.too_long(old) or self.too_long(new) or not os.path.isdir(os.path.dirname(new)):
             return self._fails(PATH_NOT_FOUND)
         if self.is_open(old):
             return self._fails(SHARING_VIOLATION)
         if self.is_open(new) or os.path.isdir(new) or read_only(new):
             return self._fails(ACCESS_DENIED)
         return self._done(lambda: os.replace(old, new))
-
-
-def too_long(path: Any) -> bool:
-    """Whether a name is longer than Windows takes it where nobody has switched long ones on."""
-    return len(os.path.abspath(path)) >= MAX_PATH
 
 
 def read_only(path: Any) -> bool:

@@ -102,6 +102,11 @@ def moved_onto_a_folder(f: Folder) -> int:
     return f.move(f.file("x"), f.other("y"))
 
 
+def moved_to_a_long_name(f: Folder) -> int:
+    windows.kernel32.longest = 259
+    return f.move(f.file("x"), f.other("y" * (259 - len(str(f.path)))))
+
+
 def opened_alone(f: Folder) -> int:
     path = f.file("x")
     assert f.open(path, share=0) == 0
@@ -123,7 +128,7 @@ RULES: dict[str, tuple[Callable[[Folder], int], int, int | None]] = {
     "move what is read-only": (lambda f: f.move(f.read_only("x"), f.other("y")), 0, None),
     "move what is not there": (lambda f: f.move(f.other("x"), f.other("y")), 2, None),
     "move to a folder that is not there": (lambda f: f.move(f.file("x"), f.other("a/y")), 3, None),
-    "move to a name of 260 characters": (lambda f: f.move(f.file("x"), f.other("y" * (259 - len(str(f.path))))), 3, 0),
+    "move to a name of 260 characters": (moved_to_a_long_name, 3, 0),
     "open": (lambda f: f.open(f.file("x")), 0, None),
     "open what is not there": (lambda f: f.open(f.other("x")), 2, None),
     "open in a folder that is not there": (lambda f: f.open(f.other("a/x")), 3, None),
