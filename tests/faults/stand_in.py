@@ -3,9 +3,9 @@
 A file that is open can be neither renamed, replaced nor removed; one that is read-only can be neither replaced, removed nor
 written; one that was opened without sharing can be opened by nobody else. Without O_BINARY a file is text; folders cannot be
 opened; names end at 259 characters, where a test says so; there is no O_NOFOLLOW and none of POSIX' positioned calls. A file
-that is locked cannot be locked again, by its own handle neither; a handle that only reads cannot be flushed; the C library makes
-files longer by writing zeros. The work itself is done by the calls of this machine, by the names of `os`, so that the tests
-which let those fail fail these as well. test_windows_rules.py holds the rules against Wine.
+that is locked cannot be locked again, by its own handle neither; a handle that only reads cannot be flushed; the C library
+makes files longer by writing zeros. The work itself is done by the calls of this machine, by the names of `os`, so that the
+tests which let those fail fail these as well. test_windows_rules.py holds the rules against Wine.
 """
 
 from __future__ import annotations
