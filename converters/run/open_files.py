@@ -36,6 +36,7 @@ HINTS = {
     errno.EPERM: "Change the permissions, or write to another folder.",
     errno.EROFS: "The file system is read-only: write to another folder.",
     errno.EIO: "The disk or its connection fails: look at the system's log before trying again.",
+    errno.ENAMETOOLONG: "Choose shorter names. Windows takes longer ones where LongPathsEnabled is set in its registry.",
     errno.EMFILE: "Too many open files: raise the limit (ulimit -n).",
 }
 

@@ -40,7 +40,8 @@ def part_path(path: Path) -> Path:
 
 
 def refuse_existing(outputs: Iterable[OutputFile], force: bool, hint: str | None = None) -> None:
-    """UsageError for outputs that are there already, unless they may be replaced; folders never may."""
+    """UsageError for outputs that are there already, unless they may be replaced; folders never may. StorageError for those
+    that the system would not let go."""
     raise_all(existing(outputs, force, hint))
 
 
@@ -52,6 +53,11 @@ def existing(outputs: Iterable[OutputFile], force: bool, hint: str | None = None
             problems.append(UsageError("is a folder, a file is to be written", file=output.path))
         elif not force and os.path.lexists(output.path):
             problems.append(UsageError("exists already", file=output.path, hint=hint or "Pass --force to replace it."))
+        elif output.path.is_file():
+            try:
+                system.check_replaceable(output.path)
+            except OSError as error:
+                problems.append(storage_error(error, output.path, "written"))
     return problems
 
 

@@ -65,6 +65,9 @@ def child(request, answer):
     if request.get("body") == "windows":
         from faults import stand_in
         stand_in.install(pytest.MonkeyPatch())
+    if request.get("body") == "wine":
+        from faults import wine
+        wine.install(pytest.MonkeyPatch(), wine.Wine(answer))  # which is open until Wine has let go of all files, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, terminate)
     if request.get("file_limit"):
@@ -143,13 +146,48 @@ def server() -> Iterator[Server]:
     server.close()
 
 
-@pytest.fixture(params=["posix", "windows"])
+@pytest.fixture(scope="session")
+def wine() -> Iterator[object]:
+    """A process under Wine that serves the calls of Windows."""
+    from faults.wine import VARIABLE, Wine
+
+    if VARIABLE not in os.environ:
+        pytest.skip(f"{VARIABLE} names no program that serves the calls of Windows (scripts/wine)")
+    process = Wine()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def in_wine(wine: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """The Windows body on Wine; what a test leaves open is closed."""
+    from faults.wine import install
+
+    with monkeypatch.context() as patch:
+        rules = install(patch, wine)
+        start = Server.start
+
+        def start_when_closed(server: Server, *arguments: object, **request: object) -> int:
+            rules.forget_closed()
+            return start(server, *arguments, **request)
+
+        patch.setattr(Server, "start", start_when_closed)
+        yield rules
+    rules.close_all()
+
+
+@pytest.fixture(params=["posix", "windows", "wine"])
 def body(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A test that asks for it runs on both bodies of `system`; that of Windows on the rules of stand_in.py."""
+    """A test that asks for it runs on both bodies of `system`; that of Windows on the rules of stand_in.py, and in Wine.
+
+    Folders for tests are made before, by this machine's rules.
+    """
     if request.param == "windows":
         from faults import stand_in
 
         stand_in.install(monkeypatch)
+    if request.param == "wine":
+        request.getfixturevalue("in_wine")
     return request.param
 
 

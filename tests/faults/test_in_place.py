@@ -18,7 +18,7 @@ import ggufx
 STEPS = ("open", "ftruncate", "pwrite", "copy_file_range", "fsync", "replace", "unlink", "write")
 
 
-def test_every_step(tmp_path: Path, server, inject, small_tiles, monkeypatch: pytest.MonkeyPatch):
+def test_every_step(body, tmp_path: Path, server, inject, small_tiles, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(journal, "WRITE_INTERVAL", -1)  # as in the process that dies: conftest.py
     monkeypatch.setattr(hash_and_sync, "SYNC_INTERVAL", 1e9)
     laid = layout([(name, "F32", (8192,)) for name in "abc"])
@@ -41,7 +41,7 @@ def test_every_step(tmp_path: Path, server, inject, small_tiles, monkeypatch: py
     new, seen = path.read_bytes(), set()
     for turn, number in enumerate(range(1, len(calls) + 2)):
         path, plan = planned(f"step-{number}")
-        status, text = server.run(plan, threads=1, die_at=[STEPS, number], options={"force": True})
+        status, text = server.run(plan, threads=1, die_at=[STEPS, number], options={"force": True}, body=body)
         assert status in (0, -signal.SIGKILL), text
         assert path.read_bytes() in (old, new)
         seen.add(path.read_bytes() == new)

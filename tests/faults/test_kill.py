@@ -87,11 +87,11 @@ def test_random_moments(make, server, small_tiles):
 
 
 @pytest.mark.parametrize("stop", [["pwrite", 30], ["replace", 3], ["unlink", 1]], ids=lambda s: s[0])
-def test_every_step_of_resuming(make, server, inject, small_tiles, by_count, stop):
+def test_every_step_of_resuming(body, make, server, inject, small_tiles, by_count, stop):
     """A run killed while it writes, publishes or tidies up; the run that resumes it killed at each step in turn."""
     name, number = stop
     first = make()
-    assert server.run(first.plan_file, threads=1, die_at=[[name], number])[0] == -signal.SIGKILL
+    assert server.run(first.plan_file, threads=1, die_at=[[name], number], body=body)[0] == -signal.SIGKILL
     state = first.folder.with_name("state")
     shutil.copytree(first.folder, state)
     with inject(0, lambda _: None, *STEPS) as calls:
@@ -101,7 +101,8 @@ def test_every_step_of_resuming(make, server, inject, small_tiles, by_count, sto
     for number in numbers:
         shutil.rmtree(first.folder)
         shutil.copytree(state, first.folder)
-        status, text = server.run(first.plan_file, threads=1, die_at=[STEPS, number], options={"resume": True})
+        status, text = server.run(first.plan_file, threads=1, die_at=[STEPS, number], options={"resume": True},
+                                  body=body)
         assert status in (0, -signal.SIGKILL), text
         if first.check() < len(first.expected) or first.left():
             execute(first.plan, resume=True, engine=small_tiles(1))
@@ -127,7 +128,7 @@ def test_during_renames(body, make, server, force):
         conversion.check_done()
 
 
-def test_outputs_that_do_not_belong_together(make, server):
+def test_outputs_that_do_not_belong_together(body, make, server):
     """A plan of sets of one output each dies between two renames, one output failed before: the others are still known."""
     conversion = make()
     source = conversion.plan.inputs[0].path
@@ -137,7 +138,7 @@ def test_outputs_that_do_not_belong_together(make, server):
     plan = make().plan
     plan = replace(plan, outputs=tuple(replace(o, set=i) for i, o in enumerate(plan.outputs)))
     conversion.plan_file.write_text(json.dumps(plan.to_json()))
-    assert server.run(conversion.plan_file, die_at=[["replace"], 2])[0] == -signal.SIGKILL
+    assert server.run(conversion.plan_file, die_at=[["replace"], 2], body=body)[0] == -signal.SIGKILL
     names = [path.name for path in conversion.expected]
     assert [name for name in names if (conversion.folder / name).exists()] == ["shard-2"]
     result = execute(plan, resume=True)
@@ -156,10 +157,10 @@ def test_more_threads_or_tiles_make_no_difference_when_resuming(make, server, sm
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("keep", [False, True])
-def test_signals(make, server, number, keep):
+def test_signals(body, make, server, number, keep):
     """Ctrl-C and SIGTERM (the handler raises) clean up, or keep what --resume needs if that is wanted."""
     conversion = make()
-    pid = server.start(conversion.plan_file, delay=0.02, options={"keep_partial": keep})
+    pid = server.start(conversion.plan_file, delay=0.02, options={"keep_partial": keep}, body=body)
     while not conversion.left():
         time.sleep(0.01)
     time.sleep(0.15)

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from ggufx.converters.errors import StorageError
 from ggufx.converters.plan.plan import ConversionPlan, InputFile, OutputFile, Region, TensorJob
 from ggufx.converters.run.execute import execute
+
+from ggufx import system
 
 STEPS = ("ftruncate", "pwrite", "preadv", "fsync", "replace")
 NUMBERS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
@@ -96,13 +99,31 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_full_disk(make, small_disk):
+def test_full_disk(body, make, small_disk):
     """All outputs together do not fit, though each one does: told before any work, with the figures."""
     conversion = make(to="disk/out")
     assert all(o.size < 256 << 10 for o in conversion.plan.outputs)
     with pytest.raises(StorageError, match=r"no room for the result \(expected at least \d+ bytes, found \d+ bytes"):
         execute(conversion.plan)
     assert list(small_disk.iterdir()) == []
+
+
+def test_a_disk_that_fills_up(body, small_disk):
+    """While something else takes the room that there was."""
+    descriptor = system.open_own(small_disk / "x", os.O_RDWR | os.O_CREAT)
+    data, at = memoryview(bytes(1 << 16)), 0
+
+    def fill() -> int:
+        return system.pwrite(descriptor, data, at)
+
+    with suppress(OSError):
+        while at < 1 << 20:
+            at += fill()
+    assert at <= 256 << 10
+    with pytest.raises(OSError, match="No space left") as caught:
+        fill()
+    assert caught.value.errno == errno.ENOSPC
+    os.close(descriptor)
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from ggufx.converters.errors import StorageError
 from ggufx.converters.plan.plan import ConversionPlan, OutputFile
 from ggufx.converters.run.execute import execute
 
-from ggufx import system
-from ggufx.system import posix, windows
+from ggufx.system import posix
 
 ROOM = posix._FSTORE
 
@@ -103,46 +102,9 @@ def one_file(path: Path) -> ConversionPlan:
     return ConversionPlan("test", (), (OutputFile(path, 2, b"{}"),), (), ())
 
 
-def test_the_stand_in_has_windows_rules(rules, tmp_path):
-    path = tmp_path / "x"
+def test_windows_files_are_not_text(rules, tmp_path):
     with pytest.raises(AssertionError, match="opened as text"):
-        os.open(path, os.O_RDWR | os.O_CREAT)
-    descriptor = system.open_own(path, os.O_RDWR | os.O_CREAT)
-    with pytest.raises(PermissionError):
-        path.unlink()
-    assert not rules.MoveFileExW(str(path), str(tmp_path / "y"), windows.ctypes.c_uint32(9))
-    assert rules.code == 32
-    other = system.open_own(path, os.O_RDWR)
-    assert system.lock(descriptor)
-    assert not system.lock(other)
-    os.close(other)
-    system.rename(descriptor, path, tmp_path / "y")
-    other = system.open_own(tmp_path / "y", os.O_RDWR)
-    assert not system.lock(other), "the lock goes with the file"
-    os.close(other)
-    system.remove(descriptor, tmp_path / "y")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_positions_beyond_four_gigabytes(rules, tmp_path):
-    descriptor = system.open_own(tmp_path / "x", os.O_RDWR | os.O_CREAT)
-    at = (5 << 30) + 3
-    assert system.pwrite(descriptor, memoryview(b"a\nb\r\n\x1a"), at) == 6
-    view = memoryview(bytearray(10))
-    assert system.pread(descriptor, view, at) == 6
-    assert bytes(view) == b"a\nb\r\n\x1a" + bytes(4)
-    assert system.pread(descriptor, view, at + 6) == 0, "the end of the file"
-    os.close(descriptor)
-
-
-@pytest.mark.parametrize("body", ["posix", "windows"])
-def test_a_link_in_the_place_of_our_file(monkeypatch, tmp_path, body):
-    if body == "windows":
-        stand_in.install(monkeypatch)
-    (tmp_path / "victim").write_bytes(b"precious")
-    (tmp_path / "x").symlink_to(tmp_path / "victim")
-    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
-        system.open_own(tmp_path / "x", os.O_WRONLY)
+        os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
 
 
 def test_an_output_that_a_runtime_has_open(rules, tmp_path):
@@ -159,14 +121,28 @@ def test_an_output_that_a_runtime_has_open(rules, tmp_path):
     assert path.read_bytes() == b"{}"
 
 
+def test_a_folder_that_takes_no_files(rules, monkeypatch, tmp_path):
+    """The file that is not there is not what is told."""
+    def refused(path: Path, *_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(rules, "open", refused)
+    with pytest.raises(StorageError, match=r"config.json: cannot be written: Permission denied") as caught:
+        execute(one_file(tmp_path / "config.json"))
+    assert "write to another folder" in caught.value.hint
+
+
 def test_without_reservation_or_locks(rules, monkeypatch, tmp_path):
     """File systems that refuse both (network drives) take the result all the same."""
     def refused(*_: object) -> int:
         rules.code = 50
         return 0
 
+    def only_sizes(handle: object, kind: int, *more: object, call=rules.SetFileInformationByHandle) -> int:
+        return refused() if kind == stand_in.ALLOCATION else call(handle, kind, *more)
+
     monkeypatch.setattr(rules, "LockFileEx", refused)
-    monkeypatch.setattr(rules, "SetFileInformationByHandle", refused)
+    monkeypatch.setattr(rules, "SetFileInformationByHandle", only_sizes)
     execute(one_file(tmp_path / "config.json"))
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
 

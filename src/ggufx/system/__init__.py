@@ -10,6 +10,7 @@ if os.name == "nt":
     from .windows import (
         CUDA_DRIVER,
         after_fork,
+        check_replaceable,
         copy_range,
         cpu_count,
         free_space,
@@ -32,6 +33,7 @@ else:
     from .posix import (
         CUDA_DRIVER,
         after_fork,
+        check_replaceable,
         copy_range,
         cpu_count,
         free_space,
@@ -51,6 +53,6 @@ else:
         taken,
     )
 
-__all__ = ["CUDA_DRIVER", "after_fork", "copy_range", "cpu_count", "free_space", "lock", "may_write", "open_own", "opener",
-           "pread", "pwrite", "remove", "rename", "reserve", "set_mode", "start_sync", "sync_file", "sync_folder",
-           "taken"]
+__all__ = ["CUDA_DRIVER", "after_fork", "check_replaceable", "copy_range", "cpu_count", "free_space", "lock", "may_write",
+           "open_own", "opener", "pread", "pwrite", "remove", "rename", "reserve", "set_mode", "start_sync", "sync_file",
+           "sync_folder", "taken"]

@@ -113,6 +113,11 @@ def rename(descriptor: int, old: Path, new: Path) -> None:
     os.replace(old, new)
 
 
+def check_replaceable(path: Path) -> None:
+    """OSError where a file that is there cannot make room for another of its name, as far as can be told without trying. Here
+    that goes by its folder alone."""
+
+
 def remove(descriptor: int, path: Path) -> None:
     """Remove an open file, and close it, whatever happens."""
     try:
