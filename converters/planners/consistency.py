@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from .. import arch
-from ..errors import GgufxError, ManyErrors
+from ..errors import GgufxError, InputError, ManyErrors
 from ..io.gguf import GgufFile
+from ..io.tensors import StoredTensor
 from ..io.values import plain, text_of
-from ..ops import Crop
-from ..plan.tiles import shapes_through
 from ..rules.facts import GgufFacts
 from ..rules.hparams import UNFIT, read_hparams, sizes
-from ..rules.match import BlockHparams, Match, expected_shape, match_gguf
+from ..rules.match import Match, match_gguf
 from ..rules.runtime_defaults import with_defaults
-from ..rules.spec import Hparams
+from ..rules.shapes import Known, expected, fits, measured, restored, stored, without_ones
+from ..rules.spec import ArchSpec, Hparams
 
 
 def contradictions(model: GgufFile) -> list[str]:
@@ -27,7 +30,9 @@ def contradictions(model: GgufFile) -> list[str]:
         embedding = model.tensors.get("token_embd.weight")
         hp = sizes(spec, said, embedding.shape[0] if embedding and embedding.shape else None, None)
         matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, file, problems)
-        out = [text for match in matched.matches if (text := _misfit(model, match, hp))]
+        out = [f"{misfit.tensor} is of {misfit.found}, the settings say {misfit.expected}"
+               if misfit.expected else f"{misfit.tensor}: {misfit.message}"
+               for misfit in misfits(spec, matched.matches, hp, model.tensors)]
     except GgufxError as error:
         problems.append(error)
     told = [each for problem in problems for each in (problem.problems if isinstance(problem, ManyErrors) else (problem,))]
@@ -42,17 +47,36 @@ def _experts(model: GgufFile, name: str) -> list[str]:
     return [] if said in held or (not said and not held) else [f"{name}.expert_count is {said}, tensors hold {sorted(held)}"]
 
 
-def _misfit(model: GgufFile, match: Match, hp: Hparams) -> str | None:
-    """How the shapes of the tensors of a match differ from what the settings say."""
-    name, shapes = match.gguf[0], [model.tensors[g].shape for g in match.gguf]
+def misfits(spec: ArchSpec, matches: Sequence[Match], hp: Hparams, tensors: Mapping[str, StoredTensor]) -> list[InputError]:
+    """Each tensor of a GGUF file whose shape is not what the settings say; of sizes that no setting says, what most say."""
+    problems: list[InputError] = []
+    held: list[tuple[Match, list[Known]]] = []
+    for match in matches:
+        try:
+            held.append((match, restored(match, [tensors[name].shape for name in match.gguf])))
+        except UNFIT as error:
+            held.append((match, []))
+            problems.append(InputError(str(error), file=tensors[match.gguf[0]].file, tensor=match.gguf[0]))
+    hp = measured(spec, hp, held)
+    wrong = [problem for match, parts in held if (problem := _misfit(match, parts, hp, tensors))]
+    told = {problem.tensor for problem in wrong}
+    return [*(problem for problem in problems if problem.tensor not in told), *wrong]
+
+
+def _misfit(match: Match, parts: Sequence[Known], hp: Hparams, tensors: Mapping[str, StoredTensor]) -> InputError | None:
+    def problem(name: str, expected: Sequence[int], found: Sequence[Any]) -> InputError:
+        return InputError("the shape does not fit the rest of the file", file=tensors[name].file, tensor=name, expected=list(expected),
+                          found=list(found))
+
     try:
-        if match.rule.stacked:
-            shapes = [match.item(shapes[0])]
-        found = shapes_through(tuple(op.inverse for op in reversed(match.ops_of(0))), shapes)
-        expected = expected_shape(match.rule, BlockHparams(hp, match.block), match.holes.get("p") == "bias")
-    except UNFIT as error:
-        return f"{name}: {error}"
-    if expected is None or any(isinstance(op, Crop) for op in match.ops):
-        return None
-    wrong = next((shape for shape in found if shape != expected), None)
-    return f"{name} is of {list(wrong)}, the settings say {list(expected)}" if wrong else None
+        made = stored(match, hp)
+    except UNFIT:
+        made = None
+    if made is not None:
+        return next((problem(name, shape, found) for name, shape in zip(match.gguf, made, strict=True)
+                     if without_ones(found := tensors[name].shape) != without_ones(shape)), None)
+    for part, shape in enumerate(parts):
+        said = expected(match, hp, part)
+        if said is not None and not fits(said, shape):
+            return problem(match.gguf[0], said, shape)
+    return None
