@@ -44,7 +44,7 @@ OWN_VOCABULARY = Seen("draft_vocab_size", lambda facts: facts.tensors["d2t"][0] 
 OF_TARGET = {
     "draft_vocab": Shown("the draft's own tokens are as many as d2t lists", ("draft_vocab_size",)),
     "vocab_size": Shown("a draft without an embedding reads its target's", ("vocab_size",)),
-    "markov_rank": Shown("the runtime sees it in the tensors", ("markov_rank", "dspark_markov_rank"))}
+    "markov_rank": Shown("the runtime sees it in the tensors", ("markov_rank",))}
 JUDGED = {"judged": lambda hp: hp["embedding_length"] + hp["markov_rank"]}  # what confidence is told from
 NO_OTHER_WAY = (Template("t2d"),)  # which of the target's tokens the draft has: what d2t says
 ONE = [row for row in SHAPE if row is not BLOCK_COUNT]

@@ -14,7 +14,7 @@ from ..rules.facts import GgufFacts
 from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
 from ..rules.runtime_defaults import with_defaults
-from ..rules.shapes import Known, expected, fits, measured, restored, stored, without_ones
+from ..rules.shapes import Known, fits, known, measured, restored, stored, without_ones
 from ..rules.spec import ArchSpec, Hparams
 
 
@@ -64,19 +64,21 @@ def misfits(spec: ArchSpec, matches: Sequence[Match], hp: Hparams, tensors: Mapp
 
 
 def _misfit(match: Match, parts: Sequence[Known], hp: Hparams, tensors: Mapping[str, StoredTensor]) -> InputError | None:
-    def problem(name: str, expected: Sequence[int], found: Sequence[Any]) -> InputError:
-        return InputError("the shape does not fit the rest of the file", file=tensors[name].file, tensor=name, expected=list(expected),
-                          found=list(found))
+    """What is wrong with the tensors of a match, of which `parts` are the HF shapes."""
+    def problem(name: str, expected: Sequence[Any], found: Sequence[Any]) -> InputError:
+        return InputError("the shape does not fit the rest of the file", file=tensors[name].file, tensor=name,
+                          expected=list(expected), found=list(found))
 
+    name = match.gguf[0]
     try:
         made = stored(match, hp)
-    except UNFIT:
-        made = None
-    if made is not None:
-        return next((problem(name, shape, found) for name, shape in zip(match.gguf, made, strict=True)
-                     if without_ones(found := tensors[name].shape) != without_ones(shape)), None)
-    for part, shape in enumerate(parts):
-        said = expected(match, hp, part)
+    except UNFIT as error:
+        return InputError(str(error), file=tensors[name].file, tensor=name)
+    for own, shape in zip(match.gguf, made or (), strict=made is not None):
+        if without_ones(tensors[own].shape) != without_ones(shape):
+            return problem(own, shape, tensors[own].shape)
+    for part, shape in enumerate(parts if made is None else ()):
+        said = known(match, hp, part)
         if said is not None and not fits(said, shape):
-            return problem(match.gguf[0], said, shape)
+            return problem(name, said, shape)
     return None

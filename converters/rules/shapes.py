@@ -77,14 +77,19 @@ def without_ones(shape: Shape) -> Shape:
     return next((shape[axis:] for axis, length in enumerate(shape) if length != 1), ())
 
 
-def fits(shape: Sequence[int], known: Known) -> bool:
-    """Whether a shape is one of which some lengths may be unknown."""
-    return len(shape) == len(known) and all(length in (None, own) for own, length in zip(shape, known, strict=True))
+def fits(one: Known, other: Known) -> bool:
+    """Whether two shapes may be the same, in which lengths may be unknown."""
+    return len(one) == len(other) and all(None in (a, b) or a == b for a, b in zip(one, other, strict=True))
 
 
 def _at(match: Match, hp: Hparams, item: int = 0) -> BlockHparams:
     """The sizes as the match's block sees them; of a stack of different tensors as each of these does."""
     return BlockHparams(hp, item if match.uneven else match.block)
+
+
+def known(match: Match, hp: Hparams, part: int = 0) -> Known | None:
+    """`expected`, with None for each size that is unknown."""
+    return _lengths(match.rule, _at(match, hp), match.holes, part)
 
 
 def _whole(lengths: Known | None) -> Shape | None:

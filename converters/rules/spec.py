@@ -77,7 +77,7 @@ class TensorRule:
         """The tensor type that the ops themselves produce, if they do."""
         return next((op.emits for op in reversed(self.ops) if op.emits), None)
 
-    @property
+    @cached_property
     def stacked(self) -> bool:
         return any("e" in t.holes for t in self.hf) and not any("e" in t.holes for t in self.gguf)
 
