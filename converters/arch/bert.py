@@ -124,13 +124,15 @@ POSITION_ROWS = {"position_rows": lambda hp: hp["context_length"] + POSITION_OFF
 
 ROBERTA = ArchSpec(
     "bert", ("RobertaModel", "RobertaForMaskedLM"), "roberta",
-    hparams=ROBERTA_SHAPE, shown=TOKEN_TYPES, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS, head=False,
+    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, shown=TOKEN_TYPES,
+    aliases=(("roberta.", ""),), ignore=HEADS, head=False,
     defaults=TIED_BY_DEFAULT, example="sentence-transformers/stsb-roberta-base", absent=NO_POOLER,
 )
 
 XLM_ROBERTA = ArchSpec(
     "bert", ("XLMRobertaModel", "XLMRobertaForMaskedLM"), "xlm-roberta", fits=lambda c: not c.get("lora_adaptations"),
-    hparams=ROBERTA_SHAPE, shown=TOKEN_TYPES, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS, head=False,
+    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, shown=TOKEN_TYPES,
+    aliases=(("roberta.", ""),), ignore=HEADS, head=False,
     defaults=TIED_BY_DEFAULT, example="intfloat/multilingual-e5-small", absent=NO_POOLER,
 )
 

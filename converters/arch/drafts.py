@@ -38,7 +38,8 @@ def either(*paths: str) -> Callable[[Config], Any]:
     return value
 
 
-OWN_HEAD = R("output.weight", "lm_head.weight", need=False, shape="draft_vocab embedding_length")  # as many rows as d2t has, or the target's vocabulary
+# as many rows as d2t has, or the target's vocabulary
+OWN_HEAD = R("output.weight", "lm_head.weight", need=False, shape="draft_vocab embedding_length")
 OWN_TOKENS = R("d2t", "d2t", FromPosition(), need=False, shape="draft_vocab")
 OWN_VOCABULARY = Seen("draft_vocab_size", lambda facts: facts.tensors["d2t"][0] if "d2t" in facts.tensors else tokens(facts))
 OF_TARGET = {

@@ -55,7 +55,6 @@ def mxfp4_checkpoint(facts: GgufFacts) -> Config | None:
 
 E = L + "mlp.experts."
 HALVES = Split(2, groups="expert_feed_forward_length")  # gate and up, row by row
-BLOCK = " 16", ""  # bytes that hold 32 numbers, and their one scale
 GATE_UP = ("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight")
 GPT_OSS = ArchSpec(
     "gpt-oss", ("GptOssForCausalLM",), "gpt_oss",
@@ -73,10 +72,11 @@ GPT_OSS = ArchSpec(
         R("blk.{b}.post_attention_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
         R("blk.{b}.attn_sinks.weight", L + "self_attn.sinks", shape="attention.head_count"),
         R("blk.{b}.ffn_gate_inp.{p}", L + "mlp.router.{p}", shape="expert_count embedding_length", type="F32"),
-        R(GATE_UP, (E + "gate_up_proj_blocks", E + "gate_up_proj_scales"), PackMxfp4(), HALVES, shape=tuple(
-            f"expert_count 2*expert_feed_forward_length embedding_blocks{end}" for end in BLOCK)),
+        R(GATE_UP, (E + "gate_up_proj_blocks", E + "gate_up_proj_scales"), PackMxfp4(), HALVES,
+          shape="expert_count 2*expert_feed_forward_length embedding_blocks 16; "
+                "expert_count 2*expert_feed_forward_length embedding_blocks"),
         R("blk.{b}.ffn_down_exps.weight", (E + "down_proj_blocks", E + "down_proj_scales"), PackMxfp4(),
-          shape=tuple(f"expert_count embedding_length expert_blocks{end}" for end in BLOCK)),
+          shape="expert_count embedding_length expert_blocks 16; expert_count embedding_length expert_blocks"),
         R(GATE_UP, E + "gate_up_proj", CONV1D, HALVES,
           shape="expert_count embedding_length 2*expert_feed_forward_length"),
         R("blk.{b}.ffn_down_exps.weight", E + "down_proj", CONV1D,

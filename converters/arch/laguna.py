@@ -104,8 +104,8 @@ LAGUNA = ArchSpec(
         Fixed("moe_router_logit_softcapping", 0.0, refuse=True), Fixed("moe_apply_router_weight_on_input", False, refuse=True),
     ),
     tensors=(
-        *EMBED, *NORMS, *ATTN, *QK_NORM, R(
-            "blk.{b}.attn_gate.weight", L + "self_attn.g_proj.weight", shape="attention.head_count*gate_length embedding_length"),
+        *EMBED, *NORMS, *ATTN, *QK_NORM,
+        R("blk.{b}.attn_gate.weight", L + "self_attn.g_proj.weight", shape="attention.head_count*gate_length embedding_length"),
         *where(dense, *FFN),
         *where(sparse, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS,
                R("blk.{b}.exp_probs_b.bias", L + "mlp.experts.e_score_correction_bias", shape="expert_count"),

@@ -82,8 +82,8 @@ QWEN3TTS = ArchSpec(
     tensors=(
         R("token_embd.weight", ("model.codec_embedding.weight", "model.text_embedding.weight", *(
             f"text_projection.linear_fc{n}.{p}" for n in "12" for p in ("weight", "bias"))), RowsInFront(CODES),
-          shape=(f"{CODES} embedding_length", "words word_length", "word_length word_length", "word_length",
-                 "embedding_length word_length", "embedding_length"), no_lora=NO_GATHER),
+          shape=f"{CODES} embedding_length; words word_length; word_length word_length; word_length; "
+                "embedding_length word_length; embedding_length", no_lora=NO_GATHER),
         *NORMS, *ATTN, *QK_NORM, *FFN, *OUT_NORM, R("output.weight", "codec_head.weight", shape=f"{CODES} embedding_length"),
     ),
     defaults={**DEFAULTS, "max_position_embeddings": 32768, "num_key_value_heads": heads_or(2), "head_dim": per_head,

@@ -77,8 +77,8 @@ def _misfit(match: Match, parts: Sequence[Known], hp: Hparams, tensors: Mapping[
     for own, shape in zip(match.gguf, made or (), strict=made is not None):
         if without_ones(tensors[own].shape) != without_ones(shape):
             return problem(own, shape, tensors[own].shape)
-    for part, shape in enumerate(parts if made is None else ()):
+    for part, found in enumerate(parts if made is None else ()):
         said = known(match, hp, part)
-        if said is not None and not fits(said, shape):
-            return problem(name, said, shape)
+        if said is not None and not fits(said, found):
+            return problem(name, said, found)
     return None

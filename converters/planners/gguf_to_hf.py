@@ -161,8 +161,9 @@ def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfT
     said = plain(with_defaults(spec, model.metadata))
     foreign, found = read_hparams(spec, GgufFacts.of({**reading.beside, **said}, model.tensors), str(path), reading.problems)
     rows = _vocab_rows(model)
-    # as many words as the embedding has rows, whatever the key says
-    hp = sizes(spec, said if rows is None else {k: v for k, v in said.items() if k != f"{spec.name}.vocab_size"}, rows, original)
+    hp = sizes(spec, said, rows, original)
+    if rows is not None:
+        hp = {**hp, "vocab_size": rows}  # whatever the key says
     beside = read_factors(model).names
     types = {n: t.type for n, t in model.tensors.items() if n not in beside}
     matched = match_gguf(spec, hp, types, str(path), reading.problems,

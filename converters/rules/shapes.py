@@ -40,11 +40,11 @@ def measured(spec: ArchSpec, hp: Hparams, shapes: Iterable[tuple[Match, Sequence
             if len(words) != len(shape):
                 continue
             for word, length in zip(words, shape, strict=True):
-                sizes = {size: size.format_map(match.holes) for size in word.split("*") if size in spec.shown}
-                unknown = [name for name in sizes.values() if name not in at]
-                rest = _length("*".join(size for size in word.split("*") if sizes.get(size) not in unknown) or "1", at, match.holes)
+                factors = word.split("*")
+                unknown = [f for f in factors if f in spec.shown and f.format_map(match.holes) not in at]
+                rest = _length("*".join(("1", *(f for f in factors if f not in unknown))), at, match.holes)
                 if length is not None and len(unknown) == 1 and rest and length % rest == 0:
-                    found.setdefault(unknown[0], Counter())[length // rest] += 1
+                    found.setdefault(unknown[0].format_map(match.holes), Counter())[length // rest] += 1
     told = {name: lengths.most_common(1)[0][0] for name, lengths in found.items()}
     return with_derived(spec, {**hp, **told}) if told else hp
 
@@ -98,8 +98,8 @@ def _whole(lengths: Known | None) -> Shape | None:
 
 def _words(rule: TensorRule, holes: Holes, part: int) -> list[str]:
     """The sizes of an HF tensor as the row writes them."""
-    shape = rule.shape if rule.shape is None or isinstance(rule.shape, str) else rule.shape[part]
-    words = (shape or "").split()
+    shapes = (rule.shape or "").split(";")
+    words = shapes[part if len(shapes) > 1 else 0].split()
     return words[:1] if holes.get("p") == "bias" else words
 
 

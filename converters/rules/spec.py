@@ -58,8 +58,7 @@ class TensorRule:
     ops: tuple[Op, ...] = ()
     need: bool = True
     when: When | None = None  # in which blocks the tensor is needed
-    shape: str | tuple[str, ...] | None = None  # HF shape in sizes, "vocab_size 2*embedding_length", where they differ of each
-    # HF name; checked before writing
+    shape: str | None = None  # HF shape in sizes: "vocab_size 2*embedding_length"; of HF names that differ "width; width 1"
     type: str | None = None  # the GGUF type, whatever the file's; CONV: F16 in a file of F16, else F32
     hf_dtype: str | None = None  # the element type in HF, whatever the model's
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
@@ -277,7 +276,7 @@ def R(
     *ops: Op,
     need: bool = True,
     when: When | None = None,
-    shape: str | tuple[str, ...] | None = None,
+    shape: str | None = None,
     type: str | None = None,
     hf_dtype: str | None = None,
     no_lora: str | None = None,

@@ -1,5 +1,5 @@
-"""Every tensor's shape is held against the settings, in both directions: one axis changed in a header is refused, by the names of
-file and tensor with both shapes; but for the sizes that nothing else in the file tells, which stand in `zoo/unseen_shapes.py`.
+"""Every tensor's shape is held against the settings, in both directions: one axis changed in a header is refused, by the names
+of file and tensor with both shapes; but for sizes that nothing else tells, which stand in `zoo/unseen_shapes.py`.
 
 Planned from headers alone: what a model of the zoo is in GGUF is what its plan says. Of the tensors that a row makes in several
 blocks the first is changed.
@@ -28,7 +28,6 @@ from zoo import golden
 from zoo.models import MODELS
 from zoo.proof import beside
 from zoo.towers import TOWERS, build_tower
-
 from zoo.unseen_shapes import UNSEEN_IN_GGUF, UNSEEN_IN_HF
 
 FILE = Path("model.gguf")
@@ -61,8 +60,8 @@ def changed(shape: tuple[int, ...]) -> Iterator[tuple[int, tuple[int, ...]]]:
 
 def named(match: Match) -> set[str]:
     """The sizes in the match's shapes, as its row writes them."""
-    words = " ".join((match.rule.shape,) if isinstance(match.rule.shape, str) else match.rule.shape)
-    return {word for factors in words.split() for word in factors.split("*") if not word.isdecimal()}
+    words = match.rule.shape.replace(";", "").split()
+    return {word for factors in words for word in factors.split("*") if not word.isdecimal()}
 
 
 def related(spec, hp: Hparams, match: Match, matches: list[Match]) -> list[Match]:
@@ -104,9 +103,8 @@ def test_of_a_foreign_file(planner):
     types = {t.name: t.type for t in planner.tensors_of("auto")[0] if t.name in tensors}
 
     def settings(held):
-        rows = held[EMBEDDING].shape[0] if EMBEDDING in held else None
-        return sizes(spec, {k: v for k, v in plain(with_defaults(spec, keys)).items() if k != f"{spec.name}.vocab_size" or not rows},
-                     rows, None)
+        rows = {"vocab_size": held[EMBEDDING].shape[0]} if EMBEDDING in held else {}
+        return {**sizes(spec, plain(with_defaults(spec, keys)), rows.get("vocab_size"), None), **rows}
 
     hp, problems = settings(tensors), []
     matches = match_gguf(spec, hp, types, str(FILE), problems).matches

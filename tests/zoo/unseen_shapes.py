@@ -12,6 +12,7 @@ VOCABULARY = "no other tensor has a row for each"
 TOKENS_BESIDE = "as many rows as the tower puts tokens in front of the patches"
 
 _HEARD = {"a.position_embd.weight:0": FRAMES}
+_SEEN = {"v.position_embd.weight:0": POSITIONS}
 _SEANET = (*(f"blk.{n}.{name}" for n in range(3) for name in ("res_conv1", "scale_conv")), "conv_in", "conv_out")
 _MIMI = ("0.conv", "1.block.1.conv", "3.conv", "4.block.1.conv", "6.conv", "7.block.1.conv", "9.conv", "11.conv"), (
     "0.conv", "2.convtr", "3.block.1.conv", "5.convtr", "6.block.1.conv", "8.convtr", "9.block.1.conv", "11.conv")
@@ -26,8 +27,7 @@ UNSEEN_IN_GGUF: dict[str, dict[str, str]] = {
     "Gemma4UnifiedForConditionalGeneration": {
         "v.position_embd.weight:1": POSITIONS, "mm.input_projection.weight:1": "output_proj_dims has no key"},
     **dict.fromkeys(("Glm4vForConditionalGeneration", "MiniCPMV4_6ForConditionalGeneration", "Lfm2VlForConditionalGeneration",
-                     "PaddleOCRVLForConditionalGeneration", "HunYuanVLForConditionalGeneration"),
-                    {"v.position_embd.weight:0": POSITIONS}),
+                     "PaddleOCRVLForConditionalGeneration", "HunYuanVLForConditionalGeneration"), _SEEN),
     "NemotronH_Nano_VL_V2": {"v.class_embd:0": TOKENS_BESIDE, "a.window:0": KERNEL},
     "Lfm2AudioForConditionalGeneration": {"a.pre_encode.out.{p}:1": CONCATENATED},
     "Gemma3nForConditionalGeneration": {

@@ -188,7 +188,7 @@ def grid_of(path: str) -> Callable[[Config], Any]:
 
 # Sizes without a key, by what they are in every tower that has them.
 SHOWN = {
-    "positions": Shown("the runtime sees it in the tensor", ("vision_config.num_position_embeddings", "vision_config.num_patches")),
+    "positions": Shown("the runtime sees it in the tensor", below("vision_config", "num_position_embeddings", "num_patches")),
     "heard": Shown("the runtime sees it in the tensor", below(("audio_config", "speech_config", "whisper_config"),
                                                              "max_source_positions")),
     "projected": Shown("between the projector's matrices, which the runtime multiplies whatever it is"),
@@ -213,14 +213,16 @@ def block(prefix: str, width: str, inner: str, head: str) -> dict[str, str]:
 
 # The HF shapes of what most towers have, by the GGUF names without `.{p}`, `.weight`, `.bias`; a bias is as long as its weight.
 SHAPES = {
-    **lengths("v.", {"patch_embd": "width 3 patch patch", "class_embd pre_ln post_ln": "width", "position_embd": "positions width"}),
+    **lengths("v.", {"patch_embd": "width 3 patch patch", "class_embd pre_ln post_ln": "width",
+                   "position_embd": "positions width"}),
     **block("v.blk.{v}.", "width", "inner", "head"), "v.image_newline": "text",
     **lengths("a.", {"post_ln": "a.width", "position_embd": "heard a.width", "conv1d.1": "a.width mel 3",
                    "conv1d.2": "a.width a.width 3"}),
     **block("a.blk.{a}.", "a.width", "a.inner", "a.head"),
-    **lengths("a.blk.{a}.", {"norm_conv conv_norm conv_norm_mean conv_norm_var": "a.width", "pos_bias_u pos_bias_v": "a.heads a.head",
-                           "linear_pos attn_k_rel": "a.width a.width", "conv_pw1": "2*a.width a.width 1",
-                           "conv_pw2": "a.width a.width 1", "per_dim_scale per_dim_k_scale": "a.head"}),
+    **lengths("a.blk.{a}.", {"norm_conv conv_norm conv_norm_mean conv_norm_var": "a.width",
+                             "pos_bias_u pos_bias_v": "a.heads a.head",
+                             "linear_pos attn_k_rel": "a.width a.width", "conv_pw1": "2*a.width a.width 1",
+                             "conv_pw2": "a.width a.width 1", "per_dim_scale per_dim_k_scale": "a.head"}),
     "mm.input_projection": "text width", "mm.a.input_projection": "text a.width", "mm.a.fc": "text a.width",
 }
 

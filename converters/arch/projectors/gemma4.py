@@ -113,8 +113,10 @@ SHAPES_OF_GEMMA: dict[str, Any] = {
     "shapes": {
         "v.position_embd": "2 positions width", **lengths("v.", {"std_bias std_scale": "width"}),
         **lengths("a.", {"conv1d.0": "channels 1 3 3", "conv1d.0.norm": "channels", "conv1d.1": "sampled channels 3 3",
-                         "conv1d.1.norm": "sampled", "input_projection": "a.width sampled*quarter", "pre_encode.out": "a.projected a.width"}),
-        **lengths("a.blk.{a}.", {"conv_dw": f"a.width 1 {KERNEL}", "conv_pw1": "2*a.width a.width", "conv_pw2": "a.width a.width"}),
+                         "conv1d.1.norm": "sampled", "input_projection": "a.width sampled*quarter",
+                         "pre_encode.out": "a.projected a.width"}),
+        **lengths("a.blk.{a}.", {"conv_dw": f"a.width 1 {KERNEL}",
+                                 "conv_pw1": "2*a.width a.width", "conv_pw2": "a.width a.width"}),
         "mm.a.input_projection": "text a.projected"},
     "sizes": {"quarter": lambda hp: halves(hp["mel"], 2)},
     "shown": {"positions": Shown("the runtime sees it in the tensor", ("vision_config.position_embedding_size",)),

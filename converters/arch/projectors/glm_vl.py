@@ -24,7 +24,8 @@ SHAPES_OF_GLM: dict[str, Any] = {
     "shapes": {
         "v.norm_embd": "width", **lengths("v.blk.{v}.", {"ffn_gate ffn_up": "gated width", "ffn_down": "width gated"}),
         "mm.patch_merger": "text width merge merge",
-        **lengths("mm.", {"model.fc": "text text", "post_norm": "text", "gate up": "projected text", "down": "text projected"})},
+        **lengths("mm.", {"model.fc": "text text", "post_norm": "text", "gate up": "projected text",
+                          "down": "text projected"})},
     "shown": {"gated": Shown("the key is of the blocks in one class, of the projector in another"),
               "positions": Shown("the runtime resizes the table", grid_of("vision_config"))}}
 

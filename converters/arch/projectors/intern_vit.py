@@ -82,7 +82,8 @@ INTERNVL_HF = towered(
         *(R(f"v.blk.{{v}}.ls{n}.weight", f"{BLOCK}lambda_{n}") for n in "12"),
         *rows("mm.model.mlp.", "multi_modal_projector.", {"0": "layer_norm", "1": "linear_1", "3": "linear_2"}),
     ),
-    shapes=SHAPES_OF_VIT, aliases=(("model.vision_tower.", "vision_tower."), ("model.multi_modal_projector.", "multi_modal_projector.")),
+    shapes=SHAPES_OF_VIT,
+    aliases=(("model.vision_tower.", "vision_tower."), ("model.multi_modal_projector.", "multi_modal_projector.")),
     example="OpenGVLab/InternVL3-2B-hf",
 )
 

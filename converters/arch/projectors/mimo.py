@@ -107,7 +107,8 @@ MIMO25 = towered(
           each="audio.rvq.num_quantizers"),
     ),
     shapes={
-        **MERGES, "v.blk.{v}.attn_qkv": "heads_and_kv*v.head width", "v.blk.{v}.attn_out": "width vision.attention.head_count*v.head",
+        **MERGES, "v.blk.{v}.attn_qkv": "heads_and_kv*v.head width",
+        "v.blk.{v}.attn_out": "width vision.attention.head_count*v.head",
         "v.blk.{v}.attn_sinks": "vision.attention.head_count", "mm.a.code_embd": "codes a.width",
         **block("mm.a.local_blk.{l}.", "a.width", "local", ""), "mm.a.local_norm": "a.width",
         "mm.a.mlp.1": "a.projected audio.local_group_size*a.width", "mm.a.mlp.2": "text a.projected",

@@ -12,7 +12,22 @@ import numpy as np
 from ...errors import InputError
 from ...rules.spec import Derived
 from .common import *
-from .qwen_vl import AROUND, BLOCK, DEEPER, FRAMES, FUSED, MERGE, MERGER, MERGES, TABLE, deep, marked, period, side, whole_blocks
+from .qwen_vl import (
+    AROUND,
+    BLOCK,
+    DEEPER,
+    FRAMES,
+    FUSED,
+    MERGE,
+    MERGER,
+    MERGES,
+    TABLE,
+    deep,
+    marked,
+    period,
+    side,
+    whole_blocks,
+)
 from .whisper import whisper
 
 POSITIONS, TIMESCALE = 1500, 10000
@@ -81,7 +96,8 @@ QWEN25_OMNI = towered(
         *(row for row in whisper("audio_tower.") if row.gguf[0].text not in ("a.position_embd.weight", "a.post_ln.{p}")),
         *rows("", "audio_tower.", {"a.post_ln": "ln_post", "mm.a.fc": "proj"}),
     ),
-    shapes=MERGES, text=f"{THINKER}text_config", ignore=(Template("audio_tower.audio_bos_eos_token.weight"),), derived=(SINUSOIDS,),
+    shapes=MERGES,
+    text=f"{THINKER}text_config", ignore=(Template("audio_tower.audio_bos_eos_token.weight"),), derived=(SINUSOIDS,),
     aliases=(*VISUAL, *AUDIO), spelled=(VISUAL[0], AUDIO[0]),
     example="Qwen/Qwen2.5-Omni-3B",
 )
@@ -97,7 +113,8 @@ SPECTRUM = (
     *rows("", "audio_tower.", {"a.post_ln": "ln_post", "mm.a.mlp.1": "proj1", "mm.a.mlp.2": "proj2"}),
 )
 HEARING = {
-    **lengths("a.", {"conv2d.1": "channels 1 3 3", "conv2d.2 conv2d.3": "channels channels 3 3", "conv_out": "a.width channels*bands"}),
+    **lengths("a.", {"conv2d.1": "channels 1 3 3", "conv2d.2 conv2d.3": "channels channels 3 3",
+                     "conv_out": "a.width channels*bands"}),
     **lengths("mm.a.mlp.", {"1": "a.projected a.width", "2": "text a.projected"})}
 
 

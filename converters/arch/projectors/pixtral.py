@@ -44,7 +44,8 @@ EMBEDDING = "language_model.model.embed_tokens.weight"
 BREAK = (R("v.token_embd.img_break", EMBEDDING, Crop("img_break", "img_break_end"), AddAxis(0, undo=True), borrowed=True,
            shape="words text"),)
 SHAPES_OF_PIXTRAL: dict[str, Any] = {
-    "shapes": {"mm.1": "projected width", "mm.2": "text projected", "mm.input_norm": "width", "mm.patch_merger": "width merged"},
+    "shapes": {"mm.1": "projected width", "mm.2": "text projected", "mm.input_norm": "width",
+               "mm.patch_merger": "width merged"},
     "shown": {"words": Shown("the text model's file has the table", ("text_config.vocab_size",))}}
 BREAKS: dict[str, Any] = {
     "ids": {"image_token_index": "[IMG]", "image_token_id": "[IMG]"}, "tokens": {"img_break": "[IMG_BREAK]"},

@@ -10,14 +10,14 @@ from .common import *
 
 F, FLOW = "flow_lm.", "flow_lm.flow_net."
 PART = "audio_config"
-SIZES = {"embedding_length": "hidden_size", "feed_forward_length": "intermediate_size", "block_count": "num_hidden_layers",
+SETTINGS = {"embedding_length": "hidden_size", "feed_forward_length": "intermediate_size", "block_count": "num_hidden_layers",
          "attention.head_count": "num_attention_heads"}
 
 
 def sized(side: str) -> tuple[HparamRule, ...]:
     """The keys of Mimi's encoder or decoder, which are of one size."""
     return (Const(f"has_{side.replace('.', '_')}_encoder", True, BOOL), Computed(f"{side}.projection_dim", text_width),
-            Const(f"{side}.{NORM}", 1e-5, F32), *(H(f"{side}.{key}", f"{PART}.{hf}") for key, hf in SIZES.items()))
+            Const(f"{side}.{NORM}", 1e-5, F32), *(H(f"{side}.{key}", f"{PART}.{hf}") for key, hf in SETTINGS.items()))
 
 
 def transformed(prefix: str, hf: str, hole: str) -> tuple[TensorRule, ...]:
@@ -68,7 +68,8 @@ SHAPES_OF_POCKET = {
     **lengths("a.gen.flow.", {
         "input_proj": "flow latent", "cond_embd": "flow text", "final.proj": "latent flow", "final.ada": "2*flow flow",
         "time.{t}.freqs": "freqs", "time.{t}.norm": "flow", "time.{t}.up": "flow 2*freqs", "time.{t}.down": "flow flow",
-        "blk.{f}.norm": "flow", "blk.{f}.up": "flow.inner flow", "blk.{f}.down": "flow flow.inner", "blk.{f}.ada": "3*flow flow"}),
+        "blk.{f}.norm": "flow", "blk.{f}.up": "flow.inner flow", "blk.{f}.down": "flow flow.inner",
+        "blk.{f}.ada": "3*flow flow"}),
     **block("a.gen.wav.tfm.blk.{g}.", "g.width", "g.inner", ""),
     **seanet("a.seanet.", "e", "a.width", "1"), **seanet("a.gen.wav.seanet.", "d", "g.width", "1")}
 SHOWN_OF_POCKET = {name: Shown("no setting at all: checkpoints have no config.json") for name in (

@@ -42,7 +42,7 @@ def codebook(which: str, layer: str, **stack: Any) -> tuple[TensorRule, ...]:
     book = f"{hf}vq.layers.{layer}._codebook."
     return (*(R(f"{gguf}{side}_proj.weight", f"{hf}{side}put_proj.weight", AddAxis(-1, undo=True)) for side in ("in", "out")),
             R(f"{gguf}codebook.weight", (f"{book}embedding_sum", f"{book}cluster_usage"), EmaMean(),
-              shape=(f"{which}.codes {which}.length", f"{which}.codes"), **stack))
+              shape=f"{which}.codes {which}.length; {which}.codes", **stack))
 
 
 def unit(gguf: str, hf: str, width: str) -> tuple[TensorRule, ...]:
@@ -116,15 +116,17 @@ SHAPES_OF_SOUND = {
     **{f"{W}quant.{which}.{name}": shape for which in ("first", "rest") for name, shape in {
         "in_proj": f"{which}.length quantized 1", "out_proj": f"quantized {which}.length 1"}.items()},
     **block(f"{W}tfm.blk.{{l}}.", "w.width", "w.inner", ""),
-    **lengths(f"{W}tfm.blk.{{l}}.", {"attn_q": "w.rows w.width", "attn_k attn_v": "w.kv_rows w.width", "attn_out": "w.width w.rows"}),
+    **lengths(f"{W}tfm.blk.{{l}}.", {"attn_q": "w.rows w.width", "attn_k attn_v": "w.kv_rows w.width",
+                                     "attn_out": "w.width w.rows"}),
     **lengths(W, {"pre_conv": "w.around quantized w.pre", "tfm.in_proj": "w.width w.around", "tfm.out_proj": "w.around w.width",
                   "tfm.output_norm": "w.width", "dac.entry": "dac.0 w.around dac.kernel",
                   "dac.post_conv": f"1 {BEHIND} dac.last"}),
-    **lengths(f"{W}up.blk.{{u}}.", {"conv": "w.around w.around rise.{u}", "dwconv": "w.around 1 w.kernel", "norm gamma": "w.around",
-                                    "pw1": "4*w.around w.around", "pw2": "w.around 4*w.around"}),
+    **lengths(f"{W}up.blk.{{u}}.", {"conv": "w.around w.around rise.{u}", "dwconv": "w.around 1 w.kernel",
+                                    "norm gamma": "w.around", "pw1": "4*w.around w.around", "pw2": "w.around 4*w.around"}),
     **{f"{W}dac.blk.{n}.{name}": shape for n in range(BLOCKS_OF_SOUND) for name, shape in {
-        "conv": f"dac.{n} dac.{n + 1} dac.{n}.rate", **{f"res.{s}.conv{i}": f"dac.{n + 1} dac.{n + 1} {kernel}"
-                                                        for s in range(UNITS) for i, kernel in ((1, "dac.kernel"), (2, "1"))}}.items()},
+        "conv": f"dac.{n} dac.{n + 1} dac.{n}.rate", **{
+            f"res.{s}.conv{i}": f"dac.{n + 1} dac.{n + 1} {kernel}"
+            for s in range(UNITS) for i, kernel in ((1, "dac.kernel"), (2, "1"))}}.items()},
     "a.conv1d.0": "speaking mel speaking.kernel", "a.conv_out": "pooled joined 1", "a.asp_attn": "pooled attending 1",
     "a.asp_tdnn": "attending 3*pooled 1", "mm.a.fc": "speaker 2*pooled 1",
     **{f"a.blk.{n}.{name}": shape for n in range(1, STAGES + 1) for name, shape in {
@@ -168,7 +170,8 @@ QWEN3_TTS = towered(
     stacks={"g": Stack("gen.audio.block_count"), "l": Stack("sound_layers"), "u": Stack("rises")},
     sizes={"g.width": lambda hp: hp["gen.audio.embedding_length"], "g.inner": lambda hp: hp["gen.audio.feed_forward_length"],
            "g.heads": lambda hp: hp["gen.audio.attention.head_count"],
-           "g.kv": lambda hp: hp["gen.audio.attention.head_count_kv"], "others": lambda hp: GROUPS - 1, "sound_layers": lambda hp: LAYERS, "rises": lambda hp: RISES},
+           "g.kv": lambda hp: hp["gen.audio.attention.head_count_kv"], "others": lambda hp: GROUPS - 1,
+           "sound_layers": lambda hp: LAYERS, "rises": lambda hp: RISES},
     ignore=ENCODING, text=T, beside=FOLDER, example="Qwen/Qwen3-TTS-12Hz-1.7B-Base",
 )
 

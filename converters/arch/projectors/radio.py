@@ -58,7 +58,8 @@ UNSEEN = (*(Template(f"vision_model.radio_model.{name}") for name in (
     "input_conditioner.norm_mean", "input_conditioner.norm_std", "summary_idxs")), Template(f"{PATCHES}video_embedder.weight"))
 
 NEMOTRON_VL = towered(
-    "nemotron_vl", CLASSES, hparams=(projector_type("nemotron_v2_vl"), *SEEING), tensors=EYE, sizes=GRID, **SHAPES_OF_RADIO, ignore=UNSEEN,
+    "nemotron_vl", CLASSES, hparams=(projector_type("nemotron_v2_vl"), *SEEING), tensors=EYE, sizes=GRID,
+    **SHAPES_OF_RADIO, ignore=UNSEEN,
     fits=lambda c: not c.get("sound_config"), text="llm_config", ids={"img_context_token_id": "<image>"},
     example="nvidia/NVIDIA-Nemotron-Nano-12B-v2-VL-BF16",
 )

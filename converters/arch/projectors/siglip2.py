@@ -74,7 +74,8 @@ YOUTU_VL = towered(
         *(row for row in without_patches(siglip("siglip2.vision_model.")) if row.gguf[0].text != "v.position_embd.weight"),
         *rows("mm.", "merger.", {"input_norm": "ln_q", "0": "mlp.0", "2": "mlp.2"}),
     ),
-    shapes={"v.patch_embd": "width 3*patch*patch", "mm.input_norm": "width", "mm.0": "projected merged", "mm.2": "text projected"},
+    shapes={"v.patch_embd": "width 3*patch*patch", "mm.input_norm": "width",
+            "mm.0": "projected merged", "mm.2": "text projected"},
     ignore=pooling_head("siglip2.vision_model."), text="", example="tencent/Youtu-VL-4B-Instruct",
 )
 

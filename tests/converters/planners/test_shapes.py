@@ -83,8 +83,8 @@ def test_of_a_size_that_no_key_holds_most_tensors_are_believed(tmp_path):
     assert (found.value.tensor, found.value.expected, found.value.found) == ("v.blk.2.ffn_up.weight", [128, 64], [160, 64])
 
 
-@pytest.mark.parametrize(("name", "rows"), [("encoder.layers.1.mlp.fc1.weight", 8), ("embeddings.position_embedding.weight", 17),
-                                            ("post_layernorm.bias", 1)])
+@pytest.mark.parametrize(("name", "rows"), [
+    ("encoder.layers.1.mlp.fc1.weight", 8), ("embeddings.position_embedding.weight", 17), ("post_layernorm.bias", 1)])
 def test_a_checkpoint_whose_tower_contradicts_config_json(pair, tmp_path, name, rows):
     import torch
 
@@ -93,7 +93,7 @@ def test_a_checkpoint_whose_tower_contradicts_config_json(pair, tmp_path, name, 
         tensors[full] = torch.cat([tensors[full], tensors[full][:rows]])
 
     folder = changed_copy(pair["folder"], tmp_path / "model", longer)
-    with pytest.raises(GgufxError, match="the shape does not fit config.json") as found:
+    with pytest.raises(GgufxError, match=r"the shape does not fit config\.json") as found:
         ProjectorPlanner(folder, tmp_path / "mmproj.gguf", GgufOptions())
     assert found.value.tensor.endswith(name)
     assert found.value.found[0] == found.value.expected[0] + rows
