@@ -245,24 +245,25 @@ def _check_flags(reading: Reading) -> None:
 def check_shapes(spec: ArchSpec, found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], file: str,
                  problems: list[GgufxError]) -> None:
     """Compare every tensor with the shape that the hyperparameters give it; in sizes that they do not tell, with the others."""
-    hp = measured(spec, hp, ((match, [shapes[found.names[names[0]]] for names in match.hf]) for match in found.matches))
+    known = measured(spec, hp, ((match, [shapes[found.names[names[0]]] for names in match.hf]) for match in found.matches))
     for match in found.matches:
+        padded = bool(match.ops) and isinstance(match.ops[0], Reshape)  # which takes axes of 1 in front for nothing
         for part, names in enumerate(match.hf):
-            said = expected(match, hp, part)
+            first = shapes[found.names[names[0]]]
+            said, told = expected(match, known, part), expected(match, hp, part) is not None
             for e, name in enumerate(names):
-                own = found.names[name]
+                own, shape = found.names[name], shapes[found.names[name]]
                 if match.uneven:
-                    said = expected(match, hp, part, e)
+                    said = expected(match, known, part, e)
                     try:
-                        shapes_through(match.ops_of(e), [shapes[own]])
+                        shapes_through(match.ops_of(e), [shape])
                     except UNFIT as error:
                         problems.append(InputError(f"the shape does not fit config.json: {error}", file=file, tensor=own))
                         continue
-                alike = shapes[own] == said or (said and match.ops and isinstance(match.ops[0], Reshape)
-                                                and without_ones(shapes[own]) == without_ones(said))
-                if said is not None and not alike:
-                    problems.append(InputError("the shape does not fit config.json", file=file, tensor=own,
-                                               expected=list(said), found=list(shapes[own])))
-                elif not match.uneven and shapes[own] != shapes[found.names[names[0]]]:
+                elif shape != first and not told:
                     problems.append(InputError("the tensors of a stack differ in shape", file=file, tensor=own,
-                                               expected=list(shapes[found.names[names[0]]]), found=list(shapes[own])))
+                                               expected=list(first), found=list(shape)))
+                    continue
+                if said is not None and shape != said and not (padded and without_ones(shape) == without_ones(said)):
+                    problems.append(InputError(f"the shape does not fit {'config.json' if told else 'the other tensors'}",
+                                               file=file, tensor=own, expected=list(said), found=list(shape)))

@@ -22,7 +22,12 @@ def expected_shape(rule: TensorRule, hp: Hparams, bias: bool) -> Shape | None:
 
 def expected(match: Match, hp: Hparams, part: int = 0, item: int = 0) -> Shape | None:
     """`expected_shape` of the match's HF tensor at its `part`-th template, of a stack the `item`-th."""
-    return _whole(_lengths(match.rule, _at(match, hp, item), match.holes, part))
+    return _whole(known(match, hp, part, item))
+
+
+def known(match: Match, hp: Hparams, part: int = 0, item: int = 0) -> Known | None:
+    """`expected`, with None for each size that is unknown."""
+    return _lengths(match.rule, _at(match, hp, item), match.holes, part)
 
 
 def measured(spec: ArchSpec, hp: Hparams, shapes: Iterable[tuple[Match, Sequence[Known]]]) -> Hparams:
@@ -37,9 +42,7 @@ def measured(spec: ArchSpec, hp: Hparams, shapes: Iterable[tuple[Match, Sequence
         at = _at(match, hp)
         for part, shape in enumerate(parts):
             words = _words(match.rule, match.holes, part)
-            if len(words) != len(shape):
-                continue
-            for word, length in zip(words, shape, strict=True):
+            for word, length in zip(words, in_front(shape, len(words)), strict=False):
                 factors = word.split("*")
                 unknown = [f for f in factors if f in spec.shown and f.format_map(match.holes) not in at]
                 rest = _length("*".join(("1", *(f for f in factors if f not in unknown))), at, match.holes)
@@ -63,13 +66,12 @@ def restored(match: Match, shapes: Sequence[Shape]) -> list[Known]:
 def stored(match: Match, hp: Hparams) -> list[Shape] | None:
     """The shapes that the match's GGUF tensors must have; None where a size is unknown. ValueError where the sizes themselves
     do not fit."""
-    shapes = [expected(match, hp, part) for part in range(len(match.hf))]
-    known = [shape for shape in shapes if shape is not None]
-    if len(known) < len(shapes):
+    shapes = [shape for part in range(len(match.hf)) if (shape := expected(match, hp, part)) is not None]
+    if len(shapes) < len(match.hf):
         return None
     for op in match.ops_of(0):
-        known = op.shape(known)
-    return [match.whole(known[0])] if match.rule.stacked else known
+        shapes = op.shape(shapes)
+    return [match.whole(shapes[0])] if match.rule.stacked else shapes
 
 
 def without_ones(shape: Shape) -> Shape:
@@ -77,19 +79,20 @@ def without_ones(shape: Shape) -> Shape:
     return next((shape[axis:] for axis, length in enumerate(shape) if length != 1), ())
 
 
-def fits(one: Known, other: Known) -> bool:
-    """Whether two shapes may be the same, in which lengths may be unknown."""
-    return len(one) == len(other) and all(None in (a, b) or a == b for a, b in zip(one, other, strict=True))
+def in_front(shape: Known, axes: int) -> Known:
+    """A shape of so many axes, of which ggml did not count those of 1 in front."""
+    return (*[1] * (axes - len(shape)), *shape)
+
+
+def fits(said: Known, found: Known) -> bool:
+    """Whether the shape that was found may be what the sizes say, where lengths of both may be unknown."""
+    found = in_front(found, len(said))
+    return len(said) == len(found) and all(None in pair or pair[0] == pair[1] for pair in zip(said, found, strict=True))
 
 
 def _at(match: Match, hp: Hparams, item: int = 0) -> BlockHparams:
     """The sizes as the match's block sees them; of a stack of different tensors as each of these does."""
     return BlockHparams(hp, item if match.uneven else match.block)
-
-
-def known(match: Match, hp: Hparams, part: int = 0) -> Known | None:
-    """`expected`, with None for each size that is unknown."""
-    return _lengths(match.rule, _at(match, hp), match.holes, part)
 
 
 def _whole(lengths: Known | None) -> Shape | None:
