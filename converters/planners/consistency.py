@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from .. import arch
 from ..errors import GgufxError, InputError, ManyErrors
 from ..io.gguf import GgufFile
 from ..io.tensors import StoredTensor
 from ..io.values import plain, text_of
+from ..ops import Shape
 from ..rules.facts import GgufFacts
 from ..rules.hparams import UNFIT, read_hparams, sizes
 from ..rules.match import Match, match_gguf
@@ -49,36 +49,43 @@ def _experts(model: GgufFile, name: str) -> list[str]:
 
 def misfits(spec: ArchSpec, matches: Sequence[Match], hp: Hparams, tensors: Mapping[str, StoredTensor]) -> list[InputError]:
     """Each tensor of a GGUF file whose shape is not what the settings say; of sizes that no setting says, what most say."""
-    problems: list[InputError] = []
-    held: list[tuple[Match, list[Known]]] = []
+    problems: list[InputError | None] = []
+    unsaid: list[tuple[Match, list[Known]]] = []
     for match in matches:
+        name = match.gguf[0]
         try:
-            held.append((match, restored(match, [tensors[name].shape for name in match.gguf])))
+            if (made := stored(match, hp)) is not None:
+                problems.append(_misfit(match.gguf, made, tensors))
+            else:
+                unsaid.append((match, restored(match, [tensors[name].shape for name in match.gguf])))
         except UNFIT as error:
-            held.append((match, []))
+            problems.append(InputError(str(error), file=tensors[name].file, tensor=name))
+    hp = measured(spec, hp, unsaid)
+    for match, found in unsaid:
+        try:
+            made = stored(match, hp)
+        except UNFIT as error:
             problems.append(InputError(str(error), file=tensors[match.gguf[0]].file, tensor=match.gguf[0]))
-    hp = measured(spec, hp, held)
-    wrong = [problem for match, parts in held if (problem := _misfit(match, parts, hp, tensors))]
-    told = {problem.tensor for problem in wrong}
-    return [*(problem for problem in problems if problem.tensor not in told), *wrong]
+            continue
+        problems.append(_misfit(match.gguf, made, tensors) if made is not None else _part_misfit(match, found, hp, tensors))
+    return [problem for problem in problems if problem is not None]
 
 
-def _misfit(match: Match, parts: Sequence[Known], hp: Hparams, tensors: Mapping[str, StoredTensor]) -> InputError | None:
-    """What is wrong with the tensors of a match, of which `parts` are the HF shapes."""
-    def problem(name: str, expected: Sequence[Any], found: Sequence[Any]) -> InputError:
-        return InputError("the shape does not fit the rest of the file", file=tensors[name].file, tensor=name,
-                          expected=list(expected), found=list(found))
+def _misfit(names: Sequence[str], made: Sequence[Shape], tensors: Mapping[str, StoredTensor]) -> InputError | None:
+    """The first of these tensors that is not of the shape that it must have."""
+    return next((_differs(tensors[name], shape, tensors[name].shape) for name, shape in zip(names, made, strict=True)
+                 if without_ones(tensors[name].shape) != without_ones(shape)), None)
 
-    name = match.gguf[0]
-    try:
-        made = stored(match, hp)
-    except UNFIT as error:
-        return InputError(str(error), file=tensors[name].file, tensor=name)
-    for own, shape in zip(match.gguf, made or (), strict=made is not None):
-        if without_ones(tensors[own].shape) != without_ones(shape):
-            return problem(own, shape, tensors[own].shape)
-    for part, found in enumerate(parts if made is None else ()):
+
+def _part_misfit(match: Match, found: Sequence[Known], hp: Hparams, tensors: Mapping[str, StoredTensor]) -> InputError | None:
+    """The same of tensors of which not all sizes are known, by the HF tensors that they make."""
+    for part, shape in enumerate(found):
         said = known(match, hp, part)
-        if said is not None and not fits(said, found):
-            return problem(name, said, found)
+        if said is not None and not fits(said, shape):
+            return _differs(tensors[match.gguf[0]], said, shape)
     return None
+
+
+def _differs(tensor: StoredTensor, expected: Known, found: Known) -> InputError:
+    return InputError("the shape does not fit the rest of the file", file=tensor.file, tensor=tensor.name,
+                      expected=list(expected), found=list(found))

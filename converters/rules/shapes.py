@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from ..ops import Crop, Shape, evaluate
 from .hparams import with_derived
@@ -99,11 +100,16 @@ def _whole(lengths: Known | None) -> Shape | None:
     return None if lengths is None or None in lengths else tuple(n for n in lengths if n is not None)
 
 
-def _words(rule: TensorRule, holes: Holes, part: int) -> list[str]:
+def _words(rule: TensorRule, holes: Holes, part: int) -> tuple[str, ...]:
     """The sizes of an HF tensor as the row writes them."""
-    shapes = (rule.shape or "").split(";")
-    words = shapes[part if len(shapes) > 1 else 0].split()
+    words = _parsed(rule.shape or "", part)
     return words[:1] if holes.get("p") == "bias" else words
+
+
+@cache
+def _parsed(shapes: str, part: int) -> tuple[str, ...]:
+    each = shapes.split(";")
+    return tuple(each[part if len(each) > 1 else 0].split())
 
 
 def _lengths(rule: TensorRule, hp: Hparams, holes: Holes, part: int) -> Known | None:
