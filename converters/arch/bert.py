@@ -63,7 +63,8 @@ SHAPE = (
 )
 EMBEDDINGS = (
     R("token_embd.weight", "embeddings.word_embeddings.weight", shape="vocab_size embedding_length"),
-    R("token_types.weight", "embeddings.token_type_embeddings.weight", type="F32", no_lora=NO_GATHER),
+    R("token_types.weight", "embeddings.token_type_embeddings.weight", type="F32", no_lora=NO_GATHER,
+      shape="token_types embedding_length"),
     R("token_embd_norm.weight", "embeddings.LayerNorm.weight", shape="embedding_length"),
     R("token_embd_norm.bias", "embeddings.LayerNorm.bias", shape="embedding_length"),
 )
@@ -93,6 +94,7 @@ NO_POOLER = "the pooler is not in GGUF: transformers makes a new one, which sent
 
 BERT = ArchSpec(
     "bert", ("BertModel", "BertForMaskedLM"), "bert",
+    shown=TOKEN_TYPES,
     hparams=SHAPE,
     tensors=(
         *EMBEDDINGS,
@@ -122,13 +124,15 @@ POSITION_ROWS = {"position_rows": lambda hp: hp["context_length"] + POSITION_OFF
 
 ROBERTA = ArchSpec(
     "bert", ("RobertaModel", "RobertaForMaskedLM"), "roberta",
-    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS, head=False,
+    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, shown=TOKEN_TYPES,
+    aliases=(("roberta.", ""),), ignore=HEADS, head=False,
     defaults=TIED_BY_DEFAULT, example="sentence-transformers/stsb-roberta-base", absent=NO_POOLER,
 )
 
 XLM_ROBERTA = ArchSpec(
     "bert", ("XLMRobertaModel", "XLMRobertaForMaskedLM"), "xlm-roberta", fits=lambda c: not c.get("lora_adaptations"),
-    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, aliases=(("roberta.", ""),), ignore=HEADS, head=False,
+    hparams=ROBERTA_SHAPE, tensors=ROBERTA_TENSORS, sizes=POSITION_ROWS, shown=TOKEN_TYPES,
+    aliases=(("roberta.", ""),), ignore=HEADS, head=False,
     defaults=TIED_BY_DEFAULT, example="intfloat/multilingual-e5-small", absent=NO_POOLER,
 )
 

@@ -27,9 +27,9 @@ CHAMELEON = ArchSpec(
     tensors=(
         *EMBED, *NORMS, *ATTN_ROPE,
         R("blk.{b}.attn_q_norm.weight", L + "self_attn.q_norm.weight", PAIRS, shape="attention.head_count head_length"),
-        R("blk.{b}.attn_q_norm.bias", L + "self_attn.q_norm.bias", PAIRS),
+        R("blk.{b}.attn_q_norm.bias", L + "self_attn.q_norm.bias", PAIRS, shape="attention.head_count head_length"),
         R("blk.{b}.attn_k_norm.weight", L + "self_attn.k_norm.weight", PAIRS, shape="attention.head_count_kv head_length"),
-        R("blk.{b}.attn_k_norm.bias", L + "self_attn.k_norm.bias", PAIRS),
+        R("blk.{b}.attn_k_norm.bias", L + "self_attn.k_norm.bias", PAIRS, shape="attention.head_count_kv head_length"),
         *FFN, *OUT_NORM, *HEAD,
     ),
     defaults={**UNSTATED_HEAD, "hidden_act": "silu", "max_position_embeddings": 4096, "rms_norm_eps": 1e-5}, sizes=SIZES,

@@ -63,6 +63,7 @@ EXPERTS = (
     H("expert_used_count", "num_experts_per_tok"),
 )
 LOCAL_EXPERTS = (H("expert_count", ("num_local_experts", "num_experts")), EXPERTS[1])
+TOKEN_TYPES = {"token_types": Shown("old files lack the key", ("type_vocab_size",), "tokenizer.ggml.token_type_count")}
 TIED = Seen("tie_word_embeddings", lacks("output.weight"))
 VOCAB_SIZE = H("vocab_size", "vocab_size", need=False)
 VOCAB_ROWS = Seen("vocab_size", size("token_embd.weight"))
@@ -120,7 +121,8 @@ FUSED_EXPERTS = (  # as transformers 5 holds them, and the Hub's newest models
       shape="expert_count 2*expert_feed_forward_length embedding_length"),
     R("blk.{b}.ffn_down_exps.weight", L + "mlp.experts.down_proj",
       shape="expert_count embedding_length expert_feed_forward_length"),
-    R("blk.{b}.ffn_gate_up_exps.weight", L + "mlp.experts.gate_up_proj"),
+    R("blk.{b}.ffn_gate_up_exps.weight", L + "mlp.experts.gate_up_proj",
+      shape="expert_count 2*expert_feed_forward_length embedding_length"),
 )
 
 

@@ -166,7 +166,8 @@ ATTN = (
     R(("blk.{b}.attn_k_b.weight", "blk.{b}.attn_v_b.weight"), L + "self_attn.kv_b_proj.weight",
       MlaKv("attention.head_count", "unrotated_length", "value_length"),
       shape="key_value_rows attention.kv_lora_rank", no_lora=NO_ADAPTERS),
-    R("blk.{b}.attn_kv_b.weight", L + "self_attn.kv_b_proj.weight"),  # before 2025-04
+    R("blk.{b}.attn_kv_b.weight", L + "self_attn.kv_b_proj.weight",  # before 2025-04
+      shape="key_value_rows attention.kv_lora_rank"),
 )
 HEAD = (
     R("output.weight", "lm_head.weight", need=False, shape="vocab_size embedding_length", no_lora=NO_ADAPTERS),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..rules.words import *
 from .common import *
 from .drafts import BACK as DRAFTS
-from .drafts import MASK, either, outputs, tapped_outputs, tokens
+from .drafts import JUDGED, MASK, OF_TARGET, either, outputs, tapped_outputs, tokens
 from .hy_v4 import STREAM_SIZES, renamed, streams
 
 B = "layers.{b}."
@@ -183,10 +183,12 @@ DEEPSEEK4 = ArchSpec(
 # -- its draft: blocks of V4 that compress nothing, with what DSpark has besides, all under `mtp.*` -------------------------
 
 STAGE = "mtp.{b}."
-HEADS = {"fc": "main_proj", "enc.output_norm": "main_norm", "markov_w1": "markov_head.markov_w1",
-         "markov_w2": "markov_head.markov_w2", "conf_proj": "confidence_head.proj"}
+HEADS = {"fc": ("main_proj", "embedding_length fused"), "enc.output_norm": ("main_norm", "embedding_length"),
+         "markov_w1": ("markov_head.markov_w1", "vocab_size markov_rank"),
+         "markov_w2": ("markov_head.markov_w2", "vocab_size markov_rank"),
+         "conf_proj": ("confidence_head.proj", "1 judged")}
 # What the draft has once may be in any of its stages.
-ONCE = (*(f"{name}." for name in HEADS.values()), "norm.", "hc_head_")
+ONCE = (*(f"{name}." for name, _ in HEADS.values()), "norm.", "hc_head_")
 MOST_STAGES = 16
 OF_DRAFT = ("attention.compress_ratios", "hash_layer_count", "embedding_length_out", "num_nextn_predict_layers", "vocab_size",
             "tie_word_embeddings", "swiglu_clamp_exp", "swiglu_clamp_shexp", "num_hidden_layers")
@@ -211,11 +213,13 @@ DEEPSEEK4_DSPARK = replace(
         Computed("target_layers", tapped_outputs("dspark_target_layer_ids"), "dspark_target_layer_ids", outputs),
         Computed(MASK, either("dspark_noise_token_id")), Seen("dspark_noise_token_id", lambda facts: facts.keys.get(MASK)),
     ),
+    shown=OF_TARGET, sizes={**DEEPSEEK4.sizes, **JUDGED, "fused": lambda hp: len(hp["target_layers"]) * hp["embedding_length"]},
     tensors=(
         *(replace(row, hf=(Template("mtp.0." + str(row.hf[0])),)) for row in OUTSIDE[1:-1]),
         *(replace(row, hf=(Template(str(row.hf[0]).replace(B, STAGE)),)) for row in BLOCK),
         R("blk.{b}.exp_probs_b.bias", STAGE + "ffn.gate.bias", shape="expert_count", hf_dtype="F32"),
-        *(R(f"{gguf}.{{p}}", f"mtp.0.{hf}.{{p}}", need=gguf != "conf_proj") for gguf, hf in HEADS.items()),
+        *(R(f"{gguf}.{{p}}", f"mtp.0.{hf}.{{p}}", need=gguf != "conf_proj", shape=shape)
+          for gguf, (hf, shape) in HEADS.items()),
     ),
     aliases=tuple((f"mtp.{stage}.{name}", f"mtp.0.{name}") for stage in range(1, MOST_STAGES) for name in ONCE),
     ignore=(Template(STAGE + "ffn.gate.bias_vl"),), example="deepseek-ai/DeepSeek-V4-Flash-DSpark",

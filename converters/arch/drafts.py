@@ -38,9 +38,15 @@ def either(*paths: str) -> Callable[[Config], Any]:
     return value
 
 
-OWN_HEAD = R("output.weight", "lm_head.weight", need=False)  # as many rows as d2t has, or the target's vocabulary
-OWN_TOKENS = R("d2t", "d2t", FromPosition(), need=False)
+# as many rows as d2t has, or the target's vocabulary
+OWN_HEAD = R("output.weight", "lm_head.weight", need=False, shape="draft_vocab embedding_length")
+OWN_TOKENS = R("d2t", "d2t", FromPosition(), need=False, shape="draft_vocab")
 OWN_VOCABULARY = Seen("draft_vocab_size", lambda facts: facts.tensors["d2t"][0] if "d2t" in facts.tensors else tokens(facts))
+OF_TARGET = {
+    "draft_vocab": Shown("the draft's own tokens are as many as d2t lists", ("draft_vocab_size",)),
+    "vocab_size": Shown("a draft without an embedding reads its target's", ("vocab_size",)),
+    "markov_rank": Shown("the runtime sees it in the tensors", ("markov_rank",))}
+JUDGED = {"judged": lambda hp: hp["embedding_length"] + hp["markov_rank"]}  # what confidence is told from
 NO_OTHER_WAY = (Template("t2d"),)  # which of the target's tokens the draft has: what d2t says
 ONE = [row for row in SHAPE if row is not BLOCK_COUNT]
 
@@ -88,7 +94,8 @@ EAGLE3 = ArchSpec(
         *FFN, R("output_norm.weight", "norm.weight", shape="embedding_length"), OWN_HEAD, OWN_TOKENS,
     ),
     derived=(LLAMA3_FREQS,), defaults=DECODER_DEFAULTS, ignore=(*INV_FREQ, *NO_OTHER_WAY),
-    sizes={**SIZES, "fused": lambda hp: len(hp["target_layers"]) * hp["target_hidden_size"]},
+    shown=OF_TARGET,
+    sizes={**SIZES, **JUDGED, "fused": lambda hp: len(hp["target_layers"]) * hp["target_hidden_size"]},
     aliases=(("midlayer.", "model.layers.0."), ("layers.", "model.layers."), ("embed_tokens.", "model.embed_tokens."),
              ("model.norm.", "norm.")),
     example="yuhuili/EAGLE3-LLaMA3.1-Instruct-8B",
@@ -208,7 +215,8 @@ DFLASH = ArchSpec(
         OWN_HEAD, OWN_TOKENS,
     ),
     defaults={**DEFAULTS, **DECODER_DEFAULTS}, aliases=(("model.", ""),), ignore=NO_OTHER_WAY, constants=PAIRED,
-    sizes={**SIZES, "fused": lambda hp: len(hp["target_layers"]) * hp["embedding_length"],
+    shown=OF_TARGET,
+    sizes={**SIZES, **JUDGED, "fused": lambda hp: len(hp["target_layers"]) * hp["embedding_length"],
            "interleaved": lambda hp: 0 if hp["rope_is_neox_style"] else hp["head_length"],
            "projected": lambda hp: 2 * hp["conv_kernel_size"] * hp["embedding_length"] // hp["conv_group_size"]},
     example="z-lab/Qwen3-8B-DFlash-b16",
@@ -231,9 +239,9 @@ def tapped_or_aux(config: Config) -> list[int]:
 
 
 MARKOV = (
-    R("markov_w1.weight", "markov_head.markov_w1.weight"),
-    R("markov_w2.weight", "markov_head.markov_w2.weight"),
-    R("conf_proj.{p}", "confidence_head.proj.{p}", need=False),
+    R("markov_w1.weight", "markov_head.markov_w1.weight", shape="vocab_size markov_rank"),
+    R("markov_w2.weight", "markov_head.markov_w2.weight", shape="draft_vocab markov_rank"),
+    R("conf_proj.{p}", "confidence_head.proj.{p}", need=False, shape="1 judged"),
 )
 NESTED = ("dflash_config.markov_head_type", "dspark_config.markov_head_type")  # where published drafts may have it
 DSPARK = replace(

@@ -50,7 +50,7 @@ GEMMA3N = ArchSpec(
         *EMBED, *ATTN, *QK_NORM, *FFN,
         R("per_layer_token_embd.weight", "model.embed_tokens_per_layer.weight",
           Pad("vocab_size", "per_layer_rows"),
-          shape="per_layer_rows block_count*embedding_length_per_layer_input", no_lora=NO_GATHER),
+          shape="table_rows block_count*embedding_length_per_layer_input", no_lora=NO_GATHER),
         R("per_layer_model_proj.weight", "model.per_layer_model_projection.weight",
           shape="block_count*embedding_length_per_layer_input embedding_length", no_lora=NO_ADAPTERS),
         R("per_layer_proj_norm.weight", "model.per_layer_projection_norm.weight",
@@ -80,6 +80,7 @@ GEMMA3N = ArchSpec(
         *OUT_NORM,
     ),
     constants={"per_layer_rows": Constant("vocab_size_per_layer_input", neutral=2**31 - 1)},
+    shown={"table_rows": Shown("the file's table is as long as the vocabulary", ("vocab_size_per_layer_input",))},
     sizes={**SIZES, "other_streams": lambda hp: hp["altup.num_inputs"] - 1},
     defaults={
         "num_key_value_heads": 2, "head_dim": 256, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,

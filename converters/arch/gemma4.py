@@ -193,7 +193,8 @@ GEMMA4_TENSORS = (
         R("blk.{b}.post_ffw_norm_2.weight", L + "post_feedforward_layernorm_2.weight", shape="embedding_length"),
     ),
     # the other layout that the runtime takes
-    R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "experts.gate_up_proj", Split((1, 1))),
+    R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), L + "experts.gate_up_proj", Split((1, 1)),
+      shape="expert_count 2*expert_feed_forward_length embedding_length"),
     *where(
         per_layer_input,
         R("per_layer_token_embd.weight", "model.embed_tokens_per_layer.weight",

@@ -72,8 +72,11 @@ GPT_OSS = ArchSpec(
         R("blk.{b}.post_attention_norm.weight", L + "post_attention_layernorm.weight", shape="embedding_length"),
         R("blk.{b}.attn_sinks.weight", L + "self_attn.sinks", shape="attention.head_count"),
         R("blk.{b}.ffn_gate_inp.{p}", L + "mlp.router.{p}", shape="expert_count embedding_length", type="F32"),
-        R(GATE_UP, (E + "gate_up_proj_blocks", E + "gate_up_proj_scales"), PackMxfp4(), HALVES),
-        R("blk.{b}.ffn_down_exps.weight", (E + "down_proj_blocks", E + "down_proj_scales"), PackMxfp4()),
+        R(GATE_UP, (E + "gate_up_proj_blocks", E + "gate_up_proj_scales"), PackMxfp4(), HALVES,
+          shape="expert_count 2*expert_feed_forward_length embedding_blocks 16; "
+                "expert_count 2*expert_feed_forward_length embedding_blocks"),
+        R("blk.{b}.ffn_down_exps.weight", (E + "down_proj_blocks", E + "down_proj_scales"), PackMxfp4(),
+          shape="expert_count embedding_length expert_blocks 16; expert_count embedding_length expert_blocks"),
         R(GATE_UP, E + "gate_up_proj", CONV1D, HALVES,
           shape="expert_count embedding_length 2*expert_feed_forward_length"),
         R("blk.{b}.ffn_down_exps.weight", E + "down_proj", CONV1D,
@@ -85,7 +88,8 @@ GPT_OSS = ArchSpec(
     ),
     defaults={**DECODER_DEFAULTS, "rope_theta": 150000.0, "rope_parameters": scaled(
         rope_theta=150000.0, factor=32.0, truncate=False, original_max_position_embeddings=4096)},
-    sizes=SIZES,
+    sizes={**SIZES, "embedding_blocks": lambda hp: hp["embedding_length"] // 32,
+           "expert_blocks": lambda hp: hp["expert_feed_forward_length"] // 32},
     example="openai/gpt-oss-20b",
 )
 

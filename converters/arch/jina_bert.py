@@ -22,13 +22,15 @@ POST = has("blk.{b}.attn_norm_2.weight")
 PLAIN = lacks("blk.{b}.attn_norm_2.weight")
 JINA_BERT_V2 = ArchSpec(
     "jina-bert-v2", ("JinaBertModel", "JinaBertForMaskedLM"), "bert",
+    shown=TOKEN_TYPES,
     hparams=(
         *SHAPE, LN_EPSILON, *ENCODER, Fixed("position_embedding_type", "alibi", refuse=True),
         Fixed("feed_forward_type", "geglu", refuse=True),
     ),
     tensors=(
         R("token_embd.weight", "embeddings.word_embeddings.weight", shape="vocab_size embedding_length"),
-        R("token_types.weight", "embeddings.token_type_embeddings.weight", type="F32", no_lora=NO_GATHER),
+        R("token_types.weight", "embeddings.token_type_embeddings.weight", type="F32", no_lora=NO_GATHER,
+      shape="token_types embedding_length"),
         *with_bias(
             R("token_embd_norm.{p}", "embeddings.LayerNorm.{p}", shape="embedding_length"),
             R("blk.{b}.attn_q.{p}", S + "query.{p}", shape="embedding_length embedding_length"),
@@ -70,7 +72,8 @@ def adapted(*rows: TensorRule) -> tuple[TensorRule, ...]:
 
 WEIGHTS = (
     R("token_embd.weight", "embeddings.word_embeddings.weight", shape="vocab_size embedding_length"),
-    R("token_types.weight", "embeddings.token_type_embeddings.weight", type="F32", no_lora=NO_GATHER),
+    R("token_types.weight", "embeddings.token_type_embeddings.weight", type="F32", no_lora=NO_GATHER,
+      shape="token_types embedding_length"),
     *with_bias(
         R("blk.{b}.attn_qkv.{p}", L + "mixer.Wqkv.{p}", shape="3*embedding_length embedding_length"),
         R("blk.{b}.attn_output.{p}", L + "mixer.out_proj.{p}", shape="embedding_length embedding_length"),
@@ -79,6 +82,7 @@ WEIGHTS = (
 )
 JINA_BERT_V3 = ArchSpec(
     "jina-bert-v3", ("XLMRobertaModel",), "xlm-roberta", fits=lambda c: bool(c.get("lora_adaptations")),
+    shown=TOKEN_TYPES,
     hparams=(
         *without(SHAPE, "context_length"), LN_EPSILON, *ENCODER,
         Computed("context_length", lambda c: c["max_position_embeddings"] - POSITION_OFFSET,

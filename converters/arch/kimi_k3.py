@@ -33,7 +33,8 @@ def narrow(hp: Hparams, b: int) -> bool:
 
 def scores(gguf: str, hf: str) -> TensorRule:
     """What a place takes of the residuals before it."""
-    return R(f"{gguf}.weight", (f"{hf}_norm.weight", f"{hf}_proj.weight"), Product(), hf_dtype="F32", no_lora=SCORES)
+    return R(f"{gguf}.weight", (f"{hf}_norm.weight", f"{hf}_proj.weight"), Product(), hf_dtype="F32", no_lora=SCORES,
+             shape="embedding_length; 1 embedding_length")
 
 
 KIMI_K3 = ArchSpec(

@@ -121,7 +121,7 @@ KIMI_LINEAR = ArchSpec(
                R(("blk.{b}.attn_k_b.weight", "blk.{b}.attn_v_b.weight"), A + "kv_b_proj.weight",
                  MlaKv("attention.head_count", "unrotated_length", "value_length"),
                  shape="key_value_rows attention.kv_lora_rank", no_lora=NO_ADAPTERS),
-               R("blk.{b}.attn_kv_b.weight", A + "kv_b_proj.weight")),
+               R("blk.{b}.attn_kv_b.weight", A + "kv_b_proj.weight", shape="key_value_rows attention.kv_lora_rank")),
         *where(convolves, *delta_attention(*gate("f"), *gate("g"), *gate("f", "forget_gate."),
                                            heads="1 1 attention.head_count 1", hf_dtype=None)),
         # The Hub's names, then those under which transformers 5 saves the dense block.

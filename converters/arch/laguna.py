@@ -74,6 +74,10 @@ def heads(kv: Mapping[str, Any]) -> list[int]:
     return [count] * kv["block_count"] if isinstance(count, int) else list(count)
 
 
+def gate_length(config: Config) -> int:
+    return 1 if config.get("gating", True) in (True, "per-head") else config["head_dim"]
+
+
 def gating(facts: GgufFacts) -> str:
     rows = facts.tensors.get("blk.0.attn_gate.weight", (0,))[0]
     return "per-head" if rows == heads(facts.kv)[0] else "per-element"
@@ -100,13 +104,16 @@ LAGUNA = ArchSpec(
         Fixed("moe_router_logit_softcapping", 0.0, refuse=True), Fixed("moe_apply_router_weight_on_input", False, refuse=True),
     ),
     tensors=(
-        *EMBED, *NORMS, *ATTN, *QK_NORM, R("blk.{b}.attn_gate.weight", L + "self_attn.g_proj.weight"), *where(dense, *FFN),
+        *EMBED, *NORMS, *ATTN, *QK_NORM,
+        R("blk.{b}.attn_gate.weight", L + "self_attn.g_proj.weight", shape="attention.head_count*gate_length embedding_length"),
+        *where(dense, *FFN),
         *where(sparse, *ROUTER, *SEPARATE_EXPERTS, *FUSED_EXPERTS,
                R("blk.{b}.exp_probs_b.bias", L + "mlp.experts.e_score_correction_bias", shape="expert_count"),
                R("blk.{b}.exp_probs_b.bias", L + "mlp.gate.e_score_correction_bias", shape="expert_count"),
                *SHARED_EXPERT[1:], *SHARED_EXPERTS),
         *OUT_NORM, *HEAD,
     ),
+    shown={"gate_length": Shown("whether a gate is of a head or of each of its rows", gate_length)},
     sizes={**SIZES, "head_rows": lambda hp: [n * hp["attention.key_length"] for n in heads(hp)]},
     defaults={
         "num_key_value_heads": 8, "head_dim": 128, "rms_norm_eps": 1e-6, "moe_routed_scaling_factor": 1.0,

@@ -45,7 +45,8 @@ SHAPE = (
 )
 EMBEDDINGS = (
     R("token_embd.weight", "embeddings.word_embeddings.weight", shape="vocab_size embedding_length"),
-    R("token_types.weight", "embeddings.token_type_embeddings.weight", type="F32", no_lora=NO_GATHER),
+    R("token_types.weight", "embeddings.token_type_embeddings.weight", type="F32", no_lora=NO_GATHER,
+      shape="token_types embedding_length"),
     *with_bias(R("token_embd_norm.{p}", "emb_ln.{p}", shape="embedding_length")),
 )
 ATTN = (
@@ -61,6 +62,7 @@ DEFAULTS = {"type_vocab_size": 2, "tie_word_embeddings": True}
 
 NOMIC_BERT = ArchSpec(
     "nomic-bert", ("NomicBertModel",), "nomic_bert", fits=lambda c: not c.get("moe_every_n_layers"),
+    shown=TOKEN_TYPES,
     hparams=(
         *spelled(1), *SHAPE, Rope(default_theta=1000.0), Fixed("hidden_act", "silu", refuse=True),
         Fixed("activation_function", "swiglu", refuse=True), Fixed("qkv_proj_bias", False, refuse=True),
@@ -98,6 +100,7 @@ X = L + "mlp.experts.mlp."
 EXPERT_ROWS = ("expert_rows", "embedding_length"), ("expert_count", "feed_forward_length", "embedding_length")
 NOMIC_BERT_MOE = ArchSpec(
     "nomic-bert-moe", ("NomicBertModel",), "nomic_bert", fits=lambda c: bool(c.get("moe_every_n_layers")),
+    shown=TOKEN_TYPES,
     hparams=(
         *spelled(-1), *SHAPE, H("rope.freq_base", "rotary_emb_base", F32, default=10000.0),
         H("expert_count", ("num_experts", "num_local_experts")), H("expert_used_count", "moe_top_k"),

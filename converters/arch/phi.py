@@ -114,7 +114,8 @@ PHIMOE = ArchSpec(
         R("blk.{b}.ffn_gate_exps.weight", MOE + "experts.{e}.w1.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_up_exps.weight", MOE + "experts.{e}.w3.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_down_exps.weight", MOE + "experts.{e}.w2.weight", shape="embedding_length feed_forward_length"),
-        R("blk.{b}.ffn_gate_inp.weight", L + "mlp.router.weight", type="F32"),  # as transformers 5 holds them
+        R("blk.{b}.ffn_gate_inp.weight", L + "mlp.router.weight", type="F32",  # as transformers 5 holds them
+          shape="expert_count embedding_length"),
         R(("blk.{b}.ffn_gate_exps.weight", "blk.{b}.ffn_up_exps.weight"), E + "gate_up_proj", Split((1, 1)),
           shape="expert_count 2*feed_forward_length embedding_length"),
         R("blk.{b}.ffn_down_exps.weight", E + "down_proj", shape="expert_count embedding_length feed_forward_length"),

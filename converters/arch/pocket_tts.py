@@ -20,7 +20,8 @@ ROW = "embedding_length"
 def table(*vectors: str) -> TensorRule:
     """The embedding with the rows behind it."""
     return R("token_embd.weight", (EMBEDDED, *(F + name for name in vectors), F + "bos_emb", F + "input_linear.weight"),
-             RowsBehind(len(vectors)), no_lora=NO_GATHER, borrows=1)
+             RowsBehind(len(vectors)), no_lora=NO_GATHER, borrows=1,
+             shape="; ".join((f"words {ROW}", *(f"1 1 {ROW}" for _ in vectors), "sound_length", f"{ROW} sound_length")))
 
 
 VOICE = "<|bos_before_voice|>"
@@ -47,6 +48,8 @@ POCKET_TTS = ArchSpec(
         R("blk.{b}.ffn_up.weight", B + "linear1.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_down.weight", B + "linear2.weight", shape="embedding_length feed_forward_length"),
     ),
+    shown={"words": Shown("vocab_size counts the vectors behind the words as well"),
+           "sound_length": Shown("the projector's file has it")},
     headless=("PocketTTSModel",), example="kyutai/pocket-tts", fits=lambda c: not voiced(c),
 )
 VOICED = replace(POCKET_TTS, tensors=(table("bos_before_voice"), *POCKET_TTS.tensors[1:]), fits=voiced, hparams=(

@@ -28,7 +28,8 @@ LINEAR_ATTN = where(
       Split(("heads_before_gate", "values_per_key"), groups="ssm.group_count"),
       Each((Split((1, 1, "values_per_key"), groups="ssm.group_count", join=True), Op())),
       shape="query_key_value_gate_rows embedding_length"),
-    R("blk.{b}.ssm_in.weight", L + "linear_attn.in_proj_qkvz.weight"),  # before 2026
+    R("blk.{b}.ssm_in.weight", L + "linear_attn.in_proj_qkvz.weight",  # before 2026
+      shape="query_key_value_gate_rows embedding_length"),
     R("blk.{b}.ssm_ba.weight", L + "linear_attn.in_proj_ba.weight", shape="2*ssm.time_step_rank embedding_length"),
     R("blk.{b}.ssm_conv1d.weight", L + "linear_attn.conv1d.weight",
       Reshape(("query_key_value_rows", 1, "ssm.conv_kernel"), ("query_key_value_rows", "ssm.conv_kernel")),

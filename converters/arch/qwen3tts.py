@@ -82,11 +82,14 @@ QWEN3TTS = ArchSpec(
     tensors=(
         R("token_embd.weight", ("model.codec_embedding.weight", "model.text_embedding.weight", *(
             f"text_projection.linear_fc{n}.{p}" for n in "12" for p in ("weight", "bias"))), RowsInFront(CODES),
-          no_lora=NO_GATHER),
+          shape=f"{CODES} embedding_length; words word_length; word_length word_length; word_length; "
+                "embedding_length word_length; embedding_length", no_lora=NO_GATHER),
         *NORMS, *ATTN, *QK_NORM, *FFN, *OUT_NORM, R("output.weight", "codec_head.weight", shape=f"{CODES} embedding_length"),
     ),
     defaults={**DEFAULTS, "max_position_embeddings": 32768, "num_key_value_heads": heads_or(2), "head_dim": per_head,
               "tie_word_embeddings": False, "vocab_size": CODES, "tokens_behind": code_names},
+    shown={"words": Shown("the table has them behind its codes", ("text_vocab_size",)),
+           "word_length": Shown("the file has words as they are projected", ("text_hidden_size",))},
     sizes=SIZES, example="Qwen/Qwen3-TTS-12Hz-1.7B-Base",
 )
 SOUND = dict.fromkeys(("talker.code_predictor.", "speaker_encoder."))

@@ -125,8 +125,9 @@ INDEXER_TENSORS = where(
 PLE_TENSORS = where(
     hashing,
     R("per_layer_token_embd.weight", HASHES + "ngram_embedding.shard_{e}.weight", each="table_parts", joined=True,
-      within="hashing_block", no_lora=NO_GATHER),
-    *in_memory(R("per_layer_token_embd.weight", HASHES + "ngram_embedding.weight", within="hashing_block", no_lora=NO_GATHER)),
+      shape="part_rows embedding_length_per_layer_input", within="hashing_block", no_lora=NO_GATHER),
+    *in_memory(R("per_layer_token_embd.weight", HASHES + "ngram_embedding.weight", within="hashing_block", no_lora=NO_GATHER,
+                 shape="table_rows embedding_length_per_layer_input")),
     R("blk.{b}.ple_key.weight", PLE + "key_proj.weight", shape="stream_rows embedding_length"),
     R("blk.{b}.ple_value.weight", PLE + "value_proj.weight", shape="embedding_length embedding_length"),
     *(R(f"blk.{{b}}.ple_norm_{of}.weight", PLE + f"norm_{of}.weight", ONE, shape="stream_rows")
@@ -159,6 +160,7 @@ QWEN4EXP = ArchSpec(
     defaults={**HYBRID_DEFAULTS, "hc_count": 4, "hc_lowrank": 320, "ple_layer_ids": lambda c: [], "ple_conv_kernel_size": 4,
               "ple_embed_dim": same_as("hidden_size"), "ngram_size": 3, "heads_per_ngram": 8, "norm_topk_prob": True,
               "output_gate_type": same_as("hidden_act"), "num_key_value_heads": 2, "hidden_act": "silu"},
+    shown=dict.fromkeys(("part_rows", "table_rows"), Shown("the number of hashes is rounded up so that parts are equal")),
     sizes={
         **HYBRID_SIZES, **STREAM_SIZES,
         "hashing_block": lambda hp: next(iter(hp.get("ple.layers", ())), None),

@@ -15,6 +15,7 @@ from .common import *
 CONTEXT = Const("context_length", 2**20)
 NO_HEADS = Const("attention.head_count", 0)
 WIDTH = "embedding_length"
+LERP = f"1 1 {WIDTH}"
 VECTOR = Reshape((1, 1, WIDTH), (WIDTH,))
 
 
@@ -36,7 +37,7 @@ def lerp6(prefix: str) -> tuple[TensorRule, ...]:
     return (
         R("blk.{b}.time_mix_lerp_x.weight", prefix + "time_maa_x", VECTOR),
         R("blk.{b}.time_mix_lerp_fused.weight", tuple(prefix + f"time_maa_{letter}" for letter in LERP6), *stack(LERP6),
-          type="F32"),
+          shape=LERP, type="F32"),
     )
 
 
@@ -149,7 +150,8 @@ RWKV7 = ArchSpec(
             R("blk.{b}.attn_norm_2.{p}", L + "ffn_norm.{p}", shape=WIDTH),
             R("blk.{b}.time_mix_ln.{p}", M + "g_norm.{p}", shape=WIDTH),
             R("output_norm.{p}", "model.norm.{p}", shape=WIDTH)),
-        R("blk.{b}.time_mix_lerp_fused.weight", tuple(M + f"x_{letter}" for letter in LERP7), *stack(LERP7), type="F32"),
+        R("blk.{b}.time_mix_lerp_fused.weight", tuple(M + f"x_{letter}" for letter in LERP7), *stack(LERP7), shape=LERP,
+          type="F32"),
         *low_rank("w", "w", "attention.decay_lora_rank"),
         *map(first, RATES), *where(behind, *RATES, *low_rank("v", "v", "attention.value_residual_mix_lora_rank")),
         *low_rank("g", "g", "attention.gate_lora_rank", bias=False),
@@ -209,7 +211,7 @@ def arwkv7(gated: bool) -> ArchSpec:
         tensors=(
             *EMBED, *NORMS,
             R("blk.{b}.time_mix_lerp_fused.weight", tuple(Q + f"x_{letter}" for letter in letters), *stack(letters),
-              type="F32"),
+              shape=LERP, type="F32"),
             *loose("w", "w", "attention.decay_lora_rank"),
             *map(copied, LOOSE_RATES),
             *where(behind, *LOOSE_RATES, *loose("v", "v", "attention.value_residual_mix_lora_rank")),

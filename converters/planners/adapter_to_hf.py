@@ -21,7 +21,8 @@ from ..notes import Note, grouped
 from ..ops import LoraBack, LoraRefused, Shape
 from ..ops.lora import EMBEDDING, FUSED, MATRIX
 from ..plan.plan import ConversionPlan, InputFile, OutputFile, PlannedTensor, Region, TensorJob, numbered
-from ..rules.match import BlockHparams, expected_shape, in_stack, is_of, local_holes
+from ..rules.match import BlockHparams, in_stack, is_of, local_holes
+from ..rules.shapes import expected_shape
 from ..rules.spec import TensorRule
 from ..rules.template import Holes, TemplateIndex
 from ..sources.hub import HubReference, cached_origin

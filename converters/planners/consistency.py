@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from .. import arch
-from ..errors import GgufxError, ManyErrors
+from ..errors import GgufxError, InputError, ManyErrors
 from ..io.gguf import GgufFile
+from ..io.tensors import StoredTensor
 from ..io.values import plain, text_of
-from ..ops import Crop
-from ..plan.tiles import shapes_through
+from ..ops import Shape
 from ..rules.facts import GgufFacts
 from ..rules.hparams import UNFIT, read_hparams, sizes
-from ..rules.match import BlockHparams, Match, expected_shape, match_gguf
+from ..rules.match import Match, match_gguf
 from ..rules.runtime_defaults import with_defaults
-from ..rules.spec import Hparams
+from ..rules.shapes import Known, fits, known, measured, restored, stored, without_ones
+from ..rules.spec import ArchSpec, Hparams
 
 
 def contradictions(model: GgufFile) -> list[str]:
@@ -27,7 +30,9 @@ def contradictions(model: GgufFile) -> list[str]:
         embedding = model.tensors.get("token_embd.weight")
         hp = sizes(spec, said, embedding.shape[0] if embedding and embedding.shape else None, None)
         matched = match_gguf(spec, hp, {n: t.type for n, t in model.tensors.items()}, file, problems)
-        out = [text for match in matched.matches if (text := _misfit(model, match, hp))]
+        out = [f"{misfit.tensor} is of {misfit.found}, the settings say {misfit.expected}"
+               if misfit.expected else f"{misfit.tensor}: {misfit.message}"
+               for misfit in misfits(spec, matched.matches, hp, model.tensors)]
     except GgufxError as error:
         problems.append(error)
     told = [each for problem in problems for each in (problem.problems if isinstance(problem, ManyErrors) else (problem,))]
@@ -42,17 +47,45 @@ def _experts(model: GgufFile, name: str) -> list[str]:
     return [] if said in held or (not said and not held) else [f"{name}.expert_count is {said}, tensors hold {sorted(held)}"]
 
 
-def _misfit(model: GgufFile, match: Match, hp: Hparams) -> str | None:
-    """How the shapes of the tensors of a match differ from what the settings say."""
-    name, shapes = match.gguf[0], [model.tensors[g].shape for g in match.gguf]
-    try:
-        if match.rule.stacked:
-            shapes = [match.item(shapes[0])]
-        found = shapes_through(tuple(op.inverse for op in reversed(match.ops_of(0))), shapes)
-        expected = expected_shape(match.rule, BlockHparams(hp, match.block), match.holes.get("p") == "bias")
-    except UNFIT as error:
-        return f"{name}: {error}"
-    if expected is None or any(isinstance(op, Crop) for op in match.ops):
-        return None
-    wrong = next((shape for shape in found if shape != expected), None)
-    return f"{name} is of {list(wrong)}, the settings say {list(expected)}" if wrong else None
+def misfits(spec: ArchSpec, matches: Sequence[Match], hp: Hparams, tensors: Mapping[str, StoredTensor]) -> list[InputError]:
+    """Each tensor of a GGUF file whose shape is not what the settings say; of sizes that no setting says, what most say."""
+    problems: list[InputError | None] = []
+    unsaid: list[tuple[Match, list[Known]]] = []
+    for match in matches:
+        name = match.gguf[0]
+        try:
+            if (made := stored(match, hp)) is not None:
+                problems.append(_misfit(match.gguf, made, tensors))
+            else:
+                unsaid.append((match, restored(match, [tensors[name].shape for name in match.gguf])))
+        except UNFIT as error:
+            problems.append(InputError(str(error), file=tensors[name].file, tensor=name))
+    hp = measured(spec, hp, unsaid)
+    for match, found in unsaid:
+        try:
+            made = stored(match, hp)
+        except UNFIT as error:
+            problems.append(InputError(str(error), file=tensors[match.gguf[0]].file, tensor=match.gguf[0]))
+            continue
+        problems.append(_misfit(match.gguf, made, tensors) if made is not None else _part_misfit(match, found, hp, tensors))
+    return [problem for problem in problems if problem is not None]
+
+
+def _misfit(names: Sequence[str], made: Sequence[Shape], tensors: Mapping[str, StoredTensor]) -> InputError | None:
+    """The first of these tensors that is not of the shape that it must have."""
+    return next((_differs(tensors[name], shape, tensors[name].shape) for name, shape in zip(names, made, strict=True)
+                 if without_ones(tensors[name].shape) != without_ones(shape)), None)
+
+
+def _part_misfit(match: Match, found: Sequence[Known], hp: Hparams, tensors: Mapping[str, StoredTensor]) -> InputError | None:
+    """The same of tensors of which not all sizes are known, by the HF tensors that they make."""
+    for part, shape in enumerate(found):
+        said = known(match, hp, part)
+        if said is not None and not fits(said, shape):
+            return _differs(tensors[match.gguf[0]], said, shape)
+    return None
+
+
+def _differs(tensor: StoredTensor, expected: Known, found: Known) -> InputError:
+    return InputError("the shape does not fit the rest of the file", file=tensor.file, tensor=tensor.name,
+                      expected=list(expected), found=list(found))

@@ -26,14 +26,16 @@ from ..plan.tiles import shapes_through
 from ..rules.facts import Config, GgufFacts, Missing
 from ..rules.hf_config import hub_style, of_text_part
 from ..rules.hparams import UNFIT, read_hparams, sizes
-from ..rules.match import BlockHparams, Match, expected_shape, match_gguf
+from ..rules.match import BlockHparams, Match, match_gguf
 from ..rules.pooling import sentence_files
 from ..rules.runtime_defaults import with_defaults
+from ..rules.shapes import expected_shape
 from ..rules.spec import ArchSpec, Hparams
 from ..sources.hf_folder import taken_for
 from ..sources.quantized import without_quantization
 from ..sources.recognise import expect, expect_model
 from ..tokenizer.to_hf import TokenizerFiles, tokenizer_files
+from .consistency import misfits
 from .hf_files import HfTensor, assemble, back, index_of, shards_of, side_files
 from .keyed_tensors import from_keys
 from .nvfp4_scales import read_factors
@@ -160,6 +162,8 @@ def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfT
     foreign, found = read_hparams(spec, GgufFacts.of({**reading.beside, **said}, model.tensors), str(path), reading.problems)
     rows = _vocab_rows(model)
     hp = sizes(spec, said, rows, original)
+    if rows is not None:
+        hp = {**hp, "vocab_size": rows}  # whatever the key says
     beside = read_factors(model).names
     types = {n: t.type for n, t in model.tensors.items() if n not in beside}
     matched = match_gguf(spec, hp, types, str(path), reading.problems,
@@ -179,6 +183,7 @@ def convertible(reading: GgufReading, original: Config | None) -> tuple[list[HfT
     if own and original and reading.options.dtype == "auto":
         reading.packing = original_packing(model, own, matched.matches)
     _restore_axes(model, matched.matches, hp)
+    raise_all(misfits(spec, matched.matches, hp, model.tensors))
     tensors = _targets(reading, matched.matches)
     raise_all(reading.problems)
     if reading.options.dtype == "auto":  # floats beside the original's types are what they were made of

@@ -23,7 +23,8 @@ from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, TensorJob, numbered
 from ..rules.hf_config import canonical
 from ..rules.hparams import sizes, write_hparams
-from ..rules.match import BlockHparams, block_of, expected_shape, is_of, local_holes, rename
+from ..rules.match import BlockHparams, block_of, is_of, local_holes, rename
+from ..rules.shapes import expected_shape
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
 from ..sources.hf_folder import config_only

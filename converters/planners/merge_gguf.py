@@ -26,8 +26,9 @@ from ..plan.gguf_output import gguf_output
 from ..plan.plan import ConversionPlan, InputFile, PlannedTensor, TensorJob, bits_per_weight, numbered
 from ..rules.facts import GgufFacts
 from ..rules.hparams import sizes
-from ..rules.match import BlockHparams, expected_shape
+from ..rules.match import BlockHparams
 from ..rules.runtime_defaults import with_defaults
+from ..rules.shapes import expected_shape
 from ..sources.merged import merged_tensor
 from .adapter_updates import Adapter, OpenedAdapter, Step
 from .merged_weights import changed_note, with_norms

@@ -12,7 +12,8 @@ import numpy as np
 from ..io.files import read_bytes
 from ..io.tensors import StoredTensor
 from ..ops import IndexMap, Op, Shape, Transpose
-from ..rules.match import BlockHparams, HfMatches, Match, block_of, expected_shape, is_of, rename
+from ..rules.match import BlockHparams, HfMatches, Match, block_of, is_of, rename
+from ..rules.shapes import expected_shape
 from ..rules.spec import ArchSpec, Hparams, TensorRule
 from ..rules.template import Holes, TemplateIndex
 from ..sources.names import HEADS, PREFIXES

@@ -12,14 +12,15 @@ from ..io.files import printable
 from ..io.tensors import StoredTensor
 from ..io.values import Metadata
 from ..metadata.model_card import read_card
-from ..ops import Shape
+from ..ops import Reshape, Shape
 from ..plan.tiles import shapes_through
 from ..rules.facts import Config, Has
 from ..rules.hf_config import canonical
 from ..rules.hparam_rules import Seen
 from ..rules.hparams import UNFIT, sizes, write_hparams
-from ..rules.match import BlockHparams, HfMatches, expected_shape, match_hf, rename
+from ..rules.match import HfMatches, match_hf, rename
 from ..rules.pooling import read_pooling
+from ..rules.shapes import expected, measured, without_ones
 from ..rules.spec import ArchSpec, Hparams
 from ..rules.template import TemplateIndex
 from ..sources.hf_folder import Checkpoint, taken_for
@@ -143,7 +144,7 @@ def matched(checkpoint: Checkpoint, spec: ArchSpec, config: Config, names: Itera
     hp = sizes(spec, {k: v.data for k, v in keys.items()}, config.get("vocab_size"), config)
     shapes = {name: checkpoint.tensors[name].shape for name in names}
     found = match_hf(spec, hp, shapes, file, problems)
-    check_shapes(found, hp, shapes, file, problems)
+    check_shapes(spec, found, hp, shapes, file, problems)
     keys.update(to_keys(spec, hp, checkpoint.tensors, found, file, problems))
     return Reading(checkpoint, spec, config, keys, hp, found, notes, problems)
 
@@ -241,22 +242,28 @@ def _check_flags(reading: Reading) -> None:
                 hint=f'If the model was trained with it, set "{rule.hf}": true; transformers leaves it out now.'))
 
 
-def check_shapes(found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], file: str,
+def check_shapes(spec: ArchSpec, found: HfMatches, hp: Hparams, shapes: Mapping[str, Shape], file: str,
                  problems: list[GgufxError]) -> None:
-    """Compare every tensor with the shape that the hyperparameters give it."""
+    """Compare every tensor with the shape that the hyperparameters give it; in sizes that they do not tell, with the others."""
+    known = measured(spec, hp, ((match, [shapes[found.names[names[0]]] for names in match.hf]) for match in found.matches))
     for match in found.matches:
-        expected = expected_shape(match.rule, BlockHparams(hp, match.block), match.holes.get("p") == "bias")
-        for names in match.hf:
+        padded = bool(match.ops) and isinstance(match.ops[0], Reshape)  # which takes axes of 1 in front for nothing
+        for part, names in enumerate(match.hf):
+            first = shapes[found.names[names[0]]]
+            said, told = expected(match, known, part), expected(match, hp, part) is not None
             for e, name in enumerate(names):
-                own = found.names[name]
+                own, shape = found.names[name], shapes[found.names[name]]
                 if match.uneven:
+                    said = expected(match, known, part, e)
                     try:
-                        shapes_through(match.ops_of(e), [shapes[own]])
+                        shapes_through(match.ops_of(e), [shape])
                     except UNFIT as error:
                         problems.append(InputError(f"the shape does not fit config.json: {error}", file=file, tensor=own))
-                elif expected is not None and shapes[own] != expected:
-                    problems.append(InputError("the shape does not fit config.json", file=file, tensor=own,
-                                               expected=list(expected), found=list(shapes[own])))
-                elif shapes[own] != shapes[found.names[names[0]]]:
+                        continue
+                elif shape != first and not told:
                     problems.append(InputError("the tensors of a stack differ in shape", file=file, tensor=own,
-                                               expected=list(shapes[found.names[names[0]]]), found=list(shapes[own])))
+                                               expected=list(first), found=list(shape)))
+                    continue
+                if said is not None and shape != said and not (padded and without_ones(shape) == without_ones(said)):
+                    problems.append(InputError(f"the shape does not fit {'config.json' if told else 'the other tensors'}",
+                                               file=file, tensor=own, expected=list(said), found=list(shape)))

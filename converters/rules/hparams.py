@@ -70,12 +70,22 @@ def sizes(spec: ArchSpec, values: Mapping[str, Any], vocab_size: int | None, con
     for name, constant in spec.constants.items():
         told = get_path(config, constant.hf) if config is not None else MISSING
         hp[name] = told if told is not MISSING else constant.neutral
+    for name, shown in spec.shown.items():
+        length = shown.told(config) if config is not None else values.get(shown.key)
+        if type(length) is int:
+            hp[name] = length
+    return with_derived(spec, hp)
+
+
+def with_derived(spec: ArchSpec, hp: Hparams) -> Hparams:
+    """The hyperparameters with the table's derived sizes, but for those whose parts are missing."""
+    out = Settings(hp)
     for name, derive in spec.sizes.items():
         try:
-            hp[name] = derive(hp)
+            out[name] = derive(out)
         except (LookupError, TypeError, ValueError, ZeroDivisionError):
             continue
-    return hp
+    return out
 
 
 def read_hparams(spec: ArchSpec, facts: GgufFacts, file: str, problems: list[GgufxError]) -> tuple[Config, GgufFacts]:

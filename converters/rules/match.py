@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from ..errors import GgufxError, InputError
-from ..ops import WHOLE_NUMBERS, Op, Shape, evaluate
+from ..ops import WHOLE_NUMBERS, Op, Shape
 from ..sources.names import spellings
 from .spec import ArchSpec, Hparams, Keyed, TensorRule, When
 from .template import Holes, TemplateIndex, skeletons
@@ -89,19 +89,6 @@ class BlockHparams(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._hp)
-
-
-def expected_shape(rule: TensorRule, hp: Hparams, bias: bool) -> Shape | None:
-    """The HF shape that the rule's `shape` describes; None where it says nothing or a size is unknown."""
-    if rule.shape is None:
-        return None
-    try:
-        dims = tuple(evaluate(word, hp) for word in rule.shape.split())
-    except (KeyError, ValueError):
-        return None
-    if not all(isinstance(d, int) for d in dims):
-        return None
-    return dims[:1] if bias else dims
 
 
 def rename(name: str, aliases: Iterable[tuple[str, str]]) -> Iterable[str]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import Op
-from .facts import Config, Fact, GgufFacts, Has
+from ..ops import Op, Reshape
+from .facts import MISSING, Config, Fact, GgufFacts, Has, get_path
 from .hparam_rules import Const, HparamRule
 from .template import Holes, Template
 
@@ -58,7 +58,7 @@ class TensorRule:
     ops: tuple[Op, ...] = ()
     need: bool = True
     when: When | None = None  # in which blocks the tensor is needed
-    shape: str | None = None  # HF shape in sizes: "vocab_size 2*embedding_length"; checked before writing
+    shape: str | None = None  # HF shape in sizes: "vocab_size 2*embedding_length"; of HF names that differ "width; width 1"
     type: str | None = None  # the GGUF type, whatever the file's; CONV: F16 in a file of F16, else F32
     hf_dtype: str | None = None  # the element type in HF, whatever the model's
     no_lora: str | None = None  # why the runtime applies no LoRA update to the tensor, or not as peft does
@@ -76,7 +76,7 @@ class TensorRule:
         """The tensor type that the ops themselves produce, if they do."""
         return next((op.emits for op in reversed(self.ops) if op.emits), None)
 
-    @property
+    @cached_property
     def stacked(self) -> bool:
         return any("e" in t.holes for t in self.hf) and not any("e" in t.holes for t in self.gguf)
 
@@ -126,6 +126,30 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A size of shapes that no key of the file holds, and `why`: tensors that have it must agree on it. Of sizes of each block
+    (or of what else is counted), the holes of the rows stand in the name: `"inner.{s}"`.
+
+    `hf`: settings of config.json that say it, the first that is there; or what computes it of them. `key`: one of the file that
+    may say it, by its full name."""
+
+    why: str
+    hf: tuple[str, ...] | Callable[[Config], Any] = ()
+    key: str = ""
+
+    def told(self, config: Config) -> int | None:
+        """What config.json says of it, if it does."""
+        if callable(self.hf):
+            try:
+                found = self.hf(config)
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+                return None
+        else:
+            found = next((v for path in self.hf if (v := get_path(config, path)) is not MISSING), None)
+        return found if type(found) is int else None
+
+
+@dataclass(frozen=True)
 class ArchSpec:
     """One architecture. `classes`: HF class names, the first is the one written on the way back."""
 
@@ -143,6 +167,7 @@ class ArchSpec:
     derived: tuple[Derived, ...] = ()
     keyed: tuple[Keyed, ...] = ()
     sizes: Mapping[str, Callable[[Hparams], Any]] = field(default_factory=dict)  # derived sizes for ops and shapes
+    shown: Mapping[str, Shown] = field(default_factory=dict)  # sizes for shapes alone, that tensors show
     headless: tuple[str, ...] = ()  # classes without a language head, whose config may promise one all the same
     head: bool = True  # whether the runtime's graph ends in logits
     local_rope_base: str | None = None  # config key for the rotary base of layers with sliding attention
@@ -263,11 +288,13 @@ def R(
     joined: bool = False,
     within: str = "",
 ) -> TensorRule:
-    """A row: GGUF name(s), HF name(s), and the ops between them."""
+    """A row: GGUF name(s), HF name(s), and the ops between them. One that begins with `Reshape` has its shape from that."""
 
     def templates(x: str | tuple[str, ...]) -> tuple[Template, ...]:
         return tuple(Template(t) for t in ((x,) if isinstance(x, str) else x))
 
+    if shape is None and ops and isinstance(ops[0], Reshape):
+        shape = " ".join(map(str, ops[0].hf))
     return TensorRule(templates(gguf), templates(hf), ops, need, when or of, shape, type, hf_dtype, no_lora, given, each,
                       joined, within, of, borrowed, borrows)
 

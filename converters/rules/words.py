@@ -44,7 +44,22 @@ from .hparam_rules import Codec, Computed, Const, Fixed, H, HparamRule, Note, Se
 from .pooling import POOLING
 from .rope import LLAMA3_FREQS, LONGROPE_FACTORS, PROPORTIONAL_FREQS, Rope
 from .rope_alpha import AlphaRope, SectionedAlphaRope
-from .spec import CONV, ArchSpec, Choice, Constant, Hparams, Keyed, Projector, R, Stack, TensorRule, Whole, choice, in_memory
+from .spec import (
+    CONV,
+    ArchSpec,
+    Choice,
+    Constant,
+    Hparams,
+    Keyed,
+    Projector,
+    R,
+    Shown,
+    Stack,
+    TensorRule,
+    Whole,
+    choice,
+    in_memory,
+)
 from .template import Template
 
 F32 = ValueType.FLOAT32
@@ -109,6 +124,7 @@ __all__ = [
     "Scale",
     "SectionedAlphaRope",
     "Seen",
+    "Shown",
     "Snake",
     "Softplus",
     "Split",

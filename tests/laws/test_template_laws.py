@@ -3,7 +3,7 @@
 from string import ascii_lowercase
 
 import pytest
-from ggufx.converters.arch import SPECS
+from ggufx.converters.arch import SPECS, projectors
 from ggufx.converters.rules.template import Template, TemplateIndex
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,16 +62,21 @@ def test_no_hf_name_belongs_to_two_rules(spec):
                 assert [n for n in holes if n == min(holes)] == holes[:1], (template.text, [v for _, v, _ in found])
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.classes[0])
+@pytest.mark.parametrize("spec", [*SPECS, *projectors.SPECS], ids=lambda s: s.classes[0])
 def test_every_size_that_a_row_names_is_there(spec):
-    """A name in a shape or an op is a key that a rule writes, a derived size, a constant or the vocabulary's size."""
+    """A name in a shape or an op is a key that a rule writes, a derived size, a constant or the vocabulary's size; in a shape
+    it may be one that tensors show, of which something is said. Every row has a shape."""
     known = {key for rule in spec.hparams for key in rule.writes} | set(spec.sizes) | set(spec.constants) | {"vocab_size"}
     named = set()
+    assert [str(rule.gguf[0]) for rule in spec.tensors if rule.shape is None] == []
     for rule in spec.tensors:
         for op in rule.ops:
             op.bind(_Recorder(named))
-        named |= {w for word in (rule.shape or "").split() for w in word.split("*") if not w.isdecimal()}
+    of_shapes = {word for rule in spec.tensors for factors in rule.shape.replace(";", "").split() for word in factors.split("*")
+                 if not word.isdecimal()}
     assert named <= known
+    assert of_shapes <= known | set(spec.shown)
+    assert all(shown.why for shown in spec.shown.values())
 
 
 class _Recorder(dict):

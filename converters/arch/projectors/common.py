@@ -156,16 +156,99 @@ def defaulted(rules: tuple[HparamRule, ...], defaults: Mapping[str, Any]) -> tup
 INVERSE = Codec(lambda ratio: int(1 / ratio), lambda factor: 1 / factor)
 
 
+# -- shapes ---------------------------------------------------------------------------------------------------------------
+
+
+def halves(length: int, times: int) -> int:
+    """What is left of a length behind so many convolutions of stride 2."""
+    return length if times == 0 else halves((length + 1) // 2, times - 1)
+
+
+SIZES: dict[str, Callable[[Hparams], Any]] = {
+    "width": lambda hp: hp["vision.embedding_length"], "inner": lambda hp: hp["vision.feed_forward_length"],
+    "patch": lambda hp: hp["vision.patch_size"], "grid": lambda hp: (hp["vision.image_size"] // hp["vision.patch_size"]) ** 2,
+    "grid_and_class": lambda hp: hp["grid"] + 1,
+    "head": lambda hp: hp["width"] // hp["vision.attention.head_count"],
+    "kv_rows": lambda hp: hp.get("vision.attention.head_count_kv", hp["vision.attention.head_count"]) * hp["head"],
+    "qkv_rows": lambda hp: hp["width"] + 2 * hp["kv_rows"],
+    "merge": lambda hp: hp.get("vision.spatial_merge_size", 2), "merged": lambda hp: hp["merge"] ** 2 * hp["width"],
+    "shuffled": lambda hp: hp["vision.projector.scale_factor"] ** 2 * hp["width"],
+    "text": lambda hp: hp["vision.projection_dim"] if "vision.projection_dim" in hp else hp["audio.projection_dim"],
+    "a.width": lambda hp: hp["audio.embedding_length"], "a.inner": lambda hp: hp["audio.feed_forward_length"],
+    "a.heads": lambda hp: hp["audio.attention.head_count"], "a.head": lambda hp: hp["a.width"] // hp["a.heads"],
+    "mel": lambda hp: hp["audio.num_mel_bins"], "bands": lambda hp: halves(hp["mel"], 3),
+    "stacked": lambda hp: hp["audio.projector.stack_factor"] * hp["a.width"],
+}
+
+
+def grid_of(path: str) -> Callable[[Config], Any]:
+    """The patches of the square picture of the settings at this path."""
+    return lambda config: (get_path(config, f"{path}.image_size") // get_path(config, f"{path}.patch_size")) ** 2
+
+
+# Sizes without a key, by what they are in every tower that has them.
+SHOWN = {
+    "positions": Shown("the runtime sees it in the tensor", below("vision_config", "num_position_embeddings", "num_patches")),
+    "heard": Shown("the runtime sees it in the tensor", below(("audio_config", "speech_config", "whisper_config"),
+                                                             "max_source_positions")),
+    "projected": Shown("between the projector's matrices, which the runtime multiplies whatever it is"),
+    "a.projected": Shown("between the matrices of the projector of sound"),
+    "channels": Shown("of the convolutions in front of the ear's blocks"),
+}
+
+
+def lengths(prefix: str, shapes: Mapping[str, str]) -> dict[str, str]:
+    """Shapes by GGUF names; `shapes`: by names behind the prefix, several between spaces."""
+    return {prefix + name: shape for names, shape in shapes.items() for name in names.split()}
+
+
+def block(prefix: str, width: str, inner: str, head: str) -> dict[str, str]:
+    """The shapes of a block: of the towers' own width, as of a transformer."""
+    square = f"{width} {width}"
+    return lengths(prefix, {
+        "ln1 ln2 ls1 ls2 attn_pre_norm attn_post_norm ffn_norm ffn_norm_1 ffn_post_norm ffn_post_norm_1": width,
+        "attn_q attn_k attn_v attn_out": square, "attn_qkv": f"3*{square}", "attn_q_norm attn_k_norm": head,
+        "ffn_gate ffn_up ffn_up_1": f"{inner} {width}", "ffn_down ffn_down_1": f"{width} {inner}"})
+
+
+# The HF shapes of what most towers have, by the GGUF names without `.{p}`, `.weight`, `.bias`; a bias is as long as its weight.
+SHAPES = {
+    **lengths("v.", {"patch_embd": "width 3 patch patch", "class_embd pre_ln post_ln": "width",
+                   "position_embd": "positions width"}),
+    **block("v.blk.{v}.", "width", "inner", "head"), "v.image_newline": "text",
+    **lengths("a.", {"post_ln": "a.width", "position_embd": "heard a.width", "conv1d.1": "a.width mel 3",
+                   "conv1d.2": "a.width a.width 3"}),
+    **block("a.blk.{a}.", "a.width", "a.inner", "a.head"),
+    **lengths("a.blk.{a}.", {"norm_conv conv_norm conv_norm_mean conv_norm_var": "a.width",
+                             "pos_bias_u pos_bias_v": "a.heads a.head",
+                             "linear_pos attn_k_rel": "a.width a.width", "conv_pw1": "2*a.width a.width 1",
+                             "conv_pw2": "a.width a.width 1", "per_dim_scale per_dim_k_scale": "a.head"}),
+    "mm.input_projection": "text width", "mm.a.input_projection": "text a.width", "mm.a.fc": "text a.width",
+}
+
+
+def shaped(row: TensorRule, shapes: Mapping[str, str]) -> TensorRule:
+    """The row with the shape of its GGUF name where it says none."""
+    name, _, last = row.gguf[0].text.rpartition(".")
+    stem = name if last in ("{p}", "weight", "bias") else row.gguf[0].text
+    if row.shape is not None or len(row.gguf) > 1 or stem not in shapes:
+        return row
+    return replace(row, shape=shapes[stem].split()[0] if last == "bias" else shapes[stem])
+
+
 def rows(prefix: str, hf: str, names: Mapping[str, str], *ops: Op, **settings: Any) -> tuple[TensorRule, ...]:
     """Rows of weight and bias: {GGUF name below `prefix`: HF name below `hf`}. A bias may be absent."""
     return tuple(R(f"{prefix}{gguf}.{{p}}", f"{hf}{name}.{{p}}", *ops, **settings) for gguf, name in names.items())
 
 
 def towered(name: str, classes: tuple[str, ...], hparams: tuple[HparamRule, ...], tensors: tuple[TensorRule, ...],
-            example: str, **settings: Any) -> Projector:
-    """A projector's table; `name`: that of the family's first projector type, for messages."""
-    return Projector("clip", classes, name, hparams=hparams, tensors=tensors, stacks={**STACKS, **settings.pop("stacks", {})},
-                     example=example, **settings)
+            example: str, *, shapes: Mapping[str, str] | None = None, **settings: Any) -> Projector:
+    """A projector's table; `name`: that of the family's first projector type, for messages. `shapes`: of rows that do not say
+    theirs, by GGUF names as in `SHAPES`, where they are others or not there."""
+    known = {**SHAPES, **(shapes or {})}
+    return Projector("clip", classes, name, hparams=hparams, tensors=tuple(shaped(row, known) for row in tensors),
+                     stacks={**STACKS, **settings.pop("stacks", {})}, sizes={**SIZES, **settings.pop("sizes", {})},
+                     shown={**SHOWN, **settings.pop("shown", {})}, example=example, **settings)
 
 
 ATTENTION = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",

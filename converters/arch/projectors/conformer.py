@@ -13,10 +13,10 @@ from .common import *
 CONV_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
-def folded(block: str) -> tuple[TensorRule, ...]:
+def folded(block: str, width: str) -> tuple[TensorRule, ...]:
     """The norm behind the convolution of each block."""
     return (R(("a.blk.{a}.conv_norm.weight", "a.blk.{a}.conv_norm.bias"), tuple(
-        f"{block}conv.batch_norm.{name}" for name in CONV_NORM), BatchNorm()),)
+        f"{block}conv.batch_norm.{name}" for name in CONV_NORM), BatchNorm(), shape=width),)
 
 
 def convolved(block: str, names: Mapping[str, str]) -> tuple[TensorRule, ...]:
@@ -75,9 +75,10 @@ GRANITE_SPEECH = towered(
             "ffn_norm": "ff1.pre_norm", "ffn_up": "ff1.up_proj", "ffn_down": "ff1.down_proj", "ffn_norm_1": "ff2.pre_norm",
             "ffn_up_1": "ff2.up_proj", "ffn_down_1": "ff2.down_proj", "ln1": "attn.pre_norm", "ln2": "post_norm",
             "attn_q": "attn.to_q", "attn_out": "attn.to_out", "norm_conv": "conv.norm"}),
-        R(("a.blk.{a}.attn_k.weight", "a.blk.{a}.attn_v.weight"), E + "attn.to_kv.weight", Split((1, 1))),
+        R(("a.blk.{a}.attn_k.weight", "a.blk.{a}.attn_v.weight"), E + "attn.to_kv.weight", Split((1, 1)),
+          shape="2*a.width a.width"),
         R("a.blk.{a}.attn_rel_pos_emb", E + "attn.rel_pos_emb.weight", type="F32"),
-        *convolved(E, {"conv_pw1": "up_conv", "conv_pw2": "down_conv", "conv_dw": "depth_conv.conv"}), *folded(E),
+        *convolved(E, {"conv_pw1": "up_conv", "conv_pw2": "down_conv", "conv_dw": "depth_conv.conv"}), *folded(E, "convolved"),
         R("a.proj_query", "projector.query", type="F32"),
         *rows("a.", "projector.", {"proj_norm": "qformer.layernorm", "proj_linear": "linear"}),
         *rows("a.proj_blk.{q}.", Q, {
@@ -87,7 +88,24 @@ GRANITE_SPEECH = towered(
         *rows("a.proj_blk.{q}.", Q, {
             "ffn_up": "intermediate_query.dense", "ffn_down": "output_query.dense", "ffn_norm": "output_query.LayerNorm"}),
     ),
-    stacks={"q": Stack("querying")}, sizes={"querying": lambda hp: QUERYING},
+    shapes={
+        **lengths("a.", {"input_projection": "a.width mel", "enc_ctc_out": "written a.width",
+                         "enc_ctc_out_mid": "a.width written", "proj_query": "1 queries a.width",
+                         "proj_norm": "a.width", "proj_linear": "text a.width"}),
+        **lengths("a.blk.{a}.", {"attn_rel_pos_emb": "distances a.head", "conv_pw1": "2*convolved a.width 1",
+                                 "conv_pw2": "a.width convolved 1", "conv_dw": "convolved 1 audio.conv_kernel_size"}),
+        **block("a.proj_blk.{q}.", "a.width", "q.inner", ""),
+        **lengths("a.proj_blk.{q}.", {
+            "self_attn_q self_attn_k self_attn_v self_attn_out cross_attn_q cross_attn_out": "a.width a.width",
+            "cross_attn_k cross_attn_v": "a.width heard_beside*a.width", "self_attn_norm cross_attn_norm": "a.width"})},
+    shown={"written": Shown("characters that the ear alone would write", (f"{EC}.output_dim",)),
+           "convolved": Shown("the runtime sees it in the tensors",
+                              lambda c: c[EC]["hidden_dim"] * c[EC]["conv_expansion_factor"]),
+           "q.inner": Shown("the runtime sees it in the tensors", (f"{PC}.intermediate_size",))},
+    stacks={"q": Stack("querying")},
+    sizes={"querying": lambda hp: QUERYING, "distances": lambda hp: 2 * hp["audio.max_pos_emb"] + 1,
+           "queries": lambda hp: hp["audio.projector.window_size"] // hp["audio.projector.downsample_rate"],
+           "heard_beside": lambda hp: 1 + len(hp.get("audio.feature_layer", ()))},
     ignore=(Template("encoder.attention_dists"), Template(E + "attn.attention_dists"),
             Template(E + "conv.batch_norm.num_batches_tracked")),
     aliases=(("model.encoder.", "encoder."), ("model.projector.", "projector.")),
@@ -132,7 +150,8 @@ LFM2_AUDIO = towered(
             "ln1": "norm_self_att", "ln2": "norm_out", "norm_conv": "norm_conv", "linear_pos": "self_attn.linear_pos",
             **{f"attn_{x}": f"self_attn.linear_{x}" for x in ("q", "k", "v", "out")}}),
         *(R(f"a.blk.{{a}}.pos_bias_{x}", f"{C}self_attn.pos_bias_{x}", type="F32") for x in "uv"),
-        *convolved(C, {"conv_pw1": "pointwise_conv1", "conv_pw2": "pointwise_conv2", "conv_dw": "depthwise_conv"}), *folded(C),
+        *convolved(C, {"conv_pw1": "pointwise_conv1", "conv_pw2": "pointwise_conv2", "conv_dw": "depthwise_conv"}),
+        *folded(C, "a.width"),
         *(row for n in (0, 2, 3, 5, 6) for row in (
             R(f"a.conv1d.{n}.weight", f"conformer.pre_encode.conv.{n}.weight", type="F32"),
             R(f"a.conv1d.{n}.bias", f"conformer.pre_encode.conv.{n}.bias", AddAxis(-1), AddAxis(-1)))),
@@ -142,6 +161,18 @@ LFM2_AUDIO = towered(
         R("a.position_embd_norm.weight", "audio_embedding.embedding_norm.weight"),
         R("a.embd_to_logits.weight", "audio_embedding.to_logits.weight", need=False),
     ),
+    shapes={
+        **lengths("a.blk.{a}.", {"ffn_up ffn_up_1": "mlp a.width", "ffn_down ffn_down_1": "a.width mlp",
+                                 "conv_dw": "a.width 1 kernel"}),
+        **lengths("a.", {"conv1d.0 conv1d.2 conv1d.5": "channels 1 3 3", "conv1d.3 conv1d.6": "channels channels 1 1",
+                         "pre_encode.out": "a.width sampled", "position_embd": "sounds sounding",
+                         "position_embd_norm": "sounding", "embd_to_logits": "sounds sounding"}),
+        **lengths("mm.a.mlp.", {"0": "a.width", "1": "a.projected a.width", "3": "text a.projected"})},
+    shown={"mlp": Shown("the key has the tower's width",
+                        lambda c: c["encoder"]["d_model"] * c["encoder"]["ff_expansion_factor"]),
+           "kernel": Shown("the runtime sees it in the tensor", ("encoder.conv_kernel_size",)),
+           "sampled": Shown("what the convolutions leave of the channels and bands"),
+           "sounds": Shown("of what it speaks with"), "sounding": Shown("of what it speaks with")},
     text="lfm", ignore=(Template(C + "conv.batch_norm.num_batches_tracked"), *map(Template, SPEAKING)),
     example="LiquidAI/LFM2-Audio-1.5B",
 )

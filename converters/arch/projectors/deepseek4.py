@@ -31,11 +31,13 @@ DEEPSEEK4_VISION = towered(
         R("v.patch_embd.bias", "vision.patch_embed.proj.bias", need=False),
         *rows("v.blk.{v}.", BLOCK, {
             "ln1": "norm1", "attn_qkv": "attn.wqkv", "attn_out": "attn.wo", "ln2": "norm2", "ffn_down": "mlp.w2"}),
-        R(("v.blk.{v}.ffn_gate.{p}", "v.blk.{v}.ffn_up.{p}"), BLOCK + "mlp.w1.{p}", Split((1, 1))),
+        R(("v.blk.{v}.ffn_gate.{p}", "v.blk.{v}.ffn_up.{p}"), BLOCK + "mlp.w1.{p}", Split((1, 1)), shape="2*inner width"),
         *rows("", "", {"v.post_ln": "vision.norm", "mm.1": "aligner.w1", "mm.2": "aligner.w2"}),
         R("v.image_newline", "image_newline"),
         *(R(f"v.token_embd.img_{end}", f"image_{end}") for end in ("start", "end", "pad")),
     ),
+    shapes={"mm.1": "projected shuffled", "mm.2": "text projected",
+            **lengths("v.token_embd.", {"img_start img_end img_pad": "text"})},
     fits=lambda c: bool(c.get("vision_n_layers")), text="", example="deepseek-ai/DeepSeek-V4-Flash-Vision-Exp",
 )
 

@@ -73,15 +73,30 @@ TENSORS = (
         "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}),
     R("v.image_newline", "model.image_newline"), *PROJECTED,
 )
+SAM_SHAPES = {
+    "v.sam.pos_embd": "1 sam.side sam.side sam", "v.sam.patch_embd": "sam 3 sam.patch sam.patch",
+    **lengths(MASKS, {"pre_ln post_ln": "sam", "attn.qkv": "3*sam sam", "attn.out": "sam sam", "mlp.lin1": "sam.inner sam",
+                    "mlp.lin2": "sam sam.inner", "attn.pos_h attn.pos_w": "sam.distances.{m} sam.head"}),
+    **lengths("v.sam.", {"neck.0": "sam.neck sam 1 1", "neck.1 neck.3": "sam.neck", "neck.2": "sam.neck sam.neck 3 3",
+                       "net_2": "sam.net2 sam.neck 3 3", "net_3": "width sam.net2 3 3"}),
+    "v.view_seperator": "text"}
+SAM_SIZES: dict[str, Any] = {"sam": lambda hp: hp["vision.sam.embedding_length"],
+                             "sam.head": lambda hp: hp["sam"] // hp["vision.sam.head_count"]}
+SAM_SHOWN = {name: Shown("of SAM's tower, which the runtime knows by its tensors") for name in (
+    "sam.side", "sam.patch", "sam.inner", "sam.distances.{m}", "sam.neck", "sam.net2")}
+SHAPES_OF_CLIP: dict[str, Any] = {
+    "shapes": {**SAM_SHAPES, "v.position_embd": "grid_and_class width", "mm.model.fc": "text 2*width",
+               **lengths("v.blk.{v}.", {"ffn_up": "mlp width", "ffn_down": "width mlp"})},
+    "sizes": SAM_SIZES, "shown": {**SAM_SHOWN, "mlp": Shown("the key has no width at all")}}
 DEEPSEEK_OCR = towered(
     "deepseek_vl_v2", ("DeepseekOCRForCausalLM",), hparams=seen(9), tensors=TENSORS,
-    stacks={"m": Stack("vision.sam.block_count")},
+    stacks={"m": Stack("vision.sam.block_count")}, **SHAPES_OF_CLIP,
     tells={"DeepseekOCRForCausalLM": says("clip.vision.preproc_max_tiles", 9)}, text="language_config",
     example="deepseek-ai/DeepSeek-OCR",
 )
 UNLIMITED_OCR = towered(
     "unlimited_ocr", ("UnlimitedOCRForCausalLM",), hparams=seen(32), tensors=TENSORS,
-    stacks={"m": Stack("vision.sam.block_count")}, text="language_config",
+    stacks={"m": Stack("vision.sam.block_count")}, text="language_config", **SHAPES_OF_CLIP,
     tells={"UnlimitedOCRForCausalLM": says("clip.vision.preproc_max_tiles", 32)}, example="baidu/Unlimited-OCR",
 )
 
@@ -104,7 +119,10 @@ DEEPSEEK_OCR2 = towered(
         R("v.post_ln.weight", ENCODER + "norm.weight"),
         *(R(f"v.resample_query_{n}.weight", f"model.qwen2_model.query_{n}.weight") for n in (768, 1024)), *PROJECTED,
     ),
-    stacks={"m": Stack("vision.sam.block_count")}, text="language_config", example="deepseek-ai/DeepSeek-OCR-2",
+    stacks={"m": Stack("vision.sam.block_count")}, text="language_config",
+    shapes={**SAM_SHAPES, **lengths("v.blk.{v}.", {"attn_k attn_v": "kv_rows width"}), "mm.model.fc": "text width",
+            "v.resample_query_768": "144 width", "v.resample_query_1024": "256 width"},
+    sizes=SAM_SIZES, shown=SAM_SHOWN, example="deepseek-ai/DeepSeek-OCR-2",
 )
 
 SPECS = (DEEPSEEK_OCR, UNLIMITED_OCR, DEEPSEEK_OCR2)

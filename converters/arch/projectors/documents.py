@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .common import *
-from .pixtral import BREAKS, MERGED, PATCHED, SEEN
+from .pixtral import BREAKS, MERGED, PATCHED, SEEN, SHAPES_OF_PIXTRAL
 
 # -- HunyuanOCR: two convolutions merge the patches; the row of a class token leads the table of positions -------------
 
@@ -35,6 +35,12 @@ HUNYUAN_VL = towered(
         R("v.image_newline", "vit.perceive.image_newline"),
         R("v.view_seperator", "vit.perceive.image_sep", need=False),
     ),
+    shapes={
+        "v.image_newline": "4*width", "v.view_seperator": "text",
+        **lengths("mm.", {"0": "2*width width merge merge", "2": "4*width 2*width 1 1", "model.fc": "text 4*width",
+                        "pre_norm": "width", "post_norm image_begin image_end": "text"})},
+    shown={"positions": Shown("the runtime sees it in the tensor", lambda c: 1 + (
+        c["vision_config"]["max_image_size"] // c["vision_config"]["patch_size"]) ** 2)},
     aliases=(("model.vit.", "vit."), ("model.vision_tower.", "vit."), ("vision_tower.", "vit.")), example="tencent/HunyuanOCR",
 )
 
@@ -56,6 +62,7 @@ DOTS_OCR = towered(
         R("mm.post_norm.weight", "vision_tower.post_trunk_norm.weight"),
         *rows("mm.", "vision_tower.merger.", {"input_norm": "ln_q", "0": "mlp.0", "2": "mlp.2"}),
     ),
+    shapes=lengths("mm.", {"post_norm input_norm": "width", "0": "projected shuffled", "2": "text projected"}),
     aliases=(("model.vision_tower.", "vision_tower."),), text="", example="rednote-hilab/dots.ocr",
 )
 
@@ -74,7 +81,7 @@ LIGHTON = towered(
     "lighton_ocr", ("LightOnOcrForConditionalGeneration", "LightOnOCRForConditionalGeneration"),
     hparams=(*SEEN, projector_type("lightonocr"), Fixed("vision_config.model_type", "pixtral")),
     tensors=tuple(map(of_this_class, (*PATCHED, *MERGED))), sizes={"head_length": BREAKS["sizes"]["head_length"]},
-    aliases=tuple(NAMED.items()),
+    **SHAPES_OF_PIXTRAL, aliases=tuple(NAMED.items()),
     example="lightonai/LightOnOCR-1B-1025",
 )
 

@@ -65,10 +65,20 @@ DOTS3_NOTE = towered(
         *rows("a.conv2d.", EAR, {n: f"conv2d{n}" for n in "123"}, type="F32"),
         R("a.conv_out.weight", f"{EAR}conv_out.weight", type="F32"),
         *rows("a.blk.{a}.", EAR + "layers.{a}.", {x: hf for x, hf in WHISPER_BLOCK.items() if x != "ffn_up"}),
-        R(("a.blk.{a}.ffn_gate.{p}", "a.blk.{a}.ffn_up.{p}"), EAR + "layers.{a}.fc1.{p}", Split((1, 1))),
+        R(("a.blk.{a}.ffn_gate.{p}", "a.blk.{a}.ffn_up.{p}"), EAR + "layers.{a}.fc1.{p}", Split((1, 1)),
+          shape="2*a.inner a.width"),
         *rows("a.", EAR, {"post_ln": "layer_norm"}),
         *rows("mm.a.", "audio_encoder.audio_adapter.", {"norm_pre": "proj.0", "mlp.1": "proj.1", "mlp.3": "proj.3"}),
     ),
+    shapes={
+        **lengths("v.blk.{v}.", {
+            "ffn_gate_inp": f"{COUNT} width", "exp_probs_b": COUNT, "ffn_gate_exps ffn_up_exps": "expert.{v} width",
+            "ffn_down_exps": "width expert.{v}"}),
+        **lengths("mm.", {"post_norm input_norm": "width", "0": "projected merged", "2": "text projected"}),
+        **lengths("a.", {"conv2d.1": "channels 1 3 3", "conv2d.2 conv2d.3": "channels channels 3 3",
+                       "conv_out": "a.width channels*bands"}),
+        **lengths("mm.a.", {"norm_pre": "a.width", "mlp.1": "a.projected a.width", "mlp.3": "text a.projected"})},
+    shown={"expert.{v}": Shown("of a pyramid, whose experts need not be alike")},
     text="", example="dots-studio/dots3-note-prev",
 )
 

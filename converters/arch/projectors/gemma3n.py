@@ -21,6 +21,34 @@ PARTS = (
 )
 FUSING = tuple(f"msfa.{name}.weight" for name in (
     "ffn.pw_exp.conv", "ffn.pw_exp.bn", "ffn.pw_proj.conv", "ffn.pw_proj.bn", "norm"))
+# Of a block the channels that it takes, widens to and gives; queries, and keys as long as values; and the kernels.
+IN, WIDE, OUT, QUERIES, KEYS = (f"{name}.{{s}}.{{i}}" for name in ("in", "wide", "out", "queries", "keys"))
+FIRST, MIDDLE, AHEAD, DOWN = (f"kernel.{name}.{{s}}.{{i}}" for name in ("exp", "mid", "start", "down"))
+SHAPES_OF_3N = {
+    **lengths("v.conv_stem.", {"conv": "stem 3 3 3", "bn": "stem"}),
+    **lengths("v.blk.{s}.{i}.", {
+        "conv_exp": f"{WIDE} {IN} {FIRST} {FIRST}", "bn1": WIDE, "conv_pwl": f"{OUT} {WIDE} 1 1", "bn2": OUT,
+        "dw_start.conv": f"{IN} 1 {AHEAD} {AHEAD}", "dw_start.bn": IN, "dw_mid.conv": f"{WIDE} 1 {MIDDLE} {MIDDLE}",
+        "dw_mid.bn": WIDE, "pw_exp.conv": f"{WIDE} {IN} 1 1", "pw_exp.bn": WIDE, "pw_proj.conv": f"{OUT} {WIDE} 1 1",
+        "pw_proj.bn": OUT, "layer_scale.gamma": OUT, "norm": IN, "attn.query.proj": f"{QUERIES} {IN} 1 1",
+        "attn.key.proj attn.value.proj": f"{KEYS} {IN} 1 1", "attn.output.proj": f"{OUT} {QUERIES} 1 1",
+        "attn.key.down_conv attn.value.down_conv": f"{IN} 1 {DOWN} {DOWN}", "attn.key.norm attn.value.norm": IN}),
+    **lengths("v.msfa.", {"ffn.pw_exp.conv": "fused.wide fused 1 1", "ffn.pw_exp.bn": "fused.wide",
+                          "ffn.pw_proj.conv": "width fused.wide 1 1", "ffn.pw_proj.bn norm": "width"}),
+    **lengths("mm.", {"embedding": "tokens width", "hard_emb_norm soft_emb_norm": "width"}),
+    **lengths("mm.a.", {"embedding": "a.tokens a.width", "hard_emb_norm soft_emb_norm": "a.width"}),
+    **lengths("a.blk.{a}.", {
+        "layer_pre_norm": "a.width", "ffn_up ffn_up_1": "4*a.width a.width", "ffn_down ffn_down_1": "a.width 4*a.width",
+        "conv_pw1": "2*a.width a.width", "conv_pw2": "a.width a.width", "conv_dw": "a.width 1 kernel"}),
+    **lengths("a.", {"conv1d.0": "channels 1 3 3", "conv1d.0.norm": "channels", "conv1d.1": "sampled channels 3 3",
+                     "conv1d.1.norm": "sampled", "pre_encode.out": "a.width sampled*quarter"})}
+SHOWN_OF_3N = {
+    **{name: Shown("of MobileNet, which the runtime knows by its tensors") for name in (
+        "stem", IN, WIDE, OUT, QUERIES, KEYS, FIRST, MIDDLE, AHEAD, DOWN, "fused", "fused.wide")},
+    "tokens": Shown("of this sense alone", ("vision_config.vocab_size",)),
+    "a.tokens": Shown("of this sense alone", ("audio_config.vocab_size",)),
+    "kernel": Shown("the runtime sees it in the tensor", ("audio_config.conf_conv_kernel_size",)),
+    "sampled": Shown("channels behind the second convolution")}
 SIDE, TOKENS = 768, 256  # pixels; of an image
 
 
@@ -66,7 +94,7 @@ GEMMA3N = towered(
     ),
     tensors=(
         R("v.conv_stem.conv.weight", EYE + "conv_stem.conv.weight", type="F32"),
-        R("v.conv_stem.conv.bias", EYE + "conv_stem.conv.bias", AddAxis(0), AddAxis(-1), AddAxis(-1)),
+        R("v.conv_stem.conv.bias", EYE + "conv_stem.conv.bias", AddAxis(0), AddAxis(-1), AddAxis(-1), shape="stem"),
         R("v.conv_stem.bn.weight", EYE + "conv_stem.bn.weight"),
         *(R(f"v.blk.{{s}}.{{i}}.{part}", BLOCK + part, need=False) for part in PARTS),
         *(R(f"v.{part}", EYE + part) for part in FUSING),
@@ -87,7 +115,8 @@ GEMMA3N = towered(
             R(f"a.conv1d.{n}.norm.weight", f"{SAMPLED}conv_{n}.norm.weight", need=False))),
         R("a.pre_encode.out.weight", SAMPLED + "input_proj_linear.weight", type="F16"),
     ),
-    stacks={"s": Stack("stages")}, sizes={"stages": lambda hp: STAGES}, example="google/gemma-3n-E4B-it",
+    stacks={"s": Stack("stages")}, shapes=SHAPES_OF_3N, shown=SHOWN_OF_3N,
+    sizes={"stages": lambda hp: STAGES, "quarter": lambda hp: halves(hp["mel"], 2)}, example="google/gemma-3n-E4B-it",
 )
 
 SPECS = (GEMMA3N,)

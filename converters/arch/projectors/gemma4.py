@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from .common import *
 
 EYE, EAR = "model.vision_tower.encoder.layers.{v}.", "model.audio_tower.layers.{a}."
+KERNEL = 5  # frames that the ear's convolutions see
 POOL = 3  # patches of a side that become one token, where the runtime is not told
 POOLED = Computed("vision.projector.scale_factor",
                    lambda c: n if (n := c["vision_config"].get("pooling_kernel_size", POOL)) != POOL else None,
@@ -21,7 +22,7 @@ CHANNELS = Channels(3, columns=True)  # pixel by pixel in HF, colour by colour i
 def clipped(gguf: str, hf: str) -> tuple[TensorRule, ...]:
     """A projection whose input and output are held between bounds, where it is trained so."""
     return (R(f"{gguf}.weight", f"{hf}.linear.weight"),
-            *(R(f"{gguf}.{side}_{end}", f"{hf}.{side}_{end}", AddAxis(0), need=False)
+            *(R(f"{gguf}.{side}_{end}", f"{hf}.{side}_{end}", AddAxis(0), need=False, shape="")
               for side in ("input", "output") for end in ("max", "min")))
 
 
@@ -47,7 +48,7 @@ SEEN = (
 EYES = (
     R("v.patch_embd.weight", "model.vision_tower.patch_embedder.input_proj.weight", CHANNELS, Reshape(
         ("vision.embedding_length", "3*vision.patch_size*vision.patch_size"),
-        ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV),
+        ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV, shape="width 3*patch*patch"),
     R("v.position_embd.weight", "model.vision_tower.patch_embedder.position_embedding_table", type="F32"),
     *(R(f"v.blk.{{v}}.{gguf}.weight", f"{EYE}{hf}.weight") for gguf, hf in {
         "ln1": "input_layernorm", "attn_post_norm": "post_attention_layernorm", "ln2": "pre_feedforward_layernorm",
@@ -56,7 +57,7 @@ EYES = (
     *linears("v.blk.{v}.", EYE, {
         **{f"attn_{x}": f"self_attn.{x}_proj" for x in "qkv"}, "attn_out": "self_attn.o_proj",
         **{f"ffn_{x}": f"mlp.{x}_proj" for x in ("gate", "up", "down")}}),
-    R("v.blk.{v}.out_scale.weight", EYE + "layer_scalar", AddAxis(0), need=False),
+    R("v.blk.{v}.out_scale.weight", EYE + "layer_scalar", AddAxis(0), need=False, shape=""),
     R("v.std_bias", "model.vision_tower.std_bias", need=False),
     R("v.std_scale", "model.vision_tower.std_scale", need=False),
     R("mm.input_projection.weight", "model.embed_vision.embedding_projection.weight"),
@@ -78,7 +79,7 @@ HEARD = (
     H(f"audio.{NORM}", ("audio_config.rms_norm_eps", "audio_config.layer_norm_eps"), F32, default=1e-6),
     *(Fixed(f"audio_config.{key}", value, refuse=True) for key, value in {
         "hidden_act": "silu", "residual_weight": 0.5, "attention_chunk_size": 12, "attention_context_left": 13,
-        "attention_context_right": 0, "attention_logit_cap": 50.0, "conv_kernel_size": 5}.items()),
+        "attention_context_right": 0, "attention_logit_cap": 50.0, "conv_kernel_size": KERNEL}.items()),
     Seen("audio_config.subsampling_conv_channels", channels),
     Seen("audio_config.output_proj_dims", size("a.pre_encode.out.weight")),
     Seen("audio_config.use_clipped_linears", has("a.blk.0.attn_q.input_max")),
@@ -108,11 +109,24 @@ EARS = (
     R("a.blk.{a}.per_dim_k_scale.weight", EAR + "self_attn.per_dim_key_scale", Softplus(), need=False),
     R("a.blk.{a}.conv_dw.weight", EAR + "lconv1d.depthwise_conv1d.weight", AddAxis(1, undo=True), type="F32"),
 )
+SHAPES_OF_GEMMA: dict[str, Any] = {
+    "shapes": {
+        "v.position_embd": "2 positions width", **lengths("v.", {"std_bias std_scale": "width"}),
+        **lengths("a.", {"conv1d.0": "channels 1 3 3", "conv1d.0.norm": "channels", "conv1d.1": "sampled channels 3 3",
+                         "conv1d.1.norm": "sampled", "input_projection": "a.width sampled*quarter",
+                         "pre_encode.out": "a.projected a.width"}),
+        **lengths("a.blk.{a}.", {"conv_dw": f"a.width 1 {KERNEL}",
+                                 "conv_pw1": "2*a.width a.width", "conv_pw2": "a.width a.width"}),
+        "mm.a.input_projection": "text a.projected"},
+    "sizes": {"quarter": lambda hp: halves(hp["mel"], 2)},
+    "shown": {"positions": Shown("the runtime sees it in the tensor", ("vision_config.position_embedding_size",)),
+              "sampled": Shown("channels behind the second convolution"),
+              "a.projected": Shown("the runtime sees it in the tensor", ("audio_config.output_proj_dims",))}}
 
 GEMMA4_CLASS = ("Gemma4ForConditionalGeneration",)
-GEMMA4_SEEING = towered("gemma4", GEMMA4_CLASS, SEEN, EYES, "google/gemma-4-31B-it",
+GEMMA4_SEEING = towered("gemma4", GEMMA4_CLASS, SEEN, EYES, "google/gemma-4-31B-it", **SHAPES_OF_GEMMA,
                         fits=lambda c: not c.get("audio_config"))
-GEMMA4_HEARING = towered("gemma4", GEMMA4_CLASS, (*SEEN, *HEARD), (*EYES, *EARS), "google/gemma-4-E2B-it",
+GEMMA4_HEARING = towered("gemma4", GEMMA4_CLASS, (*SEEN, *HEARD), (*EYES, *EARS), "google/gemma-4-E2B-it", **SHAPES_OF_GEMMA,
                          fits=lambda c: bool(c.get("audio_config")))
 
 # -- unified: no blocks -------------------------------------------------------------------------------------------------
@@ -144,6 +158,11 @@ GEMMA4_UNIFIED = towered(
         R("mm.input_projection.weight", "model.embed_vision.embedding_projection.weight"),
         R("mm.a.input_projection.weight", "model.embed_audio.embedding_projection.weight"),
     ),
+    shapes={"v.patch_embd": "width pooled", "v.position_embd": "positions 2 width", "v.patch_norm.1": "pooled",
+            **lengths("v.patch_norm.", {"2 3": "width"}), "mm.input_projection": "text projected"},
+    sizes={"pooled": lambda hp: 3 * (hp.get("vision.projector.scale_factor", POOL) * hp["patch"]) ** 2},
+    shown={"positions": Shown("the runtime sees it in the tensor", ("vision_config.mm_posemb_size",)),
+           "projected": Shown("the runtime sees it in the tensor", ("vision_config.output_proj_dims",))},
     example="google/gemma-4-12B-it",
 )
 

@@ -20,6 +20,15 @@ TENSORS = (
         "model.fc": "proj", "post_norm": "post_projection_norm", "gate": "gate_proj", "up": "up_proj", "down": "down_proj"}),
 )
 
+SHAPES_OF_GLM: dict[str, Any] = {
+    "shapes": {
+        "v.norm_embd": "width", **lengths("v.blk.{v}.", {"ffn_gate ffn_up": "gated width", "ffn_down": "width gated"}),
+        "mm.patch_merger": "text width merge merge",
+        **lengths("mm.", {"model.fc": "text text", "post_norm": "text", "gate up": "projected text",
+                          "down": "text projected"})},
+    "shown": {"gated": Shown("the key is of the blocks in one class, of the projector in another"),
+              "positions": Shown("the runtime resizes the table", grid_of("vision_config"))}}
+
 GLM4V = towered(
     "glm4v", ("Glm4vForConditionalGeneration", "Glm4vMoeForConditionalGeneration", "GlmOcrForConditionalGeneration",
               "Glm46VForConditionalGeneration"),
@@ -28,7 +37,7 @@ GLM4V = towered(
         projector_type("glm4v"), *activation("gelu", "silu"), merges(), OUT_WIDTH, SQUARE,
         H(f"vision.{NORM}", "vision_config.rms_norm_eps", F32, default=1e-5),
     ),
-    tensors=TENSORS, aliases=VISUAL,
+    tensors=TENSORS, **SHAPES_OF_GLM, aliases=VISUAL,
     tells={"GlmOcrForConditionalGeneration": has("v.blk.0.attn_q_norm.weight"), **dict.fromkeys(
         ("Glm4vForConditionalGeneration", "Glm46VForConditionalGeneration"), has("v.position_embd.weight"))},
     example="zai-org/GLM-4.1V-9B-Thinking",
@@ -60,7 +69,7 @@ GLM5_NEXT = towered(
         Note("llama.cpp does not load the projector without min_image_tokens and max_image_tokens in preprocessor_config.json",
              lambda c: not {"min_image_tokens", "max_image_tokens"} <= c["processor"].keys()),
     ),
-    tensors=TENSORS, aliases=VISUAL, example="zai-org/GLM-5.3-Flash",
+    tensors=TENSORS, **SHAPES_OF_GLM, aliases=VISUAL, example="zai-org/GLM-5.3-Flash",
 )
 
 SPECS = (GLM4V, GLM5_NEXT)

@@ -97,6 +97,11 @@ def qformer(hole: str, hf: str) -> tuple[TensorRule, ...]:
     )
 
 
+WINDOW, QUERY = "vision.projector.window_side", "vision.projector.query_side"
+QFORMER = {
+    "img_pos": f"1 {WINDOW}*{WINDOW} width", "query": f"1 {QUERY}*{QUERY} width", "linear": "text width",
+    "norm post_norm self_attn_norm cross_attn_norm ffn_norm": "width", "ffn_up": "q.inner width", "ffn_down": "width q.inner",
+    " ".join(f"{kind}_attn_{x}" for kind in ("self", "cross") for x in ("q", "k", "v", "out")): "width width"}
 GRANITE4_VISION = towered(
     "granite4_vision", ("Granite4VisionForConditionalGeneration",),
     hparams=(
@@ -124,6 +129,9 @@ GRANITE4_VISION = towered(
         *siglip(TOWER, type=CONV), R("v.image_newline", "model.image_newline"),
         *qformer("l", "model.layerwise_projectors.{l}."), *qformer("s", "model.spatial_projectors.{s}."),
     ),
+    shapes={"v.position_embd": "grid width", **{
+        name: shape for hole in "ls" for name, shape in lengths(f"v.proj_blk.{{{hole}}}.", QFORMER).items()}},
+    shown={"q.inner": Shown("the runtime sees it in the tensors", ("qformer_config.intermediate_size",))},
     stacks={"l": Stack("layerwise"), "s": Stack("spatial")}, sizes={"layerwise": ranks(False), "spatial": ranks(True)},
     aliases=SAVED_WITHOUT, ids={"image_token_index": "<image>"}, example="ibm-granite/granite-4.0-3b-vision",
 )

@@ -21,6 +21,7 @@ IDEFICS3 = towered(
         Fixed("vision_config.hidden_act", "gelu_pytorch_tanh", refuse=True),
     ),
     tensors=(*siglip(TOWER, type="F32"), *rows("mm.model.", "", {"fc": FC})),
+    shapes={"v.position_embd": "grid width", "mm.model.fc": "text shuffled"},
     aliases=(("model.vision_model.", TOWER), ("model.vision_tower.vision_model.", TOWER), ("model.connector.", "connector.")),
     example="HuggingFaceTB/SmolVLM-Instruct",
 )

@@ -39,6 +39,11 @@ NOTES = (
     Note("the runtime norms queries and keys around their mean, but in the tower of 45 blocks: the file is right", normed),
 )
 
+SHAPES_OF_VIT = {
+    "v.class_embd": "1 1 width", "v.position_embd": "1 grid_and_class width",
+    **lengths("v.blk.{v}.", {"attn_q_norm attn_k_norm": "width"}),
+    **lengths("mm.model.mlp.", {"0": "shuffled", "1": "text shuffled", "3": "text text"})}
+
 # -- OpenGVLab's own class -------------------------------------------------------------------------------------------
 
 EMBEDDINGS, BLOCK = "vision_model.embeddings.", "vision_model.encoder.layers.{v}."
@@ -48,14 +53,14 @@ INTERNVL = towered(
         *rows("v.", EMBEDDINGS, {"patch_embd": "patch_embedding"}, type=CONV),
         R("v.class_embd", f"{EMBEDDINGS}class_embedding"),
         R("v.position_embd.weight", f"{EMBEDDINGS}position_embedding", type="F32"),
-        R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), f"{BLOCK}attn.qkv.{{p}}", Split(3)),
+        R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), f"{BLOCK}attn.qkv.{{p}}", Split(3), shape="3*width width"),
         *rows("v.blk.{v}.", BLOCK, {
             "ln1": "norm1", "attn_out": "attn.proj", "ln2": "norm2", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}),
         *(R(f"v.blk.{{v}}.attn_{x}_norm.weight", f"{BLOCK}attn.{x}_norm.weight", need=False) for x in "qk"),
         *(R(f"v.blk.{{v}}.ls{n}.weight", f"{BLOCK}ls{n}") for n in "12"),
         *rows("mm.model.mlp.", "mlp1.", {n: n for n in "013"}),
     ),
-    text="llm_config", example="OpenGVLab/InternVL3-2B",
+    shapes=SHAPES_OF_VIT, text="llm_config", example="OpenGVLab/InternVL3-2B",
 )
 
 # -- transformers' spelling, which Intern-S1 has as well --------------------------------------------------------------
@@ -77,6 +82,7 @@ INTERNVL_HF = towered(
         *(R(f"v.blk.{{v}}.ls{n}.weight", f"{BLOCK}lambda_{n}") for n in "12"),
         *rows("mm.model.mlp.", "multi_modal_projector.", {"0": "layer_norm", "1": "linear_1", "3": "linear_2"}),
     ),
+    shapes=SHAPES_OF_VIT,
     aliases=(("model.vision_tower.", "vision_tower."), ("model.multi_modal_projector.", "multi_modal_projector.")),
     example="OpenGVLab/InternVL3-2B-hf",
 )

@@ -30,6 +30,10 @@ LLAMA4 = towered(
         *rows("mm.model.mlp.", "vision_model.vision_adapter.mlp.", {"1": "fc1", "2": "fc2"}),
         *rows("mm.model.", "multi_modal_projector.", {"fc": "linear_1"}),
     ),
+    shapes={"v.patch_embd": "width 3*patch*patch", "v.position_embd": "grid_and_class width", "mm.model.mlp.1": "adapter inner",
+            "mm.model.mlp.2": "projected adapter", "mm.model.fc": "text projected"},
+    shown={"adapter": Shown("the runtime sees it in the tensors", ("vision_config.projector_input_dim",)),
+           "projected": Shown("the runtime sees it in the tensors", ("vision_config.projector_output_dim",))},
     aliases=(("model.vision_model.", "vision_model."), ("model.multi_modal_projector.", "multi_modal_projector.")),
     example="meta-llama/Llama-4-Scout-17B-16E-Instruct",
 )

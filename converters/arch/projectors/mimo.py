@@ -8,7 +8,7 @@ The codec is a checkpoint of its own in `audio_tokenizer/`. Source: llama.cpp `c
 from __future__ import annotations
 
 from .common import *
-from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, IDS, MERGER, OUT_WIDTH
+from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, IDS, MERGER, MERGES, OUT_WIDTH
 
 EYE, CODEC, LOCAL = "vision_config", "audio_tokenizer", "audio_encoder.input_local_transformer."
 TOWER, BOOKS = f"{CODEC}/encoder.", f"{CODEC}/encoder.quantizer.vq.layers.{{e}}._codebook."
@@ -106,7 +106,20 @@ MIMO25 = towered(
         R("a.rvq.codebook.weight", BOOKS + "embed", Pad("most_codes", "audio.rvq.codebook_size"), type="F32",
           each="audio.rvq.num_quantizers"),
     ),
-    stacks={"l": Stack("audio.local_block_count")}, sizes={"most_codes": lambda hp: max(hp["audio.rvq.codebook_size"])},
+    shapes={
+        **MERGES, "v.blk.{v}.attn_qkv": "heads_and_kv*v.head width",
+        "v.blk.{v}.attn_out": "width vision.attention.head_count*v.head",
+        "v.blk.{v}.attn_sinks": "vision.attention.head_count", "mm.a.code_embd": "codes a.width",
+        **block("mm.a.local_blk.{l}.", "a.width", "local", ""), "mm.a.local_norm": "a.width",
+        "mm.a.mlp.1": "a.projected audio.local_group_size*a.width", "mm.a.mlp.2": "text a.projected",
+        "a.downsample.norm": "a.width", "a.downsample.conv": "a.width a.width 2",
+        "a.rvq.codebook": "audio.rvq.codebook_size a.width"},
+    shown={"v.head": Shown("the runtime sees it in the tensors"),
+           "codes": Shown("of the language model, as many in each table"),
+           "local": Shown("the runtime sees it in the tensors")},
+    stacks={"l": Stack("audio.local_block_count")}, sizes={
+        "heads_and_kv": lambda hp: hp["vision.attention.head_count"] + 2 * hp["vision.attention.head_count_kv"],
+        "most_codes": lambda hp: max(hp["audio.rvq.codebook_size"])},
     ignore=tuple(Template(BOOKS + name) for name in ("cluster_size", "embed_avg", "inited")), without=(f"{CODEC}/decoder.",),
     ids=IDS, text="", beside=CODEC, example="XiaomiMiMo/MiMo-V2.5",
 )

@@ -29,6 +29,12 @@ MINICPMV4_6 = towered(
             "ds_ln": "pre_norm", "ds_ffn_up": "linear_1", "ds_ffn_down": "linear_2"}, need=False),
         *rows("mm.", "merger.mlp.0.", {"input_norm": "pre_norm", "up": "linear_1", "down": "linear_2"}),
     ),
+    shapes={
+        **block("v.vit_merger.", "width", "", ""), **lengths("v.vit_merger.", {
+            "ds_ln": "4*width", "ds_ffn_up": "within 4*width", "ds_ffn_down": "width within"}),
+        **lengths("mm.", {"input_norm": "4*width", "up": "projected 4*width", "down": "text projected"})},
+    shown={"within": Shown("of the merger in the tower, which the runtime multiplies whatever it is"),
+           "positions": Shown("the runtime resizes the table", grid_of("vision_config"))},
     aliases=(("model.vision_tower.", TOWER), ("model.merger.", "merger.")), example="openbmb/MiniCPM-V-4_6",
 )
 

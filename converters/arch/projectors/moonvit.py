@@ -41,11 +41,12 @@ KIMI_VL = towered(
         R("v.position_embd.weight", TABLE, Reshape(
             ("grid_height", "grid_width", "vision.embedding_length"),
             ("grid_height*grid_width", "vision.embedding_length")), type="F32"),
-        R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), f"{BLOCK}wqkv.{{p}}", Split(3)),
+        R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), f"{BLOCK}wqkv.{{p}}", Split(3), shape="3*width width"),
         *rows("mm.", "multi_modal_projector.", {"input_norm": "pre_norm", "1": "linear_1", "2": "linear_2"}),
     ),
     constants={"grid_height": Constant("vision_config.init_pos_emb_height", neutral=64, default=64),
                "grid_width": Constant("vision_config.init_pos_emb_width", neutral=64, default=64)},
+    shapes={"mm.input_norm": "width", "mm.1": "projected 4*width", "mm.2": "text projected"},
     example="moonshotai/Kimi-VL-A3B-Instruct",
 )
 
@@ -115,6 +116,10 @@ def moonvit3d(name: str, cls: str, linear: tuple[str, str], spelled: tuple[str, 
         sizes={"head_length": lambda hp: hp["vision.embedding_length"] // hp["vision.attention.head_count"],
                "pairs": lambda hp: hp["vision.embedding_length"] // hp["vision.attention.head_count"] // 4},
         aliases=tuple((f"mm_projector.{other}.", f"mm_projector.{own}.") for other, own in zip(spelled, linear, strict=True)),
+        shapes={"v.position_embd": "rows columns width", "mm.input_norm": "width", "mm.1": "projected shuffled",
+                "mm.2": "text projected"},
+        shown={name: Shown("old files lack the key", (f"vision_config.init_pos_emb_{side}",), f"vision.pos_emb_{side}")
+               for name, side in (("rows", "height"), ("columns", "width"))},
         ignore=(Template(f"{TOWER}patch_embed.pos_emb.time_weight"),), **settings)
 
 

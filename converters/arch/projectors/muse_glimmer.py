@@ -45,7 +45,7 @@ MUSE_GLIMMER = towered(
     tensors=(
         R("v.patch_embd.weight", f"{TOWER}patch_embedder.patch_embedding.weight", SumFrames(frames=2), Reshape(
             ("vision.embedding_length", "3*vision.patch_size*vision.patch_size"),
-            ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV),
+            ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV, shape="width 6*patch*patch"),
         R("v.position_embd.weight", f"{TOWER}patch_embedder.position_embedding_table.weight", type="F32"),
         *rows("v.", TOWER, {"pre_ln": "ln_pre", "post_ln": "ln_post"}),
         *rows("v.blk.{v}.", BLOCK, {f"attn_{x}": f"attn.{x}_proj" for x in "qk"}, ROPE),
@@ -55,7 +55,11 @@ MUSE_GLIMMER = towered(
         *(R(f"mm.{n}.weight", f"model.{name}.weight") for n, name in enumerate((
             "vision_adapter.fc1", "vision_adapter.fc2", "vision_projection"))),
     ),
-    sizes={"head_length": lambda hp: hp["vision.embedding_length"] // hp["vision.attention.head_count"]},
+    shapes={"v.position_embd": "grid width", "mm.0": "projected merged", "mm.1": "adapted projected", "mm.2": "text adapted"},
+    shown={"projected": Shown("the runtime sees it in the tensors", ("projector_hidden_size",)),
+           "adapted": Shown("between the adapter and the projection")},
+    sizes={"grid": lambda hp: (hp["vision.image_size"] // hp["vision.patch_size"] // hp["vision.spatial_merge_size"]) ** 2,
+           "head_length": lambda hp: hp["vision.embedding_length"] // hp["vision.attention.head_count"]},
     aliases=tuple((f"vision_{part}", f"model.vision_{part}") for part in ("tower.", "adapter.", "projection.")),
     example="meta-models/Muse-Glimmer-30B",
 )

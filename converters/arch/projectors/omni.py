@@ -12,7 +12,22 @@ import numpy as np
 from ...errors import InputError
 from ...rules.spec import Derived
 from .common import *
-from .qwen_vl import AROUND, BLOCK, FRAMES, FUSED, MERGE, MERGER, deep, marked, period, side, whole_blocks
+from .qwen_vl import (
+    AROUND,
+    BLOCK,
+    DEEPER,
+    FRAMES,
+    FUSED,
+    MERGE,
+    MERGER,
+    MERGES,
+    TABLE,
+    deep,
+    marked,
+    period,
+    side,
+    whole_blocks,
+)
 from .whisper import whisper
 
 POSITIONS, TIMESCALE = 1500, 10000
@@ -81,6 +96,7 @@ QWEN25_OMNI = towered(
         *(row for row in whisper("audio_tower.") if row.gguf[0].text not in ("a.position_embd.weight", "a.post_ln.{p}")),
         *rows("", "audio_tower.", {"a.post_ln": "ln_post", "mm.a.fc": "proj"}),
     ),
+    shapes=MERGES,
     text=f"{THINKER}text_config", ignore=(Template("audio_tower.audio_bos_eos_token.weight"),), derived=(SINUSOIDS,),
     aliases=(*VISUAL, *AUDIO), spelled=(VISUAL[0], AUDIO[0]),
     example="Qwen/Qwen2.5-Omni-3B",
@@ -96,6 +112,16 @@ SPECTRUM = (
     *rows("a.blk.{a}.", "audio_tower.layers.{a}.", WHISPER_BLOCK),
     *rows("", "audio_tower.", {"a.post_ln": "ln_post", "mm.a.mlp.1": "proj1", "mm.a.mlp.2": "proj2"}),
 )
+HEARING = {
+    **lengths("a.", {"conv2d.1": "channels 1 3 3", "conv2d.2 conv2d.3": "channels channels 3 3",
+                     "conv_out": "a.width channels*bands"}),
+    **lengths("mm.a.mlp.", {"1": "a.projected a.width", "2": "text a.projected"})}
+
+
+def channels(*configs: str) -> dict[str, Shown]:
+    return {"channels": Shown("the runtime sees them in the tensors", below(configs, "downsample_hidden_size"))}
+
+
 DEEP = "visual.merger_list.{d}."
 QWEN3_OMNI = towered(
     "qwen3_omni_moe", ("Qwen3OmniMoeForConditionalGeneration",),
@@ -117,6 +143,7 @@ QWEN3_OMNI = towered(
         *rows("v.deepstack.{d}.", DEEP, {"norm": "ln_q", "fc1": "mlp.0", "fc2": "mlp.2"}), *SPECTRUM,
     ),
     text=f"{THINKER}text_config", stacks={"d": Stack("deepstack")}, sizes={"deepstack": marked}, derived=(SINUSOIDS,),
+    shapes=MERGES | DEEPER | TABLE | HEARING, shown=channels(f"{THINKER}audio_config"),
     aliases=(*VISUAL, *AUDIO), spelled=(VISUAL[0], AUDIO[0]),
     example="Qwen/Qwen3-Omni-30B-A3B-Instruct",
 )
@@ -127,7 +154,7 @@ QWEN3_ASR = towered(
     "qwen3_asr", ("Qwen3ASRForConditionalGeneration",),
     hparams=(*heard_apart("audio_config", f"{THINKER}audio_config"),
              projector_type("qwen3a", "audio.projector_type")),
-    tensors=SPECTRUM, derived=(SINUSOIDS,),
+    tensors=SPECTRUM, derived=(SINUSOIDS,), shapes=HEARING, shown=channels("audio_config", f"{THINKER}audio_config"),
     aliases=(*AUDIO, *APART), spelled=(*APART, AUDIO[1]),
     example="Qwen/Qwen3-ASR-0.6B",
 )

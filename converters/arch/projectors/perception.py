@@ -33,6 +33,8 @@ STEP3_VL = towered(
         *rows("mm.", "vision_model.", {"0": "vit_downsampler1", "1": "vit_downsampler2"}, type=CONV),
         R("mm.model.fc.weight", "vit_large_projector.weight"),
     ),
+    shapes={"v.position_embd": "grid width", "mm.0": "2*width width 3 3", "mm.1": "4*width 2*width 3 3",
+            "mm.model.fc": "text 4*width"},
     aliases=(("model.vision_model.", "vision_model."), ("model.vit_large_projector.", "vit_large_projector.")),
     example="stepfun-ai/Step3-VL-10B",
 )
@@ -53,6 +55,10 @@ COGVLM = towered(
             "down": "dense_4h_to_h"}),
         R("v.boi", f"{VISION}boi"), R("v.eoi", f"{VISION}eoi"),
     ),
+    shapes={
+        "v.class_embd": "1 width", "v.position_embd": "grid_and_class width", "v.boi": "1 1 text", "v.eoi": "1 1 text",
+        **lengths("mm.", {"model.fc": "text width", "post_fc_norm": "text", "gate up": "projected text",
+                          "down": "text projected"})},
     text="", example="THUDM/cogvlm-chat-hf",
 )
 

@@ -41,11 +41,16 @@ MERGED = (  # of several patches one, behind a norm
     R("mm.patch_merger.weight", "multi_modal_projector.patch_merger.merging_layer.weight", type=CONV),
 )
 EMBEDDING = "language_model.model.embed_tokens.weight"
-BREAK = (R("v.token_embd.img_break", EMBEDDING, Crop("img_break", "img_break_end"), AddAxis(0, undo=True), borrowed=True),)
+BREAK = (R("v.token_embd.img_break", EMBEDDING, Crop("img_break", "img_break_end"), AddAxis(0, undo=True), borrowed=True,
+           shape="words text"),)
+SHAPES_OF_PIXTRAL: dict[str, Any] = {
+    "shapes": {"mm.1": "projected width", "mm.2": "text projected", "mm.input_norm": "width",
+               "mm.patch_merger": "width merged"},
+    "shown": {"words": Shown("the text model's file has the table", ("text_config.vocab_size",))}}
 BREAKS: dict[str, Any] = {
     "ids": {"image_token_index": "[IMG]", "image_token_id": "[IMG]"}, "tokens": {"img_break": "[IMG_BREAK]"},
     "constants": {"img_break": Constant("tokens.img_break", 0)},
-    "sizes": {"img_break_end": lambda hp: hp["img_break"] + 1,
+    "sizes": {"merge": lambda hp: hp.get("vision.spatial_merge_size", MERGE), "img_break_end": lambda hp: hp["img_break"] + 1,
               "head_length": lambda hp: hp["vision.embedding_length"] // hp["vision.attention.head_count"]},
 }
 ALIASES = (
@@ -57,11 +62,12 @@ LLAVA = towered(
     "pixtral", ("LlavaForConditionalGeneration",),
     (*SEEN, projector_type("pixtral"), Fixed("vision_config.model_type", "pixtral"),
      Fixed("vision_feature_layer", -1, refuse=True), Fixed("vision_feature_select_strategy", "full", refuse=True)),
-    (*PATCHED, *BREAK), "mistral-community/pixtral-12b", aliases=ALIASES, **BREAKS,
+    (*PATCHED, *BREAK), "mistral-community/pixtral-12b", aliases=ALIASES, **BREAKS, **SHAPES_OF_PIXTRAL,
     fits=lambda c: (c.get("vision_config") or {}).get("model_type") == "pixtral")
 MISTRAL3 = towered(
     "mistral3", ("Mistral3ForConditionalGeneration",),
     (*SEEN, projector_type("pixtral"), Fixed("vision_config.model_type", "pixtral")),
-    (*PATCHED, *MERGED, *BREAK), "mistralai/Mistral-Small-3.1-24B-Instruct-2503", aliases=ALIASES, **BREAKS)
+    (*PATCHED, *MERGED, *BREAK), "mistralai/Mistral-Small-3.1-24B-Instruct-2503", aliases=ALIASES, **BREAKS,
+    **SHAPES_OF_PIXTRAL)
 
 SPECS = (LLAVA, MISTRAL3)

@@ -10,14 +10,14 @@ from .common import *
 
 F, FLOW = "flow_lm.", "flow_lm.flow_net."
 PART = "audio_config"
-SIZES = {"embedding_length": "hidden_size", "feed_forward_length": "intermediate_size", "block_count": "num_hidden_layers",
+SETTINGS = {"embedding_length": "hidden_size", "feed_forward_length": "intermediate_size", "block_count": "num_hidden_layers",
          "attention.head_count": "num_attention_heads"}
 
 
 def sized(side: str) -> tuple[HparamRule, ...]:
     """The keys of Mimi's encoder or decoder, which are of one size."""
     return (Const(f"has_{side.replace('.', '_')}_encoder", True, BOOL), Computed(f"{side}.projection_dim", text_width),
-            Const(f"{side}.{NORM}", 1e-5, F32), *(H(f"{side}.{key}", f"{PART}.{hf}") for key, hf in SIZES.items()))
+            Const(f"{side}.{NORM}", 1e-5, F32), *(H(f"{side}.{key}", f"{PART}.{hf}") for key, hf in SETTINGS.items()))
 
 
 def transformed(prefix: str, hf: str, hole: str) -> tuple[TensorRule, ...]:
@@ -26,7 +26,8 @@ def transformed(prefix: str, hf: str, hole: str) -> tuple[TensorRule, ...]:
     return (
         *rows(gguf, hf, {"ln1": "norm1", "ln2": "norm2", "attn_out": "self_attn.out_proj", "ffn_up": "linear1",
                          "ffn_down": "linear2"}),
-        R(tuple(f"{gguf}attn_{x}.weight" for x in "qkv"), hf + "self_attn.in_proj.weight", Split(3)),
+        R(tuple(f"{gguf}attn_{x}.weight" for x in "qkv"), hf + "self_attn.in_proj.weight", Split(3),
+          shape="3*a.width a.width" if hole == "{a}" else "3*g.width g.width"),
         *(R(f"{gguf}ls{n}.weight", f"{hf}layer_scale_{n}.scale") for n in "12"),
     )
 
@@ -41,8 +42,39 @@ def convolved(prefix: str, hf: str, first: int, step: int, kind: str) -> tuple[T
         names[f"blk.{n}.scale_conv"] = f"{step + 3 * n}.{kind}"
     return tuple(row for gguf, name in names.items() for row in (
         R(f"{prefix}seanet.{gguf}.weight", f"{model}{name}.weight", type="F16"),
-        R(f"{prefix}seanet.{gguf}.bias", f"{model}{name}.bias", need=False)))
+        R(f"{prefix}seanet.{gguf}.bias", f"{model}{name}.bias", need=False,  # a transposed one has its outputs second
+          shape=f"d.{int(gguf[4]) + 1}" if name.endswith("convtr") else None)))
 
+
+def seanet(prefix: str, name: str, near: str, far: str) -> dict[str, str]:
+    """The shapes of the convolutions of one side: of `near` channels towards the transformer, of `far` towards the sound. Stage
+    `n` is between the channels `n` and `n + 1`, counted from where it begins."""
+    rising, ends = name == "e", ("conv_in", "conv_out") if name == "e" else ("conv_out", "conv_in")
+    at = [f"{name}.{n}" for n in range(4)]
+    out = {f"{prefix}{ends[0]}": f"{at[0]} 1 {name}.{ends[0]}" if rising else f"1 {at[3]} {name}.{ends[0]}",
+           f"{prefix}{ends[1]}": f"{near} {at[3]} {name}.{ends[1]}" if rising else f"{at[0]} {near} {name}.{ends[1]}"}
+    for n in range(3):
+        beside = at[n] if rising else at[n + 1]
+        out |= lengths(f"{prefix}blk.{n}.", {
+            "res_conv1": f"{name}.{n}.half {beside} {name}.{n}.kernel", "res_conv2": f"{beside} {name}.{n}.half 1",
+            "scale_conv": f"{at[n + 1]} {at[n]} {name}.{n}.scale" if rising else f"{at[n]} {at[n + 1]} {name}.{n}.scale"})
+    return out
+
+
+SHAPES_OF_POCKET = {
+    **lengths("a.", {"speaker_proj": "text a.width", "downsample.conv": "a.width a.width rate"}),
+    **lengths("a.gen.", {"input_linear": "text latent", "emb_mean emb_std": "latent", "out_eos": "1 text",
+                         "wav.upsample": "g.width 1 rate", "wav.quant_out": "g.width latent 1"}),
+    **lengths("a.gen.flow.", {
+        "input_proj": "flow latent", "cond_embd": "flow text", "final.proj": "latent flow", "final.ada": "2*flow flow",
+        "time.{t}.freqs": "freqs", "time.{t}.norm": "flow", "time.{t}.up": "flow 2*freqs", "time.{t}.down": "flow flow",
+        "blk.{f}.norm": "flow", "blk.{f}.up": "flow.inner flow", "blk.{f}.down": "flow flow.inner",
+        "blk.{f}.ada": "3*flow flow"}),
+    **block("a.gen.wav.tfm.blk.{g}.", "g.width", "g.inner", ""),
+    **seanet("a.seanet.", "e", "a.width", "1"), **seanet("a.gen.wav.seanet.", "d", "g.width", "1")}
+SHOWN_OF_POCKET = {name: Shown("no setting at all: checkpoints have no config.json") for name in (
+    "latent", "flow", "flow.inner", "freqs", "rate", *(f"{side}.{name}" for side in "ed" for name in (
+        "conv_in", "conv_out", *"0123", *(f"{n}.{part}" for n in range(3) for part in ("half", "kernel", "scale")))))}
 
 POCKET_TTS = towered(
     "pocket_tts", ("PocketTTSModel",),
@@ -69,8 +101,10 @@ POCKET_TTS = towered(
         *convolved("a.", "encoder", 1, 3, "conv"), *convolved("a.gen.wav.", "decoder", 3, 2, "convtr"),
     ),
     # Of the flow the runtime counts the blocks by their tensors.
+    shapes=SHAPES_OF_POCKET, shown=SHOWN_OF_POCKET,
     stacks={"g": Stack("gen.audio.block_count"), "t": Stack("times"), "f": Stack("flows")},
-    sizes={"times": lambda hp: 2, "flows": lambda hp: 64}, text="", example="kyutai/pocket-tts",
+    sizes={"g.width": lambda hp: hp["gen.audio.embedding_length"], "g.inner": lambda hp: hp["gen.audio.feed_forward_length"],
+           "times": lambda hp: 2, "flows": lambda hp: 64}, text="", example="kyutai/pocket-tts",
 )
 
 SPECS = (POCKET_TTS,)

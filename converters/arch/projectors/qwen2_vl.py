@@ -12,8 +12,10 @@ from .qwen_vl import (
     FRAMES,
     FUSED,
     MERGER,
+    MERGES,
     OUT_WIDTH,
     SEPARATE,
+    TABLE,
     VISUAL,
     merges,
     period,
@@ -34,6 +36,9 @@ QWEN2_VL = towered(
         Fixed("vision_config.hidden_act", "quick_gelu", refuse=True),
     ),
     tensors=(*FRAMES, *AROUND, *SEPARATE, *rows("v.blk.{v}.", BLOCK, {"ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}), *MERGER),
+    shapes=MERGES | lengths("v.blk.{v}.", {"ffn_up": "mlp width", "ffn_down": "width mlp"}),
+    shown={"mlp": Shown("the key has the text model's width", lambda c: int(
+        c["vision_config"]["embed_dim"] * c["vision_config"]["mlp_ratio"]))},
     aliases=VISUAL, example="Qwen/Qwen2-VL-2B-Instruct",
 )
 
@@ -54,7 +59,7 @@ EXAONE4_5 = towered(
         *FRAMES, *AROUND, *FUSED,
         *rows("v.blk.{v}.", BLOCK, GATED), *MERGER,
     ),
-    aliases=VISUAL, example="LGAI-EXAONE/EXAONE-4.5-33B",
+    shapes=MERGES | {"v.blk.{v}.attn_qkv": "qkv_rows width"}, aliases=VISUAL, example="LGAI-EXAONE/EXAONE-4.5-33B",
 )
 
 LING3_VL = towered(
@@ -72,6 +77,7 @@ LING3_VL = towered(
         *rows("v.blk.{v}.", BLOCK, {"ffn_up": "mlp.linear_fc1", "ffn_down": "mlp.linear_fc2"}),
         *rows("mm.", "", {"input_norm": "visual.merger.norm", "0": "linear_proj.0", "2": "linear_proj.2"}),
     ),
+    shapes=TABLE | {"mm.input_norm": "width", "mm.0": "projected merged", "mm.2": "text projected"},
     aliases=(*VISUAL, ("model.linear_proj.", "linear_proj.")), example="inclusionAI/Ling-3.0-flash-VL",
 )
 

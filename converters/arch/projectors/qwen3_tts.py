@@ -27,12 +27,13 @@ FIXED = {
 WIDE, HEADS_OF_SOUND = 512, 16
 
 
-def conv(gguf: str, hf: str, type: str | None = None) -> tuple[TensorRule, ...]:
-    return (R(f"{gguf}.weight", f"{hf}.weight", type=type), R(f"{gguf}.bias", f"{hf}.bias"))
+def conv(gguf: str, hf: str, type: str | None = None, out: str | None = None) -> tuple[TensorRule, ...]:
+    """`out`: how long the bias is, where the weight does not begin with that."""
+    return (R(f"{gguf}.weight", f"{hf}.weight", type=type), R(f"{gguf}.bias", f"{hf}.bias", shape=out))
 
 
-def snake(gguf: str, hf: str) -> TensorRule:
-    return R((f"{gguf}.alpha", f"{gguf}.beta"), (f"{hf}.alpha", f"{hf}.beta"), Snake())
+def snake(gguf: str, hf: str, width: str) -> TensorRule:
+    return R((f"{gguf}.alpha", f"{gguf}.beta"), (f"{hf}.alpha", f"{hf}.beta"), Snake(), shape=width)
 
 
 def codebook(which: str, layer: str, **stack: Any) -> tuple[TensorRule, ...]:
@@ -40,13 +41,14 @@ def codebook(which: str, layer: str, **stack: Any) -> tuple[TensorRule, ...]:
     gguf, hf = f"a.gen.wav.quant.{which}.", f"{CODEC}quantizer.rvq_{which}."
     book = f"{hf}vq.layers.{layer}._codebook."
     return (*(R(f"{gguf}{side}_proj.weight", f"{hf}{side}put_proj.weight", AddAxis(-1, undo=True)) for side in ("in", "out")),
-            R(f"{gguf}codebook.weight", (f"{book}embedding_sum", f"{book}cluster_usage"), EmaMean(), **stack))
+            R(f"{gguf}codebook.weight", (f"{book}embedding_sum", f"{book}cluster_usage"), EmaMean(),
+              shape=f"{which}.codes {which}.length; {which}.codes", **stack))
 
 
-def unit(gguf: str, hf: str) -> tuple[TensorRule, ...]:
+def unit(gguf: str, hf: str, width: str) -> tuple[TensorRule, ...]:
     """Two convolutions beside the sound."""
     return tuple(row for n in "12" for row in (
-        snake(f"{gguf}.act{n}", f"{hf}.act{n}"), *conv(f"{gguf}.conv{n}", f"{hf}.conv{n}.conv", "F16")))
+        snake(f"{gguf}.act{n}", f"{hf}.act{n}", width), *conv(f"{gguf}.conv{n}", f"{hf}.conv{n}.conv", "F16")))
 
 
 M, V = "talker.code_predictor.", "speaker_encoder."
@@ -85,9 +87,9 @@ SOUND = (
     R(f"{W}up.blk.{{u}}.gamma", f"{UP}{{u}}.1.gamma"),
     *conv(f"{W}dac.entry", f"{DAC}0.conv", "F16"),
     *(row for n in range(BLOCKS_OF_SOUND) for at in (f"{W}dac.blk.{n}.",) for hf in (f"{DAC}{n + 1}.block.",) for row in (
-        snake(f"{at}snake", f"{hf}0"), *conv(f"{at}conv", f"{hf}1.conv", "F32"),
-        *(row for s in range(UNITS) for row in unit(f"{at}res.{s}", f"{hf}{s + 2}")))),
-    snake(f"{W}dac.post_snake", f"{DAC}{BLOCKS_OF_SOUND + 1}"),
+        snake(f"{at}snake", f"{hf}0", f"dac.{n}"), *conv(f"{at}conv", f"{hf}1.conv", "F32", f"dac.{n + 1}"),
+        *(row for s in range(UNITS) for row in unit(f"{at}res.{s}", f"{hf}{s + 2}", f"dac.{n + 1}")))),
+    snake(f"{W}dac.post_snake", f"{DAC}{BLOCKS_OF_SOUND + 1}", f"dac.{BLOCKS_OF_SOUND}"),
     *conv(f"{W}dac.post_conv", f"{DAC}{BLOCKS_OF_SOUND + 2}.conv", "F16"),
 )
 # What makes codes of sound, as transformers calls it, and as it did.
@@ -101,6 +103,49 @@ ENCODING = tuple(Template(MIMI + name) for name in (
     *(f"quantizer.{kind}_residual_vector_quantizer.{name}" for kind in ("semantic", "acoustic") for name in (
         "input_proj.weight", "output_proj.weight", *(f"layers.{{s}}.codebook.{x}" for x in (
             "initialized", "cluster_usage", "embed_sum"))))))
+
+# -- shapes: predictor and decoder, then the encoder of speakers, whose channels are dealt to its small convolutions ---------
+
+CODE, BEHIND = "a.gen.code.", f"dac.{BLOCKS_OF_SOUND}"
+SHAPES_OF_SOUND = {
+    **lengths(CODE, {"out_embd": "first_codes text", "output_norm": "g.width", "proj_in": "g.width text", "embd": "codes text",
+                     "head": "codes g.width"}),
+    **block(f"{CODE}blk.{{g}}.", "g.width", "g.inner", "g.head"),
+    **lengths(f"{CODE}blk.{{g}}.", {"attn_q": "g.heads*g.head g.width", "attn_out": "g.width g.heads*g.head",
+                                    "attn_k attn_v": "g.kv*g.head g.width"}),
+    **{f"{W}quant.{which}.{name}": shape for which in ("first", "rest") for name, shape in {
+        "in_proj": f"{which}.length quantized 1", "out_proj": f"quantized {which}.length 1"}.items()},
+    **block(f"{W}tfm.blk.{{l}}.", "w.width", "w.inner", ""),
+    **lengths(f"{W}tfm.blk.{{l}}.", {"attn_q": "w.rows w.width", "attn_k attn_v": "w.kv_rows w.width",
+                                     "attn_out": "w.width w.rows"}),
+    **lengths(W, {"pre_conv": "w.around quantized w.pre", "tfm.in_proj": "w.width w.around", "tfm.out_proj": "w.around w.width",
+                  "tfm.output_norm": "w.width", "dac.entry": "dac.0 w.around dac.kernel",
+                  "dac.post_conv": f"1 {BEHIND} dac.last"}),
+    **lengths(f"{W}up.blk.{{u}}.", {"conv": "w.around w.around rise.{u}", "dwconv": "w.around 1 w.kernel",
+                                    "norm gamma": "w.around", "pw1": "4*w.around w.around", "pw2": "w.around 4*w.around"}),
+    **{f"{W}dac.blk.{n}.{name}": shape for n in range(BLOCKS_OF_SOUND) for name, shape in {
+        "conv": f"dac.{n} dac.{n + 1} dac.{n}.rate", **{
+            f"res.{s}.conv{i}": f"dac.{n + 1} dac.{n + 1} {kernel}"
+            for s in range(UNITS) for i, kernel in ((1, "dac.kernel"), (2, "1"))}}.items()},
+    "a.conv1d.0": "speaking mel speaking.kernel", "a.conv_out": "pooled joined 1", "a.asp_attn": "pooled attending 1",
+    "a.asp_tdnn": "attending 3*pooled 1", "mm.a.fc": "speaker 2*pooled 1",
+    **{f"a.blk.{n}.{name}": shape for n in range(1, STAGES + 1) for name, shape in {
+        "conv_pw1": f"{SCALES + 1}*part.{n} {f'{SCALES + 1}*part.{n - 1}' if n > 1 else 'speaking'} 1",
+        "conv_pw2": f"{SCALES + 1}*part.{n} {SCALES + 1}*part.{n} 1", "se_conv1": f"squeezed {SCALES + 1}*part.{n} 1",
+        "se_conv2": f"{SCALES + 1}*part.{n} squeezed 1",
+        **{f"res2.{s}": f"part.{n} part.{n} part.{n}.kernel" for s in range(SCALES)}}.items()}}
+SHOWN_OF_SOUND = {
+    "first_codes": Shown("the text model's file has the table", (f"{T}.vocab_size",)),
+    "codes": Shown("the runtime sees it in the tensors", (f"{CP}.vocab_size",)),
+    "g.head": Shown("the runtime sees it in the tensors", (f"{CP}.head_dim",)),
+    "speaker": Shown("the runtime adds it to the text", (f"{SE}.enc_dim",)),
+    **{name: Shown("of the codec, which the runtime knows by its tensors") for name in (
+        "first.length", "first.codes", "rest.length", "rest.codes", "quantized", "rise.{u}", "dac.kernel", "dac.last",
+        *(f"w.{name}" for name in ("width", "inner", "rows", "kv_rows", "around", "pre", "kernel")),
+        *(f"dac.{n}" for n in range(BLOCKS_OF_SOUND + 1)), *(f"dac.{n}.rate" for n in range(BLOCKS_OF_SOUND)))},
+    **{name: Shown("of the encoder of speakers, which the runtime knows by its tensors") for name in (
+        "speaking", "speaking.kernel", "pooled", "joined", "attending", "squeezed",
+        *(f"part.{n}{of}" for n in range(1, STAGES + 1) for of in ("", ".kernel")))}}
 
 QWEN3_TTS = towered(
     "qwen3_tts", ("Qwen3TTSForConditionalGeneration",),
@@ -121,8 +166,12 @@ QWEN3_TTS = towered(
              lambda c: (get_path(c, f"{DC}.hidden_size"), get_path(c, f"{DC}.num_attention_heads")) != (WIDE, HEADS_OF_SOUND)),
     ),
     tensors=(*PREDICTING, *SPEAKERS, *SOUND),
+    shapes=SHAPES_OF_SOUND, shown=SHOWN_OF_SOUND,
     stacks={"g": Stack("gen.audio.block_count"), "l": Stack("sound_layers"), "u": Stack("rises")},
-    sizes={"others": lambda hp: GROUPS - 1, "sound_layers": lambda hp: LAYERS, "rises": lambda hp: RISES},
+    sizes={"g.width": lambda hp: hp["gen.audio.embedding_length"], "g.inner": lambda hp: hp["gen.audio.feed_forward_length"],
+           "g.heads": lambda hp: hp["gen.audio.attention.head_count"],
+           "g.kv": lambda hp: hp["gen.audio.attention.head_count_kv"], "others": lambda hp: GROUPS - 1,
+           "sound_layers": lambda hp: LAYERS, "rises": lambda hp: RISES},
     ignore=ENCODING, text=T, beside=FOLDER, example="Qwen/Qwen3-TTS-12Hz-1.7B-Base",
 )
 

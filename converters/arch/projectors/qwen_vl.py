@@ -10,10 +10,15 @@ import math
 from .common import *
 
 BLOCK = "visual.blocks.{v}."
-FRAMES = (R(("v.patch_embd.weight", "v.patch_embd.weight.1"), "visual.patch_embed.proj.weight", Unstack(2, axis=2), type=CONV),)
+FRAMES = (R(("v.patch_embd.weight", "v.patch_embd.weight.1"), "visual.patch_embed.proj.weight", Unstack(2, axis=2), type=CONV,
+            shape="width 3 2 patch patch"),)
 AROUND = rows("v.blk.{v}.", BLOCK, {"ln1": "norm1", "attn_out": "attn.proj", "ln2": "norm2"})
-SEPARATE = (R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), BLOCK + "attn.qkv.{p}", Split(3)),)
+SEPARATE = (R(tuple(f"v.blk.{{v}}.attn_{x}.{{p}}" for x in "qkv"), BLOCK + "attn.qkv.{p}", Split(3),
+              shape="3*width width"),)
 MERGER = rows("", "visual.merger.", {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"})
+MERGES = {"mm.0": "merged merged", "mm.2": "text merged"}
+TABLE = {"v.position_embd": "grid width"}
+DEEPER = lengths("v.deepstack.{d}.", {"norm": "merged", "fc1": "merged merged", "fc2": "text merged"})
 FUSED = rows("v.blk.{v}.", BLOCK, {"attn_qkv": "attn.qkv"})
 VISUAL = (("model.visual.", "visual."), ("model.language_model.visual.", "visual."), ("model.model.visual.", "visual."))
 PATCHES = (  # what the processor of pictures is told
@@ -64,7 +69,7 @@ QWEN25_VL = towered(
         *rows("v.blk.{v}.", BLOCK, GATED),
         *MERGER,
     ),
-    aliases=VISUAL, ids=IDS, example="Qwen/Qwen2.5-VL-3B-Instruct",
+    shapes=MERGES, aliases=VISUAL, ids=IDS, example="Qwen/Qwen2.5-VL-3B-Instruct",
 )
 
 # -- Qwen3-VL: a table of positions, and features of some blocks beside those of the last ----------------------------
@@ -108,7 +113,8 @@ QWEN3_VL = towered(
         *rows("", "visual.merger.", {"v.post_ln": "norm", "mm.0": "linear_fc1", "mm.2": "linear_fc2"}),
         *rows("v.deepstack.{d}.", DEEP, {"norm": "norm", "fc1": "linear_fc1", "fc2": "linear_fc2"}),
     ),
-    stacks={"d": Stack("deepstack")}, sizes={"deepstack": marked}, aliases=VISUAL, ids=IDS, example="Qwen/Qwen3-VL-4B-Instruct",
+    stacks={"d": Stack("deepstack")}, sizes={"deepstack": marked}, shapes=MERGES | DEEPER | TABLE, aliases=VISUAL, ids=IDS,
+    example="Qwen/Qwen3-VL-4B-Instruct",
 )
 
 SPECS = (QWEN25_VL, QWEN3_VL)

@@ -34,19 +34,32 @@ EYE = (
     R("v.patch_embd.weight", f"{PATCHES}embedder.weight", Reshape(
         ("vision.embedding_length", "3*vision.patch_size*vision.patch_size"),
         ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV,
-      shape="vision.embedding_length 3*vision.patch_size*vision.patch_size"),
+      ),
     R("v.position_embd.weight", f"{PATCHES}pos_embed", Resample(side="grid_side"), type="F32"),
     *rows("v.blk.{v}.", BLOCK, {
         "ln1": "norm1", "attn_qkv": "attn.qkv", "attn_out": "attn.proj", "ln2": "norm2", "ffn_up": "mlp.fc1",
         "ffn_down": "mlp.fc2"}),
     *rows("mm.model.mlp.", "mlp1.", {n: n for n in "013"}),
 )
+SHAPES_OF_RADIO: dict[str, Any] = {
+    "shapes": {
+        "v.class_embd": "registers width", "v.position_embd": "1 positions width",
+        **lengths("mm.model.mlp.", {"0": "shuffled", "1": "projected shuffled", "3": "text projected"}),
+        **lengths("a.", {"conv1d.0 conv1d.2 conv1d.5": "channels 1 3 3", "conv1d.3 conv1d.6": "channels channels 1 1",
+                       "pre_encode.out": "a.width channels*bands", "window": "window"}),
+        "a.blk.{a}.conv_dw": "a.width", **lengths("mm.a.", {"norm_pre": "a.width", "mlp.1": "a.projected a.width",
+                                                          "mlp.2": "text a.projected"})},
+    "shown": {"registers": Shown("a class token, and what stands beside it"),
+              "positions": Shown("the file has the table for one size of images", lambda c: (
+                  c["vision_config"]["max_resolution"] // c["vision_config"]["patch_size"]) ** 2),
+              "window": Shown("samples that the runtime weighs")}}
 GRID = {"grid_side": lambda hp: hp["vision.image_size"] // hp["vision.patch_size"]}
 UNSEEN = (*(Template(f"vision_model.radio_model.{name}") for name in (
     "input_conditioner.norm_mean", "input_conditioner.norm_std", "summary_idxs")), Template(f"{PATCHES}video_embedder.weight"))
 
 NEMOTRON_VL = towered(
-    "nemotron_vl", CLASSES, hparams=(projector_type("nemotron_v2_vl"), *SEEING), tensors=EYE, sizes=GRID, ignore=UNSEEN,
+    "nemotron_vl", CLASSES, hparams=(projector_type("nemotron_v2_vl"), *SEEING), tensors=EYE, sizes=GRID,
+    **SHAPES_OF_RADIO, ignore=UNSEEN,
     fits=lambda c: not c.get("sound_config"), text="llm_config", ids={"img_context_token_id": "<image>"},
     example="nvidia/NVIDIA-Nemotron-Nano-12B-v2-VL-BF16",
 )
@@ -96,7 +109,7 @@ NEMOTRON_OMNI = towered(
     "nemotron_omni", CLASSES,
     hparams=(projector_type("nemotron_v2_vl", "vision.projector_type"), projector_type("parakeet", "audio.projector_type"),
              *SEEING, *HEARING),
-    tensors=(*EYE, *EAR), sizes=GRID, ignore=(*UNSEEN, Template(A + "conv.norm.num_batches_tracked")),
+    tensors=(*EYE, *EAR), sizes=GRID, **SHAPES_OF_RADIO, ignore=(*UNSEEN, Template(A + "conv.norm.num_batches_tracked")),
     fits=lambda c: bool(c.get("sound_config")), text="llm_config", ids={"img_context_token_id": "<image>"},
     example="nvidia/Nemotron-3-Nano-Omni-30B-A3B-Reasoning-BF16",
 )

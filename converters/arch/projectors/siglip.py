@@ -49,6 +49,7 @@ GEMMA3 = towered(
         Seen("vision_config.vision_use_head", lambda facts: False),  # which would pool the whole picture
     ),
     ids={"image_token_index": "<image_soft_token>", "boi_token_index": "<start_of_image>", "eoi_token_index": "<end_of_image>"},
+    shapes={"v.position_embd": "grid width", "mm.input_projection": "width text", "mm.soft_emb_norm": "width"},
     tensors=(
         *siglip(TOWER, type="F32"),
         R("mm.input_projection.weight", "multi_modal_projector.mm_input_projection_weight", type="F16"),

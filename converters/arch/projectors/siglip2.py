@@ -26,7 +26,7 @@ def matrix(tower: str) -> tuple[TensorRule, ...]:
     return (
         R("v.patch_embd.weight", f"{tower}embeddings.patch_embedding.weight", Channels(3, columns=True), Reshape(
             ("vision.embedding_length", "3*vision.patch_size*vision.patch_size"),
-            ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV),
+            ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV, shape="width 3*patch*patch"),
         R("v.patch_embd.bias", f"{tower}embeddings.patch_embedding.bias"),
     )
 
@@ -54,7 +54,7 @@ LFM2_VL = towered(
         R("mm.input_norm.{p}", "multi_modal_projector.layer_norm.{p}", need=False),
         *rows("mm.", "multi_modal_projector.", {"1": "linear_1", "2": "linear_2"}),
     ),
-    ignore=pooling_head(TOWER),
+    ignore=pooling_head(TOWER), shapes={"mm.input_norm": "shuffled", "mm.1": "projected shuffled", "mm.2": "text projected"},
     aliases=(*SAVED_WITHOUT, ("model.multi_modal_projector.", "multi_modal_projector.")),
     example="LiquidAI/LFM2-VL-450M",
 )
@@ -74,6 +74,8 @@ YOUTU_VL = towered(
         *(row for row in without_patches(siglip("siglip2.vision_model.")) if row.gguf[0].text != "v.position_embd.weight"),
         *rows("mm.", "merger.", {"input_norm": "ln_q", "0": "mlp.0", "2": "mlp.2"}),
     ),
+    shapes={"v.patch_embd": "width 3*patch*patch", "mm.input_norm": "width",
+            "mm.0": "projected merged", "mm.2": "text projected"},
     ignore=pooling_head("siglip2.vision_model."), text="", example="tencent/Youtu-VL-4B-Instruct",
 )
 
@@ -90,6 +92,8 @@ PADDLEOCR = towered(
         TANH, Fixed("vision_config.spatial_merge_size", 2, refuse=True), SQUARE,
     ),
     tensors=(*siglip(TOWER, type=CONV), *rows("mm.", "mlp_AR.", {"input_norm": "pre_norm", "1": "linear_1", "2": "linear_2"})),
+    shapes={"mm.input_norm": "width", "mm.1": "projected 4*width", "mm.2": "text projected"},
+    shown={"positions": Shown("the runtime resizes the table", grid_of("vision_config"))},
     ignore=(*pooling_head(TOWER), Template(f"{TOWER}embeddings.packing_position_embedding.weight")),
     aliases=(("model.visual.", "visual."), ("model.projector.", "mlp_AR.")), example="PaddlePaddle/PaddleOCR-VL",
 )
@@ -131,6 +135,7 @@ PHI4 = towered(
         *matrix(PHI4_TOWER), *(row for row in without_patches(siglip(PHI4_TOWER)) if row.gguf[0].text != "v.post_ln.{p}"),
         *rows("mm.", "model.mm_projector.", {"0": "0", "2": "2"}),
     ),
+    shapes={"v.position_embd": "grid width", "mm.0": "projected width", "mm.2": "text projected"},
     ignore=(*pooling_head(PHI4_TOWER), Template(f"{PHI4_TOWER}post_layernorm.{{p}}")),
     stacks={"v": Stack("vision.block_count", beyond="what comes behind the features")},
     aliases=tuple((name.removeprefix("model.").replace("vision_tower.vision_tower.", "vision_tower."), name) for name in NAMED),
@@ -153,6 +158,7 @@ JANUS = towered(
         *rows("v.blk.{v}.", f"{TOWER}encoder.layers.{{v}}.", {"attn_out": "self_attn.projection_layer"}),
         *rows("mm.", "aligner.", {"0": "fc1"}), R("mm.{s}.{p}", "aligner.hidden_layers.{s}.{p}"),
     ),
+    shapes={"v.position_embd": "grid width", "mm.0": "text width", "mm.{s}": "text text"},
     stacks={"s": Stack("aligner_layers")}, sizes={"aligner_layers": lambda hp: list(range(1, hp["aligner_depth"]))},
     constants={"aligner_depth": Constant("vision_config.depth", neutral=2, default=2)},
     aliases=(("model.vision_model.", TOWER), ("model.aligner.", "aligner.")), example="deepseek-community/Janus-Pro-1B",

@@ -21,6 +21,8 @@ ULTRAVOX = towered(
     "ultravox", ("UltravoxModel",), hparams=(*HEARD, projector_type("ultravox"), stacked("stack_factor")),
     tensors=(*whisper("audio_tower."), *LINEAR,
              *rows("mm.a.", "multi_modal_projector.", {"norm_pre": "ln_pre", "norm_mid": "ln_mid"})),
+    shapes=lengths("mm.a.", {"norm_pre": "stacked", "mlp.1": "2*a.projected stacked", "norm_mid": "a.projected",
+                           "mlp.2": "text a.projected"}),
     example="fixie-ai/ultravox-v0_5-llama-3_2-1b",
 )
 # Where transformers has the tower as a model of its own, its settings are called as everywhere.
@@ -33,12 +35,13 @@ VOXTRAL = towered(
     "voxtral", ("VoxtralForConditionalGeneration",),
     hparams=(*but(HEARD, *RENAMED), projector_type("voxtral"), Const("audio.projector.stack_factor", 4),
              Fixed("audio_config.intermediate_size", lambda c: 4 * c["audio_config"]["hidden_size"], refuse=True)),
-    tensors=(*whisper("audio_tower."), *LINEAR), aliases=ALIASES, example="mistralai/Voxtral-Mini-3B-2507",
+    tensors=(*whisper("audio_tower."), *LINEAR), shapes={"mm.a.mlp.1": "text stacked", "mm.a.mlp.2": "text text"},
+    aliases=ALIASES, example="mistralai/Voxtral-Mini-3B-2507",
 )
 FLAMINGO = towered(
     "audioflamingo3", ("AudioFlamingo3ForConditionalGeneration", "MusicFlamingoForConditionalGeneration"),
     hparams=(*but(HEARD, *RENAMED), projector_type("musicflamingo")), tensors=(*whisper("audio_tower.", type="F32"), *LINEAR),
-    aliases=ALIASES, example="nvidia/audio-flamingo-3-hf",
+    shapes={"mm.a.mlp.1": "text a.width", "mm.a.mlp.2": "text text"}, aliases=ALIASES, example="nvidia/audio-flamingo-3-hf",
 )
 MERALION2 = towered(
     "meralion2", ("MERaLiON2ForConditionalGeneration",),
@@ -49,6 +52,9 @@ MERALION2 = towered(
         *rows("mm.a.mlp.", "speech_audio_adapter.", {
             "0": "mlp_adapter.0", "1": "gate_proj", "2": "pool_proj", "3": "out_proj"}),
     ),
+    shapes=lengths("mm.a.", {"norm_pre": "a.width", "mlp.0": "a.projected stacked", "mlp.1 mlp.2": "gated a.projected",
+                           "mlp.3": "text gated"}),
+    shown={"gated": Shown("of the adapter's gate")},
     example="MERaLiON/MERaLiON-2-3B",
 )
 ENCODER = "audio_encoder."
@@ -60,8 +66,9 @@ GLM_ASR = towered(
         *(row for row in whisper(f"{ENCODER}whisper.") if row.gguf[0].text != "a.post_ln.{p}"),
         R("a.post_ln.{p}", f"{ENCODER}whisper.layer_norm.{{p}}", need=False),
         *rows("mm.a.", ENCODER, {"norm_pre": "layer_norm", "mlp.1": "adapting.0", "mlp.2": "adapting.2"}),
-        R(("v.boi", "v.eoi"), f"{ENCODER}audio_bos_eos_token.weight", Unstack(2)),
+        R(("v.boi", "v.eoi"), f"{ENCODER}audio_bos_eos_token.weight", Unstack(2), shape="2 text"),
     ),
+    shapes=lengths("mm.a.", {"norm_pre": "a.width", "mlp.1": "a.projected stacked", "mlp.2": "text a.projected"}),
     text="lm_config", ignore=(Template(f"{ENCODER}proj.{{p}}"),), example="zai-org/GLM-ASR-Nano-2512",
 )
 
