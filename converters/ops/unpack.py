@@ -42,7 +42,7 @@ class Unpack(Op):
     first   of rows that are part of a matrix, how many are before them
     width   columns of the coded matrix, where its rows are runs of the weight's elements, not rows of it
     after   what every number is multiplied by, in the end
-    symmetric   zeros are the middle of the codes' range
+    symmetric   zeros are the middle of the codes' range, as far as was looked: nothing but `into` goes by it
     used    bits of a code that hold it, where fewer than it has, as is said; 0: all
     into    the GGUF type whose blocks it makes in place of float32
     once    zeros are no whole numbers: what float32 would round twice is computed in float64
@@ -71,6 +71,14 @@ class Unpack(Op):
         """The zero of a code whose range lies evenly about it."""
         codes = dict(self.parts)["codes"]
         return 0 if codes.kind == "I" else 1 << (codes.bits or 8) - 1
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The least of the whole numbers that codes stand for, and the greatest."""
+        codes = dict(self.parts)["codes"]
+        bits = self.used or codes.bits or 8
+        least = 0 if codes.kind == "U" else -(1 << bits - 1)
+        return least, least + (1 << bits) - 1
 
     @cached_property
     def repacked(self) -> Unpack | None:

@@ -35,6 +35,7 @@ from .kept_tensors import dropped_notes, lost
 from .merged_model import beside_weights
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .packed_sources import blocks_of, factor_of, jobs_of, parts_of, scale_name, scaled
+from .packed_zeros import tell_symmetry
 from .published import published
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
@@ -97,6 +98,8 @@ class GgufPlanner:
         self.literal = _derived(reading)
         self.tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.literal.items()), *_targets(reading)]
         reading.raise_all()
+        if options.keep_quantized:
+            tell_symmetry(reading)
         self.repacked = _repacked(reading, self.tensors, options.keep_quantized)
         self.scales = {scale_name(name): np.array([factor_of(reading.source(n)) for n in match.hf[0]], np.float32)
                        for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}

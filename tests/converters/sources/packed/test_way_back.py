@@ -110,11 +110,11 @@ def test_what_does_not_come_back_packed_comes_back_as_floats(case: str, zoo, tmp
 
 
 def test_what_is_too_much_to_keep_is_said_ahead(zoo, tmp_path: Path, monkeypatch):
-    """Zeros of whole models are beyond what a file keeps beside its tensors; once, whatever the number of outputs."""
+    """Where blocks tell too little of zeros for what a file keeps beside its tensors; once, whatever the number of outputs."""
     from ggufx.converters.planners import original_packing
     packed, _ = pair(zoo("llama"), tmp_path, gptq(g_idx="no"), settings(sym=False))
     assert "will make floats" not in str(ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes)
-    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", 100)
+    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", 20)
     notes = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes
     (why,) = (note for note in notes if "will make floats of this file" in note)
     assert "qzeros above all, is beyond the" in why
@@ -129,19 +129,6 @@ def test_quantized_once_more_it_comes_back_as_floats(zoo, tmp_path: Path):
     ggufx.quantize(tmp_path / "a.gguf", tmp_path / "q.gguf", "q4_0", allow_requantize=True)
     ggufx.gguf_to_hf(tmp_path / "q.gguf", tmp_path / "back")
     assert not any("scale" in name for name in load_file(tmp_path / "back/model.safetensors"))
-
-
-def test_zeros_beyond_those_that_showed_symmetry(zoo, tmp_path: Path):
-    """The first group's are half the range, another's are not: nothing is made that would not come back."""
-    def change(module: str, w: torch.Tensor):
-        made = gptq(sym=True)(module, w)
-        if made and module.endswith("0.mlp.up_proj"):
-            made[0][f"{module}.qzeros"][1, 0] += 1
-        return made
-    packed, _ = pair(zoo("llama"), tmp_path, change, settings(sym=True))
-    with pytest.raises(GgufxError, match="zeros that are not 8, the middle of"):
-        ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
-    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
 
 
 DAMAGE = {
