@@ -16,8 +16,8 @@ WIDTHS = np.array([slack.bit_length() for slack in range(256)], np.uint8)  # bit
 
 
 def spans(rows: Iterable[np.ndarray], block: tuple[int, int], columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest number of each group, int16 [bands, groups] each. `rows`: int16 [n, columns], runs of the
-    matrix' rows in order; `block`: rows and columns of a group."""
+    """The least and the greatest number of each group, int16 [bands, groups] each. `rows`: int16 or uint8 [n, columns], runs of
+    the matrix' rows in order; `block`: rows and columns of a group."""
     from ...quant.cpu.stored import spans as spans_of_rows
 
     least, greatest = [], []

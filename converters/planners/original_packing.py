@@ -23,12 +23,12 @@ from ..errors import InputError
 from ..io.files import Reader
 from ..io.gguf import GgufFile
 from ..io.tensors import StoredTensor
-from ..io.values import Metadata, ValueType
+from ..io.values import Metadata
 from ..ops import Each, Op, Pack
 from ..plan.plan import region_bytes
 from ..rules.match import Match
 from ..sources.packed.tensor import PackedTensor
-from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
+from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_bytes, kept_value
 from .packed_sources import stored_of
 from .packed_zeros import NoRoom, NoWayBack, joined, least_codes, taken_apart
 from .packing import Packing, fits, packing_of
@@ -261,6 +261,4 @@ def _check(match: Match, parts: list[tuple[Packing, dict[str, bytes]]], matrices
 
 
 def _kept(model: GgufFile, number: int) -> bytes:
-    value = model.metadata[f"{KEPT}{KEY}{int(number)}"]
-    fits(value.item_type is ValueType.UINT8)
-    return np.asarray(value.data).tobytes()
+    return kept_bytes(model.metadata[f"{KEPT}{KEY}{int(number)}"])

@@ -87,10 +87,13 @@ def taken_apart(content: bytes, count: int) -> list[bytes]:
 def _least_codes(tensor: PackedTensor, pack: Pack) -> bytes | None:
     """What is kept of one weight, a matrix at a time; None where its zeros are not stored as they would come back."""
     first, last = pack.of.reach
+    grid: Grid = dict(pack.of.parts)["codes"]
+    lowest = int(values_of(grid.kind, grid.bits).min())
     kept = []
     for i in range(tensor.count or 1):
         stored = _array(tensor, "zeros", i)
-        low, high = spans(_whole_numbers(tensor.op, _array(tensor, "codes", i)), tensor.op.block, tensor.op.size[1])
+        low, high = spans(_in_order(tensor.op, _array(tensor, "codes", i)), tensor.op.block, tensor.op.size[1])
+        low, high = low + lowest, high + lowest
         if not np.array_equal(pack.stored_zeros(_zeros(tensor.op, stored).astype(np.int16)).reshape(-1),
                               stored.view(np.uint8).reshape(-1)) or low.min() < first or high.max() > last:
             return None
@@ -111,13 +114,13 @@ def _zeros(op: Unpack, stored: np.ndarray) -> np.ndarray:
     return dict(op.parts)["zeros"].numbers(stored, -(-op.size[1] // op.block[1]))[: -(-op.size[0] // op.block[0])]
 
 
-def _whole_numbers(op: Unpack, stored: np.ndarray) -> Iterator[np.ndarray]:
-    """int16 [n, cols] of runs of rows: what their codes stand for."""
+def _in_order(op: Unpack, stored: np.ndarray) -> Iterator[np.ndarray]:
+    """uint8 [n, cols] of runs of rows: codes, in the order of the whole numbers that they stand for."""
     grid: Grid = dict(op.parts)["codes"]
-    values = values_of(grid.kind, grid.bits).astype(np.int16)
+    signed = (1 << (grid.bits or 8) - 1) * (grid.kind == "I")
     rows, cols = op.size
     for start in range(0, rows, step := -(-AT_ONCE // cols)):
         stop = min(start + step, rows)
         axis, begin, end = grid.window(stored.shape, start, stop)
         codes = grid.codes(stored[begin:end] if axis == 0 else stored[:, begin:end], cols)
-        yield values.take(codes[grid.before(start) :][: stop - start])
+        yield codes[grid.before(start) :][: stop - start] ^ np.uint8(signed)

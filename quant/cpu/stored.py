@@ -203,7 +203,8 @@ def scale_once(codes, table, scales, zeros, first, height, width, out):
 
 @kernel
 def spans(numbers, width, least, greatest):
-    """The least and the greatest of every `width` numbers of a row, the last ones fewer: int16 [n, m] -> int16 [n, runs]."""
+    """The least and the greatest of every `width` numbers of a row, the last ones fewer: int16 or uint8 [n, m] -> int16
+    [n, runs]."""
     rows, cols = numbers.shape
     for r in range(rows):
         row = numbers[r]
@@ -224,7 +225,8 @@ def warmup() -> None:
         unmask(np.zeros((1, 1), np.uint8), np.zeros(4, kind), np.zeros(1, np.int64), np.zeros((1, 4), kind))
     for kind in (np.uint8, np.uint32):
         unpack_rows(np.zeros((1, 4), kind), 4, 1, np.arange(2), np.zeros((2, 4), np.uint8))
-    spans(np.zeros((1, 4), np.int16), 4, *np.zeros((2, 1, 1), np.int16))
+    for kind in (np.uint8, np.int16):
+        spans(np.zeros((1, 4), kind), 4, *np.zeros((2, 1, 1), np.int16))
     unpack_shuffled(bytes_, np.arange(8), np.zeros((1, 1, 8), np.uint8))
     unpack(bytes_, 4, False, np.zeros((1, 8), np.uint8))
     scale_codes(bytes_, table, floats, none, 0, 1, 1, out)

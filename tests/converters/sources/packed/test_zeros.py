@@ -13,6 +13,7 @@ from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import read_gguf, read_gguf_model
 from ggufx.converters.ops.least_codes import decoded, encoded
 from ggufx.converters.planners import original_packing
+from ggufx.converters.planners.own_keys import kept_bytes, kept_value
 from safetensors.torch import load_file
 from zoo.packed import hashes, pair, same
 
@@ -70,10 +71,10 @@ FORMS = {
 }
 
 
-def kept_bytes(path: Path) -> dict[str, int]:
+def kept_sizes(path: Path) -> dict[str, int]:
     """Bytes of the contents that a file keeps of weights that were packed."""
     metadata = read_gguf_model(path).metadata
-    return {key: np.asarray(value.data).nbytes for key, value in metadata.items() if key.startswith("ggufx.kept.packed.")}
+    return {key: len(kept_bytes(value)) for key, value in metadata.items() if key.startswith("ggufx.kept.packed.")}
 
 
 def source(path: Path) -> dict:
@@ -84,7 +85,7 @@ def made_of_blocks(packed: Path, folder: Path, monkeypatch) -> Path:
     """The file, where there is no room for the zeros."""
     ggufx.hf_to_gguf(packed, folder / "kept.gguf", keep_quantized=True)
     assert not any(packing.get("derived") for packing in source(folder / "kept.gguf")["packings"])
-    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", sum(kept_bytes(folder / "kept.gguf").values()) - 1)
+    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", sum(kept_sizes(folder / "kept.gguf").values()) - 1)
     ggufx.hf_to_gguf(packed, folder / "a.gguf", keep_quantized=True)
     return folder / "a.gguf"
 
@@ -197,15 +198,13 @@ HOSTILE = {  # what a file keeps of the least codes of one weight, whose content
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_least_codes_that_lie_are_one_error(case: str, zoo, tmp_path: Path, monkeypatch):
-    from ggufx.converters.io.values import ValueType, array
     from ggufx.converters.planners import gguf_to_hf
 
     packed, _ = pair(zoo("llama"), tmp_path, gptq(3, g_idx="no"), settings(3, sym=False))
     made = made_of_blocks(packed, tmp_path, monkeypatch)
     model = read_gguf_model(made)
-    for key in kept_bytes(made):
-        content = np.asarray(model.metadata[key].data).tobytes()
-        model.metadata[key] = array(ValueType.UINT8, np.frombuffer(HOSTILE[case](content), np.uint8))
+    for key in kept_sizes(made):
+        model.metadata[key] = kept_value(np.frombuffer(HOSTILE[case](kept_bytes(model.metadata[key])), np.uint8))
     monkeypatch.setattr(gguf_to_hf, "read_gguf_model", lambda _: model)
     with pytest.raises(GgufxError, match=r"ggufx\.source|least codes|beyond those of the codes"):
         ggufx.gguf_to_hf(made, tmp_path / "back")
