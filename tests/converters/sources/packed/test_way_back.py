@@ -142,6 +142,8 @@ DAMAGE = {
     "padding": lambda s: s["packings"][0]["parts"][1].__setitem__(3, [1 << 40, 1 << 40]),
     "type": lambda s: s["packings"][0]["parts"][0].__setitem__(2, "Q4_0"),
     "number": lambda s: s["packed"].update({n: [[99, {}]] for n in s["packed"]}),
+    "derived": lambda s: s["packings"][0].update(derived=1),
+    "least codes": lambda s: s["packed"].update({n: [[0, {"least codes": 0}]] for n in s["packed"]}),
     "content": lambda s: s["packed"].update({n: [[0, {"groups": 77}]] for n in s["packed"]}),
     "beside": lambda s: s.update(beside={"x": ["F32", [1 << 60], 0]}),
 }  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import read_gguf, read_gguf_model
 from ggufx.converters.ops.least_codes import decoded, encoded
-from ggufx.converters.planners import original_packing
+from ggufx.converters.planners import original_packing, packed_zeros
 from ggufx.converters.planners.own_keys import kept_bytes, kept_value
 from safetensors.torch import load_file
 from zoo.packed import hashes, pair, same
@@ -181,6 +181,16 @@ def test_torchao_that_says_symmetric_of_zeros_that_are_not(zoo, tmp_path: Path):
     assert kinds["blk.0.ffn_up.weight"] == "Q4_0"
     ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back")
     assert hashes(tmp_path / "back") == hashes(packed)
+
+
+def test_weights_that_are_not_here_are_not_read(zoo, tmp_path: Path, monkeypatch):
+    """Of a repository whose headers alone were fetched a dry run says that it does not know."""
+    packed, _ = pair(zoo("llama"), tmp_path, gptq(g_idx="no"), settings(sym=False))
+    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", 100)
+    monkeypatch.setattr(packed_zeros, "elsewhere", lambda path: object())
+    notes = str(ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes)
+    assert "is not known yet: its zeros are beyond what a file keeps" in notes
+    assert "will make floats" not in notes
 
 
 def lengths(*numbers: int) -> bytes:
