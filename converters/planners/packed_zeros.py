@@ -21,7 +21,8 @@ from ..sources.packed.tensor import PackedTensor
 from .packing import fits, packing_of
 from .reading import Reading
 
-WEIGHTS = 4  # that are read at once
+AT_ONCE_BYTES = 256 << 20  # of matrices that are read together
+MATRICES = 4
 
 
 def tell_symmetry(reading: Reading) -> None:
@@ -63,7 +64,8 @@ def least_codes(tensors: Iterable[StoredTensor]) -> dict[str, bytes]:
              and packing.derived]
     if any(elsewhere(part.file) for tensor, _ in found for part in tensor.parts):
         raise NotSeen("its zeros are beyond what a file keeps, and the weights that may tell them are not here")
-    with ThreadPoolExecutor(WEIGHTS) as pool:
+    largest = max((tensor.nbytes // (tensor.count or 1) for tensor, _ in found), default=1)
+    with ThreadPoolExecutor(min(MATRICES, max(AT_ONCE_BYTES // largest, 1))) as pool:
         contents = list(pool.map(lambda one: _least_codes(one[0], one[1].pack) if one[1].fits else None, found))
     out = {tensor.name: content for (tensor, _), content in zip(found, contents, strict=True) if content is not None}
     if lost := [tensor.name for tensor, _ in found if tensor.name not in out]:
