@@ -71,7 +71,8 @@ def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken:
         try:
             return _record(reading, repacked, source, _Room(MAX_KEPT_BYTES - taken, read), {})
         except NoRoom:
-            if not (least := least_codes(reading.checkpoint.tensors.values())):
+            if not (least := least_codes(reading.source(name) for match in reading.found.matches for part in match.hf
+                                         for name in part)):
                 raise
         return _record(reading, repacked, source, _Room(MAX_KEPT_BYTES - taken, read), least)
 

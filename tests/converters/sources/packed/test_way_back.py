@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import read_gguf_model
+from ggufx.converters.io.values import Metadata, ValueType, array
+from ggufx.converters.planners.own_keys import kept_bytes
 from safetensors.torch import load_file, save_file
+from zoo.changed import change_gguf
 from zoo.packed import hashes, pair
 
 import ggufx
@@ -54,6 +58,20 @@ def test_the_same_files_come_back(case: str, zoo, tmp_path: Path):
     plan = ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back", dry_run=True)
     assert any("come back as they were stored" in note for note in plan.notes)
     ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back", max_memory=1 << 14)
+    assert hashes(tmp_path / "back") == hashes(packed)
+
+
+def test_files_that_keep_arrays_of_bytes_are_read(zoo, tmp_path: Path):
+    """As ggufx wrote them before base64."""
+    packed, _ = pair(zoo("llama"), tmp_path, gptq(), settings(sym=False))
+    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
+
+    def older(keys: Metadata) -> None:
+        kept = [key for key in keys if key.startswith("ggufx.kept.")]
+        keys.update({key: array(ValueType.UINT8, np.frombuffer(kept_bytes(keys[key]), np.uint8)) for key in kept})
+        assert kept
+    change_gguf(tmp_path / "a.gguf", tmp_path / "b.gguf", None, older)
+    ggufx.gguf_to_hf(tmp_path / "b.gguf", tmp_path / "back")
     assert hashes(tmp_path / "back") == hashes(packed)
 
 

@@ -114,6 +114,19 @@ def test_zeros_of_stacks_come_back_out_of_blocks(zoo, tmp_path: Path, monkeypatc
     assert hashes(tmp_path / "back") == hashes(packed)
 
 
+def test_weights_of_other_parts_are_not_read(zoo, tmp_path: Path, monkeypatch):
+    """A tower that is quantized too goes into a file of its own."""
+    def change(module: str, w: torch.Tensor):
+        return pack(zeros=True)(module, w) if "experts." in module or ("visual.blocks" in module and w.dim() == 2) else None
+    packed, _ = pair(zoo("qwen35moe-vl"), tmp_path, change, CT, stacks=True)
+    read, found = packed_zeros._least_codes, []
+    monkeypatch.setattr(packed_zeros, "_least_codes", lambda tensor, pack: found.append(tensor.name) or read(tensor, pack))
+    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", 300)
+    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True)
+    assert any("experts" in name for name in found)
+    assert not any("visual" in name for name in found)
+
+
 @pytest.mark.parametrize("slack", [0, 1, 2, 3, 7, 15, 31])
 def test_least_codes_take_the_bits_of_their_slack(slack: int):
     most = np.full((3, 5), slack, np.int16)
