@@ -84,8 +84,8 @@ class GgufPlanner:
     texts: tuple[str, ...] = ("config.json", "generation_config.json")  # files that the way back needs as they are
 
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
-        """Reads headers, config and tokenizer files; where quantized numbers are kept zeros too, and weights whose zeros have no
-        room beside them. Raises InputError or UnsupportedError with everything that is wrong."""
+        """Reads headers, config and tokenizer files; where quantized numbers are kept also zeros, and weights whose zeros have
+        no room beside them. Raises InputError or UnsupportedError with everything that is wrong."""
         if options.adapters and options.keep_quantized:
             raise UsageError("weights that adapters are merged into cannot stay as they are stored",
                              hint="Leave out --keep-quantized.")
