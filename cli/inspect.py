@@ -138,7 +138,7 @@ def _type(value: Any) -> str:
 
 def _shown(data: Any, is_array: bool) -> str:
     if is_array:
-        items = ", ".join(repr(_scalar(x)) for x in data[:SHOWN_ITEMS])
+        items = ", ".join(repr(_item(x)) for x in data[:SHOWN_ITEMS])
         return f"[{items}{', ...' if len(data) > SHOWN_ITEMS else ''}]"
     text = data if isinstance(data, str) else str(data)
     text = text.replace("\n", "\\n")
@@ -149,8 +149,13 @@ def _scalar(x: Any) -> Any:
     return x.item() if hasattr(x, "item") else x
 
 
+def _item(x: Any) -> Any:
+    """An item of an array; of a long text, which may be bytes in base64, its beginning."""
+    return f"{x[:SHOWN_TEXT]}... ({len(x)} characters)" if isinstance(x, str) and len(x) > SHOWN_TEXT else _scalar(x)
+
+
 def _json(value: Any) -> Any:
-    """Scalars as they are; an array as its length and first items, or it would bury the rest."""
+    """Scalars as they are; an array as its length and first items, which are cut, or it would bury the rest."""
     if value.item_type is None:
         return _scalar(value.data)
-    return {"length": len(value.data), "first": [_scalar(x) for x in value.data[:SHOWN_ITEMS]]}
+    return {"length": len(value.data), "first": [_item(x) for x in value.data[:SHOWN_ITEMS]]}

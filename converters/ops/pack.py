@@ -1,13 +1,13 @@
 """Blocks of GGUF back into the stored arrays of a quantized checkpoint, bit for bit: what `Unpack(into=..)` made of them.
 
-Blocks hold codes and scales. What a checkpoint stores beside those (zeros that are not half the codes' range, orders of
-columns, a scale of the whole) is not in them, and is not made here.
+Blocks hold codes and scales, and nearly all of zeros (`least_codes`). What a checkpoint stores beside those (orders of columns,
+a scale of the whole) is not in them, and is not made here.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,24 +16,26 @@ from ...quant.formats import ELEMENT_TYPES
 from .base import Cut, LoraRefused, Op, Shape
 from .code_values import values_of
 from .grid import Grid
+from .least_codes import decoded, spans
 from .repack import BLOCK, numbers_of
 from .unpack import Unpack
 
 MADE = ("codes", "scales", "biases")
 AT_ONCE = 1 << 20  # numbers
+WHOLE = ("Q4_0", "Q5_0", "Q8_0")  # blocks of whole numbers about zero
 EIGHT = ("MXFP4", "NVFP4")  # blocks whose scales are the stored bytes
 
 
-def determined(op: Unpack, kinds: Mapping[str, str]) -> tuple[str, ...]:
+def determined(op: Unpack, kinds: Mapping[str, str], derived: bool = False) -> tuple[str, ...]:
     """The parts that blocks of `op.into` hold, by role; none where these would not come back bit for bit. `kinds`: the
-    element types of the stored arrays by role."""
+    element types of the stored arrays by role; `derived`: zeros are made of the blocks."""
     grids = dict(op.parts)
-    held = tuple(r for r in MADE if r in grids) + ("zeros",) * op.symmetric
+    held = tuple(r for r in MADE if r in grids) + ("zeros",) * (op.symmetric or derived)
     floats = [kinds[r] for r in ("scales", "biases") if r in grids and op.into not in EIGHT]
     whole = "scales" in grids and op.into != "NVFP4" and not grids.keys().isdisjoint(("factor", "divisor"))
     gaps = any(not grids[r].dense and 32 % grids[r].bits for r in held)  # bits that no code uses
     lanes = any(grids[r].lanes > 1 for r in held)
-    words = any(grids[r].axis == 0 and not grids[r].turned for r in held if grids[r].bits)
+    words = any(grids[r].axis == 0 and not grids[r].turned for r in held if grids[r].bits and r != "zeros")
     if not op.into or whole or gaps or lanes or words or not {*floats} <= {"F32", "F16", "BF16"}:
         return ()
     return held
@@ -45,14 +47,17 @@ class Pack(Op):
     [rows of the array, bytes], of stacks [matrices, rows, bytes].
 
     kinds   element types of the arrays
-    zeros   base64 of int16 [bands of rows, groups]: the zeros that were subtracted, where they are not half the range
-    padding numbers 0 behind each row of each array; empty: none
+    zeros   base64 of int16 [bands of rows, groups]: the zeros that were subtracted, where they are neither half the range nor
+            among `roles`
+    least   base64 of what blocks do not tell of zeros that are (`least_codes`), matrix by matrix
+    padding numbers 0, or codes 0 of zeros, behind each row of each array; empty: none
     """
 
     of: Unpack
     roles: tuple[str, ...]
     kinds: tuple[str, ...]
     zeros: str = ""
+    least: str = ""
     padding: tuple[int, ...] = ()
 
     @property
@@ -67,12 +72,13 @@ class Pack(Op):
     def inverse(self) -> Op:
         raise LoraRefused("bytes of several arrays; `of` takes their elements")
 
-    def _array(self, role: str, kind: str, rows: int) -> Shape:
+    def _array(self, role: str, kind: str, padding: int, rows: int) -> Shape:
         """The shape of a part's bytes, for so many rows of the weight."""
         grid: Grid = dict(self.of.parts)[role]
         height, width = (1, 1) if role == "codes" else self.of.block
         size = -(-rows // height), -(-self.of.size[1] // width)
         n, m = size[::-1] if grid.turned else size
+        m += padding
         if grid.bands:
             n = -(-n // grid.bands)
         elif grid.bits and grid.axis == 0:
@@ -85,18 +91,16 @@ class Pack(Op):
         (shape,) = shapes
         if len(shape) not in (2, 3) or shape[-1] != self.of.size[1]:
             raise ValueError(f"blocks of {list(shape)} are none of {list(self.of.size)}")
-        made = [(*shape[:-2], *self._array(role, kind, shape[-2])) for role, kind in zip(self.roles, self.kinds, strict=True)]
-        return [(*m[:-1], m[-1] + pad) for m, pad in zip(made, self._padding, strict=True)]
+        return [(*shape[:-2], *self._array(*part, shape[-2])) for part in self._made]
 
     @property
-    def _padding(self) -> tuple[int, ...]:
-        """Bytes behind each row of each array."""
-        widths = [ELEMENT_TYPES[kind].width for kind in self.kinds]
-        return tuple(pad * width for pad, width in zip(self.padding or (0,) * len(widths), widths, strict=True))
+    def _made(self) -> Iterator[tuple[str, str, int]]:
+        """Role, element type and padding of each array."""
+        return zip(self.roles, self.kinds, self.padding or (0,) * len(self.roles), strict=True)
 
     def cut(self, shapes, axis=0):
         (shape,) = shapes
-        if axis or self.zeros:
+        if axis or self.zeros or self.least:
             return None
         grids = [dict(self.of.parts)[role] for role in self.roles]
         if len(shape) == 3:
@@ -109,12 +113,13 @@ class Pack(Op):
 
     def forward(self, xs):
         (x,) = xs
-        matrices = [[np.pad(part, ((0, 0), (0, pad))) for part, pad in zip(self._parts(each, i), self._padding, strict=True)]
-                    if self.padding else self._parts(each, i) for i, each in enumerate(x if x.ndim == 3 else x[None])]
+        each = x if x.ndim == 3 else x[None]
+        matrices = [self._parts(blocks, zeros) for blocks, zeros in zip(each, self._zeros(each), strict=True)]
         return [np.stack(part) if x.ndim == 3 else part[0] for part in zip(*matrices, strict=True)]
 
-    def _parts(self, blocks: np.ndarray, number: int) -> list[np.ndarray]:
-        """The arrays of one matrix, whose rows are taken apart some at a time."""
+    def _parts(self, blocks: np.ndarray, zeros: np.ndarray | int) -> list[np.ndarray]:
+        """The arrays of one matrix, whose rows are taken apart some at a time. `zeros`: what was subtracted, of all or
+        [bands of rows, groups]."""
         op, grids = self.of, dict(self.of.parts)
         rows, cols = len(blocks), op.size[1]
         bands = np.arange(-(-rows // op.block[0])) * op.block[0]
@@ -122,38 +127,59 @@ class Pack(Op):
         every = groups * op.block[1] // (16 if op.into == "NVFP4" else BLOCK[op.into])
         codes = np.empty((rows, cols), np.uint8)
         shared: dict[str, list[np.ndarray]] = {role: [] for role in self.roles if role not in ("codes", "zeros")}
-        for start in range(0, rows, step := -(-AT_ONCE // cols)):
-            numbers, found = numbers_of(op.into, blocks[start : start + step])
+        start = 0
+        for numbers, found in self._numbers(blocks):
             stop = start + len(numbers)
             for role, parts in shared.items():
                 parts.append(found[role][bands[(bands >= start) & (bands < stop)] - start][:, every])
             if op.into not in EIGHT:
-                numbers = _codes(numbers + self._zeros(number, start, stop), grids["codes"])
+                zero = zeros if isinstance(zeros, int) else \
+                    zeros[np.arange(start, stop) // op.block[0]].repeat(op.block[1], 1)[:, :cols]
+                numbers = _codes(numbers + zero, grids["codes"])
             codes[start:stop] = numbers
+            start = stop
         out = []
-        for role, kind in zip(self.roles, self.kinds, strict=True):
-            grid, width = grids[role], ELEMENT_TYPES[kind].width
+        for role, kind, padding in self._made:
+            grid = grids[role]
             if role == "codes":
-                out.append(grid.stored(codes, width))
+                out.append(grid.stored(codes, ELEMENT_TYPES[kind].width))
             elif role == "zeros":
-                middle = np.full((len(bands), len(groups)), op.middle, np.int16)
-                out.append(grid.stored(_codes(middle, grid), width))
+                out.append(self.stored_zeros(np.full((len(bands), len(groups)), zeros, np.int16)))
             else:
                 values = np.concatenate(shared[role])
                 values = values if op.into in EIGHT else _floats(values, kind)
-                out.append(_bytes(values.T if grid.turned else values))
+                out.append(_bytes(np.pad(values.T if grid.turned else values, ((0, 0), (0, padding)))))
         return out
 
-    def _zeros(self, number: int, start: int, stop: int) -> np.ndarray | int:
-        """What was subtracted from each number of these rows; of one matrix."""
+    def stored_zeros(self, zeros: np.ndarray) -> np.ndarray:
+        """uint8 [rows of the array, bytes] of the zeros of a matrix, int16 [bands of rows, groups]."""
+        kind, padding = next((kind, padding) for role, kind, padding in self._made if role == "zeros")
+        grid: Grid = dict(self.of.parts)["zeros"]
+        return grid.stored(np.pad(_codes(zeros, grid), ((0, 0), (0, padding))), ELEMENT_TYPES[kind].width)
+
+    def _numbers(self, blocks: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """`numbers_of` of runs of rows of a matrix."""
+        for start in range(0, len(blocks), step := -(-AT_ONCE // self.of.size[1])):
+            yield numbers_of(self.of.into, blocks[start : start + step])
+
+    def _zeros(self, matrices: np.ndarray) -> Iterator[np.ndarray | int]:
+        """What was subtracted from the numbers of each matrix, of all or int16 [bands of rows, groups]. ValueError where what
+        is kept does not go with the blocks."""
         op = self.of
-        if op.symmetric:
-            return op.middle
-        if not self.zeros:
-            return 0
-        groups = -(-op.size[1] // op.block[1])
-        every = np.frombuffer(base64.b64decode(self.zeros), "<i2").reshape(-1, -(-op.size[0] // op.block[0]), groups)
-        return every[number][np.arange(start, stop) // op.block[0]].repeat(op.block[1], 1)[:, : op.size[1]]
+        given = base64.b64decode(self.least if "zeros" in self.roles else self.zeros)
+        if op.symmetric or ("zeros" not in self.roles and not given):
+            yield from [op.middle if op.symmetric else 0] * len(matrices)
+        elif "zeros" not in self.roles:
+            groups = -(-op.size[1] // op.block[1])
+            yield from np.frombuffer(given, "<i2").reshape(-1, -(-op.size[0] // op.block[0]), groups)
+        else:
+            first, last = op.reach
+            for blocks in matrices:
+                low, high = spans((numbers for numbers, _ in self._numbers(blocks)), op.block, op.size[1])
+                least, given = decoded(given, last - first - (high - low))
+                yield first + least - low
+            if given:
+                raise ValueError(f"{len(given)} bytes more of least codes than there are of these numbers")
 
 
 def _codes(numbers: np.ndarray, grid: Grid) -> np.ndarray:

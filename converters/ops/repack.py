@@ -10,6 +10,7 @@ import numpy as np
 from ...quant.formats import FORMATS
 
 BLOCK = {"Q4_0": 32, "Q4_1": 32, "Q5_0": 32, "Q5_1": 32, "Q8_0": 32, "TQ2_0": 256, "MXFP4": 32, "NVFP4": 64}
+DECODE = "without --keep-quantized it is decoded to floats"
 # The code of zero, and how many codes there are.
 _MIDDLE = {"Q4_0": (8, 16), "Q5_0": (16, 32), "Q8_0": (128, 256), "TQ2_0": (1, 4), "Q4_1": (0, 16), "Q5_1": (0, 32)}
 
@@ -32,7 +33,7 @@ def blocks(kind: str, numbers: np.ndarray, found: Mapping[str, np.ndarray]) -> n
         zero, count = _MIDDLE[kind]
         shifted = numbers + zero
         if numbers.size and (shifted.min() < 0 or shifted.max() >= count):
-            raise ValueError(f"a whole number beyond those of {kind}: {numbers.min()} to {numbers.max()}")
+            raise ValueError(f"a whole number beyond those of {kind}: {numbers.min()} to {numbers.max()}; {DECODE}")
         codes = shifted.astype(np.uint8).reshape(rows, -1, size)
         d = _float16(found["scales"], rows)
         if kind == "Q8_0":
@@ -100,5 +101,5 @@ def _float16(values: np.ndarray, rows: int) -> np.ndarray:
     wrong = halves.astype(np.float32) != values
     if wrong.any() or not np.isfinite(values).all():
         value = values[wrong | ~np.isfinite(values)][0]
-        raise ValueError(f"the scale {value:.9g} has no place in float16, which blocks of GGUF have")
+        raise ValueError(f"the scale {value:.9g} has no place in float16, which blocks of GGUF have; {DECODE}")
     return np.ascontiguousarray(halves).view(np.uint8).reshape(rows, -1, 2)

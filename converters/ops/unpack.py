@@ -22,6 +22,12 @@ from .grid import Grid, Window
 from .repack import BLOCK, blocks
 
 SHARED = ("scales", "zeros", "biases")
+UNFIT = (  # parts, or fields, that blocks have no place for
+    ("groups", "their columns are in groups out of order (act-order)"), ("columns", "their columns are scaled once more"),
+    ("values", "their codes stand for numbers of a table"), ("scale_values", "their scales are codes themselves"),
+    ("once", "their zeros are no whole numbers"), ("width", "they are packed across rows"),
+    ("anew", "their blocks begin anew with each GPU"), ("floats", "they are floats as they are"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Unpack(Op):
     first   of rows that are part of a matrix, how many are before them
     width   columns of the coded matrix, where its rows are runs of the weight's elements, not rows of it
     after   what every number is multiplied by, in the end
-    symmetric   zeros are the middle of the codes' range
+    symmetric   zeros are the middle of the codes' range, as far as was looked: nothing but `into` goes by it
     used    bits of a code that hold it, where fewer than it has, as is said; 0: all
     into    the GGUF type whose blocks it makes in place of float32
     once    zeros are no whole numbers: what float32 would round twice is computed in float64
@@ -72,17 +78,33 @@ class Unpack(Op):
         codes = dict(self.parts)["codes"]
         return 0 if codes.kind == "I" else 1 << (codes.bits or 8) - 1
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The least of the whole numbers that codes stand for, and the greatest."""
+        codes = dict(self.parts)["codes"]
+        bits = self.used or codes.bits or 8
+        least = 0 if codes.kind == "U" else -(1 << bits - 1)
+        return least, least + (1 << bits) - 1
+
     @cached_property
     def repacked(self) -> Unpack | None:
         """The same into blocks of GGUF that hold the very numbers; None where no type's do. In NVFP4 but for a factor (or
         divisor) of the whole weight, which GGUF keeps in a tensor beside it."""
+        kind, _ = self.blocks
+        return replace(self, into=kind) if kind else None
+
+    @cached_property
+    def blocks(self) -> tuple[str, str]:
+        """The type whose blocks `repacked` makes, and where there is none why not."""
         grids = dict(self.parts)
+        for what, why in UNFIT:
+            if what in grids or getattr(self, what, False):
+                return "", why
         if "codes" not in grids:
-            return None
+            return "", "they are not stored as codes"
+        if self.after != 1:
+            return "", "all of them are scaled once more"
         codes, zeros = grids["codes"], grids.get("zeros")
-        if (self.width or self.once or self.anew or self.after != 1
-                or {"groups", "values", "scale_values", "columns"} & grids.keys()):
-            return None
         bits = self.used or codes.bits or 8
         kind = ""
         if codes.kind == "E2M1":
@@ -96,11 +118,14 @@ class Unpack(Op):
         elif codes.kind in ("U", "U-", "I"):
             reach = bits + (zeros is not None and not self.symmetric)  # bits of a difference
             kind = next((name for most, name in ((4, "Q4_0"), (5, "Q5_0"), (8, "Q8_0")) if reach <= most), "")
-        if not kind or self.size[1] % BLOCK[kind]:
-            return None
+        if not kind:
+            whole = codes.kind in ("U", "U-", "I")
+            return "", f"GGUF has no such {'whole numbers' if whole else 'floats'} of {bits} bits" + " with zeros" * bool(zeros)
+        if self.size[1] % BLOCK[kind]:
+            return "", f"{self.size[1]} columns are no whole blocks of {kind}"
         if self.block[1] % BLOCK[kind] and self.block[1] != self.size[1] and kind != "NVFP4":
-            return None
-        return replace(self, into=kind)
+            return "", f"groups of {self.block[1]} columns are no whole blocks of {kind}"
+        return kind, ""
 
     @property
     def inverse(self) -> Op:

@@ -24,7 +24,7 @@ from ..sources.names import PREFIXES
 from ..sources.packed.tensor import PackedTensor
 from .kept_tensors import read_tensor
 from .outtype import HELD_BY
-from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
+from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_bytes, kept_value
 
 PREFIX = "base_model.model."
 
@@ -67,7 +67,7 @@ class Record:
             self.source.folded[made] = folded
 
     def _keep(self, tensor: StoredTensor) -> bool:
-        room = MAX_KEPT_BYTES - sum(value.data.nbytes for value in self.metadata.values())
+        room = MAX_KEPT_BYTES - sum(len(kept_bytes(value)) for value in self.metadata.values())
         if isinstance(tensor, PackedTensor) or tensor.nbytes > room:
             return False
         self.metadata[KEPT + tensor.name] = kept_value(read_tensor(tensor))

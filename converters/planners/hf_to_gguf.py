@@ -35,14 +35,13 @@ from .kept_tensors import dropped_notes, lost
 from .merged_model import beside_weights
 from .outtype import FILE_TYPE_NUMBERS, OUTTYPES, QUANTIZATION_VERSION, own_type, rounded, target_type
 from .packed_sources import blocks_of, factor_of, jobs_of, parts_of, scale_name, scaled
+from .packed_zeros import tell_symmetry
 from .published import published
 from .quantization import Quantization, choose_types, imatrix_keys, named_type, override, read_imatrix, with_weights
 from .reading import Reading, read
 from .reranker import CLASSIFIER, reranker
 from .residue import residue
 from .silent_tokens import suppressed, unnamed_rows
-
-NOT_KEPT = "decoded all the same: no block holds the numbers as they are stored, or as the architecture has them"
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ class GgufPlanner:
     texts: tuple[str, ...] = ("config.json", "generation_config.json")  # files that the way back needs as they are
 
     def __init__(self, folder: Path, outfile: str | Path | None, options: GgufOptions) -> None:
-        """Reads headers, config and tokenizer files. Raises InputError or UnsupportedError with everything that is wrong."""
+        """Reads headers, config and tokenizer files; where quantized numbers are kept also zeros, and weights whose zeros have
+        no room beside them. Raises InputError or UnsupportedError with everything that is wrong."""
         if options.adapters and options.keep_quantized:
             raise UsageError("weights that adapters are merged into cannot stay as they are stored",
                              hint="Leave out --keep-quantized.")
@@ -97,6 +97,8 @@ class GgufPlanner:
         self.literal = _derived(reading)
         self.tensors = [*(PlannedTensor(n, "F32", v.shape) for n, v in self.literal.items()), *_targets(reading)]
         reading.raise_all()
+        if options.keep_quantized:
+            tell_symmetry(reading)
         self.repacked = _repacked(reading, self.tensors, options.keep_quantized)
         self.scales = {scale_name(name): np.array([factor_of(reading.source(n)) for n in match.hf[0]], np.float32)
                        for match in reading.found.matches for name in match.gguf if self.repacked.get(name) == "NVFP4"}
@@ -232,21 +234,28 @@ class GgufPlanner:
         """The types of tensors whose numbers stay as they are stored: only of the model's own type."""
         own = outtype == "auto" and not self._recipe(outtype)
         if self.options.keep_quantized and not own:
-            raise UsageError("numbers that stay as they are have no other type", found=f"--outtype {outtype}",
+            raise UsageError("what stays as it is stored has types of its own, and no other can be chosen",
+                             found=f"--outtype {outtype}", expected="auto",
                              hint="Leave out --keep-quantized, and the file is made of the exact floats.")
         return self.repacked if own else {}
 
     def _decoded(self, kind: str, repacked: Mapping[str, str] | None = None) -> list[str]:
         """What to say of weights that are stored in other forms than floats; `kind`: the type of the file's matrices."""
         said: dict[str, None] = {}
-        others = []
+        others: dict[str, list[str]] = {}
         for match in self.reading.found.matches:
             into = (repacked or {}).get(match.gguf[0])
             for tensor in (self.reading.source(name) for names in match.hf for name in names[:1]):
                 if isinstance(tensor, PackedTensor):
                     said[f"{tensor.form} kept as {into}, without loss" if into else f"{tensor.form} decoded to {kind}"] = None
-                    others += [] if into else [match.gguf[0]]
-        return [*said, Note(NOT_KEPT, *dict.fromkeys(others))] if others and self.options.keep_quantized else list(said)
+                    if not into:
+                        others.setdefault(self._why_not_kept(match), []).append(match.gguf[0])
+        notes = [Note(f"decoded all the same: {why}", *dict.fromkeys(names)) for why, names in others.items()]
+        return [*said, *notes] if self.options.keep_quantized else list(said)
+
+    def _why_not_kept(self, match: Match) -> str:
+        _, why = blocks_of(match, [self.reading.source(name) for names in match.hf for name in names])
+        return why or "the runtime takes them as floats"
 
     def _file_type(self, outtype: str) -> tuple[str, int]:
         """Name and number of the file type."""
@@ -345,7 +354,7 @@ def _repacked(reading: Reading, tensors: list[PlannedTensor], keep_quantized: bo
     matrices = {t.name for t in tensors if target_type(t.name, t.shape, "BF16")[0] != "F32"}
     out = {}
     for match in reading.found.matches:
-        into = blocks_of(match, [reading.source(name) for names in match.hf for name in names])
+        into, _ = blocks_of(match, [reading.source(name) for names in match.hf for name in names])
         if into == "NVFP4" and (len(match.hf) > 1 or not all(scaled(reading.spec.name, name) for name in match.gguf)
                                 or any(len(reading.source(name).shape) > 2 for name in match.hf[0])):
             continue  # the factor of the whole has no place, or the runtime does not look there

@@ -16,14 +16,14 @@ from ...quant import dequantize, quantize
 from ..errors import InputError
 from ..io.files import read_bytes
 from ..io.tensors import StoredTensor
-from ..io.values import Metadata, ValueType
+from ..io.values import Metadata
 from ..notes import Note
 from ..ops import Crop
 from ..plan.plan import region_bytes
 from ..rules.match import HfMatches, Match
 from ..sources.merged import MergedTensor, read_merged
 from ..sources.packed.tensor import PackedTensor
-from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
+from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_bytes, kept_value
 
 
 def keep(tensors: Mapping[str, StoredTensor], found: HfMatches, source: Source, notes: list[str]) -> Metadata:
@@ -145,7 +145,10 @@ def kept_pieces(metadata: Metadata, file: Path, name: str, kept: Mapping[str, An
     whole = region_bytes(dtype, shape)
     step = whole // shape[0] if shape and shape[0] else whole
     runs = kept["rows"] if kept["rows"] is not None else [[0, shape[0] if shape else 1]]
-    data = np.asarray(value.data).tobytes() if value is not None and value.item_type is ValueType.UINT8 else b""
+    try:
+        data = kept_bytes(value)
+    except ValueError:
+        data = b""
     if len(data) != sum(stop - start for start, stop in runs) * step:
         raise InputError(f"{KEPT}{name} does not hold what ggufx.source says", file=file)
     pieces = []

@@ -3,6 +3,9 @@
 Blocks hold codes and scales (`ops.Pack`); whatever else a checkpoint stores of a weight is small, and kept. `ggufx.source`
 says of every GGUF tensor in which stored form its weights were, `packed`, an index into `packings`; `beside` are tensors that
 belong to no weight. All of it is used or none: a checkpoint that is packed in part only has no honest quantization_config.
+
+Zeros are kept as they are where there is room for all of them. Else the blocks tell them, but for what `ops.least_codes` keeps:
+nothing of most groups, which the whole checkpoint must be read to see.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -21,86 +23,27 @@ from ..errors import InputError
 from ..io.files import Reader
 from ..io.gguf import GgufFile
 from ..io.tensors import StoredTensor
-from ..io.values import Metadata, ValueType
-from ..ops import Each, Op, Pack, Unpack, op_from_json
-from ..ops.pack import determined
+from ..io.values import Metadata
+from ..ops import Each, Op, Pack
 from ..plan.plan import region_bytes
 from ..rules.match import Match
 from ..sources.packed.tensor import PackedTensor
-from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_value
+from .own_keys import KEPT, MAX_KEPT_BYTES, Source, kept_bytes, kept_value
 from .packed_sources import stored_of
+from .packed_zeros import NoRoom, NoWayBack, joined, least_codes, taken_apart
+from .packing import Packing, fits, packing_of
 from .reading import Reading
 
 KEY = "packed."  # behind KEPT: the bytes of small parts, each content once
-MAX_PADDING = 32  # numbers: AWQ's rows of scales end with whole words of zeros
-
-
-@dataclass(frozen=True)
-class Packing:
-    """A stored form: `op` makes blocks of it, of each of `count` matrices where it is a stack; `parts`: role, template of the
-    name, element type, shape of every stored array."""
-
-    op: Unpack
-    count: int | None
-    parts: tuple[tuple[str, str, str, tuple[int, ...]], ...]
-
-    @cached_property
-    def kinds(self) -> dict[str, str]:
-        """Element types by role."""
-        return {role: kind for role, _, kind, _ in self.parts}
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        """Bytes by role."""
-        return {role: region_bytes(kind, shape) for role, _, kind, shape in self.parts}
-
-    @cached_property
-    def made(self) -> tuple[str, ...]:
-        """The roles of the arrays that blocks hold."""
-        return determined(self.op, self.kinds)
-
-    @cached_property
-    def pack(self) -> Pack:
-        """What makes these arrays, where no zeros have to be known."""
-        pack = Pack(self.op, self.made, tuple(self.kinds[role] for role in self.made))
-        padding = tuple(self._padding(role, shape) for role, shape in zip(self.made, pack.shape([self.shape]), strict=True))
-        return replace(pack, padding=padding) if any(padding) else pack
-
-    def _padding(self, role: str, shape: tuple[int, ...]) -> int:
-        """Numbers behind those of each row of scales that blocks hold; 0 where what is stored is no matrix so padded."""
-        stored = next(shape for name, _, _, shape in self.parts if name == role)
-        if role != "scales" or dict(self.op.parts)[role].turned or stored[:-1] != shape[:-1]:
-            return 0
-        more = stored[-1] - shape[-1] // ELEMENT_TYPES[self.kinds[role]].width
-        return more if 0 < more < MAX_PADDING else 0
-
-    def padded_with_zeros(self, role: str, content: bytes) -> bool:
-        """Whether there is nothing else behind the numbers of each row of an array that blocks hold."""
-        pad = dict(zip(self.made, self.pack.padding, strict=False)).get(role, 0) * ELEMENT_TYPES[self.kinds[role]].width
-        shape = next(shape for name, _, _, shape in self.parts if name == role)
-        return not pad or not np.frombuffer(content, np.uint8).reshape(prod(shape[:-1]), -1)[:, -pad:].any()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of a weight."""
-        return self.op.size if self.count is None else (self.count, *self.op.size)
-
-    @property
-    def fits(self) -> bool:
-        """Whether what comes out of blocks is what was stored: padding does not come back."""
-        shapes = self.pack.shape([self.shape])
-        return bool(shapes) and [self.sizes[role] for role in self.made] == [prod(shape) for shape in shapes]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"op": self.op.to_json(), "count": self.count, "parts": [list(part) for part in self.parts]}
+LEAST = "least codes"  # what is kept of zeros that are made of blocks, beside the roles of what is stored
 
 
 class _Room:
-    """Contents that are kept, each once, as long as there is room. `read`: what reads them; `kinds`: bytes by the last word of
-    the names that they have."""
+    """Contents that are kept, each once, as long as there is room. `read`: what reads them; `most`: bytes of one that is read;
+    `kinds`: bytes by the last word of the names that they have."""
 
     def __init__(self, room: int, read: Reader) -> None:
-        self.left, self.read, self.numbers = room, read, dict[bytes, int]()
+        self.most, self.left, self.read, self.numbers = room, room, read, dict[bytes, int]()
         self.kinds = dict[str, int]()
 
     def add(self, content: bytes | None, name: str, size: int) -> int:
@@ -110,8 +53,8 @@ class _Room:
         kind = name.rpartition(".")[2]
         self.kinds[kind] = self.kinds.get(kind, 0) + size
         if content is None or len(content) > self.left:
-            raise NoWayBack(f"what blocks do not hold, {max(self.kinds, key=lambda k: self.kinds[k])} above all, is beyond "
-                            f"the {MAX_KEPT_BYTES >> 20} MiB that a file keeps beside them")
+            raise NoRoom(f"what blocks do not hold, {max(self.kinds, key=lambda k: self.kinds[k])} above all, is beyond "
+                         f"the {MAX_KEPT_BYTES >> 20} MiB that a file keeps beside them")
         self.left -= len(content)
         self.numbers[content] = len(self.numbers)
         return self.numbers[content]
@@ -121,33 +64,35 @@ class _Room:
                 for content, number in self.numbers.items()}
 
 
-class NoWayBack(Exception):
-    """Weights cannot come back as they were stored: the first reason, for people."""
-
-
 def record(reading: Reading, repacked: Mapping[str, str], source: Source, taken: int) -> Metadata:
     """Tells `source` how the weights were stored, where all that were packed are repacked and the rest has room; the
-    key-values that it refers to. `taken`: bytes that are kept already. Raises NoWayBack."""
+    key-values that it refers to. `taken`: bytes that are kept already. Raises NoWayBack, or NotSeen."""
     with Reader() as read:
-        return _record(reading, repacked, source, _Room(MAX_KEPT_BYTES - taken, read))
+        try:
+            return _record(reading, repacked, source, _Room(MAX_KEPT_BYTES - taken, read), {})
+        except NoRoom:
+            if not (least := least_codes(reading.source(name) for match in reading.found.matches for part in match.hf
+                                         for name in part)):
+                raise
+        return _record(reading, repacked, source, _Room(MAX_KEPT_BYTES - taken, read), least)
 
 
-def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room: _Room) -> Metadata:
+def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room: _Room, least: Mapping[str, bytes]) -> Metadata:
+    """As `record`; `least`: what is kept of zeros that are made of blocks, of weights."""
     packings: dict[Packing, int] = {}
-    packed: dict[str, list[Any]] = {}
+    weights: dict[str, list[list[StoredTensor]]] = {}
     for match in reading.found.matches:
-        weights = [[reading.source(name) for name in names] for names in match.hf]
-        if not any(isinstance(t, PackedTensor) for names in weights for t in names):
-            continue
-        if match.gguf[0] not in repacked:
-            first = next(t for names in weights for t in names if isinstance(t, PackedTensor))
-            raise NoWayBack(f"no block holds the {first.form} numbers of {first.name} as it is stored")
-        packed[match.gguf[0]] = [_recorded(names, packings, room) for names in weights]
+        each = [[reading.source(name) for name in names] for names in match.hf]
+        if first := next((t for names in each for t in names if isinstance(t, PackedTensor)), None):
+            if match.gguf[0] not in repacked:
+                raise NoWayBack(f"no block holds the {first.form} numbers of {first.name} as it is stored")
+            weights[match.gguf[0]] = each
+    packed = {made: [_recorded(names, packings, room, least) for names in each] for made, each in weights.items()}
     if not packed:
         return {}
     beside = {}
     for tensor in reading.checkpoint.beside.values():
-        number = room.add(_content(tensor, room.read) if tensor.nbytes <= room.left else None, tensor.name, tensor.nbytes)
+        number = room.add(_content(tensor, room.read) if tensor.nbytes <= room.most else None, tensor.name, tensor.nbytes)
         beside[tensor.name] = [tensor.type, list(tensor.shape), number]
     stored = (part for t in reading.checkpoint.tensors.values() for part in stored_of(t))
     files = dict.fromkeys(part.file for part in (*stored, *reading.checkpoint.beside.values()))
@@ -157,37 +102,26 @@ def _record(reading: Reading, repacked: Mapping[str, str], source: Source, room:
     return room.metadata()
 
 
-def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room) -> list[Any]:
+def _recorded(weights: list[StoredTensor], packings: dict[Packing, int], room: _Room, least: Mapping[str, bytes]) -> list[Any]:
     """Number of the stored form of these, which is one and the same, and numbers of kept contents by role."""
     tensors = [t for t in weights if isinstance(t, PackedTensor)]
-    (first, *others) = [_packing(t) for t in tensors] or [None]
+    (first, *others) = [packing_of(t, t.name in least) for t in tensors] or [None]
     if first is None or len(tensors) < len(weights) or any(other != first for other in others) or not first.fits:
         raise NoWayBack(f"blocks do not tell all of how {weights[0].name} is stored")
     kept, made = {}, first.made
     for number, (role, _, kind, shape) in enumerate(first.parts):
         if role in made:
-            if any(first.pack.padding) and not all(first.padded_with_zeros(role, _content(t.stored[number][1], room.read))
-                                                   for t in tensors):
+            if (role == "scales" and any(first.pack.padding)
+                    and not all(first.padded_with_zeros(role, _content(t.stored[number][1], room.read)) for t in tensors)):
                 raise NoWayBack(f"blocks do not tell what lies behind the rows of {tensors[0].stored[number][1].name}")
             continue
         size = region_bytes(kind, shape)
-        content = _contents((t.stored[number][1] for t in tensors), room.left, room.read) if size <= room.left else None
+        content = _contents((t.stored[number][1] for t in tensors), room.most, room.read) if size <= room.most else None
         kept[role] = room.add(content, tensors[0].stored[number][1].name, size * len(tensors))
+    if first.derived and any(least[t.name] for t in tensors):
+        content = joined([least[t.name] for t in tensors])
+        kept[LEAST] = room.add(content, dict(tensors[0].stored)["zeros"].name, len(content))
     return [packings.setdefault(first, len(packings)), kept]
-
-
-def _packing(tensor: PackedTensor) -> Packing | None:
-    """The stored form of a weight; None where no blocks are made of it, or its files say more of it than they hold."""
-    op = tensor.op.repacked
-    if op is None or tensor.flat or not tensor.returns:
-        return None
-    module = tensor.name.removesuffix(".weight")
-    parts = []
-    for role, part in tensor.stored:
-        whole = part.name.startswith(tensor.name)
-        rest = part.name.removeprefix(tensor.name if whole else module)
-        parts.append((role, ("{w}" if whole else "{m}") + rest, part.type, part.shape))
-    return Packing(op, tensor.count, tuple(parts))
 
 
 def _contents(tensors: Iterable[StoredTensor], room: int, read: Reader) -> bytes | None:
@@ -263,6 +197,9 @@ class OriginalPacking:
 
     def _op(self, match: Match, part: int, number: int) -> Pack:
         packing, kept = self.forms[match.gguf[0]][part]
+        if packing.derived and LEAST in kept:
+            least = taken_apart(kept[LEAST], self.matrices[match.gguf[0]])[number]
+            return replace(packing.pack, least=base64.b64encode(least).decode())
         if "zeros" not in kept or "zeros" not in dict(packing.op.parts):
             return packing.pack
         zeros = _zeros(packing, self._content(match, part, number, "zeros"), packing.kinds["zeros"]).astype("<i2")
@@ -292,7 +229,7 @@ def original_packing(model: GgufFile, own: Source, matches: Iterable[Match]) -> 
     by_name = {match.gguf[0]: match for match in matches}
     types = {name: tensor.type for name, tensor in model.tensors.items()}
     try:
-        packings = [_sound(data) for data in own.packings]
+        packings = [Packing.from_json(data) for data in own.packings]
         forms = {name: [(packings[number], {role: _kept(model, k) for role, k in kept.items()}) for number, kept in parts]
                  for name, parts in own.packed.items()}
         if any(types.get(name) != packing.op.into for name, parts in forms.items() for packing, _ in parts):
@@ -303,7 +240,7 @@ def original_packing(model: GgufFile, own: Source, matches: Iterable[Match]) -> 
             _check(by_name[name], parts, matrices[name])
         for name, (kind, shape, number) in own.beside.items():
             content = _kept(model, number)
-            _fits(region_bytes(kind, tuple(shape)) == len(content))
+            fits(region_bytes(kind, tuple(shape)) == len(content))
             found.keep(name, kind, tuple(shape), content)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError("ggufx.source is damaged: how the weights were stored", file=model.path,
@@ -311,36 +248,18 @@ def original_packing(model: GgufFile, own: Source, matches: Iterable[Match]) -> 
     return found
 
 
-def _fits(holds: bool) -> None:
-    if not holds:
-        raise ValueError("does not fit")
-
-
-def _sound(data: Mapping[str, Any]) -> Packing:
-    """A packing whose op repacks what its parts are, and whose parts have the sizes that the op gives them."""
-    op, count = op_from_json(data["op"]), data["count"]
-    _fits(isinstance(op, Unpack) and op.sound and (count is None or (type(count) is int and count > 0)))
-    parts = tuple((role, template, kind, tuple(shape)) for role, template, kind, shape in data["parts"])
-    _fits(isinstance(op, Unpack) and replace(op, into="").repacked == op)
-    for role, template, kind, shape in parts:
-        _fits(isinstance(role, str) and template[:3] in ("{w}", "{m}") and template.isprintable() and kind in ELEMENT_TYPES)
-        _fits(all(type(n) is int and n >= 0 for n in shape))
-    _fits(isinstance(op, Unpack) and len({p[0] for p in parts}) == len(parts) and len({p[1] for p in parts}) == len(parts))
-    packing = Packing(op, count, parts)  # type: ignore[arg-type]
-    _fits(packing.fits)
-    return packing
-
-
 def _check(match: Match, parts: list[tuple[Packing, dict[str, bytes]]], matrices: int) -> None:
-    _fits(len(parts) == len(match.hf))
+    fits(len(parts) == len(match.hf))
     for packing, kept in parts:
-        _fits(kept.keys() == {p[0] for p in packing.parts} - set(packing.made))
-        _fits(all(len(content) in (packing.sizes[role], packing.sizes[role] * matrices) for role, content in kept.items()))
+        fits(kept.keys() - {LEAST} == {p[0] for p in packing.parts} - set(packing.made))
+        fits(all(len(content) in (packing.sizes[role], packing.sizes[role] * matrices)
+                  for role, content in kept.items() if role != LEAST))
+        if LEAST in kept:
+            fits(packing.derived)
+            taken_apart(kept[LEAST], matrices)
         if "zeros" in kept and "zeros" in dict(packing.op.parts):
             _zeros(packing, kept["zeros"][: packing.sizes["zeros"]], packing.kinds["zeros"])
 
 
 def _kept(model: GgufFile, number: int) -> bytes:
-    value = model.metadata[f"{KEPT}{KEY}{int(number)}"]
-    _fits(value.item_type is ValueType.UINT8)
-    return np.asarray(value.data).tobytes()
+    return kept_bytes(model.metadata[f"{KEPT}{KEY}{int(number)}"])

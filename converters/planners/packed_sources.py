@@ -115,12 +115,12 @@ def scaled(architecture: str, weight: str) -> bool:
     return role in SCALED and (not role.startswith("ffn") or architecture in SCALED[role])
 
 
-def blocks_of(match: Match, sources: Iterable[StoredTensor]) -> str | None:
-    """The type in whose blocks a rule's weights can be repacked without loss, for rules that move whole rows only."""
+def blocks_of(match: Match, sources: Iterable[StoredTensor]) -> tuple[str, str]:
+    """The type in whose blocks a rule's weights can be repacked without loss, for rules that move whole rows only; where there
+    is none, why not."""
+    found = dict(tensor.op.blocks if isinstance(tensor, PackedTensor) else ("", "not all are quantized") for tensor in sources)
+    if "" in found:
+        return "", found[""]
     if match.rule.type or match.rule.emits or not all(op.on_blocks for op in match.ops):
-        return None
-    found = set()
-    for tensor in sources:
-        repacked = tensor.op.repacked if isinstance(tensor, PackedTensor) else None
-        found.add(repacked.into if repacked else None)
-    return found.pop() if len(found) == 1 else None
+        return "", "the architecture has them in another form"
+    return (next(iter(found)), "") if len(found) == 1 else ("", "they go into one tensor, and are stored in several forms")

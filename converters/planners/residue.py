@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import InputError
 from ..io.values import Metadata, string
 from ..sources.names import PREFIXES
@@ -17,9 +15,10 @@ from ..tokenizer.own_keys import residue as tokenizer_own_keys
 from ..tokenizer.own_keys import residue_with_template
 from ..tokenizer.to_gguf import TokenizerResult
 from .kept_tensors import keep
-from .original_packing import NoWayBack, record
-from .own_keys import Source, json_value
+from .original_packing import record
+from .own_keys import Source, json_value, kept_bytes
 from .packed_sources import stored_of
+from .packed_zeros import NotSeen, NoWayBack
 from .reading import Reading
 
 NO_WAY_BACK = "gguf-to-hf will make floats of this file: {}"
@@ -60,9 +59,11 @@ def residue(reading: Reading, tokens: TokenizerResult, repacked: Mapping[str, st
         return own | {True: own[False]}
     packing: Metadata = {}
     try:
-        packing = record(reading, repacked, source, sum(int(np.asarray(value.data).nbytes) for value in kept.values()))
+        packing = record(reading, repacked, source, sum(len(kept_bytes(value)) for value in kept.values()))
     except NoWayBack as why:
         reading.notes.append(NO_WAY_BACK.format(why))
+    except NotSeen as why:
+        reading.notes.append(f"whether gguf-to-hf makes the same files of this file again is not known yet: {why}")
     if source.packed:
         stored = [part for t in checkpoint.tensors.values() for part in stored_of(t)]
         source.record_files({t.name: t for t in (*stored, *checkpoint.beside.values())}, index)

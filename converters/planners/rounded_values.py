@@ -16,11 +16,11 @@ from ..errors import InputError
 from ..io.files import open_regular, read_at
 from ..io.gguf import GgufFile
 from ..io.tensors import StoredTensor
-from ..io.values import Metadata, ValueType
+from ..io.values import Metadata
 from ..notes import Note
 from ..ops import Restore
 from ..sources.packed.tensor import PackedTensor
-from .own_keys import MAX_KEPT_BYTES, kept_value
+from .own_keys import MAX_KEPT_BYTES, kept_bytes, kept_value
 from .reading import Reading
 
 KEY = "ggufx.rounded."
@@ -90,7 +90,10 @@ def restore(model: GgufFile, tensors: Sequence[tuple[str, int]]) -> tuple[Restor
         return ()
     texts = []
     for (name, size), value in zip(tensors, kept, strict=True):
-        data = np.asarray(value.data) if value is not None and value.item_type is ValueType.UINT8 else np.empty(0, np.uint8)
+        try:
+            data = np.frombuffer(kept_bytes(value), np.uint8)
+        except ValueError:
+            data = np.empty(0, np.uint8)
         places = data[: len(data) // 2]
         if value is not None and (len(data) % 8 or not len(data) or int(places.view("<u4").max()) >= size):
             raise InputError(f"{KEY}{name} does not fit the tensor", file=model.path, expected=f"places among {size}")

@@ -201,6 +201,20 @@ def scale_once(codes, table, scales, zeros, first, height, width, out):
                 line[c] = np.float32((np.float64(line[c]) - zero) * scale)
 
 
+@kernel
+def spans(numbers, width, least, greatest):
+    """The least and the greatest of every `width` numbers of a row, the last ones fewer: int16 or uint8 [n, m] -> int16
+    [n, runs]."""
+    rows, cols = numbers.shape
+    for r in range(rows):
+        row = numbers[r]
+        for run in range(least.shape[1]):
+            low, high = row[run * width], row[run * width]
+            for c in range(np.uintp(run * width), np.uintp(min(run * width + width, cols))):
+                low, high = min(low, row[c]), max(high, row[c])
+            least[r, run], greatest[r, run] = low, high
+
+
 def warmup() -> None:
     """Compile them all, for the types that they are called with."""
     bytes_, floats = np.zeros((1, 4), np.uint8), np.zeros((1, 4), np.float32)
@@ -211,6 +225,8 @@ def warmup() -> None:
         unmask(np.zeros((1, 1), np.uint8), np.zeros(4, kind), np.zeros(1, np.int64), np.zeros((1, 4), kind))
     for kind in (np.uint8, np.uint32):
         unpack_rows(np.zeros((1, 4), kind), 4, 1, np.arange(2), np.zeros((2, 4), np.uint8))
+    for kind in (np.uint8, np.int16):
+        spans(np.zeros((1, 4), kind), 4, *np.zeros((2, 1, 1), np.int16))
     unpack_shuffled(bytes_, np.arange(8), np.zeros((1, 1, 8), np.uint8))
     unpack(bytes_, 4, False, np.zeros((1, 8), np.uint8))
     scale_codes(bytes_, table, floats, none, 0, 1, 1, out)

@@ -10,12 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ggufx.cli.exit import ExitStatus
 from ggufx.cli.main import app
 from ggufx.cli.options import byte_size
 from typer.testing import CliRunner
 from zoo.adapters import make_adapter
+from zoo.changed import change_gguf
 
 
 def ggufx(*arguments: object, **options) -> subprocess.CompletedProcess:
@@ -173,6 +175,19 @@ def test_inspect_shows_all(zoo, gguf: Path):
     folder = json.loads(ggufx("inspect", zoo("llama"), "--json").stdout)
     assert folder["config"]["architectures"] == ["LlamaForCausalLM"]
     assert len(folder["tensors"]) == 21
+
+
+def test_inspect_cuts_the_bytes_that_a_file_keeps(gguf: Path, tmp_path: Path):
+    from ggufx.converters.planners.own_keys import kept_value
+
+    long = change_gguf(gguf, tmp_path / "a.gguf", None, lambda keys: keys.update({"ggufx.kept.x": kept_value(np.zeros(9999))}))
+    (row,) = (line for line in ggufx("inspect", long).stdout.splitlines() if line.startswith("ggufx.kept.x"))
+    assert "string[1]" in row
+    assert row.endswith("AAA... (106656 characters)']")
+    assert len(row) < 300
+    document = json.loads(ggufx("inspect", long, "--json").stdout)["metadata"]["ggufx.kept.x"]
+    assert len(document["value"]["first"][0]) < 200
+    assert len(json.loads(ggufx("inspect", long, "--get", "ggufx.kept.x").stdout)[0]) == 106656
 
 
 def test_quantize(zoo, tmp_path: Path):

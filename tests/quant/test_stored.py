@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from ggufx.converters.ops import Grid
 from ggufx.converters.ops.code_values import values_of
+from ggufx.converters.ops.least_codes import spans
 from ggufx.quant.cpu import stored
 
 KERNELS = (stored.unpack, stored.unpack_shuffled, stored.unpack_rows, stored.turn, stored.scale_codes, stored.scale_columns,
-           stored.scale_and_shift, stored.scale_once)
+           stored.scale_and_shift, stored.scale_once, stored.spans)
 
 
 def test_warmup_compiles_what_conversions_call():
@@ -32,7 +33,22 @@ def test_warmup_compiles_what_conversions_call():
          [np.zeros((2, 32), np.uint16), floats]),
     ):
         op.forward(arrays)
+    for kind in (np.uint8, np.int16):
+        spans(iter([np.zeros((8, 32), kind)[:5], np.zeros((3, 32), kind)]), (1, 20), 32)
     assert {kernel.__name__: list(kernel.signatures) for kernel in KERNELS} == before
+
+
+@pytest.mark.parametrize("block", [(1, 32), (1, 24), (5, 100), (3, 7), (11, 1)])
+def test_spans_of_groups(block: tuple[int, int]):
+    """Groups at the ends are smaller; rows come in runs that know nothing of groups."""
+    numbers = np.random.default_rng(1).integers(-40, 40, (11, 100)).astype(np.int16)
+    tops, sides = range(0, 11, block[0]), range(0, 100, block[1])
+    groups = [[numbers[r : r + block[0], c : c + block[1]] for c in sides] for r in tops]
+    for kind, shift in ((np.int16, 0), (np.uint8, 40)):
+        runs = np.split((numbers + shift).astype(kind), (4, 7))
+        least, greatest = spans(iter(runs), block, 100)
+        assert (least - shift).tolist() == [[int(group.min()) for group in row] for row in groups]
+        assert (greatest - shift).tolist() == [[int(group.max()) for group in row] for row in groups]
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

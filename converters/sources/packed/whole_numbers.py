@@ -15,7 +15,7 @@ from ...ops import Grid
 from .tensor import PackedTensor, Parts
 
 WORD = 32  # bits
-MAX_ZEROS = 1 << 24  # bytes
+ZEROS = 1 << 24  # bytes of them that are looked at together
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)  # which of a word's eight outputs each nibble is, the lowest first
 PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2), 7: (4, 2, 1)}  # of GPTQModel's gptq_p; 2, 4 and 8 bits are one plane
 LANES, RUN = 4, 64  # AWQ for fast products of vectors: so many columns of four rows lie together
@@ -127,8 +127,8 @@ def _format(parts: Parts) -> str:
 
 
 def _plain_zeros(parts: Parts, grid: Grid) -> tuple[bool, bool]:
-    """Whether zeros are stored as they are, and whether they are symmetric: then they show it, whatever the label, being half
-    the range. `grid`: how a row of them is stored."""
+    """Whether zeros are stored as they are, and whether they are symmetric by their first row: then they show it, whatever the
+    label, being half the range. `grid`: how a row of them is stored."""
     words, first = _first_zeros(parts, grid)
     packing = str(parts.declared.get("packing_format") or parts.declared.get("backend") or "")
     label = _format(parts) in ("gptq_v2", "gptq_p") or packing in ("auto_round", "auto_round:gptqmodel")
@@ -149,12 +149,13 @@ def _first_zeros(parts: Parts, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _repeated(parts: Parts, first: np.ndarray) -> bool:
-    """Whether all rows of zeros are as the first; of very many, that is not looked at."""
+    """Whether all rows of zeros are as the first."""
     zeros = parts.stored["zeros"]
-    if zeros.nbytes > MAX_ZEROS:
-        return True
-    every = np.frombuffer(parts.read(zeros.file, zeros.offset, zeros.nbytes), "<u4")
-    return bool((every.reshape(-1, first.size) == first).all())
+    for start in range(0, zeros.nbytes, step := max(ZEROS // first.nbytes, 1) * first.nbytes):
+        some = parts.read(zeros.file, zeros.offset + start, min(step, zeros.nbytes - start))
+        if (np.frombuffer(some, "<u4").reshape(-1, first.size) != first).any():
+            return False
+    return True
 
 
 def awq(parts: Parts) -> PackedTensor:
@@ -170,8 +171,7 @@ def awq(parts: Parts) -> PackedTensor:
         if _matrix(parts, "zeros") != (groups, words):
             raise parts.unfit("zeros", [groups, words])
         more = [("zeros", packing)]
-        held, first = _first_zeros(parts, packing)
-        symmetric = bool((first == 8).all()) and _repeated(parts, held)
+        symmetric = bool((_first_zeros(parts, packing)[1] == 8).all())
     codes = packing if more else replace(packing, kind="U-")
     return parts.made("AWQ int4", (rows, cols), (1, cols // groups), ("codes", codes), ("scales", Grid(turned=True)), *more,
                       symmetric=symmetric)

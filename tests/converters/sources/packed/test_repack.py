@@ -17,7 +17,8 @@ from zoo.proof import runtime
 
 import ggufx
 
-from .test_hub_models import nvfp4
+from .test_fp8 import shaped
+from .test_hub_models import nf4, nvfp4
 from .test_whole_numbers import awq, gptq, settings
 
 
@@ -115,6 +116,7 @@ def test_a_scale_that_float16_does_not_hold_is_an_error(change, message: str, zo
     with pytest.raises(GgufxError, match=message) as caught:
         ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
     assert "blk." in str(caught.value)
+    assert "without --keep-quantized it is decoded" in str(caught.value)
     assert not (tmp_path / "a.gguf").exists()
     ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
 
@@ -157,10 +159,31 @@ def test_what_no_block_holds_is_decoded(zoo, tmp_path: Path):
     packed, _ = pair(zoo("llama"), tmp_path, gptq(order=True), settings(sym=False, desc_act=True))
     plan = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True)
     assert "GPTQ int4 decoded to F16" in plan.notes
-    assert sum("decoded all the same" in note and "blk.0.attn_q.weight" in note for note in plan.notes) == 1
+    assert sum("decoded all the same: their columns are in groups out of order" in note and "blk.0.attn_q.weight" in note
+               for note in plan.notes) == 1
     assert "decoded all the same" not in str(ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", dry_run=True).notes)
-    with pytest.raises(GgufxError, match="have no other type"):
+    with pytest.raises(GgufxError, match="has types of its own"):
         ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, outtype="q4_k_m")
+
+
+WHY = {
+    "FP8": ("llama", shaped(("out",), "{m}.weight_scale"), {}, "GGUF has no such floats of 8 bits"),
+    "NF4": ("llama", nf4, {}, "their codes stand for numbers of a table"),
+    "8 bits with zeros": ("llama", gptq(8), settings(8, sym=False), "GGUF has no such whole numbers of 8 bits with zeros"),
+    "groups": ("llama", gptq(group=16), settings(group=16, sym=False), "groups of 16 columns are no whole blocks of Q5_0"),
+    "one expert of another form": ("qwen3moe", lambda m, w: gptq(8 if ".0.mlp.experts.1.up" in m else 4, sym=True)(m, w),
+                                   settings(sym=True), "they go into one tensor, and are stored in several forms"),
+}
+
+
+@pytest.mark.parametrize("case", WHY)
+def test_why_weights_are_decoded_all_the_same_is_said(case: str, zoo, tmp_path: Path):
+    model, change, declared, why = WHY[case]
+    packed, _ = pair(zoo(model), tmp_path, change, declared)
+    notes = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes
+    (said,) = (note for note in notes if note.startswith("decoded all the same"))
+    assert said.startswith(f"decoded all the same: {why}")
+    assert "blk.0.ffn_up" in said or "more" in said
 
 
 def divided(module: str, w: torch.Tensor):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ggufx.converters.errors import GgufxError
 from ggufx.converters.io.gguf import read_gguf_model
+from ggufx.converters.io.values import Metadata, ValueType, array
+from ggufx.converters.planners.own_keys import kept_bytes
 from safetensors.torch import load_file, save_file
+from zoo.changed import change_gguf
 from zoo.packed import hashes, pair
 
 import ggufx
@@ -54,6 +58,20 @@ def test_the_same_files_come_back(case: str, zoo, tmp_path: Path):
     plan = ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back", dry_run=True)
     assert any("come back as they were stored" in note for note in plan.notes)
     ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back", max_memory=1 << 14)
+    assert hashes(tmp_path / "back") == hashes(packed)
+
+
+def test_files_that_keep_arrays_of_bytes_are_read(zoo, tmp_path: Path):
+    """As ggufx wrote them before base64."""
+    packed, _ = pair(zoo("llama"), tmp_path, gptq(), settings(sym=False))
+    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
+
+    def older(keys: Metadata) -> None:
+        kept = [key for key in keys if key.startswith("ggufx.kept.")]
+        keys.update({key: array(ValueType.UINT8, np.frombuffer(kept_bytes(keys[key]), np.uint8)) for key in kept})
+        assert kept
+    change_gguf(tmp_path / "a.gguf", tmp_path / "b.gguf", None, older)
+    ggufx.gguf_to_hf(tmp_path / "b.gguf", tmp_path / "back")
     assert hashes(tmp_path / "back") == hashes(packed)
 
 
@@ -110,11 +128,11 @@ def test_what_does_not_come_back_packed_comes_back_as_floats(case: str, zoo, tmp
 
 
 def test_what_is_too_much_to_keep_is_said_ahead(zoo, tmp_path: Path, monkeypatch):
-    """Zeros of whole models are beyond what a file keeps beside its tensors; once, whatever the number of outputs."""
+    """Where blocks tell too little of zeros for what a file keeps beside its tensors; once, whatever the number of outputs."""
     from ggufx.converters.planners import original_packing
     packed, _ = pair(zoo("llama"), tmp_path, gptq(g_idx="no"), settings(sym=False))
     assert "will make floats" not in str(ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes)
-    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", 100)
+    monkeypatch.setattr(original_packing, "MAX_KEPT_BYTES", 20)
     notes = ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True, dry_run=True).notes
     (why,) = (note for note in notes if "will make floats of this file" in note)
     assert "qzeros above all, is beyond the" in why
@@ -131,19 +149,6 @@ def test_quantized_once_more_it_comes_back_as_floats(zoo, tmp_path: Path):
     assert not any("scale" in name for name in load_file(tmp_path / "back/model.safetensors"))
 
 
-def test_zeros_beyond_those_that_showed_symmetry(zoo, tmp_path: Path):
-    """The first group's are half the range, another's are not: nothing is made that would not come back."""
-    def change(module: str, w: torch.Tensor):
-        made = gptq(sym=True)(module, w)
-        if made and module.endswith("0.mlp.up_proj"):
-            made[0][f"{module}.qzeros"][1, 0] += 1
-        return made
-    packed, _ = pair(zoo("llama"), tmp_path, change, settings(sym=True))
-    with pytest.raises(GgufxError, match="zeros that are not 8, the middle of"):
-        ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
-    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf")
-
-
 DAMAGE = {
     "op": lambda s: s["packings"][0]["op"].update(size=[1 << 50, 32]),
     "kind": lambda s: s["packings"][0]["op"].update(into="Q8_0"),
@@ -155,6 +160,8 @@ DAMAGE = {
     "padding": lambda s: s["packings"][0]["parts"][1].__setitem__(3, [1 << 40, 1 << 40]),
     "type": lambda s: s["packings"][0]["parts"][0].__setitem__(2, "Q4_0"),
     "number": lambda s: s["packed"].update({n: [[99, {}]] for n in s["packed"]}),
+    "derived": lambda s: s["packings"][0].update(derived=1),
+    "least codes": lambda s: s["packed"].update({n: [[0, {"least codes": 0}]] for n in s["packed"]}),
     "content": lambda s: s["packed"].update({n: [[0, {"groups": 77}]] for n in s["packed"]}),
     "beside": lambda s: s.update(beside={"x": ["F32", [1 << 60], 0]}),
 }  # fmt: skip
