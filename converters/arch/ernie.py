@@ -51,7 +51,7 @@ def last_block(config: Config) -> int:
 
 SHARED_LENGTH = "expert_shared_feed_forward_length"
 BIAS = R("blk.{b}.exp_probs_b.bias", L + "mlp.moe_statics.e_score_correction_bias",
-         Reshape((1, "expert_count"), (1, "expert_count")), need=False, shape="1 expert_count", hf_dtype="F32")
+         Reshape((1, "expert_count"), (1, "expert_count")), need=False, hf_dtype="F32")
 MTP = tuple(Template(f"model.mtp_{name}.weight") for name in (
     "emb_norm.{b}", "hidden_norm.{b}", "linear_proj.{b}", *(f"block.{{b}}.{part}" for part in (
         "input_layernorm", "post_attention_layernorm", *(f"self_attn.{p}_proj" for p in "qkvo"),

@@ -54,8 +54,7 @@ def rows_by_block(delta: str, latent: str) -> Callable[[Hparams], list[int]]:
 
 def conv(part: str) -> TensorRule:
     return R(f"blk.{{b}}.ssm_conv1d_{part}.weight", f"{A}{part}_conv1d.weight",
-             Reshape(("delta_rows", 1, "ssm.conv_kernel"), (1, "delta_rows", 1, "ssm.conv_kernel")),
-             shape="delta_rows 1 ssm.conv_kernel", type="F32")
+             Reshape(("delta_rows", 1, "ssm.conv_kernel"), (1, "delta_rows", 1, "ssm.conv_kernel")), type="F32")
 
 
 def gate(letter: str, module: str = "") -> tuple[TensorRule, ...]:

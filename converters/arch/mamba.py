@@ -38,7 +38,7 @@ def conv(hf: str, rows: str) -> tuple[TensorRule, ...]:
     """A convolution of each row with the last few steps."""
     return (
         R("blk.{b}.ssm_conv1d.weight", hf + "weight", Reshape((rows, 1, "ssm.conv_kernel"), (rows, "ssm.conv_kernel")),
-          shape=f"{rows} 1 ssm.conv_kernel", type="F32"),
+          type="F32"),
         R("blk.{b}.ssm_conv1d.bias", hf + "bias", shape=rows),
     )
 

@@ -152,7 +152,7 @@ LINEAR_ATTN = where(
     R("blk.{b}.attn_gate.weight", L + "linear_attn.in_proj_z.weight", VALUES, shape="ssm.inner_size embedding_length"),
     R("blk.{b}.ssm_conv1d.weight", L + "linear_attn.conv1d.weight", 
       Reshape(("query_key_value_rows", 1, "ssm.conv_kernel"), ("query_key_value_rows", "ssm.conv_kernel")), VALUES_BEHIND_KEYS,
-      shape="query_key_value_rows 1 ssm.conv_kernel", type="F32"),
+      type="F32"),
     R("blk.{b}.ssm_dt.bias", L + "linear_attn.dt_bias", VALUES, shape="ssm.time_step_rank"),
     R("blk.{b}.ssm_a", L + "linear_attn.A_log", NegExp(), VALUES, shape="ssm.time_step_rank", hf_dtype="F32"),
     R("blk.{b}.ssm_beta.weight", L + "linear_attn.in_proj_b.weight", VALUES,

@@ -33,7 +33,7 @@ LINEAR_ATTN = where(
     R("blk.{b}.ssm_ba.weight", L + "linear_attn.in_proj_ba.weight", shape="2*ssm.time_step_rank embedding_length"),
     R("blk.{b}.ssm_conv1d.weight", L + "linear_attn.conv1d.weight",
       Reshape(("query_key_value_rows", 1, "ssm.conv_kernel"), ("query_key_value_rows", "ssm.conv_kernel")),
-      shape="query_key_value_rows 1 ssm.conv_kernel", type="F32"),
+      type="F32"),
     R("blk.{b}.ssm_dt.bias", L + "linear_attn.dt_bias", shape="ssm.time_step_rank"),
     R("blk.{b}.ssm_a", L + "linear_attn.A_log", NegExp(), shape="ssm.time_step_rank"),
     R("blk.{b}.ssm_norm.weight", L + "linear_attn.norm.weight", shape="ssm.state_size"),

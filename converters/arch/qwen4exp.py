@@ -133,8 +133,7 @@ PLE_TENSORS = where(
     *(R(f"blk.{{b}}.ple_norm_{of}.weight", PLE + f"norm_{of}.weight", ONE, shape="stream_rows")
       for of in ("key", "query", "conv")),
     R("blk.{b}.ple_conv1d.weight", PLE + "conv1d.weight",
-      Reshape(("stream_rows", 1, "ple.conv_kernel"), ("stream_rows", "ple.conv_kernel")),
-      shape="stream_rows 1 ple.conv_kernel"),
+      Reshape(("stream_rows", 1, "ple.conv_kernel"), ("stream_rows", "ple.conv_kernel"))),
 )
 BLOCK = (*GATED_ATTN, *ROUTER, *FUSED_EXPERTS, *SEPARATE_EXPERTS, *SHARED_EXPERT, *STREAMS, *INDEXER_TENSORS)
 MTP = tuple(dict.fromkeys(Template(text) for text in (

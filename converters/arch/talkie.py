@@ -30,7 +30,7 @@ TALKIE = ArchSpec(
         R("blk.{b}.attn_output.weight", T + "attn.attn_resid.weight", shape="embedding_length head_rows", no_lora=GAIN),
         R("blk.{b}.attn_output.scale", T + "attn_gain.a_g", shape="1"),
         R("blk.{b}.attn_q_norm.weight", T + "attn.head_gain.head_g",
-          Reshape(("attention.head_count",), ("attention.head_count", 1)), shape="attention.head_count"),
+          Reshape(("attention.head_count",), ("attention.head_count", 1))),
         R("blk.{b}.ffn_gate.weight", T + "mlp.mlp_gate.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_up.weight", T + "mlp.mlp_linear.weight", shape="feed_forward_length embedding_length"),
         R("blk.{b}.ffn_down.weight", T + "mlp.mlp_resid.weight", shape="embedding_length feed_forward_length"),

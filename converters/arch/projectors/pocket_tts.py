@@ -6,6 +6,8 @@ Source: llama.cpp `conversion/pockettts.py`; the names in its published files.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from .common import *
 
 F, FLOW = "flow_lm.", "flow_lm.flow_net."
@@ -46,19 +48,17 @@ def convolved(prefix: str, hf: str, first: int, step: int, kind: str) -> tuple[T
           shape=f"d.{int(gguf[4]) + 1}" if name.endswith("convtr") else None)))
 
 
-def seanet(prefix: str, name: str, near: str, far: str) -> dict[str, str]:
-    """The shapes of the convolutions of one side: of `near` channels towards the transformer, of `far` towards the sound. Stage
-    `n` is between the channels `n` and `n + 1`, counted from where it begins."""
-    rising, ends = name == "e", ("conv_in", "conv_out") if name == "e" else ("conv_out", "conv_in")
-    at = [f"{name}.{n}" for n in range(4)]
-    out = {f"{prefix}{ends[0]}": f"{at[0]} 1 {name}.{ends[0]}" if rising else f"1 {at[3]} {name}.{ends[0]}",
-           f"{prefix}{ends[1]}": f"{near} {at[3]} {name}.{ends[1]}" if rising else f"{at[0]} {near} {name}.{ends[1]}"}
-    for n in range(3):
-        beside = at[n] if rising else at[n + 1]
-        out |= lengths(f"{prefix}blk.{n}.", {
-            "res_conv1": f"{name}.{n}.half {beside} {name}.{n}.kernel", "res_conv2": f"{beside} {name}.{n}.half 1",
-            "scale_conv": f"{at[n + 1]} {at[n]} {name}.{n}.scale" if rising else f"{at[n]} {at[n + 1]} {name}.{n}.scale"})
-    return out
+def seanet(prefix: str, side: str, width: str) -> dict[str, str]:
+    """The shapes of the convolutions of a side: of the encoder, "e", from the sound to the transformer's `width`; of the
+    decoder, "d", back, where those that change the rate are transposed. Between stages the channels are `side`.0 to 3."""
+    at = [f"{side}.{n}" for n in range(4)]
+    out = {"conv_in": f"{at[0]} {'1' if side == 'e' else width} {side}.conv_in",
+           "conv_out": f"{width if side == 'e' else '1'} {at[3]} {side}.conv_out"}
+    for n, (before, behind) in enumerate(pairwise(at)):
+        beside, changed = (before, f"{behind} {before}") if side == "e" else (behind, f"{before} {behind}")
+        out |= {f"blk.{n}.res_conv1": f"{side}.{n}.half {beside} {side}.{n}.kernel",
+                f"blk.{n}.res_conv2": f"{beside} {side}.{n}.half 1", f"blk.{n}.scale_conv": f"{changed} {side}.{n}.scale"}
+    return lengths(prefix, out)
 
 
 SHAPES_OF_POCKET = {
@@ -71,7 +71,7 @@ SHAPES_OF_POCKET = {
         "blk.{f}.norm": "flow", "blk.{f}.up": "flow.inner flow", "blk.{f}.down": "flow flow.inner",
         "blk.{f}.ada": "3*flow flow"}),
     **block("a.gen.wav.tfm.blk.{g}.", "g.width", "g.inner", ""),
-    **seanet("a.seanet.", "e", "a.width", "1"), **seanet("a.gen.wav.seanet.", "d", "g.width", "1")}
+    **seanet("a.seanet.", "e", "a.width"), **seanet("a.gen.wav.seanet.", "d", "g.width")}
 SHOWN_OF_POCKET = {name: Shown("no setting at all: checkpoints have no config.json") for name in (
     "latent", "flow", "flow.inner", "freqs", "rate", *(f"{side}.{name}" for side in "ed" for name in (
         "conv_in", "conv_out", *"0123", *(f"{n}.{part}" for n in range(3) for part in ("half", "kernel", "scale")))))}

@@ -33,8 +33,7 @@ EYE = (
     R("v.class_embd", f"{PATCHES}cls_token.token"),
     R("v.patch_embd.weight", f"{PATCHES}embedder.weight", Reshape(
         ("vision.embedding_length", "3*vision.patch_size*vision.patch_size"),
-        ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV,
-      ),
+        ("vision.embedding_length", 3, "vision.patch_size", "vision.patch_size")), type=CONV),
     R("v.position_embd.weight", f"{PATCHES}pos_embed", Resample(side="grid_side"), type="F32"),
     *rows("v.blk.{v}.", BLOCK, {
         "ln1": "norm1", "attn_qkv": "attn.qkv", "attn_out": "attn.proj", "ln2": "norm2", "ffn_up": "mlp.fc1",
