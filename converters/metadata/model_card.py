@@ -20,6 +20,7 @@ ORIGIN_FIELDS = ("name", "author", "version", "organization", "description", "ur
 _MAX_FRONT_MATTER = 4 << 20  # bytes of README.md looked at; the largest cards (benchmark tables) take a few hundred KiB
 _MAX_DEPTH = 32  # libyaml's composer recurses on the C stack
 _MAX_ID = 256  # characters; the Hub allows 96 for each half of an id
+_LINE_ENDS = frozenset("\x85\u2028\u2029")  # YAML's that are no ASCII
 _YAML_NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _HUB = "https://huggingface.co/"
 
@@ -108,7 +109,14 @@ def front_matter(fields: dict[str, Any]) -> str:
     """The YAML of a card's head, without the lines around it."""
     import yaml
 
-    return yaml.safe_dump(fields, allow_unicode=True, sort_keys=False, width=1 << 20)
+    class Dumper(yaml.SafeDumper):
+        """Has all line ends come back: outside of double quotes some would be folded into a space."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if _LINE_ENDS & set(value) else None)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(fields, Dumper=Dumper, allow_unicode=True, sort_keys=False, width=1 << 20)
 
 
 def split_card(text: str) -> tuple[str, str]:

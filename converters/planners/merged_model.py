@@ -13,7 +13,7 @@ from ..io import tokenizer_names
 from ..io.files import open_regular, printable, read_at
 from ..io.json_file import json_bytes
 from ..io.safetensors import Shard, encode_index, layout, shard
-from ..metadata.model_card import read_card
+from ..metadata.model_card import front_matter, read_card
 from ..sources.hf_folder import Checkpoint, config_only, safe_file
 from ..sources.hub import SIDE_FILES, HubReference, cached_origin
 from ..sources.quantized import FILES
@@ -94,14 +94,12 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _card(base: Path, checkpoint: Checkpoint, adapters: Sequence[Adapter], name: str) -> bytes:
     """README.md: what the base's card says that is still true, and what was merged into what. No path of this machine."""
-    import yaml
-
     card = read_card(base, [])
     front: dict[str, Any] = {key: card[key] for key in _CARD if key in card}
     ids = [model_id(base), *(model_id(a.folder) for a in adapters)]
     front["base_model"] = [one for one in ids if one]
     front["library_name"] = "transformers"
-    text = yaml.safe_dump({k: v for k, v in front.items() if v}, allow_unicode=True, sort_keys=False, width=1 << 20)
+    text = front_matter({k: v for k, v in front.items() if v})
     title = printable(" ".join(name.split()), 200)
     merged = ", ".join((model_id(a.folder) or a.folder.resolve().name) + (f" (scale {a.scale:g})" if a.scale != 1 else "")
                        for a in adapters)

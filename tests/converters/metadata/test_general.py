@@ -15,7 +15,7 @@ from ggufx.converters.io.values import ValueType, f32, i32, plain, string, strin
 from ggufx.converters.metadata.general import general_metadata, sampling_parameters
 from ggufx.converters.metadata.model_card import model_card
 from ggufx.converters.metadata.naming import ParameterCount
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 COUNT = ParameterCount(1_235_814_400, 1_235_814_400, 0, 0)
@@ -404,6 +404,7 @@ KEYS = ("general.name", "general.description", "general.license", "general.base_
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), st.text().map(string)), st.lists(st.text()).map(strings))
+@example({"general.description": string("a\x85b\u2028c\u2029\x85")}, strings([]))  # line ends of YAML beside ASCII's
 @settings(max_examples=60, deadline=None)
 def test_any_texts_make_valid_yaml(metadata, tags):
     card = model_card({**metadata, "general.tags": tags, "general.base_model.count": i32(7)})
