@@ -7,6 +7,7 @@ rows are all alike: permuted, taken apart, turned, whatever the row does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +28,8 @@ def entries_of(reading: Reading, skeleton: Skeleton, number: int, seen: Mapping[
     parameters = dict(skeleton.parameters(number))
     for name, one in seen.items():
         shape = parameters[name]
+        if (factor := skeleton.factor(name)) != 1:
+            one = replace(one, sums=one.sums / factor**2)
         spelled = skeleton.spelled(number, name, shape[0] if len(shape) == 3 else 1)
         parts = len(spelled) // shape[0] if spelled[0][1] is not None else 1
         for spelling, expert in spelled:

@@ -24,7 +24,16 @@ class Case:
 
 
 MODELS = ("llama", "llama-256", "mistral", "mixtral", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "gemma", "gemma2", "gemma3", "phi3",
-          "phi3-longrope", "gptoss", "deepseek2", "deepseek3", "olmo", "olmo2", "olmoe", "smollm3", "starcoder2", "granite")
+          "phi3-longrope", "gptoss", "deepseek2", "deepseek3", "olmo", "olmo2", "olmoe", "smollm3", "starcoder2", "granite",
+          "apertus", "arcee", "bitnet", "command-r", "cohere2", "ernie", "exaone4", "glm4", "glm", "hunyuan", "jais2", "lfm2",
+          "minicpm3", "ministral3", "nemotron", "olmo3", "phi2", "qwen35", "seedoss", "stablelm", "afmoe", "cohere2moe", "dots",
+          "glm4moe", "hunyuan-moe", "jamba", "llama4", "mellum", "qwen3next", "qwen35moe", "solar", "gemma4",
+          "gemma4-moe", "mimo2", "minimax-m2", "lfm2moe", "ernie-moe", "exaone-moe", "hy3", "laguna", "granitemoe",
+          "granite-h-moe", "granitemoeshared", "granite-swa", "granitemoe-swa", "embeddinggemma", "deepseek32", "glm4lite", "youtu", "glmdsa-shared",
+          "kimi-linear", "bamba", "falcon-h1", "falcon-mamba", "mamba", "mamba2", "nemotron-h-moe", "bloom", "falcon", "gpt2",
+          "starcoder", "gptneox", "mpt")
+WHOLES = ("qwen35-vl", "qwen35moe-vl", "gemma4-vl", "gemma3n-vl", "llama4-vl", "glm4v", "glm4vmoe", "glmocr", "exaone4-5", "hunyuan-vl",
+          "lfm2vl", "minicpmv")
 CASES = {name: Case(name) for name in MODELS} | {
     "every-chunk": Case("qwen3", (), (), repeats=1),
     "later-chunks": Case("mixtral", ("--chunk", "2", "--chunks", "3"), (("skip", 2), ("chunks", 3))),
@@ -34,6 +43,7 @@ CASES = {name: Case(name) for name in MODELS} | {
     "internvl-chat": Case("internvl-chat"),
     "qwen2vl": Case("qwen2vl"),
     "kimivl": Case("kimivl"),
+    **{name: Case(name) for name in WHOLES},
     "control-as-text": Case("qwen2", control="<|im_start|>"),
 }
 MERGED = ("mixtral", "later-chunks")
