@@ -40,6 +40,8 @@ class Family:
     joined     (parameter within a layer, what the table calls the weights whose rows it holds one after another)
     scaled     (beginning of parameters' names within a layer, setting): what they are multiplied by has the setting in it, by
                which llama.cpp multiplies the weights or the results
+    takes      (times, settings): so many times the product of the settings is how many numbers a layer takes for each token
+               besides what its weights tell, measured
     pairs      a layer gives something beside hidden states
     handed     as what a layer is called with what the one in front of it gives beside hidden states
     """
@@ -54,6 +56,7 @@ class Family:
     attention: str = "sdpa"
     joined: tuple[tuple[str, tuple[str, ...]], ...] = ()
     scaled: tuple[tuple[str, str], ...] = ()
+    takes: tuple[int, tuple[str, ...]] = (0, ())
     pairs: bool = False
     handed: str = ""
     latent: Latent | None = None
@@ -61,7 +64,13 @@ class Family:
 
 _MIXTRAL = ("w1", "w3", "w2")
 _LATENT: dict[str, Any] = {"attention": "eager", "latent": Latent()}
+_SCAN: dict[str, Any] = {"takes": (12, ("mamba_n_heads", "mamba_d_state"))}
 _GPT2: dict[str, Any] = {"base": "transformer", "layers": "h"}
+
+_MAMBA: dict[str, Any] = {"base": "backbone", "embeddings": ("embeddings",), "attention": "eager"}  # which has no other
+_GRANITE = (("block_sparse_moe.experts.gate_up_proj", "block_sparse_moe.input_linear.weight"),
+            ("block_sparse_moe.experts.down_proj", "block_sparse_moe.output_linear.weight"),
+            ("block_sparse_moe.router.", "block_sparse_moe.router.layer."))
 
 FAMILIES = (
     Family((
@@ -74,8 +83,9 @@ FAMILIES = (
         "Starcoder2ForCausalLM")),
     Family((
         "AfmoeForCausalLM", "Cohere2MoeForCausalLM", "Dots1ForCausalLM", "Glm4MoeForCausalLM", "HunYuanMoEV1ForCausalLM",
-        "JambaForCausalLM", "Llama4ForCausalLM", "MellumForCausalLM", "OlmoeForCausalLM", "Qwen2MoeForCausalLM",
+        "MellumForCausalLM", "OlmoeForCausalLM", "Qwen2MoeForCausalLM",
         "Qwen3MoeForCausalLM", "Qwen3NextForCausalLM", "Qwen3_5MoeForCausalLM", "SolarOpenForCausalLM")),
+    Family(("Llama4ForCausalLM",), takes=(5, ("num_local_experts", "intermediate_size"))),  # each expert sees all tokens
     Family(("Gemma2ForCausalLM",), attention="eager"),  # scores are capped
     Family(("Gemma3nForCausalLM", "Gemma4ForCausalLM"), embeddings=("embed_tokens", "embed_tokens_per_layer")),
     Family(("GptOssForCausalLM",), attention="eager"),  # sinks
@@ -92,10 +102,7 @@ FAMILIES = (
     Family(("LagunaForCausalLM",), renames=(
         ("mlp.gate.e_score_correction_bias", "mlp.experts.e_score_correction_bias"),
         ("mlp.shared_experts.", "mlp.shared_expert."))),
-    Family(("GraniteMoeForCausalLM", "GraniteMoeHybridForCausalLM", "GraniteMoeSharedForCausalLM"), renames=(
-        ("block_sparse_moe.experts.gate_up_proj", "block_sparse_moe.input_linear.weight"),
-        ("block_sparse_moe.experts.down_proj", "block_sparse_moe.output_linear.weight"),
-        ("block_sparse_moe.router.", "block_sparse_moe.router.layer."))),
+    Family(("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"), renames=_GRANITE),
     Family(("GraniteMoeSWAForCausalLM", "GraniteSWAForCausalLM"), attention="eager"),  # sinks
     Family(("Gemma3TextModel",), base=""),
     # Latent heads
@@ -107,12 +114,15 @@ FAMILIES = (
         ("mlp.", "block_sparse_moe.")), experts=_MIXTRAL, **_LATENT,
         joined=(("self_attn.conv1d.weight", tuple(f"self_attn.{part}_conv1d.weight" for part in "qkv")),)),
     # State spaces
-    Family(("BambaForCausalLM",), pairs=True),
-    Family(("FalconH1ForCausalLM",), scaled=(
+    Family(("BambaForCausalLM",), **_SCAN, pairs=True),
+    Family(("GraniteMoeHybridForCausalLM",), **_SCAN, renames=_GRANITE),
+    Family(("FalconH1ForCausalLM",), **_SCAN, scaled=(
         *((f"self_attn.{part}_proj.", "attention_in_multiplier") for part in "qkv"), ("mamba.in_proj.", "ssm_in_multiplier"))),
-    Family(("FalconMambaForCausalLM", "Mamba2ForCausalLM", "MambaForCausalLM"), base="backbone", embeddings=("embeddings",),
-           attention="eager"),  # which has no other
-    Family(("NemotronHForCausalLM",), stem="backbone", embeddings=("embeddings",)),
+    Family(("NemotronHForCausalLM",), stem="backbone", embeddings=("embeddings",),
+           takes=(12, ("mamba_num_heads", "ssm_state_size"))),
+    Family(("Mamba2ForCausalLM",), **_MAMBA, takes=(12, ("num_heads", "state_size"))),
+    Family(("FalconMambaForCausalLM", "MambaForCausalLM"), **_MAMBA, takes=(3, ("intermediate_size", "state_size"))),
+    Family(("JambaForCausalLM",), takes=(3, ("mamba_expand", "hidden_size", "mamba_d_state"))),
     # What came before Llama
     Family(("BloomForCausalLM",), **_GPT2, embeddings=("word_embeddings",), attention="eager"),
     Family(("FalconForCausalLM",), **_GPT2, embeddings=("word_embeddings",)),
@@ -130,7 +140,7 @@ def text_class(reading: Reading) -> str:
     is carried."""
     if reading.spec.whole:
         return reading.spec.whole.text.classes[0]
-    names = (reading.hf_class, *reading.spec.classes)
+    names = (reading.hf_class, *(() if reading.spec.draft else reading.spec.classes))
     return next((name for name in names if name in CARRIED), reading.hf_class)
 
 

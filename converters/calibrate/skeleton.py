@@ -6,6 +6,7 @@ family's loop over layers is written again. Code of the repository is never run:
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -111,12 +112,14 @@ class Skeleton:
         return max(4 * sum(p.numel() for p in layer.parameters()) for layer in self._layers)
 
     def activation_bytes(self, tokens: int) -> int:
-        """About what a chunk takes in a layer: rows in and out of its widest weights, their squares, and the weights
-        of attention where they are looked at."""
+        """About what a chunk takes in a layer: rows in and out of its widest weights, their squares, the weights of attention
+        where they are looked at, and what the family says."""
         config = self._base.config
         widest = max(max(p.shape[-2:]) for layer in self._layers for p in layer.parameters() if p.dim() > 1)
         attention = getattr(config, "num_attention_heads", 0) * tokens * tokens if self.family.attention == "eager" else 0
-        return 4 * (5 * tokens * widest + 3 * attention)
+        times, settings = self.family.takes
+        besides = times * tokens * math.prod(getattr(config, name) for name in settings) if times else 0
+        return 4 * (5 * tokens * widest + 3 * attention + besides)
 
     @contextmanager
     def layer(self, number: int) -> Iterator[nn.Module]:
