@@ -104,7 +104,8 @@ FAMILIES = (
         ("mlp.shared_experts.", "mlp.shared_expert."))),
     Family(("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"), renames=_GRANITE),
     Family(("GraniteMoeSWAForCausalLM", "GraniteSWAForCausalLM"), attention="eager"),  # sinks
-    Family(("Gemma3TextModel",), base=""),
+    Family(("EuroBertModel", "Gemma3TextModel"), base=""),
+    Family(("MuseGlimmerForConditionalGeneration",), base="model.language_model"),
     # Latent heads
     Family(("DeepseekV2ForCausalLM", "DeepseekV32ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeLiteForCausalLM",
             "YoutuForCausalLM"), **_LATENT),

@@ -128,11 +128,13 @@ def _run(planner: GgufPlanner, chunks: np.ndarray, outfile: Path, options: Imatr
     with ExitStack() as stack, torch.inference_mode():
         skeleton = Skeleton(reading, stack, placed(options.device))
         tokens = chunks.shape[1]
-        needed = max(skeleton.layer_bytes() + skeleton.activation_bytes(tokens), skeleton.embedding_bytes(chunks))
-        if needed > options.max_memory:
-            raise UsageError("a layer and what a chunk takes in it are larger than --max-memory",
-                             expected=f"at least {needed} bytes", found=options.max_memory,
-                             hint=f"Pass --max-memory {-(-needed // 10**6)}MB, or a smaller --ctx.")
+        for needed, what, smaller in (
+                (skeleton.layer_bytes() + skeleton.activation_bytes(tokens), "a layer and what a chunk takes in it are",
+                 "a smaller --ctx"),
+                (skeleton.embedding_bytes(chunks), "the embeddings of the texts' tokens are", "fewer --chunks")):
+            if needed > options.max_memory:
+                raise UsageError(f"{what} larger than --max-memory", expected=f"at least {needed} bytes",
+                                 found=options.max_memory, hint=f"Pass --max-memory {-(-needed // 10**6)}MB, or {smaller}.")
         states = States(outfile, _key(planner, chunks), len(chunks), options.resume)
 
         def keep(chunk: int, hidden: torch.Tensor, given: Sequence[Sequence[torch.Tensor]]) -> None:

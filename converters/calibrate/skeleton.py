@@ -78,7 +78,7 @@ def placed(asked: str) -> str:
 
 
 class Skeleton:
-    """`family`: its row; `width`: of a hidden state; `layers`: how many there are; `folder`: the checkpoint's."""
+    """`family`: its row; `layers`: how many there are; `folder`: the checkpoint's."""
 
     def __init__(self, reading: Reading, stack: ExitStack, device: str = "cpu") -> None:
         """UnsupportedError for a class that no row carries. Files are open as long as `stack`."""
@@ -90,7 +90,7 @@ class Skeleton:
         self._side = of_checkpoint(reading.checkpoint)
         self._side.open(stack)
         config = reading.checkpoint.config
-        model = _on_meta(name, of_text_part(config, whole) if whole else config, self.family)
+        model = _on_meta(name, of_text_part(config, whole) if whole and whole.name != name else config, self.family)
         base = model.get_submodule(self.family.base)
         self._base: Any = base.eval()
         self._layers: Any = base.get_submodule(self.family.layers)
@@ -100,7 +100,6 @@ class Skeleton:
         for holder in base.modules():
             for key, buffer in holder._buffers.items():
                 holder._buffers[key] = None if buffer is None else buffer.to(self.device)
-        self.width = model.config.hidden_size
         layout = whole.layout if whole else ()
         self._laid_out = {name: match.ops[0] for match in reading.found.matches if match.rule in layout
                           for group in match.hf for name in group}  # the rest of the row is that of the text part's

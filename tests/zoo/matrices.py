@@ -29,11 +29,11 @@ MODELS = ("llama", "llama-256", "mistral", "mixtral", "qwen2", "qwen2moe", "qwen
           "minicpm3", "ministral3", "nemotron", "olmo3", "phi2", "qwen35", "seedoss", "stablelm", "afmoe", "cohere2moe", "dots",
           "glm4moe", "hunyuan-moe", "jamba", "llama4", "mellum", "qwen3next", "qwen35moe", "solar", "gemma4",
           "gemma4-moe", "mimo2", "minimax-m2", "lfm2moe", "ernie-moe", "exaone-moe", "hy3", "laguna", "granitemoe",
-          "granite-h-moe", "granitemoeshared", "granite-swa", "granitemoe-swa", "embeddinggemma", "deepseek32", "glm4lite", "youtu", "glmdsa-shared",
+          "granite-h-moe", "granitemoeshared", "granite-swa", "granitemoe-swa", "embeddinggemma", "eurobert", "deepseek32", "glm4lite", "youtu", "glmdsa-shared",
           "kimi-linear", "bamba", "falcon-h1", "falcon-mamba", "mamba", "mamba2", "nemotron-h-moe", "bloom", "falcon", "gpt2",
           "starcoder", "gptneox", "mpt")
 WHOLES = ("qwen35-vl", "qwen35moe-vl", "gemma4-vl", "gemma3n-vl", "llama4-vl", "glm4v", "glm4vmoe", "glmocr", "exaone4-5", "hunyuan-vl",
-          "lfm2vl", "minicpmv")
+          "lfm2vl", "minicpmv", "muse")
 CASES = {name: Case(name) for name in MODELS} | {
     "every-chunk": Case("qwen3", (), (), repeats=1),
     "later-chunks": Case("mixtral", ("--chunk", "2", "--chunks", "3"), (("skip", 2), ("chunks", 3))),
