@@ -83,15 +83,15 @@ FAMILIES = (
         "Starcoder2ForCausalLM")),
     Family((
         "AfmoeForCausalLM", "Cohere2MoeForCausalLM", "Dots1ForCausalLM", "Glm4MoeForCausalLM", "HunYuanMoEV1ForCausalLM",
-        "MellumForCausalLM", "OlmoeForCausalLM", "Qwen2MoeForCausalLM",
-        "Qwen3MoeForCausalLM", "Qwen3NextForCausalLM", "Qwen3_5MoeForCausalLM", "SolarOpenForCausalLM")),
+        "MellumForCausalLM", "OlmoeForCausalLM", "Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM", "Qwen3NextForCausalLM",
+        "Qwen3_5MoeForCausalLM", "SolarOpenForCausalLM")),
     Family(("Llama4ForCausalLM",), takes=(5, ("num_local_experts", "intermediate_size"))),  # each expert sees all tokens
     Family(("Gemma2ForCausalLM",), attention="eager"),  # scores are capped
     Family(("Gemma3nForCausalLM", "Gemma4ForCausalLM"), embeddings=("embed_tokens", "embed_tokens_per_layer")),
-    Family(("GptOssForCausalLM",), attention="eager"),  # sinks
+    Family(("GptOssForCausalLM", "GraniteMoeSWAForCausalLM", "GraniteSWAForCausalLM"), attention="eager"),  # sinks
     Family(("MiMoV2FlashForCausalLM",), renames=(("self_attn.sinks", "self_attn.attention_sink_bias"),), attention="eager",
            scaled=(("self_attn.o_proj.", "attention_value_scale"),)),
-    # Experts under other names
+    # Experts and routers under other names
     Family(("MixtralForCausalLM", "MiniMaxM2ForCausalLM"), renames=(("mlp.", "block_sparse_moe."),), experts=_MIXTRAL),
     Family(("Lfm2MoeForCausalLM",), experts=_MIXTRAL),
     Family(("Ernie4_5_MoeForCausalLM",), renames=(("mlp.gate.moe_statics.", "mlp.moe_statics."),)),
@@ -103,7 +103,7 @@ FAMILIES = (
         ("mlp.gate.e_score_correction_bias", "mlp.experts.e_score_correction_bias"),
         ("mlp.shared_experts.", "mlp.shared_expert."))),
     Family(("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"), renames=_GRANITE),
-    Family(("GraniteMoeSWAForCausalLM", "GraniteSWAForCausalLM"), attention="eager"),  # sinks
+    # Elsewhere in the model
     Family(("EuroBertModel", "Gemma3TextModel"), base=""),
     Family(("MuseGlimmerForConditionalGeneration",), base="model.language_model"),
     # Latent heads

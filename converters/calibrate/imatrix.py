@@ -147,7 +147,12 @@ def _run(planner: GgufPlanner, chunks: np.ndarray, outfile: Path, options: Imatr
                 if xs:
                     states.keep(f"given-{number}", chunk, [x.cpu().numpy() for x in xs])
 
-        calls = skeleton.begin(chunks, keep)
+        try:
+            calls = skeleton.begin(chunks, keep)
+        except BaseException:
+            if not states.begun:  # nothing to go on from
+                states.remove()
+            raise
         total = skeleton.layers * chunks.size
         if not states.begun:
             states.complete(-1, {})
@@ -178,15 +183,16 @@ def _watched(skeleton: Skeleton, number: int, call: Call, states: States, chunks
     with skeleton.layer(number) as layer:
         observer = Observer(dict(layer.named_parameters()))
         latent = LatentObserver.of(layer, skeleton.family.latent) if skeleton.family.latent else None
-        shared = states.shared(number) if call.shares else {}
+        shared = call.shared if call.shared is not None else {}
+        files = states.shared(number)
         for chunk in range(chunks):
             hidden, *handed = read(f"hidden-{number}", chunk)
             args, kwargs = call.of(read(f"given-{number}", chunk) if call.given else [])
             if handed:
                 kwargs[skeleton.family.handed] = handed[0]
-            before = {name: tuple(read(file, chunk)) for name, file in shared.items()}
-            call.shared.clear()
-            call.shared.update(before)
+            before = {name: tuple(read(file, chunk)) for name, file in files.items()}
+            shared.clear()
+            shared.update(before)
             with observer:
                 out = layer(hidden, *args, **kwargs)
             outs = out if isinstance(out, tuple) else (out,)
@@ -194,7 +200,7 @@ def _watched(skeleton: Skeleton, number: int, call: Call, states: States, chunks
                 raise not_finite("computes numbers that are not finite", skeleton.folder, f"layer {number}")
             kept = outs[: 2 if skeleton.family.handed else 1]
             states.keep(f"hidden-{number + 1}", chunk, [x.cpu().numpy() for x in kept if x is not None])
-            for name, tensors in call.shared.items():
+            for name, tensors in shared.items():
                 if tensors is not before.get(name):
                     states.keep(f"{SHARED}{number}-{name}", chunk, [x.cpu().numpy() for x in tensors])
             done(chunk + 1)

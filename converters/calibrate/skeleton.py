@@ -31,11 +31,16 @@ _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 
 @dataclass
 class Call:
-    """What the model calls a layer with beside the hidden states. `given`: which of it goes with the text, by place or name."""
+    """What the model calls a layer with beside the hidden states. `given`: which of it goes with the text, by place or name.
+    `shared`: the mapping among it that is empty as long as layers do nothing: there they keep tensors for those behind."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     given: tuple[int | str, ...] = ()
+    shared: MutableMapping[str, tuple[torch.Tensor, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        self.shared = next((value for value in self.kwargs.values() if isinstance(value, MutableMapping) and not value), None)
 
     def __getitem__(self, place: int | str) -> Any:
         return self.args[place] if isinstance(place, int) else self.kwargs[place]
@@ -45,22 +50,9 @@ class Call:
         args: dict[int | str, Any] = dict(enumerate(self.args)) | self.kwargs | dict(zip(self.given, given, strict=True))
         return [args.pop(i) for i in range(len(self.args))], {str(name): value for name, value in args.items()}
 
-    @property
-    def shares(self) -> bool:
-        """Whether it takes something where layers keep tensors for those behind them."""
-        return any(_is_room(value) for value in self.kwargs.values())
-
-    @property
-    def shared(self) -> MutableMapping[str, tuple[torch.Tensor, ...]]:
-        return next((value for value in self.kwargs.values() if _is_room(value)), {})
-
 
 # (chunk, hidden states, what of the text each layer is called with besides)
 Keep = Callable[[int, torch.Tensor, Sequence[Sequence[torch.Tensor]]], None]
-
-
-def _is_room(value: Any) -> bool:
-    return isinstance(value, MutableMapping)
 
 
 def placed(asked: str) -> str:

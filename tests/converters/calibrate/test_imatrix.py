@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections import UserDict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from ggufx.cli.main import app
 from ggufx.converters.calibrate.families import CARRIED, FAMILIES, Family, text_class
 from ggufx.converters.calibrate.imatrix import ImatrixOptions, make_imatrix
-from ggufx.converters.calibrate.skeleton import placed
+from ggufx.converters.calibrate.skeleton import Call, placed
 from ggufx.converters.calibrate.text import TextOptions, chunks_of, encode
 from ggufx.converters.errors import InputError, UnsupportedError, UsageError
 from ggufx.converters.io.gguf import read_gguf
@@ -222,6 +223,16 @@ def test_a_buffer_that_no_tensor_fills_is_told(zoo, text: Path, tmp_path: Path, 
     with pytest.raises(UnsupportedError, match="the class has a weight that the checkpoint does not") as error:
         make_imatrix(zoo("exaone-moe"), [text], tmp_path / "out.gguf", ImatrixOptions(SMALL))
     assert error.value.tensor == "model.layers.1.mlp.gate.e_score_correction_bias"
+
+
+def test_what_layers_are_called_with():
+    """What goes with the text takes its place; only a mapping that is empty is one where layers keep something."""
+    positions, room = {"main": torch.ones(1)}, UserDict()
+    call = Call((torch.zeros(1), 5), {"position_embeddings": positions, "shared_kv_states": room, "x": 1}, (0, "x"))
+    assert call.shared is room
+    args, kwargs = call.of([torch.ones(1), torch.ones(2)])
+    assert (args[0].item(), args[1], kwargs["x"].numel(), kwargs["position_embeddings"]) == (1, 5, 2, positions)
+    assert Call((), {"position_embeddings": positions}).shared is None
 
 
 def test_the_embedding_of_layers_has_fewer_rows(zoo, text: Path, tmp_path: Path):
