@@ -69,7 +69,7 @@ def _columns(match: Match, expert: int, known: Mapping[str, tuple[Seen, int | No
     another."""
     names = [group[expert] for group in match.hf]
     first, own = known[names[0]]
-    matrices = range(len(first.counts)) if own is None else (own,)
+    matrices = range(len(first.sums)) if own is None else (own,)
     made: list[list[np.ndarray]] = [[] for _ in match.gguf]
     for matrix in matrices:
         xs = [_as_weight(known[name][0], matrix, shapes[name]) for name in names]

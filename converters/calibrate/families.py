@@ -30,11 +30,12 @@ class Family:
     """Causal language models of transformers that are run layer by layer.
 
     classes    of the text part
-    base       the module that embeds, runs the layers and norms; its `embed_tokens` is looked up
+    base       the module that embeds, runs the layers and norms
     stem       what the table calls it, if not so
     layers     where its layers are
-    embeddings of tokens, within `base`: those of them that it has
-    renames    (as transformers 5 calls it within a layer, as the table does)
+    embeddings looked up by token, within `base`: those of them that it has
+    renames    (how a name within a layer, or within `base`, begins in transformers 5, and in the table); of several for one
+               name the one that the checkpoint has
     experts    what the table calls gate, up and down of an expert, which transformers 5 holds fused and stacked
     attention  the implementation: "eager" where the weights of attention are looked at, or where no other has them right
     joined     (parameter within a layer, what the table calls the weights whose rows it holds one after another)
@@ -48,7 +49,7 @@ class Family:
 
     classes: tuple[str, ...]
     base: str = "model"
-    stem: str = ""
+    stem: str | None = None
     layers: str = "layers"
     embeddings: tuple[str, ...] = ("embed_tokens",)
     renames: tuple[tuple[str, str], ...] = ()
@@ -114,6 +115,20 @@ FAMILIES = (
         *((f"self_attn.forget_gate.{name}", f"self_attn.{name}") for name in ("f_a_proj", "f_b_proj", "dt_bias", "A_log")),
         ("mlp.", "block_sparse_moe.")), experts=_MIXTRAL, **_LATENT,
         joined=(("self_attn.conv1d.weight", tuple(f"self_attn.{part}_conv1d.weight" for part in "qkv")),)),
+    Family(("DeepseekV4ForCausalLM",), stem="", experts=_MIXTRAL, attention="eager", renames=(
+        ("embed_tokens.", "embed."), ("hc_head.hc_", "hc_head_"), ("attn_hc.", "hc_attn_"), ("ffn_hc.", "hc_ffn_"),
+        ("input_layernorm.", "attn_norm."), ("post_attention_layernorm.", "ffn_norm."),
+        ("self_attn.compressor.indexer.scorer.weights_proj.", "attn.indexer.weights_proj."),
+        ("self_attn.compressor.indexer.q_b_proj.", "attn.indexer.wq_b."),
+        *((f"self_attn.compressor.{indexer}{name}", f"attn.{indexer}compressor.{its}") for indexer in ("indexer.", "")
+          for name, its in (("position_bias", "ape"), ("kv_proj.", "wkv."), ("gate_proj.", "wgate."), ("kv_norm.", "norm."))),
+        *((f"self_attn.{name}", f"attn.{its}") for name, its in (
+            ("sinks", "attn_sink"), ("q_a_proj.", "wq_a."), ("q_a_norm.", "q_norm."), ("q_b_proj.", "wq_b."),
+            ("kv_proj.", "wkv."), ("o_a_proj.", "wo_a."), ("o_b_proj.", "wo_b."), ("kv_norm.", "kv_norm."),
+            ("kv_norm.", "norm."))),
+        ("mlp.gate.e_score_correction_bias", "ffn.gate.bias"), ("mlp.shared_experts.gate_proj.", "ffn.shared_experts.w1."),
+        ("mlp.shared_experts.up_proj.", "ffn.shared_experts.w3."), ("mlp.shared_experts.down_proj.", "ffn.shared_experts.w2."),
+        ("mlp.", "ffn."))),
     # State spaces
     Family(("BambaForCausalLM",), **_SCAN, pairs=True),
     Family(("GraniteMoeHybridForCausalLM",), **_SCAN, renames=_GRANITE),

@@ -25,8 +25,9 @@ from .statistics import unreached
 from .text import TextOptions, chunks_of, encode
 
 if TYPE_CHECKING:
+    from .calls import Call
     from .observe import LatentObserver, Seen
-    from .skeleton import Call, Skeleton
+    from .skeleton import Skeleton
     from .states import States
 
 Progress = Callable[[int, int, str], None]  # (done, total, what): tokens through layers

@@ -42,8 +42,8 @@ class Squares:
 
 @dataclass
 class Seen:
-    """Of one parameter: `sums` float64 [matrices, values], `counts` int64 [matrices]. `last`: whether its last axis is that of
-    the inputs, as a Linear's, or that before it."""
+    """Of one parameter: `sums` float64 [matrices, values], `counts` int64 [matrices], or [1] where groups of its rows are
+    matrices. `last`: whether its last axis is that of the inputs, as a Linear's, or that before it."""
 
     sums: torch.Tensor
     counts: torch.Tensor
@@ -76,17 +76,19 @@ class Observer(TorchFunctionMode):
         return self._names.get(tensor.untyped_storage().data_ptr())
 
     def _add(self, name: str, parameter: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, last: bool) -> None:
-        matrices = parameter.shape[0] if parameter.dim() == 3 else 1
         last = weight.stride(-1 if last else -2) == parameter.stride(-1)  # where it is turned
+        stacked, at_once = parameter.dim() == 3, weight.dim() == 3
+        matrices = parameter.shape[0] if stacked else weight.shape[0] if at_once else 1
         seen = self.seen.get(name)
         if seen is None:
             width = parameter.shape[-1 if last else -2]
             seen = self.seen[name] = Seen(torch.zeros(matrices, width, dtype=torch.float64, device=rows.device),
-                                          torch.zeros(matrices, dtype=torch.int64), last)
-        if weight.dim() == 3 and matrices > 1:
-            for matrix in range(matrices):  # rows of zeros are of tokens that were routed elsewhere
+                                          torch.zeros(matrices if stacked else 1, dtype=torch.int64), last)
+        if at_once and matrices > 1:
+            for matrix in range(matrices):
                 seen.sums[matrix] += self._sums(rows[matrix])
-                seen.counts[matrix] += int(rows[matrix].any(-1).sum())
+            # Rows of zeros are of tokens that were routed elsewhere.
+            seen.counts += rows.any(-1).sum(-1).cpu() if stacked else rows.shape[1]
             return
         matrix = weight.storage_offset() // (parameter.numel() // matrices)
         seen.sums[matrix] += self._squares(rows)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,32 +22,11 @@ from ..planners.reading import Reading
 from ..rules.hf_config import of_text_part
 from ..run.engines.choice import gpu_number
 from ..verify.side import SideTensor, of_checkpoint
+from .calls import Call, is_of_text, varying
 from .families import Family, family_of, text_class
 
 TILE = 1 << 22  # elements of a tensor that are read at a time
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
-
-
-@dataclass
-class Call:
-    """What the model calls a layer with beside the hidden states. `given`: which of it goes with the text, by place or name.
-    `shared`: the mapping among it that is empty as long as layers do nothing: there they keep tensors for those behind."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    given: tuple[int | str, ...] = ()
-    shared: MutableMapping[str, tuple[torch.Tensor, ...]] | None = None
-
-    def __post_init__(self) -> None:
-        self.shared = next((value for value in self.kwargs.values() if isinstance(value, MutableMapping) and not value), None)
-
-    def __getitem__(self, place: int | str) -> Any:
-        return self.args[place] if isinstance(place, int) else self.kwargs[place]
-
-    def of(self, given: Sequence[torch.Tensor]) -> tuple[list[Any], dict[str, Any]]:
-        """What to call the layer with for a text whose values these are."""
-        args: dict[int | str, Any] = dict(enumerate(self.args)) | self.kwargs | dict(zip(self.given, given, strict=True))
-        return [args.pop(i) for i in range(len(self.args))], {str(name): value for name, value in args.items()}
 
 
 # (chunk, hidden states, what of the text each layer is called with besides)
@@ -87,7 +65,7 @@ class Skeleton:
         self._base: Any = base.eval()
         self._layers: Any = base.get_submodule(self.family.layers)
         self.layers = len(self._layers)
-        stem = self.family.stem or self.family.base
+        stem = self.family.base if self.family.stem is None else self.family.stem
         self._stem = f"{stem}." if stem else ""  # what stands in front of names in the table
         for holder in base.modules():
             for key, buffer in holder._buffers.items():
@@ -130,7 +108,8 @@ class Skeleton:
                     name = f"{path}.{key}" if path else key
                     if (known := self._stored(self._spelled(prefix, name))) is None:
                         raise self._missing(prefix + name)
-                    module._buffers[key] = self._read(known).reshape(buffer.shape).to(self.device)
+                    values = self._read(known) if buffer.is_floating_point() else self._read_integers(known)
+                    module._buffers[key] = values.reshape(buffer.shape).to(self.device)
             yield layer
         finally:
             for module, key, parameter in empty:
@@ -141,9 +120,10 @@ class Skeleton:
         return next((to + name.removeprefix(of) for of, to in self.family.renames if name.startswith(of)), name)
 
     def _spelled(self, prefix: str, name: str) -> str:
-        """A parameter by the name that the table knows: under its own where the checkpoint has it so."""
-        renamed = prefix + self.table_name(name)
-        return prefix + name if self._stored(renamed) is None and self._stored(prefix + name) else renamed
+        """A parameter by the name that the table knows: of those that it may have the one that the checkpoint has, else the
+        first."""
+        names = [prefix + to + name.removeprefix(of) for of, to in (*self.family.renames, ("", "")) if name.startswith(of)]
+        return next((one for one in names if self._stored(one) is not None), names[0])
 
     def factor(self, name: str) -> float:
         """What the rows of a parameter of a layer are multiplied by, which llama.cpp multiplies by elsewhere."""
@@ -223,6 +203,12 @@ class Skeleton:
             out[start:stop] = as_floats(self._side.read(tensor, start, stop), tensor.kind)
         return torch.from_numpy(out.reshape(tensor.shape))
 
+    def _read_integers(self, name: str) -> torch.Tensor:
+        """int64: a tensor of the checkpoint."""
+        tensor = self._side.tensors[name]
+        raw = self._side.read(tensor, 0, tensor.count)
+        return torch.from_numpy(raw.view(f"<i{raw.nbytes // tensor.count}").astype(np.int64).reshape(tensor.shape))
+
     def _mxfp4(self, codes: str) -> torch.Tensor:
         """float32 [experts, rows, columns] of weights that are stored in OpenAI's blocks, through the table's own row."""
         match = next(m for m in self._reading.found.matches if any(self._stored(n) == codes for names in m.hf for n in names))
@@ -246,19 +232,18 @@ class Skeleton:
         for name, parameter in list(self._base.named_parameters()):
             if parameter.device.type == "meta" and not name.startswith(self.family.layers + "."):
                 holder, _, key = name.rpartition(".")
-                full = self._stem + name
-                self._base.get_submodule(holder)._parameters[key] = self._parameter(full[: -len(key)], key, parameter.shape)
+                self._base.get_submodule(holder)._parameters[key] = self._parameter(self._stem, name, parameter.shape)
         try:
             calls: list[Call] = []
             number = 0
             while number < len(chunks):
-                hidden, seen = self._recorded(compact.reshape(chunks.shape)[number])
+                hidden, seen = self._recorded(compact.reshape(chunks.shape)[number], chunks[number])
                 calls = calls or seen
-                found = [_varying(a, b) for a, b in zip(calls, seen, strict=True)]
+                found = [varying(a, b) for a, b in zip(calls, seen, strict=True)]
                 if any(set(new) - set(call.given) for new, call in zip(found, calls, strict=True)):
                     for new, call in zip(found, calls, strict=True):
                         call.given = (*call.given, *(place for place in new if place not in call.given))
-                        if any(not _is_of_text(call[place], chunks.shape[1]) for place in call.given):
+                        if any(not is_of_text(call[place], chunks[0]) for place in call.given):
                             raise UnsupportedError("what its layers are given depends on the text: it cannot be run layer by "
                                                    "layer", file=self._reading.checkpoint.folder)
                     number = 0  # what was taken for the same in all chunks is kept, too
@@ -270,20 +255,23 @@ class Skeleton:
                 embedding._parameters["weight"] = nn.Parameter(torch.empty(0, device="meta"), requires_grad=False)
         return calls
 
-    def _recorded(self, ids: np.ndarray) -> tuple[torch.Tensor, list[Call]]:
-        """The hidden states in front of the first layer, and what each is called with."""
+    def _recorded(self, rows: np.ndarray, ids: np.ndarray) -> tuple[torch.Tensor, list[Call]]:
+        """The hidden states in front of the first layer, and what each layer is called with. `rows`: those of the embeddings in
+        memory for token `ids`."""
+        tokens = torch.from_numpy(rows[None]).to(self.device)
         first: list[torch.Tensor] = []
         seen: list[Call] = []
 
         def record(layer: nn.Module, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             first.append(hidden.float())
-            seen.append(Call(args, kwargs))
+            seen.append(Call(args, {name: torch.from_numpy(ids[None]).to(self.device) if value is tokens else value
+                                    for name, value in kwargs.items()}))
             return (hidden, None) if self.family.pairs or self.family.handed else hidden
 
         for layer in self._layers:
             layer.forward = types.MethodType(record, layer)
         try:
-            self._base(input_ids=torch.from_numpy(ids[None]).to(self.device), use_cache=False)
+            self._base(input_ids=tokens, use_cache=False)
         finally:
             for layer in self._layers:
                 del layer.forward
@@ -299,7 +287,7 @@ class Skeleton:
     def _rows(self, embedding: str, used: np.ndarray) -> torch.Tensor:
         """float32 [rows, width]: these rows of an embedding; the first where it has none, as Gemma 3n's of layers has none for
         pictures and sounds. The table is read once, in tiles."""
-        spelling = f"{self._stem}{embedding}.weight"
+        spelling = self._spelled(self._stem, f"{embedding}.weight")
         if (name := self._stored(spelling)) is None:
             raise UnsupportedError("has no embedding of tokens", file=self._reading.checkpoint.folder, tensor=spelling)
         tensor = self._side.tensors[name]
@@ -331,26 +319,6 @@ def as_floats(raw: np.ndarray, kind: str) -> np.ndarray:
     if kind not in _DTYPES:
         raise UnsupportedError(f"{kind} weights cannot be computed with")
     return raw.view(np.dtype(_DTYPES[kind])).astype(np.float32)
-
-
-def _varying(a: Call, b: Call) -> list[int | str]:
-    """In which places two calls of a layer differ."""
-    return [place for place in (*range(len(a.args)), *a.kwargs) if not _alike(a[place], b[place])]
-
-
-def _is_of_text(value: Any, tokens: int) -> bool:
-    """Whether it is numbers for each token, which can be kept with the hidden states; ids of tokens are not."""
-    return isinstance(value, torch.Tensor) and value.is_floating_point() and tuple(value.shape[:2]) == (1, tokens)
-
-
-def _alike(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_alike(v, b[k]) for k, v in a.items())
-    if isinstance(a, (tuple, list)):
-        return len(a) == len(b) and all(map(_alike, a, b))
-    return True
 
 
 def _number(value: Any) -> Any:

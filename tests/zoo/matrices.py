@@ -13,14 +13,15 @@ CONTEXT = 64
 
 @dataclass(frozen=True)
 class Case:
-    """`flags` of llama-imatrix, `options`: fields of our TextOptions that mean the same. The text: the corpus, so often, with
-    `control` at the end of each line."""
+    """`flags` of llama-imatrix, `options`: fields of our TextOptions that mean the same; `context`: tokens of a chunk. The text: the
+    corpus, so often, with `control` at the end of each line."""
 
     model: str
     flags: tuple[str, ...] = ("--chunks", "4")
     options: tuple[tuple[str, int | bool], ...] = (("chunks", 4),)
     control: str = ""
     repeats: int = 4
+    context: int = CONTEXT
 
 
 MODELS = ("llama", "llama-256", "mistral", "mixtral", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "gemma", "gemma2", "gemma3", "phi3",
@@ -44,6 +45,9 @@ CASES = {name: Case(name) for name in MODELS} | {
     "qwen2vl": Case("qwen2vl"),
     "kimivl": Case("kimivl"),
     **{name: Case(name) for name in WHOLES},
+    # of no more blocks than are chosen: scores of tiny models are often 0, and which of equal ones are chosen nobody says
+    "deepseek4": Case("deepseek4", ("--chunks", "8"), (("chunks", 8),), context=32),
+    "deepseek4-v4": Case("deepseek4-v4", ("--chunks", "8"), (("chunks", 8),), context=32),
     "control-as-text": Case("qwen2", control="<|im_start|>"),
 }
 MERGED = ("mixtral", "later-chunks")

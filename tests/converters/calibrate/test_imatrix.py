@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from ggufx.cli.main import app
+from ggufx.converters.calibrate.calls import Call, is_of_text
 from ggufx.converters.calibrate.families import CARRIED, FAMILIES, Family, text_class
 from ggufx.converters.calibrate.imatrix import ImatrixOptions, make_imatrix
-from ggufx.converters.calibrate.skeleton import Call, placed
+from ggufx.converters.calibrate.skeleton import placed
 from ggufx.converters.calibrate.text import TextOptions, chunks_of, encode
 from ggufx.converters.errors import InputError, UnsupportedError, UsageError
 from ggufx.converters.io.gguf import read_gguf
@@ -51,7 +52,7 @@ def test_a_matrix_is_that_of_llama_imatrix(name: str, zoo, recorded, tmp_path: P
     """All bytes in front of the numbers, the counts, and nearly the sums."""
     case, text, out, theirs = CASES[name], tmp_path / TEXT, tmp_path / "out.gguf", recorded(name)
     text.write_text(text_of(case))
-    make_imatrix(zoo(case.model), [text], out, ImatrixOptions(TextOptions(context=CONTEXT, **dict(case.options))))
+    make_imatrix(zoo(case.model), [text], out, ImatrixOptions(TextOptions(context=case.context, **dict(case.options))))
     data = min(t.offset for t in read_gguf(theirs).tensors.values())
     assert out.read_bytes()[:data] == theirs.read_bytes()[:data]
     assert out.stat().st_size == theirs.stat().st_size
@@ -233,6 +234,13 @@ def test_what_layers_are_called_with():
     args, kwargs = call.of([torch.ones(1), torch.ones(2)])
     assert (args[0].item(), args[1], kwargs["x"].numel(), kwargs["position_embeddings"]) == (1, 5, 2, positions)
     assert Call((), {"position_embeddings": positions}).shared is None
+
+
+def test_what_is_made_of_token_ids_is_not_kept():
+    ids = np.array([7, 9])
+    kept = [torch.tensor([[7, 9]]), torch.zeros(1, 2, 5)]
+    assert all(is_of_text(value, ids) for value in kept)
+    assert not any(is_of_text(value, ids) for value in (torch.tensor([[0, 1]]), torch.zeros(1, 3, 5), (kept[1],), None))
 
 
 def test_the_embedding_of_layers_has_fewer_rows(zoo, text: Path, tmp_path: Path):

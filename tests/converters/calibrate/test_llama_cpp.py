@@ -15,7 +15,7 @@ from ggufx.converters.calibrate.imatrix import ImatrixOptions, make_imatrix
 from ggufx.converters.calibrate.text import TextOptions
 from ggufx.converters.io.imatrix_file import read_imatrix_file
 from torch import nn
-from zoo.matrices import CASES, CONTEXT, TEXT, text_of
+from zoo.matrices import CASES, TEXT, text_of
 
 CLOSE = 1e-5  # relative
 LOOKED_UP = ("gemma", "gemma2", "gemma3", "gemma4-vl", "gemma4-moe", "embeddinggemma", "starcoder2", "starcoder", "gpt2",
@@ -100,7 +100,7 @@ def sums(zoo: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
             patch.setattr(skeleton, "Skeleton", Changed)
             case = CASES[name]
             (tmp_path / TEXT).write_text(text_of(case))
-            options = ImatrixOptions(TextOptions(context=CONTEXT, **dict(case.options)), device="cpu", force=True)
+            options = ImatrixOptions(TextOptions(context=case.context, **dict(case.options)), device="cpu", force=True)
             make_imatrix(zoo(case.model), [tmp_path / TEXT], tmp_path / "out.gguf", options)
         return sums_of(tmp_path / "out.gguf")
 
