@@ -38,8 +38,8 @@ def varying(a: Call, b: Call) -> list[int | str]:
 
 
 def is_of_text(value: Any, ids: np.ndarray) -> bool:
-    """Whether it can be kept with the hidden states of the text of token `ids`: numbers for each, or the ids themselves. What is
-    made of ids cannot: the model saw rows of the embeddings in memory for them."""
+    """Whether it can be kept with the hidden states of the text of token `ids`: floats for each, or the ids themselves. What
+    is made of ids cannot: the model saw rows of the embeddings in memory for them."""
     if not isinstance(value, torch.Tensor) or tuple(value.shape[:2]) != (1, len(ids)):
         return False
     return value.is_floating_point() or np.array_equal(value[0].cpu().numpy(), ids)
