@@ -148,6 +148,17 @@ FAMILIES = (
 )
 
 
+_OTHERWISE, _NOT_YET = "llama.cpp computes it otherwise than transformers", "its layers are not run one by one yet"
+_EOS = "its texts end with EOS, which llama-imatrix does not take either"
+_ENCODERS = ("Bert", "DistilBert", "ModernBert", "Roberta", "XLMRoberta")
+REFUSED = {  # why, where transformers has the class
+    **dict.fromkeys(("HYV4ForCausalLM", "PhimoeForCausalLM"), _OTHERWISE),
+    **dict.fromkeys(("ChameleonForConditionalGeneration", "DbrxForCausalLM", "Glm5NextForConditionalGeneration",
+                     "HrmTextForCausalLM", "Qwen4ExpForCausalLM"), _NOT_YET),
+    **dict.fromkeys((*(f"{name}{end}" for name in _ENCODERS for end in ("Model", "ForSequenceClassification")),
+                     "CamembertModel", "ModernBertForMaskedLM", "NomicBertModel", "MT5ForConditionalGeneration",
+                     "T5EncoderModel", "T5ForConditionalGeneration", "UMT5ForConditionalGeneration"), _EOS),
+}
 CARRIED = {name: family for family in FAMILIES for name in family.classes}
 
 
@@ -161,9 +172,10 @@ def text_class(reading: Reading) -> str:
 
 
 def family_of(name: str) -> Family:
-    """The family of a class. UnsupportedError, which says what to do instead."""
+    """The family of a class. UnsupportedError, which says why there is none and what to do instead."""
     if name not in CARRIED:
-        raise UnsupportedError(f"no importance matrix can be made of {name}", hint="The README's table says of which classes "
-                               "one can. For others run llama-imatrix on an F16 file of the model, and pass its result to "
-                               "--imatrix.")
+        reason = REFUSED.get(name, "transformers has no such class, or one that is not carried")
+        raise UnsupportedError(f"no importance matrix can be made of {name}: {reason}",
+                               hint="The README's table says of which classes one can. Of many others llama-imatrix makes one "
+                               "of an F16 file, for --imatrix.")
     return CARRIED[name]

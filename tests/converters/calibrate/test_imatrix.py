@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from ggufx.cli.main import app
+from ggufx.converters.arch import SPECS
 from ggufx.converters.calibrate.calls import Call, is_of_text
-from ggufx.converters.calibrate.families import CARRIED, FAMILIES, Family, text_class
+from ggufx.converters.calibrate.families import CARRIED, FAMILIES, REFUSED, Family, text_class
 from ggufx.converters.calibrate.imatrix import ImatrixOptions, make_imatrix
 from ggufx.converters.calibrate.skeleton import placed
 from ggufx.converters.calibrate.text import TextOptions, chunks_of, encode
@@ -161,8 +162,10 @@ def test_chunks_of_texts(zoo, text: Path, tmp_path: Path):
 
 def test_what_is_refused(zoo, text: Path, tmp_path: Path):
     out = tmp_path / "out.gguf"
-    with pytest.raises(UnsupportedError, match="no importance matrix can be made of PhimoeForCausalLM"):
-        make_imatrix(zoo("phi3.5-moe"), [text], out)
+    for name, told in (("phi3.5-moe", "of PhimoeForCausalLM: llama.cpp computes it otherwise"), ("bert", "end with EOS"),
+                       ("internlm2", "transformers has no such class")):
+        with pytest.raises(UnsupportedError, match=told):
+            make_imatrix(zoo(name), [text], out)
     with pytest.raises(UsageError, match="larger than --max-memory"):
         make_imatrix(zoo("llama"), [text], out, ImatrixOptions(SMALL, max_memory=1 << 17))
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
@@ -216,6 +219,8 @@ def test_each_class_stands_in_one_row_and_has_a_golden(zoo):
     assert len(classes) == len(set(classes))
     tried = {text_class(GgufPlanner(zoo(case.model), None, GgufOptions()).reading) for case in CASES.values()}
     assert set(classes) == tried
+    assert not REFUSED.keys() & CARRIED.keys()
+    assert REFUSED.keys() <= {name for spec in SPECS for name in (spec.whole.text if spec.whole else spec).classes}
 
 
 def test_a_buffer_that_no_tensor_fills_is_told(zoo, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
