@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 from ggufx.converters.arch import BY_CLASS, SPECS, projectors
+from ggufx.converters.calibrate.families import CARRIED
+from ggufx.converters.rules.spec import ArchSpec
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- support table: scripts/support_table.py -->", "<!-- end of the support table -->"
@@ -16,22 +18,29 @@ def table() -> str:
     hearing = [name for name in projectors.BY_CLASS if "audio" in projectors.parts_of(name)]
     rows = [f"{len(classes)} classes, which are {len(names)} architectures in GGUF, each in all directions. Of {len(seeing)} "
             f"classes that see and {len(hearing)} that hear the whole model, with its projector (mmproj), both ways.", "",
-            "| HF classes | GGUF architecture | vision | audio | example |", "|---|---|---|---|---|"]
+            "| HF classes | GGUF architecture | vision | audio | imatrix | example |", "|---|---|---|---|---|---|"]
     for spec in SPECS:
         alone = not spec.whole and any(other.whole for name in spec.classes for other in BY_CLASS[name])  # of the same name
-        rows.append(row(spec.classes, spec.name, spec.example, bool(spec.whole), alone))
+        rows.append(row(spec.classes, spec.name, spec.example, bool(spec.whole), alone, is_calibrated(spec)))
     others = [(spec.classes, spec.example) for spec in projectors.SPECS if not classes & {*spec.classes}]
     rows += [row(names, "", example, True) for names, example in others]
     return "\n".join(dict.fromkeys(rows))  # tables of one class that the columns do not tell apart are one row
 
 
-def row(classes: tuple[str, ...], name: str, example: str, whole: bool, alone: bool = False) -> str:
+def is_calibrated(spec: ArchSpec) -> bool:
+    """Whether `ggufx imatrix` carries it."""
+    return not spec.draft and any(name in CARRIED for name in (
+        spec.whole.text.classes[:1] if spec.whole else spec.classes))
+
+
+def row(classes: tuple[str, ...], name: str, example: str, whole: bool, alone: bool = False, calibrated: bool = False) -> str:
     """`whole`: a class that holds more than text; `alone`: one without its other parts."""
     parts = {part for cls in classes for part in projectors.parts_of(cls)} if not alone else set()
     cells = ["both ways" if part in parts else "" for part in ("vision", "audio")]
     left_out = " (text part)" if whole and not parts else ""
     listed = ", ".join(f"`{cls}`" for cls in classes)
-    return f"| {listed}{left_out} | {f'`{name}`' if name else '(no text)'} | {cells[0]} | {cells[1]} | `{example}` |"
+    cells.append("yes" if calibrated else "")
+    return f"| {listed}{left_out} | {f'`{name}`' if name else '(no text)'} | {' | '.join(cells)} | `{example}` |"
 
 
 def main() -> None:

@@ -169,7 +169,8 @@ GLM4V_TEXT = replace(
 VISION = dict.fromkeys(("visual.", "model.visual."))
 GLM4V = Whole("Glm4vForConditionalGeneration", "glm4v", GLM4V_TEXT, MULTIMODAL, VISION, example="zai-org/GLM-4.1V-9B-Thinking",
               settings={"head_dim": per_head})
-GLM_OCR = replace(GLM4V, name="GlmOcrForConditionalGeneration", model_type="glm_ocr", example="zai-org/GLM-OCR")
+GLM_OCR = replace(GLM4V, name="GlmOcrForConditionalGeneration", model_type="glm_ocr", example="zai-org/GLM-OCR",
+                  settings={**GLM4V.settings, "attention_bias": False})
 GLM4V_MOE = Whole("Glm4vMoeForConditionalGeneration", "glm4v_moe", replace(
     GLM4MOE, hparams=(*GLM4MOE.hparams, sections(8, 12, 12))), MULTIMODAL, VISION, example="zai-org/GLM-4.5V")
 

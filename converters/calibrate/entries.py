@@ -7,6 +7,7 @@ rows are all alike: permuted, taken apart, turned, whatever the row does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +28,8 @@ def entries_of(reading: Reading, skeleton: Skeleton, number: int, seen: Mapping[
     parameters = dict(skeleton.parameters(number))
     for name, one in seen.items():
         shape = parameters[name]
+        if (factor := skeleton.factor(name)) != 1:
+            one = replace(one, sums=one.sums / factor**2)
         spelled = skeleton.spelled(number, name, shape[0] if len(shape) == 3 else 1)
         parts = len(spelled) // shape[0] if spelled[0][1] is not None else 1
         for spelling, expert in spelled:
@@ -66,7 +69,7 @@ def _columns(match: Match, expert: int, known: Mapping[str, tuple[Seen, int | No
     another."""
     names = [group[expert] for group in match.hf]
     first, own = known[names[0]]
-    matrices = range(len(first.counts)) if own is None else (own,)
+    matrices = range(len(first.sums)) if own is None else (own,)
     made: list[list[np.ndarray]] = [[] for _ in match.gguf]
     for matrix in matrices:
         xs = [_as_weight(known[name][0], matrix, shapes[name]) for name in names]

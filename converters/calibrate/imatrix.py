@@ -19,13 +19,15 @@ from ..io.texts import read_texts
 from ..metadata.naming import default_file_name, output_path
 from ..planners.hf_to_gguf import GgufOptions, GgufPlanner
 from ..verify.runtime import Runtime
-from .families import family_of
+from .families import family_of, text_class
+from .states import SHARED
 from .statistics import unreached
 from .text import TextOptions, chunks_of, encode
 
 if TYPE_CHECKING:
+    from .calls import Call
     from .observe import LatentObserver, Seen
-    from .skeleton import Call, Skeleton
+    from .skeleton import Skeleton
     from .states import States
 
 Progress = Callable[[int, int, str], None]  # (done, total, what): tokens through layers
@@ -99,14 +101,14 @@ def _make(planner: GgufPlanner, data: Sequence[Path], outfile: Path, options: Im
     if not outfile.parent.is_dir():
         raise StorageError("no such folder", file=outfile.parent, hint="Make it first, or write to another folder.")
     began = time.monotonic()
-    whole = planner.reading.spec.whole
-    family_of(whole.text.classes[0] if whole else planner.reading.hf_class)
+    family_of(text_class(planner.reading))
     text = read_texts(data)
     runtime = Runtime({**planner.keys, **planner.tokens}, planner.spec.name)
     ids = encode(planner.reading.checkpoint.folder, planner.tokens, planner.spec.name, text, options.text.special)
     chunks = chunks_of(ids, runtime, options.text)
     entries = _run(planner, chunks, outfile, options, progress or (lambda done, total, what: None))
-    made = ImatrixFile(entries, tuple(path.name for path in data), len(chunks), options.text.context)
+    most = max(int(entry.counts.max()) for entry in entries.values())  # llama-imatrix counts chunks so
+    made = ImatrixFile(entries, tuple(path.name for path in data), most // options.text.context, options.text.context)
     write_imatrix(outfile, made)
     return ImatrixResult(outfile, len(chunks), chunks.size, len(entries), time.monotonic() - began,
                          tuple(map(str, planner.reading.notes)), unreached(made))
@@ -127,17 +129,32 @@ def _run(planner: GgufPlanner, chunks: np.ndarray, outfile: Path, options: Imatr
     with ExitStack() as stack, torch.inference_mode():
         skeleton = Skeleton(reading, stack, placed(options.device))
         tokens = chunks.shape[1]
-        needed = skeleton.layer_bytes() + skeleton.activation_bytes(tokens)
-        if needed > options.max_memory:
-            raise UsageError("a layer and what a chunk takes in it are larger than --max-memory",
-                             expected=f"at least {needed} bytes", found=options.max_memory,
-                             hint=f"Pass --max-memory {-(-needed // 10**6)}MB, or a smaller --ctx.")
-        shape = (len(chunks), tokens, skeleton.width)
-        states = States(outfile, _key(planner, chunks), shape, options.resume)
+        for needed, what, smaller in (
+                (skeleton.layer_bytes() + skeleton.activation_bytes(tokens), "a layer and what a chunk takes in it are",
+                 "a smaller --ctx"),
+                (skeleton.embedding_bytes(chunks), "the embeddings of the texts' tokens are", "fewer --chunks")):
+            if needed > options.max_memory:
+                raise UsageError(f"{what} larger than --max-memory", expected=f"at least {needed} bytes",
+                                 found=options.max_memory, hint=f"Pass --max-memory {-(-needed // 10**6)}MB, or {smaller}.")
+        states = States(outfile, _key(planner, chunks), len(chunks), options.resume)
+
+        def keep(chunk: int, hidden: torch.Tensor, given: Sequence[Sequence[torch.Tensor]]) -> None:
+            if states.begun:
+                return
+            if chunk == 0:
+                states.reserve(2 * hidden.nbytes + sum(x.nbytes for xs in given for x in xs))
+            states.keep("hidden-0", chunk, [hidden.cpu().numpy()])
+            for number, xs in enumerate(given):
+                if xs:
+                    states.keep(f"given-{number}", chunk, [x.cpu().numpy() for x in xs])
+
+        try:
+            calls = skeleton.begin(chunks, keep)
+        except BaseException:
+            if not states.begun:  # nothing to go on from
+                states.remove()
+            raise
         total = skeleton.layers * chunks.size
-        with states.open(states.done, "r+b" if states.begun else "w+b") as file:
-            calls = skeleton.begin(chunks, lambda chunk, hidden: states.write(file, chunk, hidden)
-                                   if not states.begun else None)
         if not states.begun:
             states.complete(-1, {})
         for number in range(states.done, skeleton.layers):
@@ -161,21 +178,35 @@ def _watched(skeleton: Skeleton, number: int, call: Call, states: States, chunks
 
     from .observe import LatentObserver, Observer, not_finite
 
-    with skeleton.layer(number) as layer, states.open(number) as before, states.open(number + 1, "w+b") as after:
+    def read(name: str, chunk: int) -> list[torch.Tensor]:
+        return [torch.from_numpy(x).to(skeleton.device) for x in states.kept(name, chunk)]
+
+    with skeleton.layer(number) as layer:
         observer = Observer(dict(layer.named_parameters()))
-        latent = LatentObserver(layer, skeleton.family.latent) if skeleton.family.latent else None
+        latent = LatentObserver.of(layer, skeleton.family.latent) if skeleton.family.latent else None
+        shared = call.shared if call.shared is not None else {}
+        files = states.shared(number)
         for chunk in range(chunks):
-            hidden = torch.from_numpy(states.read(before, chunk))[None].to(skeleton.device)
+            hidden, *handed = read(f"hidden-{number}", chunk)
+            args, kwargs = call.of(read(f"given-{number}", chunk) if call.given else [])
+            if handed:
+                kwargs[skeleton.family.handed] = handed[0]
+            before = {name: tuple(read(file, chunk)) for name, file in files.items()}
+            shared.clear()
+            shared.update(before)
             with observer:
-                out = layer(hidden, *call.args, **call.kwargs)
-            out = out[0] if isinstance(out, tuple) else out
-            if not torch.isfinite(out.sum(dtype=torch.float64)):
+                out = layer(hidden, *args, **kwargs)
+            outs = out if isinstance(out, tuple) else (out,)
+            if not torch.isfinite(outs[0].sum(dtype=torch.float64)):
                 raise not_finite("computes numbers that are not finite", skeleton.folder, f"layer {number}")
-            states.write(after, chunk, out[0].cpu().numpy())
+            kept = outs[: 2 if skeleton.family.handed else 1]
+            states.keep(f"hidden-{number + 1}", chunk, [x.cpu().numpy() for x in kept if x is not None])
+            for name, tensors in shared.items():
+                if tensors is not before.get(name):
+                    states.keep(f"{SHARED}{number}-{name}", chunk, [x.cpu().numpy() for x in tensors])
             done(chunk + 1)
         if latent is not None:
             latent.close()
-        after.flush()
     return observer.seen, latent
 
 

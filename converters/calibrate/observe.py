@@ -18,10 +18,12 @@ from torch.overrides import TorchFunctionMode
 from ..errors import InputError
 from .families import Latent
 
-# Functions that multiply rows by a weight: (place of the rows, place of the weight, whether the weight is [out, in]).
+# Functions that multiply rows by a weight: (place of the rows, place of the weight, whether the weight is [out, in]). With a
+# third axis it is a stack of matrices, each of which has rows of its own.
 PRODUCTS: dict[Any, tuple[int, int, bool]] = {
     nn.functional.linear: (0, 1, True), torch.matmul: (0, 1, False), torch.Tensor.matmul: (0, 1, False),
     torch.Tensor.__matmul__: (0, 1, False), torch.addmm: (1, 2, False), torch.mm: (0, 1, False),
+    torch.bmm: (0, 1, False),
 }
 
 
@@ -40,8 +42,8 @@ class Squares:
 
 @dataclass
 class Seen:
-    """Of one parameter: `sums` float64 [matrices, values], `counts` int64 [matrices]. `last`: whether its last axis is that of
-    the inputs, as a Linear's, or that before it."""
+    """Of one parameter: `sums` float64 [matrices, values], `counts` int64 [matrices], or [1] where groups of its rows are
+    matrices. `last`: whether its last axis is that of the inputs, as a Linear's, or that before it."""
 
     sums: torch.Tensor
     counts: torch.Tensor
@@ -63,19 +65,32 @@ class Observer(TorchFunctionMode):
         if place is not None and len(args) > place[1]:
             rows, weight, last = args[place[0]], args[place[1]], place[2]
             if isinstance(weight, torch.Tensor) and isinstance(rows, torch.Tensor) and weight.device.type != "meta":
-                found = self._names.get(weight.untyped_storage().data_ptr())
-                if found is not None:
+                if (found := self._found(weight)) is not None:
                     self._add(*found, weight, rows, last)
+                elif not last and (found := self._found(rows)) is not None:  # the weight times columns
+                    self._add(*found, rows, weight.transpose(-1, -2), True)
         return func(*args, **(kwargs or {}))
 
+    def _found(self, tensor: torch.Tensor) -> tuple[str, torch.Tensor] | None:
+        """The parameter that lies in a tensor's memory."""
+        return self._names.get(tensor.untyped_storage().data_ptr())
+
     def _add(self, name: str, parameter: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, last: bool) -> None:
-        matrices = parameter.shape[0] if parameter.dim() == 3 else 1
-        matrix = weight.storage_offset() // (parameter.numel() // matrices)
+        last = weight.stride(-1 if last else -2) == parameter.stride(-1)  # where it is turned
+        stacked, at_once = parameter.dim() == 3, weight.dim() == 3
+        matrices = parameter.shape[0] if stacked else weight.shape[0] if at_once else 1
         seen = self.seen.get(name)
         if seen is None:
             width = parameter.shape[-1 if last else -2]
             seen = self.seen[name] = Seen(torch.zeros(matrices, width, dtype=torch.float64, device=rows.device),
-                                          torch.zeros(matrices, dtype=torch.int64), last)
+                                          torch.zeros(matrices if stacked else 1, dtype=torch.int64), last)
+        if at_once and matrices > 1:
+            for matrix in range(matrices):
+                seen.sums[matrix] += self._sums(rows[matrix])
+            # Rows of zeros are of tokens that were routed elsewhere.
+            seen.counts += rows.any(-1).sum(-1).cpu() if stacked else rows.shape[1]
+            return
+        matrix = weight.storage_offset() // (parameter.numel() // matrices)
         seen.sums[matrix] += self._squares(rows)
         seen.counts[matrix] += rows.numel() // rows.shape[-1]
 
@@ -89,6 +104,11 @@ class Observer(TorchFunctionMode):
 class LatentObserver:
     """Counts what each head's key and value projections out of a latent head are multiplied by, which a class that computes
     whole keys and values never does. `keys`, `values`: Seen with one count, sums [heads, values]."""
+
+    @classmethod
+    def of(cls, layer: nn.Module, latent: Latent) -> LatentObserver | None:
+        """None of a layer that mixes tokens otherwise."""
+        return cls(layer, latent) if hasattr(getattr(layer, latent.attention, None), latent.norm) else None
 
     def __init__(self, layer: nn.Module, latent: Latent) -> None:
         attention = self._attention = layer.get_submodule(latent.attention)

@@ -6,10 +6,10 @@ family's loop over layers is written again. Code of the repository is never run:
 
 from __future__ import annotations
 
+import math
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,18 +22,15 @@ from ..planners.reading import Reading
 from ..rules.hf_config import of_text_part
 from ..run.engines.choice import gpu_number
 from ..verify.side import SideTensor, of_checkpoint
-from .families import Family, family_of
+from .calls import Call, is_of_text, varying
+from .families import Family, family_of, text_class
 
 TILE = 1 << 22  # elements of a tensor that are read at a time
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 
 
-@dataclass
-class Call:
-    """What the model calls a layer with beside the hidden states."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+# (chunk, hidden states, what of the text each layer is called with besides)
+Keep = Callable[[int, torch.Tensor, Sequence[Sequence[torch.Tensor]]], None]
 
 
 def placed(asked: str) -> str:
@@ -51,27 +48,28 @@ def placed(asked: str) -> str:
 
 
 class Skeleton:
-    """`family`: its row; `width`: of a hidden state; `layers`: how many there are; `folder`: the checkpoint's."""
+    """`family`: its row; `layers`: how many there are; `folder`: the checkpoint's."""
 
     def __init__(self, reading: Reading, stack: ExitStack, device: str = "cpu") -> None:
         """UnsupportedError for a class that no row carries. Files are open as long as `stack`."""
         self._reading, self.device = reading, torch.device(device)
         self.folder = reading.checkpoint.folder
         whole = reading.spec.whole
-        name = whole.text.classes[0] if whole else reading.hf_class
+        name = text_class(reading)
         self.family = family_of(name)
         self._side = of_checkpoint(reading.checkpoint)
         self._side.open(stack)
         config = reading.checkpoint.config
-        model = _on_meta(name, of_text_part(config, whole) if whole else config, self.family)
+        model = _on_meta(name, of_text_part(config, whole) if whole and whole.name != name else config, self.family)
         base = model.get_submodule(self.family.base)
         self._base: Any = base.eval()
         self._layers: Any = base.get_submodule(self.family.layers)
         self.layers = len(self._layers)
+        stem = self.family.base if self.family.stem is None else self.family.stem
+        self._stem = f"{stem}." if stem else ""  # what stands in front of names in the table
         for holder in base.modules():
             for key, buffer in holder._buffers.items():
                 holder._buffers[key] = None if buffer is None else buffer.to(self.device)
-        self.width = model.config.hidden_size
         layout = whole.layout if whole else ()
         self._laid_out = {name: match.ops[0] for match in reading.found.matches if match.rule in layout
                           for group in match.hf for name in group}  # the rest of the row is that of the text part's
@@ -83,18 +81,20 @@ class Skeleton:
         return max(4 * sum(p.numel() for p in layer.parameters()) for layer in self._layers)
 
     def activation_bytes(self, tokens: int) -> int:
-        """About what a chunk takes in a layer: rows in and out of its widest weights, their squares, and the weights
-        of attention where they are looked at."""
+        """About what a chunk takes in a layer: rows in and out of its widest weights, their squares, the weights of attention
+        where they are looked at, and what the family says."""
         config = self._base.config
         widest = max(max(p.shape[-2:]) for layer in self._layers for p in layer.parameters() if p.dim() > 1)
-        attention = config.num_attention_heads * tokens * tokens if self.family.attention == "eager" else 0
-        return 4 * (5 * tokens * widest + 3 * attention)
+        attention = getattr(config, "num_attention_heads", 0) * tokens * tokens if self.family.attention == "eager" else 0
+        times, settings = self.family.takes
+        besides = times * tokens * math.prod(getattr(config, name) for name in settings) if times else 0
+        return 4 * (5 * tokens * widest + 3 * attention + besides)
 
     @contextmanager
     def layer(self, number: int) -> Iterator[nn.Module]:
         """The layer with its weights, which are gone afterwards."""
         layer = self._layers[number]
-        prefix = f"{self.family.base}.{self.family.layers}.{number}."
+        prefix = self._prefix(number)
         places = [(module, key, f"{path}.{key}" if path else key) for path, module in layer.named_modules()
                   for key, p in module._parameters.items() if p is not None]
         empty = [(module, key, module._parameters[key]) for module, key, _ in places]
@@ -103,9 +103,13 @@ class Skeleton:
                 module._parameters[key] = self._parameter(prefix, name, module._parameters[key].shape)
             for path, module in layer.named_modules():  # such as a correction of the router's scores
                 for key, buffer in module._buffers.items():
-                    known = self._stored(prefix + self.table_name(f"{path}.{key}"))
-                    if buffer is not None and known is not None:
-                        module._buffers[key] = self._read(known).to(self.device)
+                    if buffer is None or key in module._non_persistent_buffers_set:
+                        continue
+                    name = f"{path}.{key}" if path else key
+                    if (known := self._stored(self._spelled(prefix, name))) is None:
+                        raise self._missing(prefix + name)
+                    values = self._read(known) if buffer.is_floating_point() else self._read_integers(known)
+                    module._buffers[key] = values.reshape(buffer.shape).to(self.device)
             yield layer
         finally:
             for module, key, parameter in empty:
@@ -115,14 +119,23 @@ class Skeleton:
         """A name within a layer as the table spells it."""
         return next((to + name.removeprefix(of) for of, to in self.family.renames if name.startswith(of)), name)
 
+    def _spelled(self, prefix: str, name: str) -> str:
+        """A parameter by the name that the table knows: of those that it may have the one that the checkpoint has, else the
+        first."""
+        names = [prefix + to + name.removeprefix(of) for of, to in (*self.family.renames, ("", "")) if name.startswith(of)]
+        return next((one for one in names if self._stored(one) is not None), names[0])
+
+    def factor(self, name: str) -> float:
+        """What the rows of a parameter of a layer are multiplied by, which llama.cpp multiplies by elsewhere."""
+        setting = next((setting for start, setting in self.family.scaled if name.startswith(start)), None)
+        return float(getattr(self._base.config, setting) or 1) if setting else 1.0
+
     def expert_names(self, name: str, expert: int) -> tuple[str, ...]:
         """The names within a layer of the weights of an expert that a stacked parameter holds; none of other parameters."""
+        stem, _, kind = self.table_name(name).rpartition(".")
         gate, up, down = self.family.experts
-        stem = self.table_name(name)
-        if stem.endswith("experts.gate_up_proj"):
-            stem = stem.removesuffix("gate_up_proj")
-            return f"{stem}{expert}.{gate}.weight", f"{stem}{expert}.{up}.weight"
-        return (f"{stem.removesuffix('down_proj')}{expert}.{down}.weight",) if stem.endswith("experts.down_proj") else ()
+        parts = {"gate_up_proj": (gate, up), "up_proj": (up,), "down_proj": (down,)}.get(kind, ())
+        return tuple(f"{stem}.{expert}.{part}.weight" for part in parts) if stem.endswith("experts") else ()
 
     def parameters(self, number: int) -> dict[str, tuple[int, ...]]:
         """The shapes of a layer's parameters by their names within it."""
@@ -132,18 +145,22 @@ class Skeleton:
         """A parameter of a layer by the names that the table knows, each with the expert whose it is; None: the whole's.
 
         `experts`: how many matrices it stacks, 1 of one that is no stack."""
-        prefix = f"{self.family.base}.{self.family.layers}.{number}."
-        whole = prefix + self.table_name(name)
+        prefix = self._prefix(number)
+        whole = self._spelled(prefix, name)
         if experts == 1 or self._stored(whole) or self._stored(whole + "_blocks"):
             return [(whole, None)]
         return [(prefix + one, e) for e in range(experts) for one in self.expert_names(name, e)]
 
+    def _prefix(self, number: int) -> str:
+        return f"{self._stem}{self.family.layers}.{number}."
+
     def _stored(self, name: str) -> str | None:
         """The checkpoint's name of a tensor that the table calls so."""
-        return self._reading.found.names.get(name)
+        found = self._reading.found
+        return found.names.get(name, name if name in found.keyed else None)
 
     def _parameter(self, prefix: str, name: str, shape: torch.Size) -> nn.Parameter:
-        spelling = prefix + self.table_name(name)
+        spelling = self._spelled(prefix, name)
         if (stored := self._stored(spelling)) is not None:
             values = self._read(stored)
             if (op := self._laid_out.get(spelling)) is not None:
@@ -151,11 +168,14 @@ class Skeleton:
             return self._as_parameter(values, shape, name)
         if (codes := self._stored(prefix + name + "_blocks")) is not None:
             return self._as_parameter(self._mxfp4(codes).transpose(1, 2).contiguous(), shape, name)
+        for joined, names in self.family.joined:
+            if name == joined:
+                parts = [self._read(self._stored(prefix + one) or one) for one in names]
+                return self._as_parameter(torch.cat(parts), shape, name)
         found = [self.expert_names(name, e) for e in range(shape[0])]
         missing = [n for names in found for n in names if self._stored(prefix + n) is None]
         if missing or not found or not found[0]:
-            raise UnsupportedError("the class has a weight that the checkpoint does not", file=self._reading.checkpoint.folder,
-                                   tensor=prefix + (missing or [name])[0])
+            raise self._missing(prefix + (missing or [name])[0])
         out = torch.empty(shape)
         for e, names in enumerate(found):
             at = 0
@@ -164,6 +184,10 @@ class Skeleton:
                 out[e, at : at + part.shape[0]] = part
                 at += part.shape[0]
         return self._as_parameter(out, shape, name)
+
+    def _missing(self, name: str) -> UnsupportedError:
+        return UnsupportedError("the class has a weight that the checkpoint does not", file=self._reading.checkpoint.folder,
+                                tensor=name)
 
     def _as_parameter(self, values: torch.Tensor, shape: torch.Size, name: str) -> nn.Parameter:
         if values.shape != shape:
@@ -179,6 +203,12 @@ class Skeleton:
             out[start:stop] = as_floats(self._side.read(tensor, start, stop), tensor.kind)
         return torch.from_numpy(out.reshape(tensor.shape))
 
+    def _read_integers(self, name: str) -> torch.Tensor:
+        """int64: a tensor of the checkpoint."""
+        tensor = self._side.tensors[name]
+        raw = self._side.read(tensor, 0, tensor.count)
+        return torch.from_numpy(raw.view(f"<i{raw.nbytes // tensor.count}").astype(np.int64).reshape(tensor.shape))
+
     def _mxfp4(self, codes: str) -> torch.Tensor:
         """float32 [experts, rows, columns] of weights that are stored in OpenAI's blocks, through the table's own row."""
         match = next(m for m in self._reading.found.matches if any(self._stored(n) == codes for names in m.hf for n in names))
@@ -192,57 +222,83 @@ class Skeleton:
 
     # -- what the layers are called with -------------------------------------------------------------------------------
 
-    def begin(self, chunks: np.ndarray, keep: Callable[[int, np.ndarray], None]) -> list[Call]:
-        """Embed int64 [chunks, tokens], giving each one's hidden states to `keep`; what each layer is called with."""
-        embedding: Any = self._base.get_submodule(self.family.embedding)
-        embedding.padding_idx = None  # of the whole vocabulary; only training looks at it
+    def begin(self, chunks: np.ndarray, keep: Keep) -> list[Call]:
+        """Embed int64 [chunks, tokens], giving each one's states to `keep`; what each layer is called with. `keep` is called
+        again for all chunks where later ones show that more goes with the text."""
         used, compact = np.unique(chunks, return_inverse=True)
-        embedding._parameters["weight"] = nn.Parameter(self._rows(used).to(self.device), requires_grad=False)
+        for name, embedding in self._embeddings():
+            embedding.padding_idx = None  # of the whole vocabulary; only training looks at it
+            embedding._parameters["weight"] = nn.Parameter(self._rows(name, used).to(self.device), requires_grad=False)
         for name, parameter in list(self._base.named_parameters()):
             if parameter.device.type == "meta" and not name.startswith(self.family.layers + "."):
                 holder, _, key = name.rpartition(".")
-                full = f"{self.family.base}.{name}"
-                self._base.get_submodule(holder)._parameters[key] = self._parameter(full[: -len(key)], key, parameter.shape)
-        calls: list[Call] = []
-        first: list[torch.Tensor] = []
+                self._base.get_submodule(holder)._parameters[key] = self._parameter(self._stem, name, parameter.shape)
+        try:
+            calls: list[Call] = []
+            number = 0
+            while number < len(chunks):
+                hidden, seen = self._recorded(compact.reshape(chunks.shape)[number], chunks[number])
+                calls = calls or seen
+                found = [varying(a, b) for a, b in zip(calls, seen, strict=True)]
+                if any(set(new) - set(call.given) for new, call in zip(found, calls, strict=True)):
+                    for new, call in zip(found, calls, strict=True):
+                        call.given = (*call.given, *(place for place in new if place not in call.given))
+                        if any(not is_of_text(call[place], chunks[0]) for place in call.given):
+                            raise UnsupportedError("what its layers are given depends on the text: it cannot be run layer by "
+                                                   "layer", file=self._reading.checkpoint.folder)
+                    number = 0  # what was taken for the same in all chunks is kept, too
+                    continue
+                keep(number, hidden, [[one[place] for place in call.given] for one, call in zip(seen, calls, strict=True)])
+                number += 1
+        finally:
+            for _, embedding in self._embeddings():
+                embedding._parameters["weight"] = nn.Parameter(torch.empty(0, device="meta"), requires_grad=False)
+        return calls
 
-        def record(layer: nn.Module, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-            if not first:
-                first.append(hidden)
-            seen.append(Call(args, kwargs))
-            return hidden
+    def _recorded(self, rows: np.ndarray, ids: np.ndarray) -> tuple[torch.Tensor, list[Call]]:
+        """The hidden states in front of the first layer, and what each layer is called with. `rows`: those of the embeddings in
+        memory for token `ids`."""
+        tokens = torch.from_numpy(rows[None]).to(self.device)
+        first: list[torch.Tensor] = []
+        seen: list[Call] = []
+
+        def record(layer: nn.Module, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            first.append(hidden.float())
+            seen.append(Call(args, {name: torch.from_numpy(ids[None]).to(self.device) if value is tokens else value
+                                    for name, value in kwargs.items()}))
+            return (hidden, None) if self.family.pairs or self.family.handed else hidden
 
         for layer in self._layers:
             layer.forward = types.MethodType(record, layer)
         try:
-            for number, ids in enumerate(compact.reshape(chunks.shape)):
-                seen: list[Call] = []
-                first.clear()
-                self._base(input_ids=torch.from_numpy(ids[None]).to(self.device), use_cache=False)
-                keep(number, first[0][0].float().cpu().numpy())
-                if calls and any(not _alike(a, b) for a, b in zip(calls, seen, strict=True)):
-                    raise UnsupportedError("what its layers are given depends on the text: it cannot be run layer by layer",
-                                           file=self._reading.checkpoint.folder)
-                calls = calls or seen
+            self._base(input_ids=tokens, use_cache=False)
         finally:
             for layer in self._layers:
                 del layer.forward
-            embedding._parameters["weight"] = nn.Parameter(torch.empty(0, device="meta"), requires_grad=False)
-        return calls
+        return first[0], seen
 
-    def _rows(self, used: np.ndarray) -> torch.Tensor:
-        """float32 [rows, width]: these rows of the embedding, ascending; the table is read once, in tiles."""
-        spelling = f"{self.family.base}.{self.family.embedding}.weight"
+    def _embeddings(self) -> list[tuple[str, Any]]:
+        return [(name, module) for name in self.family.embeddings if (module := getattr(self._base, name, None)) is not None]
+
+    def embedding_bytes(self, chunks: np.ndarray) -> int:
+        """Of the rows of embeddings that these token ids take, in float32."""
+        return 4 * len(np.unique(chunks)) * sum(module.weight.shape[-1] for _, module in self._embeddings())
+
+    def _rows(self, embedding: str, used: np.ndarray) -> torch.Tensor:
+        """float32 [rows, width]: these rows of an embedding; the first where it has none, as Gemma 3n's of layers has none for
+        pictures and sounds. The table is read once, in tiles."""
+        spelling = self._spelled(self._stem, f"{embedding}.weight")
         if (name := self._stored(spelling)) is None:
             raise UnsupportedError("has no embedding of tokens", file=self._reading.checkpoint.folder, tensor=spelling)
         tensor = self._side.tensors[name]
         width = tensor.shape[-1]
         out = np.empty((len(used), width), np.float32)
+        used = np.where(used < tensor.shape[0], used, 0)
         for start, stop in _tiles(tensor, max(1, TILE // width) * width):
-            low, high = np.searchsorted(used, [start // width, stop // width])
-            if low < high:
+            here = (used >= start // width) & (used < stop // width)
+            if here.any():
                 rows = as_floats(self._side.read(tensor, start, stop), tensor.kind).reshape(-1, width)
-                out[low:high] = rows[used[low:high] - start // width]
+                out[here] = rows[used[here] - start // width]
         return torch.from_numpy(out)
 
 
@@ -265,16 +321,11 @@ def as_floats(raw: np.ndarray, kind: str) -> np.ndarray:
     return raw.view(np.dtype(_DTYPES[kind])).astype(np.float32)
 
 
-def _alike(a: Any, b: Any) -> bool:
-    if isinstance(a, Call):
-        return _alike(a.args, b.args) and _alike(a.kwargs, b.kwargs)
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_alike(v, b[k]) for k, v in a.items())
-    if isinstance(a, (tuple, list)):
-        return len(a) == len(b) and all(map(_alike, a, b))
-    return True
+def _number(value: Any) -> Any:
+    """A setting with the floats that JSON has no word for, which transformers writes as {"__float__": "Infinity"}."""
+    if isinstance(value, list):
+        return [_number(one) for one in value]
+    return float(value["__float__"]) if isinstance(value, dict) and value.keys() == {"__float__"} else value
 
 
 def _on_meta(name: str, config: dict[str, Any], family: Family) -> Any:
@@ -288,7 +339,7 @@ def _on_meta(name: str, config: dict[str, Any], family: Family) -> Any:
     kind = getattr(transformers, name, None)
     if kind is None:
         raise UnsupportedError(f"transformers {transformers.__version__} has no {name}", hint="pip install -U transformers")
-    settings = {k: v for k, v in config.items() if k not in ("quantization_config", "auto_map")}
+    settings = {k: _number(v) for k, v in config.items() if k not in ("quantization_config", "auto_map")}
     made = kind.config_class.from_dict(settings)
     register = nn.Module.register_parameter
 

@@ -1,14 +1,15 @@
-"""What a run keeps on the disk until its matrix is written: hidden states between two layers, and how far it came.
+"""What a run keeps on the disk until its matrix is written: what goes from layer to layer, and how far it came.
 
-A folder beside the matrix: `states-N`, float32 [chunks, tokens, width] that go into layer N; `layer-N.npz`, what was counted in
-it; `journal.json`, which is replaced once a layer is complete. A run that was stopped goes on after the last complete layer.
+A folder beside the matrix: `hidden-N`, the states that go into layer N; `given-N`, what else of the text it is called with;
+`shared-N-NAME`, what layer N keeps for those behind it; each chunk by chunk. `layer-N.npz`, what was counted in a layer;
+`journal.json`, which is replaced once it is complete. A run that was stopped goes on after the last complete layer.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,16 @@ from ..io.json_file import read_json
 from ..io.whole_files import write_text
 
 SUFFIX = ".calibration"
+SHARED = "shared-"
 
 
 class States:
     """`done`: how many layers are complete."""
 
-    def __init__(self, outfile: Path, key: Mapping[str, Any], shape: tuple[int, int, int], resume: bool) -> None:
-        """`key`: what a stopped run must agree in to go on. UsageError where it does not; StorageError where the disk has no
-        room for states twice."""
+    def __init__(self, outfile: Path, key: Mapping[str, Any], chunks: int, resume: bool) -> None:
+        """`key`: what a stopped run must agree in to go on. UsageError where it does not."""
         self.folder = outfile.with_name(outfile.name + SUFFIX)
-        self._key, self.shape, self.done = dict(key), shape, 0
+        self._key, self._chunks, self.done = dict(key), chunks, 0
         self.begun = False
         self._journal = self.folder / "journal.json"
         if resume and self._journal.is_file():
@@ -43,37 +44,48 @@ class States:
         try:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
-            free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise StorageError(f"cannot be made: {error.strerror}", file=self.folder) from error
-        if (needed := 8 * int(np.prod(shape))) > free:
-            self.folder.rmdir()
+
+    def reserve(self, chunk: int) -> None:
+        """StorageError where the disk has no room for so many bytes of each chunk."""
+        needed, free = self._chunks * chunk, shutil.disk_usage(self.folder).free
+        if needed > free:
+            self.remove()
             raise StorageError("the disk has too little room for what the model computes between its layers", file=self.folder,
                                expected=f"{needed} bytes", found=free, hint="Give fewer --chunks.")
 
-    def open(self, layer: int, mode: str = "r+b") -> Any:
-        """The file of the states that go into this layer."""
+    def keep(self, name: str, chunk: int, arrays: Sequence[np.ndarray]) -> None:
+        """The arrays of a chunk; chunks come in order, and each has arrays of the same shapes."""
+        path = self.folder / name
         try:
-            return (self.folder / f"states-{layer}").open(mode)
+            with path.open("ab" if chunk else "wb") as file:
+                for array in arrays:
+                    np.save(file, array)
         except OSError as error:
-            raise StorageError(f"cannot be opened: {error.strerror}", file=self.folder / f"states-{layer}") from error
+            raise StorageError(f"cannot be written: {error.strerror}", file=path) from error
 
-    def read(self, file: Any, chunk: int) -> np.ndarray:
-        """float32 [tokens, width]."""
-        _, tokens, width = self.shape
-        file.seek(4 * chunk * tokens * width)
-        raw = file.read(4 * tokens * width)
-        if len(raw) != 4 * tokens * width:
-            raise StorageError("is cut", file=file.name)
-        return np.frombuffer(raw, np.float32).reshape(tokens, width).copy()
-
-    def write(self, file: Any, chunk: int, states: np.ndarray) -> None:
-        """float32 [tokens, width]."""
+    def kept(self, name: str, chunk: int) -> list[np.ndarray]:
+        """What `keep` was given."""
+        path = self.folder / name
         try:
-            file.seek(4 * chunk * states.size)
-            file.write(np.ascontiguousarray(states, np.float32).data)
+            with path.open("rb") as file:
+                size = path.stat().st_size // self._chunks
+                file.seek(chunk * size)
+                arrays = []
+                while file.tell() < (chunk + 1) * size:
+                    arrays.append(np.load(file, allow_pickle=False))
+                return arrays
         except OSError as error:
-            raise StorageError(f"cannot be written: {error.strerror}", file=file.name) from error
+            raise StorageError(f"cannot be read: {error.strerror}", file=path) from error
+        except (ValueError, EOFError) as error:
+            raise StorageError("is cut", file=path) from error
+
+    def shared(self, layer: int) -> dict[str, str]:
+        """What layers in front of this one keep for those behind them: names for `kept`, by theirs; the last layer's."""
+        found = [path.name.split("-", 2) for path in self.folder.glob(SHARED + "*")]
+        return {name: f"{SHARED}{number}-{name}" for _, number, name in sorted(found, key=lambda one: int(one[1]))
+                if int(number) < layer}
 
     def complete(self, layer: int, entries: Mapping[str, Entry]) -> None:
         """Layer `layer` (-1: the embedding) is done: its states are written and what was counted is `entries`."""
@@ -86,7 +98,8 @@ class States:
                 system.sync_file(counted.fileno())
             self.done = layer + 1
             write_text(self._journal, json.dumps({"key": self._key, "done": self.done}))
-            (self.folder / f"states-{layer}").unlink(missing_ok=True)
+            for kind in ("hidden", "given"):
+                (self.folder / f"{kind}-{layer}").unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"cannot be written: {error.strerror}", file=self.folder) from error
 

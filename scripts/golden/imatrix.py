@@ -35,8 +35,8 @@ def record(binary: str, name: str) -> None:
         model = Path(folder, "model.gguf")
         ggufx.hf_to_gguf(build(case.model, Path(folder, "model")), model, outtype="f32")
         Path(folder, TEXT).write_text(text_of(case))
-        run(binary, folder, "-f", TEXT, "-o", "out.gguf", *EXACT, "-c", CONTEXT, "-b", CONTEXT, "-ub", CONTEXT,
-            *case.flags)
+        run(binary, folder, "-f", TEXT, "-o", "out.gguf", *EXACT, "-c", case.context, "-b", case.context, "-ub",
+            case.context, *case.flags)
         keep(Path(folder, "out.gguf"), name)
 
 

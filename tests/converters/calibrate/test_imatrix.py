@@ -3,12 +3,16 @@
 import json
 import re
 import shutil
+from collections import UserDict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ggufx.cli.main import app
-from ggufx.converters.calibrate.families import FAMILIES
+from ggufx.converters.arch import SPECS
+from ggufx.converters.calibrate.calls import Call, is_of_text
+from ggufx.converters.calibrate.families import CARRIED, FAMILIES, REFUSED, Family, text_class
 from ggufx.converters.calibrate.imatrix import ImatrixOptions, make_imatrix
 from ggufx.converters.calibrate.skeleton import placed
 from ggufx.converters.calibrate.text import TextOptions, chunks_of, encode
@@ -23,10 +27,16 @@ from zoo.matrices import CASES, CONTEXT, CORPUS, GOLDEN, TEXT, text_of
 
 import ggufx
 
-CLOSE, GELU, OTHERWISE = 1e-5, 1e-3, 1e-4  # relative
-LOOKED_UP = ("gemma", "gemma2", "gemma3", "starcoder2")  # GELU, by llama.cpp in a table of float16
-COMPUTED_OTHERWISE = ("qwen2vl", "kimivl", "qwen3omni", "qwen3vlmoe")  # by llama.cpp: test_llama_cpp.py says what
-TOLERANCE = {**dict.fromkeys(LOOKED_UP, GELU), **dict.fromkeys(COMPUTED_OTHERWISE, OTHERWISE)}
+CLOSE, GELU, FEW_ROWS, OTHERWISE = 1e-5, 1e-3, 2e-3, 1e-4  # relative
+LOOKED_UP = ("gemma", "gemma2", "gemma3", "gemma4", "gemma4-vl", "embeddinggemma", "starcoder2", "starcoder", "gpt2", "phi2",
+             "bloom", "falcon", "gptneox", "mpt")  # GELU, by llama.cpp in a table of float16
+COMPUTED_OTHERWISE = ("qwen2vl", "kimivl", "qwen3omni", "qwen3vlmoe", "hunyuan-vl", "minicpm3", "glm4lite", "glmdsa-shared",
+                      "kimi-linear")  # by llama.cpp: test_llama_cpp.py says what
+ROUNDED = ("qwen35", "qwen35-vl", "qwen35moe", "qwen35moe-vl", "qwen3next", "minicpmv", "jamba", "exaone-moe",
+           "nemotron")  # so far apart by float32 alone: test_llama_cpp.py
+TOLERANCE = {**dict.fromkeys(LOOKED_UP, GELU), **dict.fromkeys((*COMPUTED_OTHERWISE, *ROUNDED), OTHERWISE),
+             "gemma4-moe": FEW_ROWS}  # GELU in experts, to which a handful of tokens come
+THRESHOLD = ("gemma3n-vl",)  # what does not reach it is 0, and llama.cpp has another one: test_llama_cpp.py compares sums
 SMALL = TextOptions(context=CONTEXT, chunks=4)
 FEW = 0.004  # of the bytes of quantized files: what rounds the other way where sums differ by no more than CLOSE
 
@@ -43,14 +53,15 @@ def test_a_matrix_is_that_of_llama_imatrix(name: str, zoo, recorded, tmp_path: P
     """All bytes in front of the numbers, the counts, and nearly the sums."""
     case, text, out, theirs = CASES[name], tmp_path / TEXT, tmp_path / "out.gguf", recorded(name)
     text.write_text(text_of(case))
-    make_imatrix(zoo(case.model), [text], out, ImatrixOptions(TextOptions(context=CONTEXT, **dict(case.options))))
+    make_imatrix(zoo(case.model), [text], out, ImatrixOptions(TextOptions(context=case.context, **dict(case.options))))
     data = min(t.offset for t in read_gguf(theirs).tensors.values())
     assert out.read_bytes()[:data] == theirs.read_bytes()[:data]
     assert out.stat().st_size == theirs.stat().st_size
     made, expected = read_imatrix_file(out).entries, read_imatrix_file(theirs).entries
     for weight, entry in made.items():
         np.testing.assert_array_equal(entry.counts, expected[weight].counts, err_msg=weight)
-        np.testing.assert_allclose(entry.sums, expected[weight].sums, TOLERANCE.get(case.model, CLOSE), err_msg=weight)
+        if case.model not in THRESHOLD:
+            np.testing.assert_allclose(entry.sums, expected[weight].sums, TOLERANCE.get(case.model, CLOSE), err_msg=weight)
 
 
 def test_goldens_are_of_every_case_and_differ():
@@ -105,22 +116,25 @@ def test_packed_weights_are_decoded(zoo, text: Path, tmp_path: Path):
         np.testing.assert_allclose(entry.sums, b[name].sums, 1e-6, err_msg=name)
 
 
-def test_an_interrupted_run_goes_on(zoo, text: Path, tmp_path: Path):
+@pytest.mark.parametrize(("name", "stop_in"), [
+    ("llama", 1), ("gemma4", 2), ("gemma4", 4), ("gemma3n", 3), ("glmdsa-shared", 1), ("qwen3next", 3), ("granite-h-moe", 1)])
+def test_an_interrupted_run_goes_on(name: str, stop_in: int, zoo, text: Path, tmp_path: Path):
+    """Also where layers take what layers far in front of them keep, or something of the text besides the states."""
     whole, out = tmp_path / "whole.gguf", tmp_path / "out.gguf"
-    make_imatrix(zoo("llama"), [text], whole, ImatrixOptions(SMALL))
+    make_imatrix(zoo(name), [text], whole, ImatrixOptions(SMALL))
     seen: list[str] = []
 
     def stop(done: int, total: int, what: str) -> None:
-        if what == "layer 1":
+        if what == f"layer {stop_in}":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_imatrix(zoo("llama"), [text], out, ImatrixOptions(SMALL), progress=stop)
+        make_imatrix(zoo(name), [text], out, ImatrixOptions(SMALL), progress=stop)
     assert not out.exists()
     with pytest.raises(UsageError, match="of other options"):
-        make_imatrix(zoo("llama"), [text], out, ImatrixOptions(TextOptions(context=64, chunks=3), resume=True))
-    make_imatrix(zoo("llama"), [text], out, ImatrixOptions(SMALL, resume=True), progress=lambda d, t, what: seen.append(what))
-    assert set(seen) == {"layer 1"}
+        make_imatrix(zoo(name), [text], out, ImatrixOptions(TextOptions(context=64, chunks=3), resume=True))
+    make_imatrix(zoo(name), [text], out, ImatrixOptions(SMALL, resume=True), progress=lambda d, t, what: seen.append(what))
+    assert next(iter(seen)) == f"layer {stop_in}"
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.gguf", "whole.gguf"]
 
@@ -148,8 +162,10 @@ def test_chunks_of_texts(zoo, text: Path, tmp_path: Path):
 
 def test_what_is_refused(zoo, text: Path, tmp_path: Path):
     out = tmp_path / "out.gguf"
-    with pytest.raises(UnsupportedError, match="no importance matrix can be made of BloomForCausalLM"):
-        make_imatrix(zoo("bloom"), [text], out)
+    for name, told in (("phi3.5-moe", "of PhimoeForCausalLM: llama.cpp computes it otherwise"), ("bert", "end with EOS"),
+                       ("internlm2", "transformers has no such class")):
+        with pytest.raises(UnsupportedError, match=told):
+            make_imatrix(zoo(name), [text], out)
     with pytest.raises(UsageError, match="larger than --max-memory"):
         make_imatrix(zoo("llama"), [text], out, ImatrixOptions(SMALL, max_memory=1 << 17))
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
@@ -198,9 +214,56 @@ def test_the_commands_of_matrices(tmp_path: Path, zoo, text: Path):
         assert run.invoke(app, ["imatrix", *wrong]).exit_code == 2, wrong
 
 
-def test_each_class_stands_in_one_row():
+def test_each_class_stands_in_one_row_and_has_a_golden(zoo):
     classes = [name for family in FAMILIES for name in family.classes]
     assert len(classes) == len(set(classes))
+    tried = {text_class(GgufPlanner(zoo(case.model), None, GgufOptions()).reading) for case in CASES.values()}
+    assert set(classes) == tried
+    assert not REFUSED.keys() & CARRIED.keys()
+    assert REFUSED.keys() <= {name for spec in SPECS for name in (spec.whole.text if spec.whole else spec).classes}
+
+
+def test_a_buffer_that_no_tensor_fills_is_told(zoo, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A correction of the router's scores is no parameter in transformers: without it other experts would be counted."""
+    monkeypatch.setitem(CARRIED, "ExaoneMoeForCausalLM", Family(("ExaoneMoeForCausalLM",)))  # which does not say its name
+    with pytest.raises(UnsupportedError, match="the class has a weight that the checkpoint does not") as error:
+        make_imatrix(zoo("exaone-moe"), [text], tmp_path / "out.gguf", ImatrixOptions(SMALL))
+    assert error.value.tensor == "model.layers.1.mlp.gate.e_score_correction_bias"
+
+
+def test_what_layers_are_called_with():
+    """What goes with the text takes its place; only a mapping that is empty is one where layers keep something."""
+    positions, room = {"main": torch.ones(1)}, UserDict()
+    call = Call((torch.zeros(1), 5), {"position_embeddings": positions, "shared_kv_states": room, "x": 1}, (0, "x"))
+    assert call.shared is room
+    args, kwargs = call.of([torch.ones(1), torch.ones(2)])
+    assert (args[0].item(), args[1], kwargs["x"].numel(), kwargs["position_embeddings"]) == (1, 5, 2, positions)
+    assert Call((), {"position_embeddings": positions}).shared is None
+
+
+def test_what_is_made_of_token_ids_is_not_kept():
+    ids = np.array([7, 9])
+    kept = [torch.tensor([[7, 9]]), torch.zeros(1, 2, 5)]
+    assert all(is_of_text(value, ids) for value in kept)
+    assert not any(is_of_text(value, ids) for value in (torch.tensor([[0, 1]]), torch.zeros(1, 3, 5), (kept[1],), None))
+
+
+def test_the_embedding_of_layers_has_fewer_rows(zoo, text: Path, tmp_path: Path):
+    """Gemma 3n's: ids beyond have the first row, as in transformers."""
+    from safetensors.torch import load_file, save_file
+
+    config = json.loads((zoo("gemma3n") / "config.json").read_text())
+    shutil.copytree(zoo("gemma3n"), tmp_path / "model")
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    (name,) = [name for name in tensors if name.endswith("embed_tokens_per_layer.weight")]
+    more = config["vocab_size"] - len(tensors[name])
+    assert more > 0
+    tensors[name] = torch.cat([tensors[name], tensors[name][:1].expand(more, -1)])
+    save_file(tensors, tmp_path / "model" / "model.safetensors", {"format": "pt"})
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "vocab_size_per_layer_input": config["vocab_size"]}))
+    for folder, name in ((zoo("gemma3n"), "a"), (tmp_path / "model", "b")):
+        make_imatrix(folder, [text], tmp_path / name, ImatrixOptions(SMALL))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def without_tokenizer_json(folder: Path, to: Path) -> Path:
