@@ -26,7 +26,7 @@ from .device import Cpu, Device, Files
 from .losses import Sums, sums_of
 
 NO_CHECKSUM = -1  # no CRC-32 equals it
-PIECE = 256 << 10  # bytes of a copy that are looked at at a time: half of a usual second-level cache
+PIECE = 1 << 20  # bytes of a copy that are looked at at a time: few calls, whose result is still in a cache
 
 _Made = tuple[int, str, tuple[tuple[str, int] | None, ...]]  # number of an array, type, importance weights
 Unfit = tuple[int, np.floating]  # a number by its place in an array, counted over its rows, and its value
