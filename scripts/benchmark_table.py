@@ -41,11 +41,12 @@ def copies() -> list[str]:
             "| | ggufx | cp | cp, SHA-256 | times cp | times cp, SHA-256 |", "|---|---|---|---|---|---|"]
     for task, row in found["results"].items():
         peers = row["cp"], row["cp_and_sha256"]
-        taken = " | ".join(f"{r['seconds']:.1f} s ({r['cpu']:.1f})" for r in (row, *peers))
-        rows.append(f"| {task} | {taken} | " + " | ".join(f"**{r['times']:.1f}** ({r['times_cpu']:.1f})" for r in peers) + " |")
+        taken = " | ".join(f"{r['seconds']:.2f} s ({r['cpu']:.2f})" for r in (row, *peers))
+        rows.append(f"| {task} | {taken} | " + " | ".join(f"**{r['times']:.2f}** ({r['times_cpu']:.1f})" for r in peers) + " |")
     machine = found["machine"]
-    return [*rows, "", f"({found['source_bytes'] / 1e9:.1f} GB, {machine['cpus']} CPUs with a load of {found['load'][1]:.0f}, "
-            f"{machine['cpu']}, commit {found['commit']}.)"]
+    return [*rows, "", f"({found['source_bytes'] / 1e9:.1f} GB, {machine['cpus']} CPUs, the benchmark alone on them, "
+            f"{machine['cpu']}, commit {found['commit']}. SHA-256 takes one core and a file's bytes in order: no less than "
+            "what the second peer takes more than the first.)"]
 
 
 def tensors() -> list[str]:
