@@ -51,7 +51,8 @@ class Skeleton:
     """`family`: its row; `layers`: how many there are; `folder`: the checkpoint's."""
 
     def __init__(self, reading: Reading, stack: ExitStack, device: str = "cpu") -> None:
-        """UnsupportedError for a class that no row carries. Files are open as long as `stack`."""
+        """UnsupportedError for a class that no row carries, and where transformers is missing. Files are open, and transformers
+        is silent, as long as `stack`."""
         self._reading, self.device = reading, torch.device(device)
         self.folder = reading.checkpoint.folder
         whole = reading.spec.whole
@@ -59,6 +60,7 @@ class Skeleton:
         self.family = family_of(name)
         self._side = of_checkpoint(reading.checkpoint)
         self._side.open(stack)
+        _quiet(stack)
         config = reading.checkpoint.config
         model = _on_meta(name, of_text_part(config, whole) if whole and whole.name != name else config, self.family)
         base = model.get_submodule(self.family.base)
@@ -328,14 +330,22 @@ def _number(value: Any) -> Any:
     return float(value["__float__"]) if isinstance(value, dict) and value.keys() == {"__float__"} else value
 
 
-def _on_meta(name: str, config: dict[str, Any], family: Family) -> Any:
-    """The model without memory for its weights; buffers (rotary frequencies) are there."""
+def _quiet(stack: ExitStack) -> None:
+    """transformers without its warnings: of faster kernels that are not installed, of settings that ggufx has read itself."""
     try:
-        import transformers
-        from transformers.initialization import no_init_weights
+        from transformers.utils import logging
     except ImportError:
         raise UnsupportedError("transformers is needed to run a model",
                                hint="pip install 'ggufx[imatrix]'") from None
+    stack.callback(logging.set_verbosity, logging.get_verbosity())
+    logging.set_verbosity_error()
+
+
+def _on_meta(name: str, config: dict[str, Any], family: Family) -> Any:
+    """The model without memory for its weights; buffers (rotary frequencies) are there."""
+    import transformers
+    from transformers.initialization import no_init_weights
+
     kind = getattr(transformers, name, None)
     if kind is None:
         raise UnsupportedError(f"transformers {transformers.__version__} has no {name}", hint="pip install -U transformers")

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections import UserDict
+from logging import Handler
 from pathlib import Path
 
 import numpy as np
@@ -361,3 +362,21 @@ def test_weights_that_are_no_numbers(weight: str, told: str, zoo, text: Path, tm
         make_imatrix(tmp_path / "model", [text], tmp_path / "out.gguf", ImatrixOptions(SMALL))
     assert str(error.value.tensor).startswith(told)
     assert not (tmp_path / "out.gguf").exists()
+
+
+def test_transformers_gives_no_advice(zoo, text: Path, tmp_path: Path):
+    """Of kernels for GPUs that are not installed; what it tells others is as before."""
+    from transformers.utils import logging
+
+    logger, before, heard = logging.get_logger("transformers"), logging.get_verbosity(), []
+    logging.set_verbosity_warning()
+    handler = Handler()
+    handler.emit = heard.append
+    logger.addHandler(handler)
+    try:
+        make_imatrix(zoo("qwen35"), [text], tmp_path / "q.gguf", ImatrixOptions(SMALL))
+        assert not [record.getMessage() for record in heard]
+        assert logging.get_verbosity() == logging.WARNING
+    finally:
+        logger.removeHandler(handler)
+        logging.set_verbosity(before)
