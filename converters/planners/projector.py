@@ -104,8 +104,19 @@ def read_projector(folder: Path, hf_class: str | None = None, pre: str | None = 
         raise InputError("holds no tensor of the vision or audio parts", file=folder, found=name)
     check_promises(reading)
     reading.asked_class = hf_class
+    _name_missing_file(reading, folder)
     reading.raise_all()
     return reading
+
+
+def _name_missing_file(reading: Reading, folder: Path) -> None:
+    """Where a processor file itself is missing, that is the cause, not each of its settings."""
+    name = PROCESSORS[0][0]
+    others = [problem for problem in reading.problems if str(problem.file) != name]
+    if len(others) < len(reading.problems) and not any((folder / file).is_file() for file, _ in PROCESSORS):
+        reading.problems[:] = [*others, InputError(
+            f"has no {name}, which says how pictures and sounds are prepared", file=folder,
+            hint="It comes with the checkpoint: download it into the same folder.")]
 
 
 def with_beside(checkpoint: Checkpoint, name: str) -> tuple[Checkpoint, Config]:

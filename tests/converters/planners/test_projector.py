@@ -46,7 +46,8 @@ def test_a_class_without_a_projector(tmp_path, zoo):
 
 
 @pytest.mark.parametrize(("settings", "said"), [
-    (None, "preprocessor_config.json has no image_mean"),
+    (None, "model: has no preprocessor_config.json, which says how pictures"),
+    ({}, "preprocessor_config.json has no image_mean"),
     ([1], "wrong type at the top"),
     ({"image_mean": "grey", "image_std": [1, 1, 1]}, "preprocessor_config.json: image_mean cannot be used"),
     ({"image_mean": [0, 0], "image_std": [1, 1, 1]}, "three numbers are expected"),
