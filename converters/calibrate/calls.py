@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     given: tuple[int | str, ...] = ()
-    shared: MutableMapping[str, tuple[torch.Tensor, ...]] | None = None
+    shared: MutableMapping[str, tuple[torch.Tensor, ...]] | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.shared = next((value for value in self.kwargs.values() if isinstance(value, MutableMapping) and not value), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -118,6 +118,11 @@ def get_path(config: Mapping[str, Any], path: str) -> Any:
         if value is None:
             return MISSING
     return value
+
+
+def get_first(config: Mapping[str, Any], paths: Iterable[str], default: Any = MISSING) -> Any:
+    """The value at the first of these paths that has one."""
+    return next((value for path in paths if (value := get_path(config, path)) is not MISSING), default)
 
 
 def set_path(config: Config, path: str, value: Any) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..io.values import Metadata, Value, ValueType, array
-from .facts import MISSING, Config, Fact, GgufFacts, Missing, get_path, set_path
+from .facts import MISSING, Config, Fact, GgufFacts, Missing, get_first, get_path, set_path
 
 PLAIN_TYPES: dict[ValueType, type[Any] | tuple[type[Any], ...]] = {
     ValueType.FLOAT32: (int, float), ValueType.BOOL: bool, ValueType.STRING: str,
@@ -99,7 +99,7 @@ class Key(OneKey):
         return self.hf
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
-        value = next((v for p in self.hf if (v := get_path(config, p)) is not MISSING), self.default)
+        value = get_first(config, self.hf, self.default)
         if value is MISSING:
             if self.need:
                 raise Missing(self.hf[0])
@@ -183,7 +183,7 @@ class Fixed(NoKey):
         return (self.hf, *self.elsewhere)
 
     def write(self, config: Config, notes: list[str]) -> Metadata:
-        found = next((v for p in self.fills if (v := get_path(config, p)) is not MISSING), MISSING)
+        found = get_first(config, self.fills)
         value = self._value(config)
         if found is not MISSING and found != value and found not in self.also:
             if self.refuse:

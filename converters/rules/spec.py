@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..ops import Op, Reshape
-from .facts import MISSING, Config, Fact, GgufFacts, Has, get_path
+from .facts import Config, Fact, GgufFacts, Has, get_first
 from .hparam_rules import Const, HparamRule
 from .template import Holes, Template
 
@@ -145,7 +145,7 @@ class Shown:
             except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
                 return None
         else:
-            found = next((v for path in self.hf if (v := get_path(config, path)) is not MISSING), None)
+            found = get_first(config, self.hf)
         return found if type(found) is int else None
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from math import isqrt
 from typing import Any
 
+from ...rules.facts import get_first
 from ...rules.hparam_rules import Key
 from ...rules.words import *
 
@@ -43,7 +44,7 @@ def square(key: str) -> Callable[[GgufFacts], Any]:
 
 
 def text_width(config: Config) -> Any:
-    return next((v for path in TEXT_WIDTH if (v := get_path(config, path)) is not MISSING), None) or config["hidden_size"]
+    return get_first(config, TEXT_WIDTH, None) or config["hidden_size"]
 
 
 def _square(facts: GgufFacts) -> int | None:

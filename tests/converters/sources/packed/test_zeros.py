@@ -156,19 +156,24 @@ def test_zeros_that_are_stored_otherwise_than_they_would_come_back_are_said(zoo,
     assert "quantization_config" not in json.loads((tmp_path / "back/config.json").read_text())
 
 
+def there_and_back(packed: Path, folder: Path) -> dict[str, str]:
+    """The types by name in the file `a.gguf` that keeps the quantized numbers, out of which the same files come."""
+    ggufx.hf_to_gguf(packed, folder / "a.gguf", keep_quantized=True)
+    ggufx.gguf_to_hf(folder / "a.gguf", folder / "back")
+    assert hashes(folder / "back") == hashes(packed)
+    return {t.name: t.type for t in read_gguf(folder / "a.gguf").tensors.values()}
+
+
 @pytest.mark.parametrize("last", [False, True])
 def test_zeros_beyond_those_that_showed_symmetry(last: bool, zoo, tmp_path: Path):
     """The first group's are half the range, others' are not: their weight is asymmetric, and comes back; others stay as small
     as they are."""
     packed, twin = pair(zoo("llama"), tmp_path, mixed(plain_first=not last), settings(sym=True, checkpoint_format="gptq"))
     same(packed, twin, tmp_path)
-    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
-    kinds = {t.name: t.type for t in read_gguf(tmp_path / "a.gguf").tensors.values()}
+    kinds = there_and_back(packed, tmp_path)
     assert kinds["blk.0.ffn_up.weight"] == "Q5_0"
     assert kinds["blk.1.ffn_up.weight"] == kinds["blk.0.ffn_gate.weight"] == "Q4_0"
     assert ggufx.verify(twin, tmp_path / "a.gguf").same
-    ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back")
-    assert hashes(tmp_path / "back") == hashes(packed)
 
 
 def test_an_expert_without_symmetry_decides_for_those_beside_it(zoo, tmp_path: Path):
@@ -177,23 +182,17 @@ def test_an_expert_without_symmetry_decides_for_those_beside_it(zoo, tmp_path: P
             made[0][f"{module}.qzeros"][-1, -1] ^= 1
         return made
     packed, _ = pair(zoo("qwen3moe"), tmp_path, change, {"quantization_config": AWQ})
-    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
-    kinds = {t.name: t.type for t in read_gguf(tmp_path / "a.gguf").tensors.values()}
+    kinds = there_and_back(packed, tmp_path)
     assert kinds["blk.0.ffn_up_exps.weight"] == "Q5_0"
     assert kinds["blk.0.ffn_down_exps.weight"] == "Q4_0"
-    ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back")
-    assert hashes(tmp_path / "back") == hashes(packed)
 
 
 def test_torchao_that_says_symmetric_of_zeros_that_are_not(zoo, tmp_path: Path):
     packed, _ = pair(zoo("llama"), tmp_path, intx(4, zeros=False, beyond=True), declared("SYMMETRIC"))
     says(packed, 4)
-    ggufx.hf_to_gguf(packed, tmp_path / "a.gguf", keep_quantized=True)
-    kinds = {t.name: t.type for t in read_gguf(tmp_path / "a.gguf").tensors.values()}
+    kinds = there_and_back(packed, tmp_path)
     assert kinds["blk.1.ffn_up.weight"] == "Q5_0"
     assert kinds["blk.0.ffn_up.weight"] == "Q4_0"
-    ggufx.gguf_to_hf(tmp_path / "a.gguf", tmp_path / "back")
-    assert hashes(tmp_path / "back") == hashes(packed)
 
 
 def test_weights_that_are_not_here_are_not_read(zoo, tmp_path: Path, monkeypatch):
